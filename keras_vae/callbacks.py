@@ -1,0 +1,52 @@
+"""Callbacks for `fit`."""
+
+import keras
+
+
+class StopOnSkippedUpdates(keras.callbacks.Callback):
+    """Stop training with an error when update after update is skipped.
+
+    A train step whose gradient or loss is not finite leaves the weights as they are. A few such
+    steps are harmless (mixed precision finds its loss scale that way); a run of them means that
+    nothing is learnt any more. `fit` adds this callback unless one is passed.
+
+    Args:
+        limit: Int. Length of the run, in steps, that stops training.
+        interval: Int. Steps between two looks at the counter; a look waits for the device.
+
+    Raises:
+        FloatingPointError: In `fit`, after the run.
+    """
+
+    def __init__(self, limit=20, interval=10):
+        super().__init__()
+        self.limit = limit
+        self.interval = interval
+        self.run = 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.steps = self.skipped = 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        if batch + 1 - self.steps >= self.interval:
+            self._look(batch + 1, logs)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._look(None, logs)
+
+    def _look(self, steps, logs):
+        skipped = int(logs["skipped_updates"])
+        new_skipped = skipped - self.skipped
+        new_steps = new_skipped if steps is None else steps - self.steps
+        if new_skipped and new_skipped >= new_steps:
+            self.run += new_skipped
+        elif steps is not None or new_skipped:
+            self.run = 0
+        self.skipped = skipped
+        self.steps = self.steps if steps is None else steps
+        if self.run >= self.limit:
+            raise FloatingPointError(
+                f"The gradient must be finite, but the last {self.run} updates were skipped "
+                "because it was not. Check the data for NaN and for values outside the "
+                "likelihood's range, or lower the learning rate."
+            )

@@ -1,0 +1,6 @@
+"""Layers that the models are made of."""
+
+from keras_vae.layers.conditioning import Categorical, Conditioning, Continuous
+from keras_vae.layers.sampling import Sampling
+
+__all__ = ["Categorical", "Conditioning", "Continuous", "Sampling"]

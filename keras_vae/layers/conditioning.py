@@ -1,0 +1,261 @@
+"""What a model can be conditioned on, and how it becomes numbers."""
+
+import keras
+import numpy as np
+from keras import ops
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class Categorical:
+    """A label out of a fixed set of classes.
+
+    Index `num_classes` is reserved for *unknown*: the label is missing, and the model sees the
+    zero vector in its place. Train with `unknown_rate` above 0 (or with unlabelled examples) if
+    the model is to sample without a label.
+
+    Args:
+        num_classes: Int, at least 1.
+        names: Optional sequence of `num_classes` distinct strings. Defaults to the indices.
+        unknown_rate: Float in [0, 1). Share of the labels that each training step replaces with
+            *unknown*, drawn anew every time.
+
+    Raises:
+        ValueError: If an argument is out of range.
+    """
+
+    kind = "categorical"
+
+    def __init__(self, num_classes, names=None, unknown_rate=0.0):
+        if int(num_classes) != num_classes or num_classes < 1:
+            raise ValueError(
+                f"`num_classes` must be a whole number of at least 1. Received: {num_classes!r}"
+            )
+        names = range(num_classes) if names is None else names
+        self.num_classes = int(num_classes)
+        self.names = tuple(str(name) for name in names)
+        self.unknown_rate = float(unknown_rate)
+        if len(set(self.names)) != self.num_classes or len(self.names) != self.num_classes:
+            raise ValueError(
+                f"`names` must be {num_classes} different strings, one per class. "
+                f"Received: {list(self.names)}"
+            )
+        if not 0 <= self.unknown_rate < 1:
+            raise ValueError(f"`unknown_rate` must be in [0, 1). Received: {unknown_rate!r}")
+
+    @property
+    def unknown(self):
+        """The index that stands for a missing label."""
+        return self.num_classes
+
+    @property
+    def size(self):
+        """Width of the vector that the networks see."""
+        return self.num_classes
+
+    @property
+    def value_shape(self):
+        """Shape of one example's value."""
+        return ()
+
+    def as_array(self, values, name="label"):
+        """Check labels and return them as an int32 array.
+
+        Args:
+            values: Sequence `(n,)` of ints from 0 to `num_classes` (the last is *unknown*), of
+                class names, or of `None` for *unknown*.
+            name: The condition's name, for the error.
+
+        Returns:
+            int32 array `(n,)`.
+
+        Raises:
+            ValueError: If a value is no class. Nothing is clipped.
+        """
+        if isinstance(values, np.ndarray) and values.dtype.kind in "iu":
+            indices = values
+        else:
+            values = np.asarray(values, dtype=object)
+            indices = np.array([self._index(value, name) for value in values.reshape(-1)], "int64")
+            indices = indices.reshape(values.shape)
+        if indices.ndim == 2 and indices.shape[1] == 1:
+            indices = indices[:, 0]
+        if indices.ndim != 1:
+            raise ValueError(f"`{name}` must have the shape (n,). Received: {indices.shape}")
+        outside = (indices < 0) | (indices > self.num_classes)
+        if outside.any():
+            at = int(np.argmax(outside))
+            raise ValueError(
+                f"`{name}` must be from 0 to {self.num_classes - 1}, or {self.num_classes} for "
+                f"unknown. Received: {indices[at]} at position {at}. The classes are: "
+                f"{_listing(self.names)}."
+            )
+        return indices.astype("int32")
+
+    def _index(self, value, name):
+        if value is None:
+            return self.unknown
+        if isinstance(value, str):
+            if value in self.names:
+                return self.names.index(value)
+            raise ValueError(
+                f"`{name}` must be a class. Received: {value!r}. The classes are: "
+                f"{_listing(self.names)}."
+            )
+        if isinstance(value, bool | np.bool_) or int(value) != value:
+            raise ValueError(f"`{name}` must be whole numbers or names. Received: {value!r}")
+        return int(value)
+
+    def encode(self, label):
+        """Turn int labels `(batch,)` into float vectors `(batch, size)`.
+
+        Rows are gathered from an identity table (the last row, *unknown*, is zero): a one-hot op
+        does not survive all-integer quantization on devices.
+        """
+        table = np.eye(self.num_classes + 1, self.num_classes, dtype="float32")
+        return ops.take(ops.convert_to_tensor(table), ops.cast(label, "int32"), axis=0)
+
+    def valid(self, label):
+        """Bool tensor `(batch,)`: whether each label is a class or *unknown*."""
+        return ops.logical_and(label >= 0, label <= self.num_classes)
+
+    def manifest(self):
+        """What a device must know, as plain data."""
+        return {"kind": self.kind, "num_classes": self.num_classes, "names": list(self.names)}
+
+    def get_config(self):
+        return {
+            "num_classes": self.num_classes,
+            "names": list(self.names),
+            "unknown_rate": self.unknown_rate,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class Continuous:
+    """A real vector, such as an angle's sine and cosine or a temperature.
+
+    The networks see it as it is: bring it to a scale near 1 yourself.
+
+    Args:
+        dim: Int, at least 1. Length of the vector.
+    """
+
+    kind = "continuous"
+    unknown_rate = 0.0
+
+    def __init__(self, dim):
+        if int(dim) != dim or dim < 1:
+            raise ValueError(f"`dim` must be a whole number of at least 1. Received: {dim!r}")
+        self.dim = int(dim)
+
+    @property
+    def size(self):
+        """Width of the vector that the networks see."""
+        return self.dim
+
+    @property
+    def value_shape(self):
+        """Shape of one example's value."""
+        return (self.dim,)
+
+    def as_array(self, values, name="condition"):
+        """Check values and return them as a float32 array `(n, dim)`.
+
+        Raises:
+            ValueError: If the shape differs or a value is not finite.
+        """
+        values = np.asarray(values, dtype="float32")
+        if values.ndim == 1 and self.dim == 1:
+            values = values[:, None]
+        if values.ndim != 2 or values.shape[1] != self.dim:
+            raise ValueError(
+                f"`{name}` must have the shape (n, {self.dim}). Received: {values.shape}"
+            )
+        if not np.isfinite(values).all():
+            raise ValueError(f"`{name}` must be finite. Received: NaN or infinity.")
+        return values
+
+    def encode(self, value):
+        """Return float vectors `(batch, size)`, unchanged."""
+        return ops.cast(value, "float32")
+
+    def valid(self, value):
+        """Bool tensor `(batch,)`: whether each vector is finite."""
+        return ops.all(ops.isfinite(value), axis=-1)
+
+    def manifest(self):
+        """What a device must know, as plain data."""
+        return {"kind": self.kind, "dim": self.dim}
+
+    def get_config(self):
+        return {"dim": self.dim}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class Conditioning(keras.layers.Layer):
+    """Turn named conditions into the one vector that encoder and decoder see.
+
+    Args:
+        condition: Dict from name to `Categorical` or `Continuous`.
+        seed: Optional int, for the labels that training replaces with *unknown*.
+
+    Call arguments:
+        conditions: Dict with a tensor for each name: int `(batch,)` for a categorical one, float
+            `(batch, dim)` for a continuous one.
+        training: Bool. Only in training are labels replaced, at each one's `unknown_rate`.
+
+    Returns:
+        float32 tensor `(batch, size)`, the encodings side by side in the order of `condition`.
+    """
+
+    def __init__(self, condition, seed=None, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        self.condition = dict(condition)
+        self.seed = seed
+        self.seed_generator = None
+        if any(kind.unknown_rate for kind in self.condition.values()):
+            self.seed_generator = keras.random.SeedGenerator(seed)
+
+    @property
+    def size(self):
+        """Width of the vector."""
+        return sum(kind.size for kind in self.condition.values())
+
+    def call(self, conditions, training=None):
+        encodings = []
+        for name, kind in self.condition.items():
+            value = conditions[name]
+            if kind.unknown_rate and training:
+                draw = keras.random.uniform(ops.shape(value), seed=self.seed_generator)
+                unknown = ops.cast(kind.unknown, value.dtype)
+                value = ops.where(draw < kind.unknown_rate, unknown, value)
+            encodings.append(kind.encode(value))
+        return ops.concatenate(encodings, axis=-1)
+
+    def compute_output_shape(self, conditions_shape):
+        batch = next(iter(conditions_shape.values()))[0]
+        return (batch, self.size)
+
+    def get_config(self):
+        condition = {
+            name: keras.saving.serialize_keras_object(kind) for name, kind in self.condition.items()
+        }
+        return {**super().get_config(), "condition": condition, "seed": self.seed}
+
+    @classmethod
+    def from_config(cls, config):
+        deserialize = keras.saving.deserialize_keras_object
+        condition = {name: deserialize(kind) for name, kind in config.pop("condition").items()}
+        return cls(condition, **config)
+
+
+def _listing(names, limit=20):
+    return ", ".join(names[:limit]) + (", ..." if len(names) > limit else "")

@@ -1,0 +1,53 @@
+"""The draw of the latent code."""
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class Sampling(keras.layers.Layer):
+    """Draw a latent code from a diagonal Gaussian, differentiably.
+
+    Computes `z = z_mean + exp(z_log_var / 2) * noise`, `noise ~ N(0, I)`. It draws in training
+    and in evaluation alike; for a fixed code use `z_mean`. The arithmetic is done in float32 even
+    under a mixed-precision policy.
+
+    Args:
+        seed: Optional int. Repeats the draws on one backend, not across backends.
+
+    Call arguments:
+        z_mean: Float tensor `(batch, ...)`.
+        z_log_var: Float tensor, same shape. Natural log of the variance.
+
+    Returns:
+        Tensor of the inputs' shape, in the layer's compute dtype.
+
+    Raises:
+        ValueError: If the two inputs differ in shape.
+
+    References:
+        - Kingma & Welling, 2014, eq. 10. https://arxiv.org/abs/1312.6114
+    """
+
+    def __init__(self, seed=None, **kwargs):
+        super().__init__(**kwargs)
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def call(self, z_mean, z_log_var):
+        if tuple(z_mean.shape) != tuple(z_log_var.shape):
+            raise ValueError(
+                "`Sampling` needs `z_mean` and `z_log_var` of one shape. Received: "
+                f"z_mean.shape={tuple(z_mean.shape)}, z_log_var.shape={tuple(z_log_var.shape)}. "
+                "Check that the encoder's two heads have the same number of units."
+            )
+        dtype = keras.backend.result_type(self.compute_dtype, "float32")
+        z_mean, z_log_var = ops.cast(z_mean, dtype), ops.cast(z_log_var, dtype)
+        noise = keras.random.normal(ops.shape(z_mean), dtype=dtype, seed=self.seed_generator)
+        return ops.cast(z_mean + ops.exp(z_log_var / 2) * noise, self.compute_dtype)
+
+    def compute_output_shape(self, z_mean_shape, z_log_var_shape):
+        return z_mean_shape
+
+    def get_config(self):
+        return {**super().get_config(), "seed": self.seed}

@@ -1,0 +1,42 @@
+"""The plain autoencoder."""
+
+import keras
+
+from keras_vae.models.base import LatentVariableModel
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class Autoencoder(LatentVariableModel):
+    """Autoencoder: a code without a distribution, so there is nothing to sample from.
+
+    Args:
+        encoder: Keras model from `x` to `z`, `(batch, latent)`. Of an encoder with two heads,
+            such as `DenseEncoder`, the first is the code and the second stays unused.
+        decoder: Keras model from `z` to the likelihood's parameters, shaped like `x`.
+        likelihood: Name or object of `keras_vae.likelihoods`.
+        seed: Optional int, for the order of the batches.
+
+    Call arguments:
+        inputs: `x`, float `(batch, *data_shape)`.
+        sample_weight, draw: Unused; they are there for the steps that all models share.
+        training: Bool.
+
+    Returns:
+        Dict of `"parameters"` `(batch, *data_shape)` and `"z"` `(batch, latent)`.
+
+    References:
+        - Hinton & Salakhutdinov, 2006. https://doi.org/10.1126/science.1127647
+    """
+
+    code_names = ("z",)
+
+    def __init__(self, encoder, decoder, **kwargs):
+        if kwargs.get("condition"):
+            raise ValueError("`Autoencoder` takes no `condition`. Use `ConditionalVAE`.")
+        super().__init__(encoder, decoder, **kwargs)
+
+    def call(self, inputs, sample_weight=None, draw=None, training=None):
+        x, _ = self.split_inputs(inputs)
+        z = self.encoder(x, training=training)
+        z = z[0] if isinstance(z, list | tuple) else z
+        return {"parameters": self.decoder(z, training=training), "z": z}

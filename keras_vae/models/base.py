@@ -1,0 +1,531 @@
+"""What every latent-variable model shares: parts, data, loss, metrics, saving."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_vae import likelihoods
+from keras_vae.callbacks import StopOnSkippedUpdates
+from keras_vae.layers.conditioning import Conditioning
+from keras_vae.metrics import Average
+from keras_vae.models import inputs as model_inputs
+from keras_vae.trainers import Trainer
+
+
+class LatentVariableModel(Trainer, keras.Model):
+    """An encoder, a decoder and a likelihood, trained by plain `fit`.
+
+    A subclass writes `call`, which returns a dict with the likelihood's `"parameters"` and the
+    latent code `"z"`, and adds its penalties there with `add_loss`. Everything else is here, but
+    for the gradient steps, which are in `keras_vae.trainers`, one file per backend.
+
+    Args:
+        encoder: Keras model from `x`, or `[x, condition]`, to the latent code's parameters.
+        decoder: Keras model from `z`, or `[z, condition]`, to the likelihood's parameters.
+        likelihood: Name or object of `keras_vae.likelihoods`.
+        condition: Optional dict from name to `Categorical` or `Continuous`.
+        seed: Optional int, for all draws of the model and for the order of the batches. The same
+            seed (and the same initial weights) on the same backend gives the same weights.
+    """
+
+    loss_terms = ("reconstruction_loss",)
+    prior = None
+
+    def __init__(
+        self, encoder, decoder, likelihood="bernoulli", condition=None, seed=None, **kwargs
+    ):
+        # Without autocast, data and sample weights keep their precision under mixed policies; the
+        # layers inside cast for themselves.
+        super().__init__(autocast=False, **kwargs)
+        self.encoder = encoder
+        self.decoder = decoder
+        self.likelihood = likelihoods.get(likelihood)
+        self.condition = dict(condition or {})
+        self.conditioning = Conditioning(self.condition, seed) if self.condition else None
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.latent_dim = getattr(encoder, "latent_dim", None)
+        self.data_shape = getattr(decoder, "data_shape", None)
+        self.trackers = {name: Average(name=name) for name in ("loss", *self.loss_terms)}
+        self.gradient_norm_tracker = Average(name="gradient_norm")
+        self.skipped_updates_tracker = keras.metrics.Sum(name="skipped_updates")
+
+    # Building
+
+    def build(self, input_shape=None):
+        """Create all weights.
+
+        Args:
+            input_shape: Shape of `x` with its batch axis, or a dict that has it under `"x"`.
+                Not needed when the decoder has a `data_shape`.
+        """
+        if isinstance(input_shape, dict):
+            input_shape = input_shape["x"]
+        data_shape = self.data_shape if input_shape is None else tuple(input_shape[1:])
+        if data_shape is None:
+            raise ValueError(
+                f"`{type(self).__name__}` is not built and its decoder does not say what it "
+                "makes. Call fit first, or build with the shape of the data: "
+                "model.build((None, 28, 28, 1))."
+            )
+        condition = None
+        if self.condition:
+            condition = keras.KerasTensor((None, self.conditioning.size))
+        code = self.encoder(join(keras.KerasTensor((None, *data_shape)), condition))
+        heads = list(code) if isinstance(code, list | tuple) else [code]
+        if len({tuple(head.shape) for head in heads}) > 1 or len(heads[0].shape) != 2:
+            raise ValueError(
+                "The encoder must return `z_mean` and `z_log_var` of one shape (batch, latent). "
+                f"Received: {[tuple(head.shape) for head in heads]}."
+            )
+        latent_dim = int(heads[0].shape[-1])
+        try:
+            made = self.decoder(join(keras.KerasTensor((None, latent_dim)), condition))
+        except (ValueError, TypeError) as err:
+            raise ValueError(
+                f"The decoder must accept the encoder's latent code of size {latent_dim}"
+                f"{f' and a condition of size {self.conditioning.size}' if self.condition else ''}"
+                f". It raised: {str(err).splitlines()[0]}"
+            ) from err
+        if tuple(made.shape[1:]) != data_shape:
+            raise ValueError(
+                f"The decoder must make what the data are, {data_shape}. Received: "
+                f"{tuple(made.shape[1:])}. Set the decoder's output_shape."
+            )
+        self.latent_dim = latent_dim
+        self.data_shape = data_shape
+        self.built = True
+
+    def get_build_config(self):
+        return {"data_shape": list(self.data_shape)} if self.built else None
+
+    def build_from_config(self, config):
+        if config:
+            self.build((None, *config["data_shape"]))
+
+    def _ensure_built(self):
+        if not self.built:
+            self.build()
+
+    # The model as a function of tensors
+
+    def split_inputs(self, inputs):
+        """Return `x` and the dict of conditions, or raise a ValueError that names what is missing.
+
+        Args:
+            inputs: `x`, or a dict with `"x"` and every condition's name.
+        """
+        if not isinstance(inputs, dict):
+            if self.condition:
+                raise ValueError(
+                    f"`{type(self).__name__}` needs a dict with the keys {self._keys()}. "
+                    f"Received: {type(inputs).__name__}. Pass conditions in the input: "
+                    'fit({"x": x, "label": y}).'
+                )
+            return inputs, {}
+        if set(inputs) != {"x", *self.condition}:
+            raise ValueError(
+                f"The input dict must have the keys {self._keys()}. Received: {sorted(inputs)}."
+            )
+        return inputs["x"], {name: inputs[name] for name in self.condition}
+
+    def _keys(self):
+        return ["x", *self.condition]
+
+    def encode_condition(self, conditions, training=None):
+        """Return the conditions' joint vector `(batch, size)`, or None without conditions."""
+        return self.conditioning(conditions, training=training) if self.condition else None
+
+    def decode_mean(self, z, conditions=None):
+        """Decode to the likelihood's mean, as tensors: what a device computes.
+
+        Args:
+            z: Float tensor `(batch, latent)`.
+            conditions: Dict of tensors, int `(batch,)` or float `(batch, dim)` by kind.
+
+        Returns:
+            float32 tensor `(batch, *data_shape)` in the data's range.
+        """
+        condition = self.encode_condition(conditions or {}, training=False)
+        return self.likelihood.mean(self.decoder(join(z, condition), training=False))
+
+    def reconstruction(self, data):
+        """Decode the posterior mean of a batch, as `predict` does."""
+        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        outputs = self(x, draw=False, training=False)
+        return self.likelihood.mean(outputs["parameters"])
+
+    # The loss, shared by the three backends' steps
+
+    def loss_and_terms(self, data, training):
+        """Draw a code for a batch and measure it.
+
+        Args:
+            data: `x`, or a tuple of `x`, the target (default: `x`) and sample weights.
+            training: Bool.
+
+        Returns:
+            Tuple of the loss and a dict of its terms, float32 scalars in nats per example: summed
+            over data and latent dimensions, averaged over the batch. A sample weight multiplies
+            its example's whole loss.
+        """
+        inputs, target, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        x, conditions = self.split_inputs(inputs)
+        outputs = self(inputs, sample_weight=sample_weight, draw=True, training=training)
+        target = x if target is None else target
+        nats = -self.likelihood.log_prob(
+            ops.cast(target, "float32"), ops.cast(outputs["parameters"], "float32")
+        )
+        nats = nats * self._nan_where_invalid(target, conditions)
+        terms = {"reconstruction_loss": weighted_mean(nats, sample_weight)}
+        if "kl" in outputs:
+            terms["kl_loss"] = weighted_mean(outputs["kl"], sample_weight)
+        return terms["reconstruction_loss"] + sum(self.losses), terms
+
+    def _nan_where_invalid(self, target, conditions):
+        """Ones `(batch,)`, NaN for an example that the likelihood or a condition excludes.
+
+        Arrays are checked before training; batches of a dataset only here. NaN makes the step
+        skip its update, and a run of skipped updates stops training.
+        """
+        valid = self.likelihood.valid(target)
+        for name, kind in self.condition.items():
+            valid = ops.logical_and(valid, kind.valid(conditions[name]))
+        return ops.where(valid, 1.0, float("nan"))
+
+    def gradient_norm(self, gradients):
+        """Return the gradients' joint norm, without loss scale, and whether it is finite."""
+        squares = [ops.sum(ops.square(ops.cast(g, "float32"))) for g in gradients]
+        norm = ops.sqrt(sum(squares)) / ops.cast(self.optimizer.scale_loss(ops.ones(())), "float32")
+        return norm, ops.isfinite(norm)
+
+    @property
+    def optimizer_skips_updates(self):
+        """Whether the optimizer itself skips a non-finite gradient, which it then must see."""
+        return isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer)
+
+    @property
+    def buffers(self):
+        """Float state that a forward pass changes, such as the averages of batch normalisation."""
+        return [v for v in self.non_trainable_variables if "float" in v.dtype]
+
+    def track(self, data, loss, terms, norm=None, finite=None):
+        """Update the metrics with one step and return their values by name.
+
+        A step whose update was skipped counts in `skipped_updates` and nowhere else.
+        """
+        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        weight = ops.cast(ops.shape(keras.tree.flatten(x)[0])[0], "float32")
+        trackers = dict(self.trackers)
+        values = {"loss": loss, **terms}
+        if norm is not None:
+            values = {name: ops.where(finite, value, 0.0) for name, value in values.items()}
+            weight = ops.where(finite, weight, 0.0)
+            kept = ops.cast(finite, "float32")
+            self.gradient_norm_tracker.update_state(ops.where(finite, norm, 0.0), kept)
+            self.skipped_updates_tracker.update_state(1.0 - kept)
+            trackers["gradient_norm"] = self.gradient_norm_tracker
+            trackers["skipped_updates"] = self.skipped_updates_tracker
+        for name, value in values.items():
+            trackers[name].update_state(value, weight)
+        return {name: tracker.result() for name, tracker in trackers.items()}
+
+    @property
+    def metrics(self):
+        return [
+            *self.trackers.values(),
+            self.gradient_norm_tracker,
+            self.skipped_updates_tracker,
+        ]
+
+    # Plain Keras, with the edges checked
+
+    def compile(self, optimizer="adam", **kwargs):
+        """Configure training, as in Keras.
+
+        The model's loss is its own, so `loss` and `metrics` are refused, not ignored.
+
+        Args:
+            optimizer: Keras optimizer.
+            **kwargs: `run_eagerly`, `steps_per_execution`, `jit_compile`, `auto_scale_loss`.
+        """
+        for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
+            if kwargs.pop(name, None) is not None:
+                raise ValueError(
+                    f"`compile` takes no `{name}`: {type(self).__name__} has its own loss, set by "
+                    "`likelihood`, and reports its terms."
+                )
+        super().compile(optimizer=optimizer, **kwargs)
+
+    def compile_from_config(self, config):
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.built:
+            self.optimizer.build(self.trainable_variables)
+
+    def fit(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        epochs=1,
+        verbose="auto",
+        callbacks=None,
+        validation_split=0.0,
+        validation_data=None,
+        shuffle=True,
+        class_weight=None,
+        sample_weight=None,
+        steps_per_epoch=None,
+        validation_batch_size=None,
+        **kwargs,
+    ):
+        """Train, as in Keras.
+
+        Args:
+            x: Array `(n, *data_shape)`; a dict of arrays for a conditional model; or a
+                `tf.data.Dataset`, `PyDataset`, `DataLoader` or generator of batches of these,
+                each batch a tuple such as `(x,)` or `(x, y, sample_weight)`.
+            y: Optional array like `x`'s images: the target, where it is not `x` itself.
+            sample_weight: Optional array `(n,)`. Weights an example's whole loss, KL included.
+            callbacks: As in Keras. `callbacks.StopOnSkippedUpdates` is added unless passed.
+            **kwargs: The other arguments of Keras' `fit`, with Keras' meaning. Arrays are checked
+                first and shuffled by the model's seed and the epoch.
+
+        Returns:
+            Keras' `History`: per epoch `loss`, `reconstruction_loss`, `kl_loss` (nats per
+            example), `gradient_norm` and `skipped_updates`.
+        """
+        if class_weight is not None:
+            raise ValueError("`fit` takes no `class_weight`. Pass `sample_weight` instead.")
+        if model_inputs.is_array(x):
+            x, y, sample_weight = model_inputs.check_fit_data(self, x, y, sample_weight)
+            if validation_split and validation_data is None:
+                (x, y, sample_weight), validation_data = _split(
+                    (x, y, sample_weight), validation_split
+                )
+        if validation_data is not None:
+            validation_data = self._check_validation_data(validation_data)
+        callbacks = self._add_callbacks(callbacks)
+        if model_inputs.is_array(x):
+            if not self.built:
+                self.build((None, *(x["x"] if isinstance(x, dict) else x).shape[1:]))
+            if shuffle is True and steps_per_epoch is None:
+                batches = model_inputs.ShuffledBatches(
+                    (x, y, sample_weight), batch_size or 32, self._shuffle_seed
+                )
+                validation_batch_size = validation_batch_size or batch_size
+                x, y, sample_weight, batch_size, shuffle = batches, None, None, None, False
+                callbacks.append(model_inputs.ShuffleEachEpoch(batches))
+        else:
+            if not self.built and self.data_shape is not None:
+                self.build()
+            if not isinstance(x, keras.utils.PyDataset):
+                shuffle = False  # has no meaning there, and Keras warns of its own default
+        return super().fit(
+            x,
+            y,
+            batch_size=batch_size,
+            epochs=epochs,
+            verbose=verbose,
+            callbacks=callbacks,
+            validation_data=validation_data,
+            shuffle=shuffle,
+            sample_weight=sample_weight,
+            steps_per_epoch=steps_per_epoch,
+            validation_batch_size=validation_batch_size,
+            **kwargs,
+        )
+
+    def evaluate(
+        self, x=None, y=None, batch_size=None, verbose="auto", sample_weight=None, **kwargs
+    ):
+        """Measure the loss and its terms with drawn codes, as in Keras.
+
+        Args:
+            x: As in `fit`.
+            y: As in `fit`.
+            sample_weight: As in `fit`.
+            **kwargs: The other arguments of Keras' `evaluate`.
+
+        Returns:
+            `[loss, reconstruction_loss, kl_loss]` in nats per example, or a dict of them with
+            `return_dict=True`.
+        """
+        if model_inputs.is_array(x):
+            x, y, sample_weight = model_inputs.check_fit_data(self, x, y, sample_weight)
+        return super().evaluate(
+            x, y, batch_size=batch_size, verbose=verbose, sample_weight=sample_weight, **kwargs
+        )
+
+    def _check_validation_data(self, validation_data):
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(validation_data)
+        if not model_inputs.is_array(x):
+            return validation_data
+        return model_inputs.check_fit_data(self, x, y, sample_weight)
+
+    def _add_callbacks(self, callbacks):
+        if callbacks is None:
+            callbacks = []
+        elif not isinstance(callbacks, list | tuple | keras.callbacks.CallbackList):
+            callbacks = [callbacks]
+        if isinstance(callbacks, keras.callbacks.CallbackList):
+            present = callbacks.callbacks
+        else:
+            present = callbacks = list(callbacks)
+        if not any(isinstance(callback, StopOnSkippedUpdates) for callback in present):
+            callbacks.append(StopOnSkippedUpdates())
+        return callbacks
+
+    def _shuffle_seed(self):
+        return int(ops.convert_to_numpy(self.seed_generator.state)[0])
+
+    # NumPy in, NumPy out
+
+    def encode(self, inputs, batch_size=256):
+        """Return the parameters of the latent code, as the encoder gives them.
+
+        Args:
+            inputs: As in `fit`.
+            batch_size: Int. Examples computed at once.
+
+        Returns:
+            Tuple `(z_mean, z_log_var)` of float32 arrays `(n, latent)`; an `Autoencoder` returns
+            the one array `z`.
+        """
+        inputs = model_inputs.check_examples(self, inputs)
+
+        def encode(batch):
+            outputs = self(batch, draw=False, training=False)
+            return [outputs[name] for name in self.code_names]
+
+        arrays = in_batches(encode, inputs, batch_size)
+        return tuple(arrays) if len(arrays) > 1 else arrays[0]
+
+    def decode(self, z, conditions=None, batch_size=256):
+        """Decode latent codes to the likelihood's mean.
+
+        Args:
+            z: Array `(n, latent)`.
+            conditions: Dict of arrays `(n, ...)` for a conditional model.
+            batch_size: Int. Examples computed at once.
+
+        Returns:
+            float32 array `(n, *data_shape)` in the data's range.
+
+        Raises:
+            ValueError: If a shape or a condition does not fit.
+        """
+        self._ensure_built()
+        z = np.asarray(model_inputs.to_numpy(z), "float32")
+        if z.ndim != 2 or z.shape[1] != self.latent_dim:
+            raise ValueError(
+                f"`z` must have the shape (n, {self.latent_dim}). Received: {z.shape}."
+            )
+        conditions = self._check_conditions(conditions, len(z))
+
+        def decode(batch):
+            return [self.decode_mean(batch["z"], {n: batch[n] for n in self.condition})]
+
+        return in_batches(decode, {"z": z, **conditions}, batch_size)[0]
+
+    def reconstruct(self, inputs, batch_size=256):
+        """Decode the posterior mean of every example; the same call gives the same bytes.
+
+        Args:
+            inputs: As in `fit`.
+            batch_size: Int. Examples computed at once.
+
+        Returns:
+            float32 array `(n, *data_shape)`, the likelihood's mean.
+        """
+        inputs = model_inputs.check_examples(self, inputs)
+        return self.predict(inputs, batch_size=batch_size, verbose=0)
+
+    def _check_conditions(self, conditions, count):
+        conditions = conditions or {}
+        if set(conditions) != set(self.condition):
+            raise ValueError(
+                f"`{type(self).__name__}` needs the conditions {sorted(self.condition)}. "
+                f"Received: {sorted(conditions)}."
+            )
+        return model_inputs.check_conditions(self, conditions, count)
+
+    # Saving
+
+    def save_own_variables(self, store):
+        """Save also the state of every random generator, without which a resumed run drifts."""
+        super().save_own_variables(store)
+        for index, state in enumerate(self._random_states()):
+            store[f"random_state_{index}"] = ops.convert_to_numpy(state)
+
+    def load_own_variables(self, store):
+        names = store.keys()
+        own = {name: store[name] for name in names if not name.startswith("random_state_")}
+        super().load_own_variables(own)
+        for index, state in enumerate(self._random_states()):
+            state.assign(np.asarray(store[f"random_state_{index}"]))
+
+    def _random_states(self):
+        weights = {id(weight) for weight in self.weights}
+        return [variable for variable in self.variables if id(variable) not in weights]
+
+    def get_config(self):
+        serialize = keras.saving.serialize_keras_object
+        config = super().get_config()
+        config.pop("autocast", None)
+        return {
+            **config,
+            "encoder": serialize(self.encoder),
+            "decoder": serialize(self.decoder),
+            "likelihood": serialize(self.likelihood),
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{name: _deserialize(value) for name, value in config.items()})
+
+
+def weighted_mean(values, sample_weight=None):
+    """Mean over the batch of values `(batch,)`, each times its weight."""
+    if sample_weight is not None:
+        values = values * ops.cast(ops.reshape(sample_weight, (-1,)), values.dtype)
+    return ops.mean(values)
+
+
+def in_batches(function, arrays, batch_size):
+    """Apply a function of tensors to nested arrays, some rows at a time, and join its results."""
+    results = []
+    for start in range(0, len(keras.tree.flatten(arrays)[0]), batch_size):
+        batch = _rows(arrays, slice(start, start + batch_size))
+        tensors = function(keras.tree.map_structure(ops.convert_to_tensor, batch))
+        results.append([ops.convert_to_numpy(tensor) for tensor in tensors])
+    return [np.concatenate(parts) for parts in zip(*results, strict=True)]
+
+
+def join(tensor, condition):
+    return tensor if condition is None else [tensor, condition]
+
+
+def _split(arrays, fraction):
+    """Set the last `fraction` of the arrays aside, as Keras' `validation_split` does."""
+    count = len(keras.tree.flatten(arrays)[0])
+    at = int(np.floor(count * (1 - fraction)))
+    if not 0 < at < count:
+        raise ValueError(
+            f"`validation_split` must leave examples on both sides. Received: {fraction} of "
+            f"{count} examples."
+        )
+    return _rows(arrays, slice(at)), _rows(arrays, slice(at, None))
+
+
+def _rows(arrays, rows):
+    return keras.tree.map_structure(lambda array: None if array is None else array[rows], arrays)
+
+
+def _deserialize(value):
+    if isinstance(value, dict) and "class_name" in value:
+        return keras.saving.deserialize_keras_object(value)
+    if isinstance(value, dict):
+        return {name: _deserialize(item) for name, item in value.items()}
+    return value

@@ -1,0 +1,68 @@
+"""The conditional variational autoencoder."""
+
+import keras
+
+from keras_vae.models.vae import VAE
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class ConditionalVAE(VAE):
+    """Variational autoencoder whose encoder and decoder both see conditions.
+
+    It maximises a bound of `log p(x|c)`: the posterior is `q(z|x, c)`, the likelihood
+    `p(x|z, c)`, and the prior of `z` does not depend on the condition `c`.
+
+    Args:
+        encoder: Keras model from `[x, condition]` to `(z_mean, z_log_var)`; `condition` is a
+            float vector `(batch, size)`.
+        decoder: Keras model from `[z, condition]` to the likelihood's parameters.
+        condition: Dict from name to `Categorical` or `Continuous`. The names are the keys of
+            `fit`'s input dict, of `sample`'s conditions and the inputs of exported graphs.
+        **kwargs: As for `VAE`.
+
+    Call arguments:
+        inputs: Dict of `"x"`, float `(batch, *data_shape)`, and one tensor per condition: int
+            `(batch,)` or float `(batch, dim)`.
+        sample_weight, draw, training: As for `VAE`.
+
+    References:
+        - Sohn et al., 2015. https://papers.nips.cc/paper/5775
+    """
+
+    def __init__(self, encoder, decoder, condition, **kwargs):
+        for name in condition or {"": None}:
+            if not name.isidentifier() or name in ("x", "z", "seed", "temperature"):
+                raise ValueError(
+                    "`condition` must be a dict of at least one name, a valid identifier other "
+                    f"than x, z, seed and temperature. Received: {condition!r}"
+                )
+        super().__init__(encoder, decoder, condition=condition, **kwargs)
+
+    def sample(self, conditions, temperature=1.0, seed=None):
+        """Decode codes drawn from the prior, one for each row of the conditions.
+
+        Args:
+            conditions: Dict from every condition's name to its values: for a categorical one a
+                sequence `(n,)` of indices, names, or `None` for *unknown*; for a continuous one
+                `(n, dim)`.
+            temperature: Float, at least 0. Scales the prior's standard deviation.
+            seed: Optional int, not negative. The same seed gives the same codes on every backend
+                and on devices.
+
+        Returns:
+            float32 array `(n, *data_shape)`, the likelihood's mean.
+
+        Raises:
+            ValueError: If a condition is missing or a label is no class.
+        """
+        self._ensure_built()
+        count = len(next(iter(conditions.values()))) if conditions else 0
+        conditions = self._check_conditions(conditions, count)
+        z = self.prior.sample(count, self.latent_dim, temperature, seed)
+        return self.decode(z, conditions)
+
+    def get_config(self):
+        condition = {
+            name: keras.saving.serialize_keras_object(kind) for name, kind in self.condition.items()
+        }
+        return {**super().get_config(), "condition": condition}

@@ -1,0 +1,154 @@
+"""What may go into a model: checks made once, at the edge, and batches in a repeatable order."""
+
+import keras
+import numpy as np
+
+
+def is_array(x):
+    """Whether `x` is an array or a dict of arrays, not a dataset or a generator."""
+    if isinstance(x, dict):
+        return bool(x) and all(isinstance(v, list) or is_array(v) for v in x.values())
+    return hasattr(x, "shape") and hasattr(x, "dtype")
+
+
+def check_examples(model, inputs):
+    """Check a model's input arrays and return them with the dtypes that the model computes in.
+
+    Args:
+        model: A `LatentVariableModel`.
+        inputs: `x`, an array `(n, *data_shape)` in the likelihood's range; or a dict with `"x"`
+            and, for a conditional model, one array `(n, ...)` per condition.
+
+    Returns:
+        `x` as a float32 array, or the dict with float32 `"x"` and int32 labels.
+
+    Raises:
+        ValueError: One line that says what must hold, what came and what to do.
+    """
+    x, conditions = model.split_inputs(inputs)
+    x = check_data(model, x, name="x")
+    if not isinstance(inputs, dict):
+        return x
+    return {"x": x, **check_conditions(model, conditions, len(x))}
+
+
+def check_data(model, x, name):
+    """Check one array of examples against the model's shape and its likelihood's range."""
+    x = to_numpy(x)
+    expected = model.data_shape
+    if expected is not None and x.shape[1:] != expected:
+        hint = " Add the channels with x[..., None]." if x.shape[1:] == expected[:-1] else ""
+        raise ValueError(
+            f"`{name}` must have the shape (n, {', '.join(map(str, expected))}), as the decoder "
+            f"makes it. Received: {x.shape}.{hint}"
+        )
+    if len(x) == 0:
+        raise ValueError(f"`{name}` must hold at least one example. Received: shape {x.shape}.")
+    if x.dtype.kind not in "fiub":
+        raise ValueError(f"`{name}` must be numbers. Received: dtype {x.dtype}.")
+    smallest, largest = float(x.min()), float(x.max())
+    if not (np.isfinite(smallest) and np.isfinite(largest)):
+        raise ValueError(
+            f"`{name}` must be finite. Received: NaN or infinity. Remove or repair those examples."
+        )
+    low, high = model.likelihood.data_range
+    if smallest < low or largest > high:
+        hint = " Divide 8-bit images by 255." if smallest >= 0 and 1 < largest <= 255 else ""
+        raise ValueError(
+            f"`{name}` must lie in [{low:g}, {high:g}] under the {model.likelihood.name} "
+            f"likelihood. Received: {x.dtype} from {smallest:g} to {largest:g}.{hint}"
+        )
+    return x if x.dtype.kind == "f" else x.astype("float32")
+
+
+def check_conditions(model, conditions, count):
+    """Check a dict of condition values, `count` of each."""
+    checked = {}
+    for name, kind in model.condition.items():
+        values = conditions[name]
+        checked[name] = kind.as_array(
+            values if isinstance(values, list) else to_numpy(values), name
+        )
+        if len(checked[name]) != count:
+            raise ValueError(
+                f"`{name}` must hold one value per example. Received: {len(checked[name])} values "
+                f"for {count} examples."
+            )
+    return checked
+
+
+def check_fit_data(model, x, y, sample_weight):
+    """Check `x`, `y` and `sample_weight` as `fit` and `evaluate` take them.
+
+    Without `y`, an example is its own target. With weights it is made explicit, because Keras
+    drops `sample_weight` when there is no `y`.
+    """
+    x = check_examples(model, x)
+    data = x["x"] if isinstance(x, dict) else x
+    if y is not None:
+        if tuple(getattr(y, "shape", ())) != data.shape:
+            raise ValueError(
+                f"`y` is the image to reconstruct and must have the shape of `x`, {data.shape}. "
+                f"Received: {getattr(y, 'shape', type(y).__name__)}. Conditions such as labels go "
+                'into the input dict: fit({"x": x, "label": y}).'
+            )
+        y = check_data(model, y, name="y")
+    if sample_weight is not None:
+        sample_weight = np.asarray(to_numpy(sample_weight), "float32")
+        if sample_weight.shape != (len(data),) or not np.isfinite(sample_weight).all():
+            raise ValueError(
+                f"`sample_weight` must be {len(data)} finite numbers, one per example. "
+                f"Received: shape {sample_weight.shape}."
+            )
+        y = data if y is None else y
+    return x, y, sample_weight
+
+
+def to_numpy(x):
+    """Return an array of any backend, or nested lists, as a NumPy array."""
+    return x if isinstance(x, np.ndarray) else keras.ops.convert_to_numpy(x)
+
+
+class ShuffledBatches(keras.utils.PyDataset):
+    """Batches of arrays whose order depends on the seed and the epoch alone.
+
+    Keras shuffles with the backend's global generator, whose state no checkpoint holds; with this
+    order a resumed run sees the batches that an uninterrupted one would.
+
+    Args:
+        arrays: Tuple `(x, y, sample_weight)`; `y` and `sample_weight` may be None.
+        batch_size: Int.
+        seed: Callable that returns the seed, an int, at the start of each epoch.
+    """
+
+    def __init__(self, arrays, batch_size, seed):
+        super().__init__()
+        while arrays[-1] is None:
+            arrays = arrays[:-1]
+        self.arrays = tuple(arrays)
+        self.batch_size = batch_size
+        self.count = len(keras.tree.flatten(self.arrays)[0])
+        self.seed = seed
+        self.order = np.arange(self.count)
+
+    def shuffle(self, epoch):
+        """Draw the order of an epoch."""
+        self.order = np.random.default_rng([self.seed(), epoch]).permutation(self.count)
+
+    def __len__(self):
+        return -(-self.count // self.batch_size)
+
+    def __getitem__(self, index):
+        rows = self.order[index * self.batch_size : (index + 1) * self.batch_size]
+        return keras.tree.map_structure(lambda array: array[rows], self.arrays)
+
+
+class ShuffleEachEpoch(keras.callbacks.Callback):
+    """Tell `ShuffledBatches` which epoch begins, also after a resumed run's jump ahead."""
+
+    def __init__(self, batches):
+        super().__init__()
+        self.batches = batches
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.batches.shuffle(epoch)

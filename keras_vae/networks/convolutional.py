@@ -1,0 +1,194 @@
+"""Convolutional encoder and decoder for images of any size."""
+
+import math
+
+import keras
+from keras import ops
+
+from keras_vae.networks.dense import join_condition, split_condition
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class ConvEncoder(keras.Model):
+    """Strided convolutions from an image to the mean and log-variance of its latent code.
+
+    Each stage is a convolution of stride 2, batch normalisation and LeakyReLU, and halves the
+    image, rounding up: 45×60 becomes 23×30, 12×15, ...
+
+    Args:
+        latent_dim: Int, size of the latent code.
+        hidden_units: Tuple of ints, the channels of each stage.
+        kernel_size: Int.
+        batch_normalization: Bool. Without it the convolutions have a bias instead.
+        negative_slope: Float, of LeakyReLU.
+
+    Call arguments:
+        inputs: `x`, float `(batch, height, width, channels)`, or a list `[x, condition]` with a
+            float `(batch, size)`; the condition is spread over the image as further channels.
+        training: Bool, for batch normalisation.
+
+    Returns:
+        Tuple `(z_mean, z_log_var)` of float32 tensors `(batch, latent_dim)`.
+
+    References:
+        - Radford et al., 2016, for the stages. https://arxiv.org/abs/1511.06434
+    """
+
+    def __init__(
+        self,
+        latent_dim,
+        hidden_units=(32, 64),
+        kernel_size=3,
+        batch_normalization=True,
+        negative_slope=0.2,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.latent_dim = latent_dim
+        self.options = _options(hidden_units, kernel_size, batch_normalization, negative_slope)
+        self.stages = [
+            [
+                keras.layers.Conv2D(
+                    width, kernel_size, 2, padding="same", use_bias=not batch_normalization
+                ),
+                *_finish_stage(batch_normalization, negative_slope),
+            ]
+            for width in hidden_units
+        ]
+        self.flatten = keras.layers.Flatten()
+        self.z_mean = keras.layers.Dense(latent_dim, dtype=self.variable_dtype, name="z_mean")
+        self.z_log_var = keras.layers.Dense(latent_dim, dtype=self.variable_dtype, name="z_log_var")
+
+    def call(self, inputs, training=None):
+        h, condition = split_condition(inputs)
+        if condition is not None:
+            planes = ops.ones_like(h[..., :1]) * condition[:, None, None, :]
+            h = ops.concatenate([h, planes], axis=-1)
+        for stage in self.stages:
+            h = _apply(stage, h, training)
+        h = self.flatten(h)
+        return self.z_mean(h), self.z_log_var(h)
+
+    def get_config(self):
+        return {**super().get_config(), "latent_dim": self.latent_dim, **self.options}
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class ConvDecoder(keras.Model):
+    """From a latent code to the likelihood's parameters of an image, doubling it stage by stage.
+
+    A dense layer makes the smallest image; each stage doubles it (cropped where the target's size
+    is odd), convolves, normalises and applies LeakyReLU; a last convolution gives the channels.
+    Doubling repeats pixels before the convolution: a transposed convolution leaves chequerboards
+    and degrades under int8 quantization on devices.
+
+    Args:
+        output_shape: Tuple `(height, width, channels)` of one image, of any size.
+        hidden_units: Tuple of ints, the channels of each stage, smallest image first.
+        kernel_size: Int.
+        batch_normalization: Bool. Without it the convolutions have a bias instead.
+        negative_slope: Float, of LeakyReLU.
+        transposed: Bool. Double by transposed convolutions instead.
+
+    Call arguments:
+        inputs: `z`, float `(batch, latent)`, or a list `[z, condition]` with a float
+            `(batch, size)`, put beside it.
+        training: Bool, for batch normalisation.
+
+    Returns:
+        float32 tensor `(batch, *output_shape)`.
+
+    References:
+        - Odena et al., 2016, for resizing before convolving. https://doi.org/10.23915/distill.00003
+    """
+
+    def __init__(
+        self,
+        output_shape,
+        hidden_units=(64, 32),
+        kernel_size=3,
+        batch_normalization=True,
+        negative_slope=0.2,
+        transposed=False,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if len(output_shape) != 3:
+            raise ValueError(
+                f"`output_shape` must be (height, width, channels). Received: {tuple(output_shape)}"
+            )
+        self.data_shape = tuple(output_shape)
+        self.transposed = transposed
+        self.options = _options(hidden_units, kernel_size, batch_normalization, negative_slope)
+
+        sizes = [self.data_shape[:2]]
+        for _ in hidden_units:
+            sizes.insert(0, tuple(math.ceil(side / 2) for side in sizes[0]))
+        smallest, targets = (*sizes[0], hidden_units[0]), sizes[1:]
+        self.project = keras.layers.Dense(math.prod(smallest))
+        self.reshape = keras.layers.Reshape(smallest)
+        self.stages = []
+        for width, before, after in zip(hidden_units, sizes, targets, strict=False):
+            settings = {"padding": "same", "use_bias": not batch_normalization}
+            if transposed:
+                double = [keras.layers.Conv2DTranspose(width, kernel_size, 2, **settings)]
+                convolve = []
+            else:
+                double = [keras.layers.UpSampling2D()]
+                convolve = [keras.layers.Conv2D(width, kernel_size, **settings)]
+            crop = [(0, 2 * small - large) for small, large in zip(before, after, strict=True)]
+            if any(end for _, end in crop):
+                double.append(keras.layers.Cropping2D(crop))
+            finish = _finish_stage(batch_normalization, negative_slope)
+            self.stages.append([*double, *convolve, *finish])
+        self.channels = keras.layers.Conv2D(
+            self.data_shape[2],
+            kernel_size,
+            padding="same",
+            dtype=self.variable_dtype,
+            name="parameters",
+        )
+
+    def call(self, inputs, training=None):
+        h = self.reshape(self.project(join_condition(inputs)))
+        for stage in self.stages:
+            h = _apply(stage, h, training)
+        return self.channels(h)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "output_shape": list(self.data_shape),
+            **self.options,
+            "transposed": self.transposed,
+        }
+
+
+def _options(hidden_units, kernel_size, batch_normalization, negative_slope):
+    if not hidden_units:
+        raise ValueError("`hidden_units` must name at least one stage. Received: ()")
+    return {
+        "hidden_units": list(hidden_units),
+        "kernel_size": kernel_size,
+        "batch_normalization": batch_normalization,
+        "negative_slope": negative_slope,
+    }
+
+
+def _finish_stage(batch_normalization, negative_slope):
+    """Batch normalisation and activation.
+
+    A momentum of 0.9 instead of Keras' 0.99 lets the moving averages settle within the first
+    epoch of a small data set, so that evaluation is right from the start.
+    """
+    normalization = [keras.layers.BatchNormalization(momentum=0.9)] if batch_normalization else []
+    return [*normalization, keras.layers.LeakyReLU(negative_slope)]
+
+
+def _apply(layers, h, training):
+    for layer in layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            h = layer(h, training=training)
+        else:
+            h = layer(h)
+    return h

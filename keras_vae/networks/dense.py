@@ -1,0 +1,121 @@
+"""Fully connected encoder and decoder.
+
+An encoder is any Keras model that maps `x`, or `[x, condition]`, to `(z_mean, z_log_var)`; a
+decoder maps `z`, or `[z, condition]`, to the likelihood's parameters, shaped like `x`. `condition`
+is a float vector `(batch, size)`. These two are the simplest ones; your own need no base class.
+"""
+
+import math
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class DenseEncoder(keras.Model):
+    """Dense layers from an example to the mean and log-variance of its latent code.
+
+    Args:
+        latent_dim: Int, size of the latent code.
+        hidden_units: Tuple of ints, the widths of the hidden layers.
+        activation: Activation of the hidden layers.
+
+    Call arguments:
+        inputs: `x`, float `(batch, ...)`, or a list `[x, condition]` with a float
+            `(batch, size)`; the condition is put beside the flattened `x`.
+
+    Returns:
+        Tuple `(z_mean, z_log_var)` of float32 tensors `(batch, latent_dim)`.
+
+    References:
+        - Kingma & Welling, 2014, appendix C.2. https://arxiv.org/abs/1312.6114
+    """
+
+    def __init__(self, latent_dim, hidden_units=(400,), activation="relu", **kwargs):
+        super().__init__(**kwargs)
+        self.latent_dim = latent_dim
+        self.hidden_units = tuple(hidden_units)
+        self.activation = activation
+        self.flatten = keras.layers.Flatten()
+        self.hidden = dense_stack(self.hidden_units, activation)
+        self.z_mean = keras.layers.Dense(latent_dim, dtype=self.variable_dtype, name="z_mean")
+        self.z_log_var = keras.layers.Dense(latent_dim, dtype=self.variable_dtype, name="z_log_var")
+
+    def call(self, inputs):
+        x, condition = split_condition(inputs)
+        h = self.flatten(x)
+        if condition is not None:
+            h = ops.concatenate([h, condition], axis=-1)
+        for layer in self.hidden:
+            h = layer(h)
+        return self.z_mean(h), self.z_log_var(h)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "latent_dim": self.latent_dim,
+            "hidden_units": list(self.hidden_units),
+            "activation": self.activation,
+        }
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class DenseDecoder(keras.Model):
+    """Dense layers from a latent code to the likelihood's parameters.
+
+    Args:
+        output_shape: Tuple of ints, the shape of one example, such as `(28, 28, 1)`.
+        hidden_units: Tuple of ints, the widths of the hidden layers.
+        activation: Activation of the hidden layers. The last layer has none: it gives logits.
+
+    Call arguments:
+        inputs: `z`, float `(batch, latent)`, or a list `[z, condition]` with a float
+            `(batch, size)`, put beside it.
+
+    Returns:
+        float32 tensor `(batch, *output_shape)`.
+    """
+
+    def __init__(self, output_shape, hidden_units=(400,), activation="relu", **kwargs):
+        super().__init__(**kwargs)
+        self.data_shape = tuple(output_shape)
+        self.hidden_units = tuple(hidden_units)
+        self.activation = activation
+        self.hidden = dense_stack(self.hidden_units, activation)
+        self.outputs_dense = keras.layers.Dense(
+            math.prod(self.data_shape), dtype=self.variable_dtype, name="parameters"
+        )
+        self.reshape = keras.layers.Reshape(self.data_shape, dtype=self.variable_dtype)
+
+    def call(self, inputs):
+        h = join_condition(inputs)
+        for layer in self.hidden:
+            h = layer(h)
+        return self.reshape(self.outputs_dense(h))
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "output_shape": list(self.data_shape),
+            "hidden_units": list(self.hidden_units),
+            "activation": self.activation,
+        }
+
+
+def dense_stack(units, activation):
+    """Dense layers, one per width."""
+    return [keras.layers.Dense(width, activation=activation) for width in units]
+
+
+def split_condition(inputs):
+    """Return `(tensor, condition or None)` from `tensor` or `[tensor, condition]`."""
+    if isinstance(inputs, list | tuple):
+        tensor, condition = inputs
+        return tensor, condition
+    return inputs, None
+
+
+def join_condition(inputs):
+    """Return `[tensor, condition]` side by side, or the tensor alone."""
+    tensor, condition = split_condition(inputs)
+    return tensor if condition is None else ops.concatenate([tensor, condition], axis=-1)

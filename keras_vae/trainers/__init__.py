@@ -1,0 +1,21 @@
+"""The train, test and predict steps: the only place that imports a backend.
+
+Each backend's `Trainer` differentiates and updates; the mathematics is
+`LatentVariableModel.loss_and_terms`, which all three share.
+"""
+
+import keras
+
+if keras.backend.backend() == "tensorflow":
+    from keras_vae.trainers.tensorflow import Trainer
+elif keras.backend.backend() == "jax":
+    from keras_vae.trainers.jax import Trainer
+elif keras.backend.backend() == "torch":
+    from keras_vae.trainers.torch import Trainer
+else:
+    raise ImportError(
+        "keras-vae needs the backend tensorflow, jax or torch. Received: "
+        f"{keras.backend.backend()}. Set the environment variable KERAS_BACKEND."
+    )
+
+__all__ = ["Trainer"]

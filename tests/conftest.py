@@ -1,0 +1,71 @@
+"""Settings and small data that all tests share."""
+
+import os
+
+# Compile time, not run time, is what tests on JAX cost.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import random
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import keras_vae
+
+BACKEND = keras.backend.backend()
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    # Keras' initializers and seed generators take their default seed from `random`.
+    random.seed(0)
+    np.random.seed(0)
+
+
+@pytest.fixture
+def images():
+    """Float images `(48, 6, 5, 1)` in [0, 1], and labels of three classes."""
+    generator = np.random.default_rng(0)
+    labels = np.arange(48) % 3
+    x = generator.uniform(size=(48, 6, 5, 1)) * 0.3
+    x[np.arange(48), labels] += 0.6
+    return x.astype("float32"), labels.astype("int32")
+
+
+@pytest.fixture
+def fixed_noise(monkeypatch):
+    """The same noise, for the 48 images, on every backend and in every step."""
+    noise = np.random.default_rng(7).normal(size=(48, 3)).astype("f4")
+    monkeypatch.setattr(
+        keras.random, "normal", lambda shape, dtype=None, seed=None: ops.convert_to_tensor(noise)
+    )
+    return noise
+
+
+@pytest.fixture
+def make():
+    """Makes a small compiled model of any class."""
+    return make_model
+
+
+def make_model(name="ConditionalVAE", conv=False, compile_model=True, **kwargs):
+    """Return a small model for the `images`, with fixed initial weights."""
+    random.seed(1)
+    networks = keras_vae.networks
+    if conv:
+        encoder = networks.ConvEncoder(3, hidden_units=(4, 6))
+        decoder = networks.ConvDecoder((6, 5, 1), hidden_units=(6, 4))
+    else:
+        encoder = networks.DenseEncoder(3, hidden_units=(8,))
+        decoder = networks.DenseDecoder((6, 5, 1), hidden_units=(8,))
+    kwargs.setdefault("seed", 3)
+    if name == "ConditionalVAE":
+        kwargs.setdefault("condition", {"label": keras_vae.Categorical(3)})
+    model = getattr(keras_vae, name)(encoder, decoder, **kwargs)
+    if compile_model:
+        model.compile(keras.optimizers.Adam(1e-2))
+    return model
