@@ -1,5 +1,12 @@
 """Conditional generative models that train with plain Keras and ship to devices."""
 
+import os as _os
+import sys as _sys
+
+# While Python looks for what `python -m` is to run, "-m" stands in the program's place.
+if _os.path.basename(_sys.argv[0] if _sys.argv else "") in ("-m", "keras-vae"):
+    from keras_vae import _start  # noqa: F401 - before anything imports Keras
+
 from keras_vae import (
     callbacks,
     divergences,

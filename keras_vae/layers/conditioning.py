@@ -101,7 +101,7 @@ class Categorical:
                 f"`{name}` must be a class. Received: {value!r}. The classes are: "
                 f"{_listing(self.names)}."
             )
-        if isinstance(value, bool | np.bool_) or int(value) != value:
+        if isinstance(value, bool | np.bool_) or not _is_whole(value):
             raise ValueError(f"`{name}` must be whole numbers or names. Received: {value!r}")
         return int(value)
 
@@ -255,6 +255,13 @@ class Conditioning(keras.layers.Layer):
         deserialize = keras.saving.deserialize_keras_object
         condition = {name: deserialize(kind) for name, kind in config.pop("condition").items()}
         return cls(condition, **config)
+
+
+def _is_whole(value):
+    try:
+        return int(value) == value
+    except (TypeError, ValueError, OverflowError):
+        return False
 
 
 def _listing(names, limit=20):

@@ -30,11 +30,6 @@ class Autoencoder(LatentVariableModel):
 
     code_names = ("z",)
 
-    def __init__(self, encoder, decoder, **kwargs):
-        if kwargs.get("condition"):
-            raise ValueError("`Autoencoder` takes no `condition`. Use `ConditionalVAE`.")
-        super().__init__(encoder, decoder, **kwargs)
-
     def call(self, inputs, sample_weight=None, draw=None, training=None):
         x, _ = self.split_inputs(inputs)
         z = self.encoder(x, training=training)

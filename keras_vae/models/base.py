@@ -1,5 +1,7 @@
 """What every latent-variable model shares: parts, data, loss, metrics, saving."""
 
+import re
+
 import keras
 import numpy as np
 from keras import ops
@@ -29,11 +31,15 @@ class LatentVariableModel(Trainer, keras.Model):
     """
 
     loss_terms = ("reconstruction_loss",)
+    code_names = ("z",)
+    conditional = False
     prior = None
 
     def __init__(
         self, encoder, decoder, likelihood="bernoulli", condition=None, seed=None, **kwargs
     ):
+        if condition and not self.conditional:
+            raise ValueError(f"`{type(self).__name__}` takes no `condition`. Use `ConditionalVAE`.")
         # Without autocast, data and sample weights keep their precision under mixed policies; the
         # layers inside cast for themselves.
         super().__init__(autocast=False, **kwargs)
@@ -71,21 +77,21 @@ class LatentVariableModel(Trainer, keras.Model):
         condition = None
         if self.condition:
             condition = keras.KerasTensor((None, self.conditioning.size))
-        code = self.encoder(join(keras.KerasTensor((None, *data_shape)), condition))
-        heads = list(code) if isinstance(code, list | tuple) else [code]
-        if len({tuple(head.shape) for head in heads}) > 1 or len(heads[0].shape) != 2:
+        beside = f" and a condition of size {self.conditioning.size}" if self.condition else ""
+        try:
+            code = self.encoder(join(keras.KerasTensor((None, *data_shape)), condition))
+        except (ValueError, TypeError) as err:
             raise ValueError(
-                "The encoder must return `z_mean` and `z_log_var` of one shape (batch, latent). "
-                f"Received: {[tuple(head.shape) for head in heads]}."
-            )
-        latent_dim = int(heads[0].shape[-1])
+                f"The encoder must accept examples of shape {data_shape}{beside}. It raised: "
+                f"{reason(err)}"
+            ) from err
+        latent_dim = self._check_code(code)
         try:
             made = self.decoder(join(keras.KerasTensor((None, latent_dim)), condition))
         except (ValueError, TypeError) as err:
             raise ValueError(
-                f"The decoder must accept the encoder's latent code of size {latent_dim}"
-                f"{f' and a condition of size {self.conditioning.size}' if self.condition else ''}"
-                f". It raised: {str(err).splitlines()[0]}"
+                f"The decoder must accept the encoder's latent code of size {latent_dim}{beside}. "
+                f"It raised: {reason(err)}"
             ) from err
         if tuple(made.shape[1:]) != data_shape:
             raise ValueError(
@@ -95,6 +101,18 @@ class LatentVariableModel(Trainer, keras.Model):
         self.latent_dim = latent_dim
         self.data_shape = data_shape
         self.built = True
+
+    def _check_code(self, code):
+        """Check what the encoder returns, one head or two, and return the latent size."""
+        heads = code if isinstance(code, list | tuple) else [code]
+        shapes = [getattr(head, "shape", type(head).__name__) for head in heads]
+        count_fits = len(self.code_names) <= len(heads) <= 2
+        if not count_fits or len(set(shapes)) > 1 or len(shapes[0]) != 2:
+            raise ValueError(
+                f"The encoder must return {' and '.join(f'`{name}`' for name in self.code_names)} "
+                f"of one shape (batch, latent), in this order. Received: {shapes}."
+            )
+        return int(shapes[0][-1])
 
     def get_build_config(self):
         return {"data_shape": list(self.data_shape)} if self.built else None
@@ -417,9 +435,10 @@ class LatentVariableModel(Trainer, keras.Model):
         """
         self._ensure_built()
         z = np.asarray(model_inputs.to_numpy(z), "float32")
-        if z.ndim != 2 or z.shape[1] != self.latent_dim:
+        if z.ndim != 2 or z.shape[1] != self.latent_dim or len(z) == 0:
             raise ValueError(
-                f"`z` must have the shape (n, {self.latent_dim}). Received: {z.shape}."
+                f"`z` must have the shape (n, {self.latent_dim}), n at least 1. "
+                f"Received: {z.shape}."
             )
         conditions = self._check_conditions(conditions, len(z))
 
@@ -441,12 +460,13 @@ class LatentVariableModel(Trainer, keras.Model):
         inputs = model_inputs.check_examples(self, inputs)
         return self.predict(inputs, batch_size=batch_size, verbose=0)
 
-    def _check_conditions(self, conditions, count):
-        conditions = conditions or {}
-        if set(conditions) != set(self.condition):
+    def _check_conditions(self, conditions, count=None):
+        conditions = {} if conditions is None else conditions
+        if not isinstance(conditions, dict) or set(conditions) != set(self.condition):
+            received = conditions if isinstance(conditions, dict) else [type(conditions).__name__]
             raise ValueError(
-                f"`{type(self).__name__}` needs the conditions {sorted(self.condition)}. "
-                f"Received: {sorted(conditions)}."
+                f"`{type(self).__name__}` needs a dict of the conditions {sorted(self.condition)}. "
+                f"Received: {sorted(received)}."
             )
         return model_inputs.check_conditions(self, conditions, count)
 
@@ -454,6 +474,9 @@ class LatentVariableModel(Trainer, keras.Model):
 
     def save_own_variables(self, store):
         """Save also the state of every random generator, without which a resumed run drifts."""
+        if self.built and self.compiled and not self.optimizer.built:
+            # Loading builds it, and Keras warns of a file that has no variables for it.
+            self.optimizer.build(self.trainable_variables)
         super().save_own_variables(store)
         for index, state in enumerate(self._random_states()):
             store[f"random_state_{index}"] = ops.convert_to_numpy(state)
@@ -493,10 +516,18 @@ def weighted_mean(values, sample_weight=None):
     return ops.mean(values)
 
 
-def in_batches(function, arrays, batch_size):
+def reason(err):
+    """The one line of a Keras error that says what is wrong."""
+    text = str(err).split("Arguments received by")[0].split("Exception encountered: ")[-1]
+    lines = re.sub(r"\x1b\[\d*m", "", text).split("\n")
+    return " ".join([line for line in lines if line.strip()][-1:])[:300]
+
+
+def in_batches(function, arrays, batch_size, progress=None):
     """Apply a function of tensors to nested arrays, some rows at a time, and join its results."""
     results = []
-    for start in range(0, len(keras.tree.flatten(arrays)[0]), batch_size):
+    starts = range(0, len(keras.tree.flatten(arrays)[0]), batch_size)
+    for start in starts if progress is None else progress(starts):
         batch = _rows(arrays, slice(start, start + batch_size))
         tensors = function(keras.tree.map_structure(ops.convert_to_tensor, batch))
         results.append([ops.convert_to_numpy(tensor) for tensor in tensors])

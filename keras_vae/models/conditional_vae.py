@@ -29,13 +29,16 @@ class ConditionalVAE(VAE):
         - Sohn et al., 2015. https://papers.nips.cc/paper/5775
     """
 
+    conditional = True
+
     def __init__(self, encoder, decoder, condition, **kwargs):
-        for name in condition or {"": None}:
-            if not name.isidentifier() or name in ("x", "z", "seed", "temperature"):
-                raise ValueError(
-                    "`condition` must be a dict of at least one name, a valid identifier other "
-                    f"than x, z, seed and temperature. Received: {condition!r}"
-                )
+        pairs = condition.items() if isinstance(condition, dict) else ()
+        if not pairs or not all(_is_name(name) and hasattr(kind, "encode") for name, kind in pairs):
+            raise ValueError(
+                "`condition` must be a dict of at least one name, a valid identifier other than x, "
+                "z, seed and temperature, each with a Categorical or a Continuous. Received: "
+                f"{condition!r}"
+            )
         super().__init__(encoder, decoder, condition=condition, **kwargs)
 
     def sample(self, conditions, temperature=1.0, seed=None):
@@ -56,8 +59,8 @@ class ConditionalVAE(VAE):
             ValueError: If a condition is missing or a label is no class.
         """
         self._ensure_built()
-        count = len(next(iter(conditions.values()))) if conditions else 0
-        conditions = self._check_conditions(conditions, count)
+        conditions = self._check_conditions(conditions)
+        count = len(next(iter(conditions.values())))
         z = self.prior.sample(count, self.latent_dim, temperature, seed)
         return self.decode(z, conditions)
 
@@ -66,3 +69,8 @@ class ConditionalVAE(VAE):
             name: keras.saving.serialize_keras_object(kind) for name, kind in self.condition.items()
         }
         return {**super().get_config(), "condition": condition}
+
+
+def _is_name(name):
+    reserved = ("x", "z", "seed", "temperature")
+    return isinstance(name, str) and name.isidentifier() and name not in reserved

@@ -61,14 +61,15 @@ def check_data(model, x, name):
     return x if x.dtype.kind == "f" else x.astype("float32")
 
 
-def check_conditions(model, conditions, count):
-    """Check a dict of condition values, `count` of each."""
+def check_conditions(model, conditions, count=None):
+    """Check a dict of condition values, `count` of each, or one number of all."""
     checked = {}
     for name, kind in model.condition.items():
         values = conditions[name]
         checked[name] = kind.as_array(
             values if isinstance(values, list) else to_numpy(values), name
         )
+        count = len(checked[name]) if count is None else count
         if len(checked[name]) != count:
             raise ValueError(
                 f"`{name}` must hold one value per example. Received: {len(checked[name])} values "

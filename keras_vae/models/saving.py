@@ -6,7 +6,7 @@ import zipfile
 
 import keras
 
-from keras_vae.models.base import LatentVariableModel
+from keras_vae.models.base import LatentVariableModel, reason
 
 
 def load_model(path):
@@ -39,10 +39,10 @@ def load_model(path):
     try:
         model = keras.saving.load_model(path, safe_mode=True)
     except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as err:
-        reason = " ".join(str(err).split())[:300]
         raise ValueError(
             f"{path} must be a model of keras-vae, with every class of your own registered by "
-            f"keras.saving.register_keras_serializable and imported. Loading it raised: {reason}"
+            "keras.saving.register_keras_serializable and imported. Loading it raised: "
+            f"{reason(err)}"
         ) from err
     if not isinstance(model, LatentVariableModel):
         raise ValueError(

@@ -7,15 +7,15 @@ Each backend's `Trainer` differentiates and updates; the mathematics is
 import keras
 
 if keras.backend.backend() == "tensorflow":
-    from keras_vae.trainers.tensorflow import Trainer
+    from keras_vae.trainers.tensorflow import Trainer, devices
 elif keras.backend.backend() == "jax":
-    from keras_vae.trainers.jax import Trainer
+    from keras_vae.trainers.jax import Trainer, devices
 elif keras.backend.backend() == "torch":
-    from keras_vae.trainers.torch import Trainer
+    from keras_vae.trainers.torch import Trainer, devices
 else:
     raise ImportError(
         "keras-vae needs the backend tensorflow, jax or torch. Received: "
         f"{keras.backend.backend()}. Set the environment variable KERAS_BACKEND."
     )
 
-__all__ = ["Trainer"]
+__all__ = ["Trainer", "devices"]

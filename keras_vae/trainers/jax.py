@@ -75,3 +75,8 @@ def _pairs(variables, values):
 
 def _values(scope, variables):
     return [scope.get_current_value(variable) for variable in variables]
+
+
+def devices():
+    """Return the names of the devices that the backend sees."""
+    return [str(device) for device in jax.devices()]

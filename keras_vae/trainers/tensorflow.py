@@ -40,3 +40,8 @@ class Trainer:
     def predict_step(self, data):
         """Reconstruct from the posterior mean."""
         return self.reconstruction(data)
+
+
+def devices():
+    """Return the names of the devices that the backend sees."""
+    return [device.name for device in tf.config.list_physical_devices()]

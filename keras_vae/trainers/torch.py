@@ -31,3 +31,9 @@ class Trainer:
     def predict_step(self, data):
         """Reconstruct from the posterior mean."""
         return self.reconstruction(data)
+
+
+def devices():
+    """Return the names of the devices that the backend sees."""
+    gpus = range(torch.cuda.device_count())
+    return ["cpu", *(torch.cuda.get_device_name(gpu) for gpu in gpus)]

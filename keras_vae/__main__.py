@@ -1,0 +1,553 @@
+"""The command line: train, evaluate, sample, figures, export, env."""
+
+import argparse
+import json
+import math
+import os
+import pathlib
+import random
+import shlex
+import sys
+import time
+
+BACKENDS = ("tensorflow", "jax", "torch")
+
+# What `train` uses where an argument is left out. The networks of 28x28 greys are those that
+# benchmarks/conditional_quality.py measures.
+DEFAULTS = {
+    "digits": {
+        "network": "dense",
+        "hidden_units": (256, 256),
+        "latent_dim": 4,
+        "epochs": 100,
+        "batch_size": 64,
+        "learning_rate": 2e-3,
+    },
+    "grey": {
+        "network": "dense",
+        "hidden_units": (512, 512, 512),
+        "latent_dim": 5,
+        "epochs": 20,
+        "batch_size": 128,
+        "learning_rate": 1e-3,
+    },
+    "colour": {
+        "network": "conv",
+        "hidden_units": (32, 64, 128),
+        "latent_dim": 64,
+        "epochs": 20,
+        "batch_size": 128,
+        "learning_rate": 1e-3,
+    },
+}
+
+
+def main(argv=None):
+    """Run a command and return its exit status: 0, 2 for bad input, 1 for anything else."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    if argv[:1] == ["export"]:
+        from export.__main__ import main as export_main
+
+        return export_main(argv[1:])
+    args = make_parser().parse_args(argv)
+    try:
+        check_backend(args.backend)
+        args.command(args)
+    except KeyboardInterrupt:
+        return fail("interrupted", 1)
+    except (
+        ValueError,
+        ImportError,
+        FileNotFoundError,
+        FileExistsError,
+        NotADirectoryError,
+        IsADirectoryError,
+        PermissionError,
+    ) as err:
+        if args.traceback:
+            raise
+        return fail(err, 2)
+    except (OSError, FloatingPointError) as err:
+        if args.traceback:
+            raise
+        return fail(err, 1)
+    return 0
+
+
+def make_parser():
+    parser = argparse.ArgumentParser(
+        prog="python -m keras_vae",
+        description="Train, evaluate, sample and export conditional generative models.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--backend", choices=BACKENDS, help="default: KERAS_BACKEND, or Keras' own")
+    common.add_argument("--traceback", action="store_true", help="show where an error came from")
+
+    def add(name, function, text):
+        command = commands.add_parser(name, parents=[common], help=text, description=text)
+        command.set_defaults(command=function)
+        return command
+
+    command = add("train", train, "Train a model and write a run folder.")
+    command.add_argument(
+        "--model",
+        choices=("autoencoder", "vae", "conditional_vae"),
+        default="conditional_vae",
+        help="default: conditional_vae",
+    )
+    command.add_argument(
+        "--data",
+        default="digits",
+        help="digits, mnist, fashion_mnist, cifar10, an .npz file or a folder with one sub-folder "
+        "of images per class (default: digits)",
+    )
+    command.add_argument("--out", help="run folder (default: runs/DATA)")
+    command.add_argument("--network", choices=("dense", "conv"), help="default: by the data")
+    command.add_argument(
+        "--hidden-units",
+        type=units,
+        help="widths of the encoder's hidden layers, by commas; the "
+        "decoder has them in reverse (default: by the data)",
+    )
+    command.add_argument("--latent-dim", type=positive, help="default: by the data")
+    command.add_argument("--epochs", type=positive, help="default: by the data")
+    command.add_argument("--batch-size", type=positive, help="default: by the data")
+    command.add_argument(
+        "--learning-rate",
+        type=float,
+        help="Adam's, at the start; it falls to 0 along a cosine (default: by the data)",
+    )
+    command.add_argument("--kl-weight", type=float, default=1.0, help="beta (default: 1)")
+    command.add_argument(
+        "--unknown-rate",
+        type=float,
+        default=0.0,
+        help="share of training labels replaced by unknown (default: 0)",
+    )
+    command.add_argument("--seed", type=natural, default=0, help="default: 0")
+    command.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+    command.add_argument("--overwrite", action="store_true", help="replace a run in the folder")
+
+    command = add("evaluate", evaluate, "Measure a run's model on its test data.")
+    command.add_argument("run", help="run folder")
+    command.add_argument(
+        "--num-samples",
+        type=natural,
+        default=0,
+        help="also estimate the log-likelihood with this many importance samples",
+    )
+    command.add_argument("--examples", type=positive, help="use the first so many test examples")
+
+    command = add("sample", sample, "Draw samples from a run's model.")
+    command.add_argument("run", help="run folder")
+    command.add_argument(
+        "--label",
+        action="append",
+        help="class by name or index, several by commas (default: every class, one row each)",
+    )
+    command.add_argument("--count", type=positive, default=16, help="samples per class")
+    command.add_argument("--seed", type=natural, help="repeats the same samples")
+    command.add_argument("--temperature", type=float, default=1.0, help="default: 1")
+    command.add_argument(
+        "--out",
+        default="samples.png",
+        help=".png, or .npy for the float32 values (default: samples.png)",
+    )
+
+    command = add("figures", figures, "Draw a run's learning curves, reconstructions and samples.")
+    command.add_argument("run", help="run folder")
+
+    add("env", env, "Print versions, backend and devices: what a bug report needs.")
+    commands.add_parser("export", help="the same as python -m export", add_help=False)
+    return parser
+
+
+# Commands
+
+
+def train(args):
+    from keras_vae import data
+    from keras_vae.runs import Run, now, versions
+
+    dataset = data.load(args.data)
+    fill_defaults(args, dataset)
+    run = Run(args.out)
+    prepare_folder(run, args)
+
+    import keras
+    import numpy as np
+
+    random.seed(args.seed)  # Keras' initializers take their seeds from here
+    np.random.seed(args.seed)
+    model = make_model(args, dataset)
+    steps = args.epochs * math.ceil(len(dataset.x_train) / args.batch_size)
+    schedule = keras.optimizers.schedules.CosineDecay(args.learning_rate, steps)
+    # XLA is slower than plain TensorFlow for these models on a CPU.
+    jit_compile = False if keras.backend.backend() == "tensorflow" else "auto"
+    model.compile(keras.optimizers.Adam(schedule), jit_compile=jit_compile)
+    model.build()
+    config = {
+        "arguments": {k: v for k, v in vars(args).items() if k not in ("command", "traceback")},
+        "started": now(),
+        "backend": keras.backend.backend(),
+        "data_shape": list(dataset.x_train.shape[1:]),
+        "class_names": list(dataset.class_names),
+        "parameters": model.count_params(),
+        "versions": versions(),
+    }
+    run.write_json(run.config_path, config)
+    print(
+        f"{type(model).__name__} with {model.count_params():,} parameters on {dataset.name}: "
+        f"{len(dataset.x_train):,} training and {len(dataset.x_test):,} test images, "
+        f"{keras.backend.backend()} backend",
+        flush=True,
+    )
+    start = time.perf_counter()
+    log = keras.callbacks.CSVLogger(run.history_path, append=args.resume)
+    try:
+        model.fit(
+            inputs_of(model, dataset.x_train, dataset.y_train),
+            validation_data=(inputs_of(model, dataset.x_test, dataset.y_test),),
+            batch_size=args.batch_size,
+            epochs=args.epochs,
+            verbose=1 if sys.stdout.isatty() else 2,
+            callbacks=[keras.callbacks.BackupAndRestore(run.backup), log],
+        )
+    except KeyboardInterrupt:
+        run.save_model(model)
+        again = f"{command_line(sys.argv[1:])} --resume"
+        print(f"\nStopped. The model so far is in {run.folder}. Go on with:\n  {again}")
+        raise
+    finally:
+        if log.csv_file is not None:  # Keras leaves it open when training stops with an error
+            log.csv_file.close()
+    run.save_model(model)
+    seconds = time.perf_counter() - start
+    run.write_json(run.config_path, {**config, "finished": now(), "seconds": round(seconds, 1)})
+    report_evaluation(run, measure(model, dataset.x_test, dataset.y_test))
+    following("figures", run.folder)
+    following("sample", run.folder, *sample_label(model), "--count", 16, "--seed", 42)
+    following_export(run.folder)
+
+
+def evaluate(args):
+    from keras_vae import data
+    from keras_vae.runs import Run
+
+    run = Run(args.run)
+    model = run.load_model()
+    dataset = data.load(run.config()["arguments"]["data"])
+    x, y = dataset.x_test[: args.examples], dataset.y_test[: args.examples]
+    results = measure(model, x, y)
+    if args.num_samples:
+        if not hasattr(model, "log_likelihood"):
+            raise ValueError(f"--num-samples needs a VAE. Received: a {type(model).__name__}.")
+        nats = model.log_likelihood(inputs_of(model, x, y), num_samples=args.num_samples, seed=0)
+        results["log_likelihood"] = float(nats.mean())
+        results["log_likelihood_standard_error"] = float(nats.std() / math.sqrt(len(nats)))
+        results["num_samples"] = args.num_samples
+    results["examples"] = len(x)
+    report_evaluation(run, results)
+    following("figures", run.folder)
+
+
+def sample(args):
+    import numpy as np
+
+    from keras_vae import figures as draw
+    from keras_vae.runs import Run, write_atomically
+
+    out = pathlib.Path(args.out)
+    if out.suffix not in (".png", ".npy"):
+        raise ValueError(f"--out must end with .png or .npy. Received: {out}")
+    model = Run(args.run).load_model()
+    if not hasattr(model, "sample"):
+        raise ValueError(
+            f"Sampling needs a model with a prior. Received: an {type(model).__name__}."
+        )
+    rows, what = sample_rows(model, args.label)
+    begin = time.perf_counter()
+    if rows is None:
+        images = model.sample(args.count, temperature=args.temperature, seed=args.seed)
+    else:
+        labels = np.repeat(np.asarray(rows, "int32"), args.count)
+        images = model.sample({"label": labels}, temperature=args.temperature, seed=args.seed)
+    seconds = time.perf_counter() - begin
+    if out.suffix == ".npy":
+        import io
+
+        buffer = io.BytesIO()
+        np.save(buffer, images)
+        write_atomically(out, buffer.getvalue())
+    else:
+        columns = args.count if rows and len(rows) > 1 else math.ceil(math.sqrt(len(images)))
+        write_png(out, draw.image_grid(images, columns, model.likelihood.data_range))
+    print(f"{len(images)} images of {what}, {1000 * seconds / len(images):.2f} ms an image")
+    print(out)
+    following_export(args.run)
+
+
+def figures(args):
+    import numpy as np
+
+    from keras_vae import data
+    from keras_vae import figures as draw
+    from keras_vae.runs import Run
+
+    run = Run(args.run)
+    model = run.load_model()
+    config = run.config()
+    dataset = data.load(config["arguments"]["data"])
+    history = run.history()
+    epochs = len(next(iter(history.values()), []))
+    title = f"{type(model).__name__} on {dataset.name}, {epochs} epochs"
+    data_range = model.likelihood.data_range
+    paths = []
+    if history:
+        curves = draw.learning_curves(history, title)
+        paths.append(run.save_figure("learning_curves", curves))
+    # One example of each class in turn, so that none is missing.
+    by_class = [np.flatnonzero(dataset.y_test == c)[:1] for c in range(len(dataset.class_names))]
+    chosen = np.concatenate(by_class)[:16]
+    x, y = dataset.x_test[chosen], dataset.y_test[chosen]
+    reconstructed = model.reconstruct(inputs_of(model, x, y))
+    figure = draw.reconstructions(x, reconstructed, title, data_range)
+    paths.append(run.save_figure("reconstructions", figure))
+    if hasattr(model, "sample"):
+        columns = 12
+        if model.condition:
+            names = model.condition["label"].names
+            labels = np.repeat(np.arange(len(names)), columns)
+            images = model.sample({"label": labels}, seed=0)
+        else:
+            names = [""] * 8
+            images = model.sample(8 * columns, seed=0)
+        figure = draw.samples(images, names, f"Samples of a {title}, seed 0", data_range)
+        paths.append(run.save_figure("samples", figure))
+    for path in paths:
+        print(path)
+    following_export(run.folder)
+
+
+def env(args):
+    import platform
+
+    import keras
+
+    from keras_vae.runs import versions
+    from keras_vae.trainers import devices
+
+    for name, version in versions().items():
+        print(f"{name:>15} {version}")
+    print(f"{'backend':>15} {keras.backend.backend()}")
+    print(f"{'devices':>15} {', '.join(devices())}")
+    print(f"{'platform':>15} {platform.platform()}, {os.cpu_count()} cores")
+
+
+# Parts of commands
+
+
+def fill_defaults(args, dataset):
+    """Set what was left out by what the data are."""
+    shape = dataset.x_train.shape[1:]
+    small = max(shape[:2]) <= 16
+    defaults = DEFAULTS["colour" if shape[2] == 3 else "digits" if small else "grey"]
+    for name, value in defaults.items():
+        if name == "hidden_units" and args.network != defaults["network"]:
+            value = (32, 64) if args.network == "conv" else (512, 512)
+        if getattr(args, name) is None:
+            setattr(args, name, value)
+    if args.out is None:
+        args.out = str(pathlib.Path("runs") / pathlib.Path(args.data).stem)
+    if not (math.isfinite(args.learning_rate) and args.learning_rate > 0):
+        raise ValueError(f"--learning-rate must be above 0. Received: {args.learning_rate}")
+
+
+def prepare_folder(run, args):
+    """Make the run folder, and see that nothing in it is lost."""
+    run.folder.mkdir(parents=True, exist_ok=True)
+    if args.resume:
+        if not run.backup.is_dir():
+            raise FileNotFoundError(
+                f"--resume needs an interrupted run with at least one whole epoch. {run.folder} "
+                "holds none."
+            )
+        told = run.config()["arguments"]
+        asked = json.loads(json.dumps(vars(args), default=str))
+        changed = [
+            name
+            for name in told
+            if name not in ("resume", "overwrite", "backend") and asked.get(name) != told[name]
+        ]
+        if changed:
+            raise ValueError(
+                f"--resume needs the arguments of the run. Changed: {', '.join(sorted(changed))}."
+            )
+        return
+    if run.model_path.exists() or run.backup.exists():
+        if not args.overwrite:
+            raise FileExistsError(
+                f"{run.folder} holds a run already. Choose another --out, replace it with "
+                "--overwrite, or go on with an interrupted one with --resume."
+            )
+        import shutil
+
+        shutil.rmtree(run.backup, ignore_errors=True)
+
+
+def make_model(args, dataset):
+    """Build the model that the arguments describe."""
+    import keras_vae
+
+    shape = dataset.x_train.shape[1:]
+    networks = keras_vae.networks
+    reverse = tuple(reversed(args.hidden_units))
+    if args.network == "dense":
+        encoder = networks.DenseEncoder(args.latent_dim, args.hidden_units)
+        decoder = networks.DenseDecoder(shape, reverse)
+    else:
+        encoder = networks.ConvEncoder(args.latent_dim, args.hidden_units)
+        decoder = networks.ConvDecoder(shape, reverse)
+    if args.model == "autoencoder":
+        return keras_vae.Autoencoder(encoder, decoder, seed=args.seed)
+    if args.model == "vae":
+        return keras_vae.VAE(encoder, decoder, kl_weight=args.kl_weight, seed=args.seed)
+    kind = keras_vae.Categorical(
+        len(dataset.class_names), dataset.class_names, unknown_rate=args.unknown_rate
+    )
+    return keras_vae.ConditionalVAE(
+        encoder, decoder, condition={"label": kind}, kl_weight=args.kl_weight, seed=args.seed
+    )
+
+
+def inputs_of(model, x, y):
+    """What a model of the command line takes: the images, with their labels if it needs them."""
+    return {"x": x, "label": y} if model.condition else x
+
+
+def measure(model, x, y):
+    """Evaluate with a progress bar."""
+    from rich.progress import track
+
+    from keras_vae.evaluation import evaluate
+
+    def progress(batches):
+        return track(batches, "Evaluating", transient=True, disable=not sys.stdout.isatty())
+
+    return evaluate(model, inputs_of(model, x, y), progress=progress)
+
+
+def report_evaluation(run, results):
+    """Write `evaluation.json` and print it as a table."""
+    run.write_json(run.evaluation_path, results)
+    for name, value in results.items():
+        unit = "" if isinstance(value, int) else " nats"
+        print(f"{name:>30} {value:10.4g}{unit}" if unit else f"{name:>30} {value:10,}")
+    print(run.evaluation_path)
+
+
+def sample_rows(model, labels):
+    """Return the class index of each row, or None for an unconditional model, and a description."""
+    if not model.condition:
+        if labels:
+            raise ValueError(f"A {type(model).__name__} takes no --label.")
+        return None, "no class"
+    kind = model.condition["label"]
+    if not labels:
+        return list(range(kind.num_classes)), "every class"
+    words = [
+        word for text in labels for word in ([text] if text in kind.names else text.split(","))
+    ]
+    rows = []
+    for word in words:
+        if word in kind.names:
+            rows.append(kind.names.index(word))
+        elif word == "unknown":
+            rows.append(kind.unknown)
+        else:
+            value = int(word) if word.isdecimal() else word
+            rows.extend(kind.as_array([value], "--label").tolist())
+    return rows, "label " + ", ".join(words)
+
+
+def sample_label(model):
+    """The arguments that ask for one class."""
+    return ("--label", model.condition["label"].names[-3:][0]) if model.condition else ()
+
+
+def write_png(path, pixels):
+    try:
+        from PIL import Image
+    except ImportError as err:
+        raise ImportError(
+            'Writing a picture needs Pillow. Install it with: pip install "keras-vae[cli]"'
+        ) from err
+    import io
+
+    from keras_vae.runs import write_atomically
+
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "png")
+    write_atomically(path, buffer.getvalue())
+
+
+# Words
+
+
+def units(text):
+    """Parse `512,256`."""
+    values = tuple(positive(word) for word in text.split(",") if word)
+    if not values:
+        raise argparse.ArgumentTypeError("must be at least one number")
+    return values
+
+
+def natural(text):
+    """Parse a whole number that is not negative."""
+    if not text.strip().isdecimal():
+        raise argparse.ArgumentTypeError(f"must be a whole number, not negative: {text}")
+    return int(text)
+
+
+def positive(text):
+    """Parse a whole number of at least 1."""
+    value = natural(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1: {text}")
+    return value
+
+
+def command_line(words, program="python -m keras_vae"):
+    return f"{program} {shlex.join(str(word) for word in words)}"
+
+
+def following(*words):
+    """Print the next command, ready to paste."""
+    print(f"Next: {command_line(words)}")
+
+
+def following_export(run):
+    words = ("--format", "tflite,onnx", "--model", run)
+    print(f"Next: {command_line(words, 'python -m export')}")
+
+
+def fail(message, status):
+    text = " ".join(str(message).split()) or type(message).__name__
+    print(f"error: {text}", file=sys.stderr)
+    return status
+
+
+def check_backend(backend):
+    """Refuse a `--backend` that came too late, as when `main` is called from Python."""
+    import keras
+
+    if backend and keras.backend.backend() != backend:
+        raise ValueError(
+            f"--backend {backend} must be chosen before Keras is imported, which runs on "
+            f"{keras.backend.backend()}. Set the environment variable KERAS_BACKEND."
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

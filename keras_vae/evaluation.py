@@ -1,0 +1,46 @@
+"""Figures of merit of a trained model, in nats per example."""
+
+import numpy as np
+from keras import ops
+
+from keras_vae.models.base import in_batches
+from keras_vae.models.inputs import check_examples
+
+
+def evaluate(model, inputs, batch_size=256, progress=None):
+    """Measure the loss and its terms on held-out examples, with drawn codes and without.
+
+    Args:
+        model: A model of this package.
+        inputs: Arrays as `fit` takes them.
+        batch_size: Int. Examples computed at once.
+        progress: Optional function from an iterable of batch starts to the same iterable, such
+            as one that draws a progress bar.
+
+    Returns:
+        Dict of floats, nats per example. `loss` and its terms with one drawn code per example, as
+        `model.evaluate` measures them; `loss_at_mean` and `reconstruction_loss_at_mean` with the
+        posterior mean in the draw's place (for a VAE no bound, but what tutorials report); `elbo`,
+        the evidence lower bound of a VAE: minus the reconstruction loss minus the unweighted KL.
+    """
+    inputs = check_examples(model, inputs)
+
+    def measure(batch):
+        x, _ = model.split_inputs(batch)
+        results = []
+        for draw in (True, False):
+            outputs = model(batch, draw=draw, training=False)
+            parameters = ops.cast(outputs["parameters"], "float32")
+            results.append(-model.likelihood.log_prob(x, parameters))
+        return [*results, outputs.get("kl", ops.zeros_like(results[0]))]
+
+    drawn, at_mean, kl = in_batches(measure, inputs, batch_size, progress)
+    drawn, at_mean, kl = (float(np.mean(nats, dtype="float64")) for nats in (drawn, at_mean, kl))
+    weight = float(ops.convert_to_numpy(getattr(model, "kl_weight", 0.0)))
+    results = {"loss": drawn + weight * kl, "reconstruction_loss": drawn}
+    if "kl_loss" in model.loss_terms:
+        results["kl_loss"] = kl
+        results["elbo"] = -drawn - kl
+    results["loss_at_mean"] = at_mean + weight * kl
+    results["reconstruction_loss_at_mean"] = at_mean
+    return results

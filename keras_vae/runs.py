@@ -1,0 +1,135 @@
+"""The run folder: what a training left behind, and how it was made."""
+
+import csv
+import datetime
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+
+from keras_vae.models import load_model
+from keras_vae.version import __version__
+
+
+class Run:
+    """A folder with `model.keras`, `config.json`, `history.csv`, `evaluation.json`, `figures/`.
+
+    Every file is written beside its final name and then renamed, so that a full disk or a killed
+    process leaves the old file or none, never half of one.
+
+    Args:
+        folder: Path of the folder.
+    """
+
+    def __init__(self, folder):
+        self.folder = pathlib.Path(folder)
+        self.model_path = self.folder / "model.keras"
+        self.config_path = self.folder / "config.json"
+        self.history_path = self.folder / "history.csv"
+        self.evaluation_path = self.folder / "evaluation.json"
+        self.figures = self.folder / "figures"
+        self.backup = self.folder / "backup"
+
+    def load_model(self):
+        """Return the trained model."""
+        if not self.folder.is_dir():
+            raise FileNotFoundError(
+                f"There must be a run folder at {self.folder}. Make one with: "
+                f"python -m keras_vae train --out {self.folder}"
+            )
+        return load_model(self.folder)
+
+    def save_model(self, model):
+        """Write `model.keras`."""
+        part = self.folder / "model.part.keras"
+        try:
+            model.save(part)
+            os.replace(part, self.model_path)
+        finally:
+            part.unlink(missing_ok=True)
+
+    def config(self):
+        """Return `config.json`: the arguments, seed and versions of the training."""
+        try:
+            config = json.loads(self.config_path.read_text(encoding="utf-8"))
+            config["arguments"]["data"]  # what every reader needs
+        except FileNotFoundError as err:
+            raise FileNotFoundError(
+                f"A run folder must hold config.json. {self.folder} has none."
+            ) from err
+        except (ValueError, KeyError, TypeError) as err:
+            raise ValueError(f"{self.config_path} is damaged: {err}") from err
+        return config
+
+    def write_json(self, path, value):
+        """Write a dict as JSON, for people to read."""
+        text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+        write_atomically(path, text.encode("utf-8"))
+
+    def history(self):
+        """Return `history.csv` as a dict from metric to one float per epoch; {} without one."""
+        if not self.history_path.is_file():
+            return {}
+        with open(self.history_path, encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        try:
+            return {name: [float(row[name]) for row in rows] for name in rows[0]} if rows else {}
+        except (TypeError, ValueError) as err:
+            raise ValueError(f"{self.history_path} is damaged: {err}") from err
+
+    def save_figure(self, name, figure):
+        """Write a matplotlib figure to `figures/NAME.png` and return its path."""
+        self.figures.mkdir(parents=True, exist_ok=True)
+        path = self.figures / f"{name}.png"
+        part = self.figures / f"{name}.part.png"
+        try:
+            figure.savefig(part)
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+        return path
+
+
+def write_atomically(path, data):
+    """Write bytes beside a file's final name, then rename.
+
+    Args:
+        path: `pathlib.Path` of the file.
+        data: Bytes.
+    """
+    part = path.with_name(path.name + ".part")
+    try:
+        with open(part, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def versions():
+    """Return the versions that a result depends on."""
+    found = {"python": platform.python_version(), "keras_vae": __version__}
+    for name in (
+        "keras",
+        "tensorflow",
+        "jax",
+        "torch",
+        "numpy",
+        "onnx",
+        "tf2onnx",
+        "onnxruntime",
+        "ai-edge-litert",
+    ):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def now():
+    """The time, as ISO 8601 in UTC."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -1,0 +1,243 @@
+"""The command line on a small data set, as a user would run it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+
+import keras_vae
+from keras_vae.__main__ import DEFAULTS, main
+from tests.conftest import BACKEND
+
+SMALL = ["--hidden-units", "8", "--latent-dim", "2", "--epochs", "2", "--batch-size", "16"]
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    """An .npz of three classes with names."""
+    path = tmp_path_factory.mktemp("data") / "shapes.npz"
+    generator = np.random.default_rng(0)
+    y = np.arange(60) % 3
+    x = generator.integers(0, 80, (60, 6, 5))
+    x[np.arange(60), y * 2] += 150
+    np.savez(
+        path,
+        x_train=x[:48].astype("uint8"),
+        y_train=y[:48],
+        x_test=x[48:].astype("uint8"),
+        y_test=y[48:],
+        class_names=np.array(["one", "two", "three"]),
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(archive, tmp_path_factory):
+    """A trained run folder."""
+    folder = tmp_path_factory.mktemp("runs") / "shapes"
+    assert main(["train", "--data", str(archive), "--out", str(folder), *SMALL]) == 0
+    return folder
+
+
+def fails(capsys, arguments, words, status=2):
+    """Run a command that must fail with one line."""
+    assert main([str(word) for word in arguments]) == status
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert said.count("\n") == 1
+    assert words in said
+
+
+def test_train_leaves_a_run_folder_that_says_how_it_was_made(run, archive):
+    names = {path.name for path in run.iterdir()}
+    assert names == {"model.keras", "config.json", "history.csv", "evaluation.json"}
+    config = json.loads((run / "config.json").read_text())
+    assert config["arguments"]["data"] == str(archive)
+    assert config["arguments"]["epochs"] == 2
+    assert config["arguments"]["seed"] == 0
+    assert config["backend"] == BACKEND
+    assert config["class_names"] == ["one", "two", "three"]
+    assert config["versions"]["keras"] == keras.__version__
+    assert config["finished"] >= config["started"]
+    evaluation = json.loads((run / "evaluation.json").read_text())
+    assert evaluation["loss"] == pytest.approx(
+        evaluation["reconstruction_loss"] + evaluation["kl_loss"], rel=1e-6
+    )
+    assert evaluation["elbo"] == pytest.approx(-evaluation["loss"], rel=1e-6)
+    assert isinstance(keras_vae.load_model(run), keras_vae.ConditionalVAE)
+
+
+def test_the_same_seed_trains_the_same_model(run, archive, tmp_path):
+    assert main(["train", "--data", str(archive), "--out", str(tmp_path / "again"), *SMALL]) == 0
+    first, second = (keras_vae.load_model(path) for path in (run, tmp_path / "again"))
+    for a, b in zip(first.weights, second.weights, strict=True):
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(a), keras.ops.convert_to_numpy(b))
+
+
+def test_evaluate_prints_and_writes_the_terms(run, capsys):
+    assert main(["evaluate", str(run), "--num-samples", "20", "--examples", "8"]) == 0
+    said = capsys.readouterr().out
+    for word in ("kl_loss", "log_likelihood", "Next: python -m keras_vae figures"):
+        assert word in said
+    results = json.loads((run / "evaluation.json").read_text())
+    assert results["num_samples"] == 20
+    assert results["examples"] == 8
+    assert main(["evaluate", str(run)]) == 0
+    assert "log_likelihood" not in json.loads((run / "evaluation.json").read_text())
+
+
+def test_sample_repeats_with_the_seed_and_takes_names(run, tmp_path, capsys):
+    from PIL import Image
+
+    arrays = []
+    for label in ("two", "1"):
+        out = tmp_path / f"{label}.npy"
+        arguments = ["--label", label, "--count", "5", "--seed", "42", "--out", str(out)]
+        assert main(["sample", str(run), *arguments]) == 0
+        arrays.append(np.load(out))
+    np.testing.assert_array_equal(*arrays)
+    model = keras_vae.load_model(run)
+    np.testing.assert_array_equal(arrays[0], model.sample({"label": [1] * 5}, seed=42))
+    out = tmp_path / "all.png"
+    assert main(["sample", str(run), "--count", "4", "--out", str(out)]) == 0
+    factor = 11  # 6 pixels become at least 64
+    with Image.open(out) as picture:
+        assert picture.size == (4 * (5 * factor + 2) + 2, 3 * (6 * factor + 2) + 2)
+    assert "Next: python -m export" in capsys.readouterr().out
+
+
+def test_figures_draws_curves_reconstructions_and_a_row_per_class(run):
+    from PIL import Image
+
+    assert main(["figures", str(run)]) == 0
+    names = sorted(path.name for path in (run / "figures").iterdir())
+    assert names == ["learning_curves.png", "reconstructions.png", "samples.png"]
+    for name in names:
+        with Image.open(run / "figures" / name) as image:
+            picture = np.asarray(image.convert("L"))
+        assert picture.std() > 5  # it shows something
+        assert min(picture.shape) > 100
+
+
+@pytest.mark.parametrize("model", ["vae", "autoencoder"])
+def test_the_other_models_train_and_draw(archive, tmp_path, capsys, model):
+    folder = str(tmp_path / model)
+    arguments = ["--model", model, "--network", "conv", "--data", str(archive), "--out", folder]
+    assert main(["train", *arguments, *SMALL]) == 0
+    assert main(["figures", folder]) == 0
+    capsys.readouterr()
+    if model == "vae":
+        assert main(["sample", folder, "--seed", "1", "--out", str(tmp_path / "v.png")]) == 0
+        fails(capsys, ["sample", folder, "--label", "one"], "takes no --label")
+    else:
+        fails(capsys, ["sample", folder], "needs a model with a prior")
+
+
+def test_an_interrupted_run_keeps_its_model_and_resumes_bit_identical(
+    run, archive, tmp_path, capsys, monkeypatch
+):
+    folder = tmp_path / "interrupted"
+    arguments = ["train", "--data", str(archive), "--out", str(folder), *SMALL]
+
+    class Interrupt(keras.callbacks.CSVLogger):
+        def on_train_batch_end(self, batch, logs=None):
+            if self.model.optimizer.iterations == 5:
+                raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(keras.callbacks, "CSVLogger", Interrupt)
+        assert main(arguments) == 1
+    said = capsys.readouterr()
+    assert said.err == "error: interrupted\n"
+    assert "--resume" in said.out
+    keras_vae.load_model(folder)
+    fails(capsys, arguments, "--overwrite")
+    fails(capsys, [*arguments, "--resume", "--seed", "7"], "Changed: seed")
+    assert main([*arguments, "--resume"]) == 0
+    whole, resumed = (keras_vae.load_model(path) for path in (run, folder))
+    for a, b in zip(whole.weights, resumed.weights, strict=True):
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(a), keras.ops.convert_to_numpy(b))
+    assert len((folder / "history.csv").read_text().splitlines()) == 3
+    assert not (folder / "backup").exists()
+    fails(capsys, [*arguments, "--resume"], "interrupted run")
+
+
+def test_ctrl_c_in_a_real_process_leaves_a_model(archive, tmp_path):
+    folder = tmp_path / "run"
+    arguments = ["train", "--data", archive, "--out", folder, *SMALL, "--epochs", "100000"]
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-m", "keras_vae", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "KERAS_BACKEND": BACKEND},
+    )
+    while "Epoch 3/" not in (process.stdout.readline() or "Epoch 3/"):
+        pass
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert err.splitlines()[-1] == "error: interrupted"
+    assert "Traceback" not in err
+    assert "--resume" in out
+    keras_vae.load_model(folder)
+
+
+def test_the_backend_is_chosen_before_keras_is_imported(run):
+    other = "torch" if BACKEND != "torch" else "jax"
+    command = [sys.executable, "-m", "keras_vae", "env", "--backend", other]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert f"backend {other}" in done.stdout
+    assert done.stderr == ""
+
+
+def test_bad_arguments_are_one_line(run, archive, tmp_path, capsys):
+    data = ["--data", archive, "--out", tmp_path / "new"]
+    fails(capsys, ["train", "--data", "nowhere"], "nowhere")
+    fails(capsys, ["train", *data, "--learning-rate", "0"], "--learning-rate")
+    fails(capsys, ["train", *data, "--kl-weight", "-1", *SMALL], "`kl_weight`")
+    fails(capsys, ["train", "--data", archive, "--out", run, *SMALL], "holds a run already")
+    fails(capsys, ["train", "--data", archive, "--out", archive, *SMALL], "File exists")
+    fails(capsys, ["train", "--data", archive, "--out", archive / "x", *SMALL], "Not a directory")
+    fails(capsys, ["train", *data, "--resume", *SMALL], "interrupted run")
+    fails(capsys, ["sample", run, "--label", "four"], "'four'. The classes are: one, two, three")
+    fails(capsys, ["sample", run, "--label", "3", "--label", "9"], "from 0 to 2")
+    fails(capsys, ["sample", run, "--temperature", "-1"], "`temperature`")
+    fails(capsys, ["sample", run, "--out", "picture.jpg"], ".png or .npy")
+    fails(capsys, ["sample", tmp_path], "model.keras")
+    fails(capsys, ["sample", tmp_path / "nothing"], "run folder")
+    fails(capsys, ["evaluate", tmp_path], "model.keras")
+    other = "torch" if BACKEND != "torch" else "jax"
+    fails(capsys, ["evaluate", run, "--backend", other], "KERAS_BACKEND")
+    assert not (tmp_path / "new" / "model.keras").exists()
+
+
+def test_wrong_usage_exits_with_2(capsys):
+    for arguments in ([], ["paint"], ["train", "--epochs", "0"], ["sample", "x", "--seed", "-1"]):
+        with pytest.raises(SystemExit) as stop:
+            main(arguments)
+        assert stop.value.code == 2
+
+
+def test_a_full_disk_leaves_no_half_written_file(run, capsys, monkeypatch):
+    evaluation = (run / "evaluation.json").read_bytes()
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    fails(capsys, ["evaluate", run], "No space left on device", status=1)
+    assert (run / "evaluation.json").read_bytes() == evaluation
+    assert not list(run.glob("*.part*"))
+
+
+@pytest.mark.parametrize("name", sorted(DEFAULTS))
+def test_the_defaults_name_every_setting(name):
+    assert set(DEFAULTS[name]) == set(DEFAULTS["grey"])
