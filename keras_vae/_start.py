@@ -37,7 +37,9 @@ def chosen_backend(argv):
 
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-if chosen_backend(sys.argv) in BACKENDS:
+if sys.argv[1:2] == ["export"]:  # export always runs on TensorFlow
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+elif chosen_backend(sys.argv) in BACKENDS:
     os.environ["KERAS_BACKEND"] = chosen_backend(sys.argv)
 with library_noise_hidden():
     import keras

@@ -1,0 +1,242 @@
+"""ONNX files: writing, running and reading them."""
+
+import contextlib
+import importlib.metadata
+import pathlib
+
+from export import ExportError, graphs, manifest
+
+SUFFIX = ".onnx"
+PACKAGES = ("tensorflow", "tf2onnx", "onnx", "onnxruntime")
+
+_STANDARD_DOMAINS = ("", "ai.onnx")
+_FORBIDDEN = (
+    "Bernoulli",
+    "Multinomial",
+    "RandomNormal",
+    "RandomNormalLike",
+    "RandomUniform",
+    "RandomUniformLike",
+)
+
+
+def converter():
+    """Name and version of the converter."""
+    return f"tf2onnx {importlib.metadata.version('tf2onnx')}"
+
+
+def export(graph, path, recipe=None, manifest_data=None):
+    """Write a graph as an ONNX file of opset 18, its batch axis named `batch`.
+
+    Args:
+        graph: The `Graph`.
+        path: Where to write.
+        recipe: Optional quantization recipe; this version has none.
+        manifest_data: Optional bytes, stored as the metadata property `keras_vae`.
+
+    Raises:
+        ValueError: If a recipe is given.
+        ExportError: If the converter refuses the graph.
+    """
+    if recipe is not None:
+        raise ValueError(f"This version exports unquantized graphs only. Received: {recipe!r}.")
+    model = _convert(graph)
+    if manifest_data is not None:
+        model.metadata_props.add(key=manifest.KEY, value=manifest_data.decode("utf-8"))
+    pathlib.Path(path).write_bytes(model.SerializeToString(deterministic=True))
+
+
+def load(path):
+    """Load a file into the real runtime.
+
+    Args:
+        path: An ONNX file.
+
+    Returns:
+        A function from a dict of NumPy inputs to a dict of NumPy outputs.
+
+    Raises:
+        ValueError: If the runtime refuses the file or the inputs.
+    """
+    import onnxruntime
+
+    name = pathlib.Path(path).name
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 4
+    refusals = _runtime_errors()
+    try:
+        # From bytes, a file has no folder to take further files from.
+        session = onnxruntime.InferenceSession(
+            pathlib.Path(path).read_bytes(), options, providers=["CPUExecutionProvider"]
+        )
+    except refusals as err:
+        raise ValueError(f"ONNX Runtime cannot load {name}: {manifest.one_line(err)}") from err
+    outputs = [output.name for output in session.get_outputs()]
+
+    def run(inputs):
+        try:
+            return dict(zip(outputs, session.run(outputs, inputs), strict=True))
+        except refusals as err:
+            raise ValueError(f"ONNX Runtime cannot run {name}: {manifest.one_line(err)}") from err
+
+    return run
+
+
+def programs(graph, path):
+    """Every way to call the file: name, the batch sizes it takes, and a function to call.
+
+    Yields:
+        Tuples `(name, batch_sizes, run)`.
+    """
+    yield graph.name, graphs.BATCH_SIZES, load(path)
+
+
+def read_manifest(path):
+    """The manifest of an ONNX file, without running it.
+
+    Raises:
+        ValueError: If the file is damaged or holds no manifest.
+    """
+    with _damage_named(path):
+        properties = {entry.key: entry.value for entry in _read(path).metadata_props}
+    value = properties.get(manifest.KEY)
+    name = pathlib.Path(path).name
+    return manifest.loads(None if value is None else _text(value).encode("utf-8"), name)
+
+
+def describe(path):
+    """Inputs and outputs, and the operators, without running the file.
+
+    Raises:
+        ValueError: If the file is damaged.
+    """
+    with _damage_named(path):
+        model = _read(path)
+        signature = {
+            "name": _text(model.graph.name),
+            "inputs": [_port(value) for value in model.graph.input],
+            "outputs": [_port(value) for value in model.graph.output],
+        }
+        return {"signatures": [signature], "operators": sorted(set(_operators(model)))}
+
+
+def forbidden_operators(path):
+    """Operators outside the standard domain, or that draw."""
+    model = _read(path)
+    domains = {entry.domain for entry in model.opset_import} - set(_STANDARD_DOMAINS)
+    found = {name for name in _operators(model) if "." in name or name in _FORBIDDEN}
+    return sorted(found | {f"domain {domain}" for domain in domains})
+
+
+def _convert(graph):
+    import onnx
+    import tensorflow as tf
+    import tf2onnx
+
+    traced = graph.trace()
+    try:
+        model, _ = tf2onnx.convert.from_function(
+            traced, input_signature=traced.input_signature, opset=graphs.OPSET
+        )
+    except (ValueError, NotImplementedError, tf.errors.OpError) as err:
+        raise ExportError(
+            f"tf2onnx cannot express the `{graph.name}` graph in ONNX opset {graphs.OPSET}: "
+            f"{manifest.one_line(err)}"
+        ) from err
+    model.graph.name = graph.name
+    # tf2onnx names the batch axis anew in every tensor, and imports domains it does not use.
+    del model.graph.value_info[:]
+    del model.opset_import[:]
+    model.opset_import.add(domain="", version=graphs.OPSET)
+    declared = {spec.name: spec for spec in (*graph.inputs, *graph.outputs)}
+    for value in (*model.graph.input, *model.graph.output):
+        spec = declared[value.name]
+        value.type.tensor_type.shape.CopyFrom(
+            onnx.helper.make_tensor_type_proto(
+                onnx.TensorProto.FLOAT, ("batch", *spec.shape[1:])
+            ).tensor_type.shape
+        )
+    for node in model.graph.node:
+        if node.op_type == "Resize":
+            _modernize_resize(node)
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except onnx.checker.ValidationError as err:
+        raise ExportError(f"tf2onnx made an invalid model: {manifest.one_line(err)}") from err
+    return model
+
+
+def _modernize_resize(node):
+    """Take TensorFlow's nearest resize out of the mode that ONNX deprecated in opset 13.
+
+    Both choose pixel `floor((i + 0.5) / scale)`; for the old one ONNX Runtime 1.31 prints a
+    warning whenever it loads the file.
+    """
+    attributes = {attribute.name: attribute for attribute in node.attribute}
+    coordinates = attributes.get("coordinate_transformation_mode")
+    if coordinates is not None and coordinates.s == b"tf_half_pixel_for_nn":
+        coordinates.s = b"half_pixel"
+        attributes["nearest_mode"].s = b"round_prefer_ceil"
+
+
+def _read(path):
+    import onnx
+
+    model = onnx.load_model_from_string(pathlib.Path(path).read_bytes())
+    if not model.ir_version or not model.graph.node:
+        raise ValueError(
+            f"{pathlib.Path(path).name} is no ONNX file, or is cut off: it holds no graph."
+        )
+    return model
+
+
+@contextlib.contextmanager
+def _damage_named(path):
+    """Turn what protobuf raises into one line; a text is decoded only when it is read."""
+    import google.protobuf.message
+
+    try:
+        yield
+    except (google.protobuf.message.DecodeError, UnicodeDecodeError, RecursionError) as err:
+        raise ValueError(
+            f"{pathlib.Path(path).name} is no ONNX file, or is damaged or cut off."
+        ) from err
+
+
+def _operators(model):
+    pending = [model.graph.node, *(function.node for function in model.functions)]
+    while pending:
+        for node in pending.pop():
+            domain, operator = _text(node.domain), _text(node.op_type)
+            yield operator if domain in _STANDARD_DOMAINS else f"{domain}.{operator}"
+            for attribute in node.attribute:
+                pending.extend(graph.node for graph in (attribute.g, *attribute.graphs))
+
+
+def _port(value):
+    import onnx
+
+    kind = value.type.tensor_type.elem_type
+    names = {number: name for name, number in onnx.TensorProto.DataType.items()}
+    return {
+        "name": _text(value.name),
+        "dtype": {"FLOAT": "float32"}.get(names.get(kind), str(names.get(kind, kind)).lower()),
+        "shape": [
+            _text(size.dim_param) or int(size.dim_value)
+            for size in value.type.tensor_type.shape.dim
+        ],
+    }
+
+
+def _text(value):
+    """A text of the file: protobuf gives bytes where it is no UTF-8."""
+    return value if isinstance(value, str) else value.decode("utf-8", "replace")
+
+
+def _runtime_errors():
+    """ONNX Runtime's exceptions, which share no base class of their own."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    own = (kind for kind in vars(state).values() if isinstance(kind, type))
+    return (*(kind for kind in own if issubclass(kind, Exception)), ValueError, RuntimeError)

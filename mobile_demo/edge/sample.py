@@ -1,0 +1,592 @@
+"""Sample from an exported decoder on a device: numpy and one runtime, nothing else.
+
+    python sample.py --model decoder.tflite --label 7 --count 16 --seed 42 --out sevens.png
+    python sample.py --model decoder.onnx --out all.png          # every class, one row each
+    python sample.py --model decoder.onnx --self-test
+
+A `.tflite` file runs in `ai-edge-litert`, an `.onnx` file in `onnxruntime`. What the model makes
+and takes is read from the manifest inside the file. This file needs no other of its project: copy
+it to the device beside the model.
+"""
+
+import argparse
+import contextlib
+import itertools
+import json
+import math
+import os
+import struct
+import sys
+import time
+import zlib
+
+import numpy as np
+
+SELF_TEST_BOUND = 1e-5
+LARGEST_BATCH = 64
+SMALLEST_TILE = 64
+GAP = 2
+MOST_PIXELS = 2**26
+MOST_VALUES = 2**28
+LARGEST_FILE = 2**31
+UNKNOWN = "unknown"
+
+
+class InputError(Exception):
+    """Something that the caller can put right, said in one line."""
+
+
+def main(argv=None):
+    """Run the command line and return its exit status: 0, 2 for bad input, 1 for a failed test."""
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")
+        sys.stderr.reconfigure(errors="replace")
+    try:
+        options = parse_arguments(argv)
+        manifest, run, runtime = load(options.model)
+        if options.self_test:
+            return 0 if self_test(manifest, run, runtime) else 1
+        sample(options, manifest, run, runtime)
+    except InputError as err:
+        return fail(str(err))
+    except OSError as err:
+        return fail(f"{err.filename}: {err.strerror}" if err.filename else str(err))
+    except MemoryError:
+        return fail("not enough memory; ask for fewer images with --count")
+    except KeyboardInterrupt:
+        return fail("interrupted", status=1)
+    return 0
+
+
+def parse_arguments(argv):
+    class Parser(argparse.ArgumentParser):
+        def error(self, message):
+            raise InputError(f"{message} (see --help)")
+
+    parser = Parser(description=__doc__.split("\n")[0])
+    parser.add_argument("--model", required=True, help="decoder.tflite or decoder.onnx")
+    parser.add_argument(
+        "--label",
+        action="append",
+        help="class by name or index, several by commas; 'unknown' for none in particular "
+        "(default: every class, one row each)",
+    )
+    parser.add_argument(
+        "--condition",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE[,VALUE]",
+        help="any condition by its name: classes, or the numbers of a continuous one",
+    )
+    parser.add_argument("--count", type=int, default=16, help="images per row of conditions")
+    parser.add_argument("--seed", type=int, help="repeats the same images (default: drawn anew)")
+    parser.add_argument("--temperature", type=float, default=1.0, help="0 gives the prior's mean")
+    parser.add_argument("--out", default="samples.png", help=".png, or .npy for the float32 values")
+    parser.add_argument("--self-test", action="store_true", help="check the file's golden sample")
+    options = parser.parse_args(argv)
+    if options.count < 1:
+        raise InputError(f"--count must be at least 1, not {options.count}")
+    if options.seed is not None and options.seed < 0:
+        raise InputError(f"--seed must not be negative, not {options.seed}")
+    if not (math.isfinite(options.temperature) and options.temperature >= 0):
+        raise InputError(f"--temperature must be at least 0, not {options.temperature}")
+    if os.path.splitext(options.out)[1].lower() not in (".png", ".npy"):
+        raise InputError(f"--out must end with .png or .npy, not {options.out}")
+    return options
+
+
+def sample(options, manifest, run, runtime):
+    if manifest["prior"] != {"kind": "standard_normal"}:
+        raise InputError(
+            "this program samples from the prior N(0, I), and the prior of this "
+            f"{manifest['model']} is {manifest['prior']}"
+        )
+    rows = rows_of_conditions(options, manifest["conditions"])
+    total = len(rows) * options.count
+    shape = manifest["data_shape"]
+    if total * math.prod(shape) > MOST_VALUES:
+        raise InputError(f"{total} images are too many at once; ask for fewer with --count")
+    if options.out.lower().endswith(".png"):
+        check_picture(shape, len(rows), options.count)
+    seed = options.seed
+    if seed is None:
+        seed = int.from_bytes(os.urandom(4), "little")
+    inputs = {"z": draw(seed, total, manifest["latent_dim"], options.temperature)}
+    for condition in manifest["conditions"]:
+        values = [row[condition["name"]] for row in rows for _ in range(options.count)]
+        kind = np.int32 if condition["kind"] == "categorical" else np.float32
+        inputs[condition["name"]] = np.array(values, kind)
+    images, milliseconds = run_in_batches(run, inputs, total)
+    check_images(images, total, shape)
+    print(
+        f"{total} images of {describe_rows(rows, manifest['conditions'])}, seed {seed}, "
+        f"temperature {options.temperature:g}"
+    )
+    print(f"{milliseconds:.3f} ms an image in {runtime}")
+    if options.out.lower().endswith(".npy"):
+        write(options.out, npy(images))
+    else:
+        columns = options.count if len(rows) > 1 else math.ceil(math.sqrt(total))
+        write(options.out, png(grid(images, columns, manifest["data_range"])))
+    print(options.out)
+
+
+def draw(seed, count, latent_dim, temperature):
+    """Latent codes `(count, latent_dim)`, the ones that `model.sample(..., seed)` decodes."""
+    noise = np.random.default_rng(seed).standard_normal((count, latent_dim), dtype=np.float32)
+    return np.float32(temperature) * noise
+
+
+def self_test(manifest, run, runtime):
+    """Decode the file's golden sample, print the largest error and return whether it is small."""
+    golden = manifest["golden"]
+    try:
+        target = np.array(golden["x"], np.float32)
+        inputs = {"z": np.array(golden["z"], np.float32)}
+        for condition in manifest["conditions"]:
+            kind = np.int32 if condition["kind"] == "categorical" else np.float32
+            inputs[condition["name"]] = np.array(golden["conditions"][condition["name"]], kind)
+        drawn = draw(golden["seed"], len(target), manifest["latent_dim"], golden["temperature"])
+    except (KeyError, TypeError, ValueError, OverflowError) as err:
+        raise InputError("the golden sample in the manifest is damaged") from err
+    made = run(inputs)
+    check_images(made, len(target), manifest["data_shape"])
+    if target.shape != made.reshape(len(made), -1).shape or drawn.shape != inputs["z"].shape:
+        raise InputError("the golden sample in the manifest is damaged")
+    error = float(np.max(np.abs(made.reshape(target.shape) - target)))
+    bound = SELF_TEST_BOUND * max(1.0, float(np.max(np.abs(target))))
+    same_code = bool(np.array_equal(drawn, inputs["z"]))
+    passed = error <= bound and same_code
+    print(
+        f"self-test in {runtime}: largest error {error:.1e} (bound {bound:.1e}), latent code of "
+        f"seed {golden['seed']} {'equal' if same_code else 'DIFFERENT'}: "
+        f"{'ok' if passed else 'failed'}"
+    )
+    return passed
+
+
+# Conditions
+
+
+def rows_of_conditions(options, conditions):
+    """What each row of pictures is conditioned on.
+
+    Returns:
+        List of dicts from a condition's name to an index or a list of floats: every combination
+        of the classes asked for.
+    """
+    kinds = {condition["name"]: condition for condition in conditions}
+    categorical = [c["name"] for c in conditions if c["kind"] == "categorical"]
+    asked = {}
+    for text in options.condition:
+        name, equals, value = text.partition("=")
+        if not equals or name not in kinds:
+            raise InputError(
+                f"--condition must be NAME=VALUE with a name of {listing(kinds)}, not {text!r}"
+            )
+        asked.setdefault(name, []).append(value)
+    main_name = "label" if "label" in categorical or not categorical else categorical[0]
+    if options.label:
+        if main_name not in categorical:
+            raise InputError(f"this model takes no --label; its conditions are {listing(kinds)}")
+        asked.setdefault(main_name, []).extend(options.label)
+    choices = []
+    for name, condition in kinds.items():
+        if condition["kind"] == "continuous":
+            choices.append([parse_numbers(asked.get(name), condition)])
+        elif name in asked:
+            choices.append([i for text in asked[name] for i in parse_classes(text, condition)])
+        elif name == main_name:
+            choices.append(list(range(condition["size"])))
+        else:
+            choices.append([condition["size"]])
+    return [dict(zip(kinds, row, strict=True)) for row in itertools.product(*choices)]
+
+
+def parse_classes(text, condition):
+    """Indices of the classes in a text: a name (it may hold commas), or several by commas."""
+    if text in condition["names"]:
+        return [condition["names"].index(text)]
+    return [parse_class(word.strip(), condition) for word in text.split(",")]
+
+
+def parse_class(word, condition):
+    names, size = condition["names"], condition["size"]
+    if word in names:
+        return names.index(word)
+    if word == UNKNOWN:
+        return size
+    # The length is checked first: Python refuses to parse thousands of digits.
+    if word.isascii() and word.isdigit() and len(word) < 10 and int(word) < size:
+        return int(word)
+    raise InputError(
+        f"{condition['name']} must be one of {listing(names)} (or an index from 0 to {size - 1}, "
+        f"or {UNKNOWN}), not {word!r}"
+    )
+
+
+def parse_numbers(texts, condition):
+    try:
+        numbers = [float(word) for word in ",".join(texts or []).split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) != condition["size"] or not all(math.isfinite(number) for number in numbers):
+        example = ",".join(["0.0"] * condition["size"])
+        raise InputError(
+            f"{condition['name']} must be {condition['size']} numbers: "
+            f"--condition {condition['name']}={example}"
+        )
+    return numbers
+
+
+def describe_rows(rows, conditions):
+    """The conditions in words: `label 7`, or `label 0, 1, 2`."""
+    parts = []
+    for condition in conditions:
+        values = list(dict.fromkeys(str(row[condition["name"]]) for row in rows))
+        if condition["kind"] == "categorical":
+            names = [*condition["names"], UNKNOWN]
+            values = [names[int(value)] for value in values]
+        parts.append(f"{condition['name']} {listing(values)}")
+    return " and ".join(parts) or "no condition"
+
+
+def listing(names, limit=12):
+    names = list(names)
+    return (", ".join(names[:limit]) or "none") + (", ..." if len(names) > limit else "")
+
+
+# Files and runtimes
+
+
+def load(path):
+    """Load a model file.
+
+    Returns:
+        Tuple of the manifest, a function from a dict of arrays to the array of images, and the
+        runtime's name.
+    """
+    ending = os.path.splitext(path)[1].lower()
+    if ending not in (".tflite", ".onnx"):
+        raise InputError(f"--model must be a .tflite or .onnx file, not {path}")
+    if os.path.getsize(path) > LARGEST_FILE:
+        raise InputError(f"{path} is larger than 2 GiB, the most that either format can hold")
+    with open(path, "rb") as file:
+        content = file.read()
+    name = os.path.basename(path)
+    return (load_tflite if ending == ".tflite" else load_onnx)(content, name)
+
+
+def load_tflite(content, name):
+    data = TFLiteFile(content, name).metadata("keras_vae")
+    manifest = check_manifest(data, name)
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError as err:
+        raise InputError("a .tflite file needs a package: pip install ai-edge-litert") from err
+    runners = {}
+
+    def run(inputs):
+        try:
+            with library_noise_hidden():
+                # An interpreter that has run takes no other batch size.
+                rows = len(inputs["z"])
+                if rows not in runners:
+                    interpreter = Interpreter(model_content=content)
+                    runners[rows] = interpreter.get_signature_runner(manifest["graph"])
+                    check_inputs(runners[rows].get_input_details(), inputs)
+                return runners[rows](**inputs)["x"]
+        except (RuntimeError, ValueError, TypeError, KeyError) as err:
+            raise InputError(f"{name} does not run: {one_line(err)}") from err
+
+    return manifest, run, f"LiteRT {version('ai-edge-litert')}"
+
+
+def check_inputs(details, inputs):
+    """Refuse what LiteRT would quietly take: an array of another shape, spread over more rows."""
+    expected = {name: list(detail["shape_signature"][1:]) for name, detail in details.items()}
+    received = {name: list(value.shape[1:]) for name, value in inputs.items()}
+    if expected != received:
+        raise ValueError(f"it takes {expected}, and its manifest says {received}")
+
+
+def load_onnx(content, name):
+    try:
+        import onnxruntime
+        from onnxruntime.capi import onnxruntime_pybind11_state as state
+    except ImportError as err:
+        raise InputError("an .onnx file needs a package: pip install onnxruntime") from err
+    kinds = [kind for kind in vars(state).values() if isinstance(kind, type)]
+    refusals = tuple(kind for kind in kinds if issubclass(kind, Exception))
+    refusals += (RuntimeError, ValueError, TypeError, KeyError, UnicodeDecodeError)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.enable_cpu_mem_arena = False
+    options.log_severity_level = 4
+    try:
+        with library_noise_hidden():
+            session = onnxruntime.InferenceSession(
+                content, options, providers=["CPUExecutionProvider"]
+            )
+            text = session.get_modelmeta().custom_metadata_map.get("keras_vae")
+    except refusals as err:
+        raise InputError(f"{name} is damaged or cut off: {one_line(err)}") from err
+    manifest = check_manifest(None if text is None else text.encode(), name)
+
+    def run(inputs):
+        try:
+            with library_noise_hidden():
+                return session.run(["x"], inputs)[0]
+        except refusals as err:
+            raise InputError(f"{name} does not run: {one_line(err)}") from err
+
+    return manifest, run, f"ONNX Runtime {onnxruntime.__version__}"
+
+
+def run_in_batches(run, inputs, total):
+    """Run all rows, a few at a time.
+
+    Returns:
+        Tuple of the images and the milliseconds an image took, in a batch that was not the first.
+    """
+    size = min(total, LARGEST_BATCH)
+    batches = []
+    for start in range(0, total, size):
+        # The last batch is filled up: another size would need another interpreter.
+        index = np.arange(start, start + size) % total
+        begin = time.perf_counter()
+        batches.append(run({name: value[index] for name, value in inputs.items()}))
+        seconds = time.perf_counter() - begin
+    if len(batches) == 1 and seconds < 0.1:
+        begin = time.perf_counter()
+        run(inputs)
+        seconds = time.perf_counter() - begin
+    return np.concatenate(batches)[:total], 1000 * seconds / size
+
+
+def check_images(images, total, shape):
+    if images.shape != (total, *shape) or images.dtype != np.float32:
+        raise InputError(
+            f"the model gave {images.dtype} {images.shape}, and its manifest says {shape}"
+        )
+    if not np.isfinite(images).all():
+        raise InputError("the model gave NaN or infinity: the file is damaged, export it again")
+
+
+def check_manifest(data, name):
+    """Parse the manifest and check all that is used of it."""
+    if data is None:
+        raise InputError(f"{name} holds no keras_vae manifest: export it with python -m export")
+    try:
+        manifest = json.loads(bytes(data).decode("utf-8"))
+    except (ValueError, RecursionError) as err:
+        raise InputError(f"the manifest of {name} is damaged") from err
+
+    def require(holds, what):
+        if not holds:
+            raise InputError(f"the manifest of {name} is damaged: {what}")
+
+    def is_size(value, most=2**24):
+        return type(value) is int and 1 <= value <= most
+
+    require(isinstance(manifest, dict), "it is no JSON object")
+    if manifest.get("schema") != 1 or manifest.get("graph") != "decoder":
+        raise InputError(
+            f"{name} holds the graph {manifest.get('graph')!r} of schema "
+            f"{manifest.get('schema')!r}, and this program reads decoder, 1"
+        )
+    require(is_size(manifest.get("latent_dim")), "latent_dim")
+    shape = manifest.get("data_shape")
+    require(isinstance(shape, list) and shape and all(is_size(n) for n in shape), "data_shape")
+    bounds = manifest.setdefault("data_range", None)
+    if bounds is not None:
+        require(isinstance(bounds, list) and len(bounds) == 2, "data_range")
+        require(all(isinstance(n, (int, float)) for n in bounds), "data_range")
+        require(bounds[0] < bounds[1], "data_range")
+    require(isinstance(manifest.get("golden"), dict), "golden")
+    require(isinstance(manifest.get("model"), str), "model")
+    require("prior" in manifest, "prior")
+    require(isinstance(manifest.get("conditions"), list), "conditions")
+    for condition in manifest["conditions"]:
+        require(isinstance(condition, dict), "conditions")
+        require(isinstance(condition.get("name"), str), "conditions")
+        require(condition.get("kind") in ("categorical", "continuous"), "conditions")
+        require(is_size(condition.get("size")), "conditions")
+        if condition["kind"] == "categorical":
+            names = condition.get("names")
+            require(isinstance(names, list) and len(names) == condition["size"], "names")
+            require(all(isinstance(word, str) for word in names), "names")
+    return manifest
+
+
+class TFLiteFile:
+    """The metadata of a TFLite file, every position checked against the file's size.
+
+    A table begins with the distance to its list of fields; field numbers are those of the schema,
+    `tensorflow/compiler/mlir/lite/schema/schema.fbs`.
+    """
+
+    def __init__(self, content, name):
+        self.content = content
+        self.name = name
+        if content[4:8] != b"TFL3":
+            raise InputError(f"{name} is no TFLite file, or is cut off")
+
+    def metadata(self, key):
+        root = self.follow(0)
+        buffers, entries = self.tables(root, 4), self.tables(root, 6)
+        for entry in entries:
+            if self.data(entry, 0) == key.encode():
+                place = self.field(entry, 1)
+                index = 0 if place is None else self.number("<I", place)
+                if index < len(buffers):
+                    return self.data(buffers[index], 0)
+        return None
+
+    def tables(self, table, field):
+        start, count = self.vector(table, field, 4)
+        return [self.follow(start + 4 * i) for i in range(count)]
+
+    def data(self, table, field):
+        start, count = self.vector(table, field, 1)
+        return self.content[start : start + count]
+
+    def vector(self, table, field, size):
+        place = self.field(table, field)
+        if place is None:
+            return 0, 0
+        place = self.follow(place)
+        count = self.number("<I", place)
+        if place + 4 + count * size > len(self.content):
+            raise InputError(f"{self.name} is damaged or cut off")
+        return place + 4, count
+
+    def field(self, table, field):
+        fields = table - self.number("<i", table)
+        if 4 + 2 * field >= self.number("<H", fields):
+            return None
+        offset = self.number("<H", fields + 4 + 2 * field)
+        return table + offset if offset else None
+
+    def follow(self, place):
+        return place + self.number("<I", place)
+
+    def number(self, form, place):
+        if not 0 <= place <= len(self.content) - struct.calcsize(form):
+            raise InputError(f"{self.name} is damaged or cut off")
+        return struct.unpack_from(form, self.content, place)[0]
+
+
+@contextlib.contextmanager
+def library_noise_hidden():
+    """Send the standard error output elsewhere, below Python: the runtimes' C++ writes there."""
+    sys.stderr.flush()
+    saved = os.dup(2)
+    try:
+        with open(os.devnull, "w") as sink:
+            os.dup2(sink.fileno(), 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+
+
+def version(package):
+    import importlib.metadata
+
+    return importlib.metadata.version(package)
+
+
+def one_line(err, limit=200):
+    text = " ".join("".join(c if c.isprintable() else " " for c in str(err)).split())
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+# Pictures
+
+
+def check_picture(shape, rows, count):
+    """Refuse what no picture can show, before any time is spent on it."""
+    channels = shape[2] if len(shape) == 3 else 1
+    if len(shape) not in (2, 3) or channels not in (1, 3):
+        raise InputError(f"data of the shape {shape} make no picture; use --out samples.npy")
+    side = max(shape[0], shape[1]) * enlargement(shape) + GAP
+    if rows * count * side * side > MOST_PIXELS:
+        raise InputError(
+            f"{rows * count} images of {shape[0]}x{shape[1]} make too large a picture; ask for "
+            "fewer with --count, or use --out samples.npy"
+        )
+
+
+def enlargement(shape):
+    """How many times to repeat each pixel so that a person can see a tile."""
+    return max(1, math.ceil(SMALLEST_TILE / min(shape[0], shape[1])))
+
+
+def grid(images, columns, data_range):
+    """Tiles side by side on grey, uint8 `(height, width, channels)`."""
+    low, high = data_range or (float(images.min()), float(images.max()))
+    scaled = (images - low) / (high - low if high > low else 1.0)
+    tiles = np.rint(255 * np.clip(scaled, 0, 1)).astype(np.uint8)
+    tiles = tiles.reshape(*tiles.shape[:3], -1)
+    by = enlargement(tiles.shape[1:])
+    tiles = tiles.repeat(by, axis=1).repeat(by, axis=2)
+    count, height, width, channels = tiles.shape
+    rows = math.ceil(count / columns)
+    size = (rows * (height + GAP) + GAP, columns * (width + GAP) + GAP, channels)
+    picture = np.full(size, 96, np.uint8)
+    for i, tile in enumerate(tiles):
+        top = GAP + (i // columns) * (height + GAP)
+        left = GAP + (i % columns) * (width + GAP)
+        picture[top : top + height, left : left + width] = tile
+    return picture
+
+
+def png(picture):
+    """A grey or RGB picture as the bytes of a PNG file."""
+
+    def chunk(kind, data):
+        body = kind + data
+        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
+
+    height, width, channels = picture.shape
+    header = struct.pack(">IIBBBBB", width, height, 8, 0 if channels == 1 else 2, 0, 0, 0)
+    # Every line begins with the number of its filter, 0 for none.
+    lines = np.zeros((height, 1 + width * channels), np.uint8)
+    lines[:, 1:] = picture.reshape(height, -1)
+    data = zlib.compress(lines.tobytes(), 6)
+    chunks = [chunk(b"IHDR", header), chunk(b"IDAT", data), chunk(b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+def npy(array):
+    import io
+
+    file = io.BytesIO()
+    np.save(file, array, allow_pickle=False)
+    return file.getvalue()
+
+
+def write(path, data):
+    """Write a file whole or not at all."""
+    part = f"{path}.part"
+    try:
+        with open(part, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except OSError as err:
+        raise InputError(f"{path} cannot be written: {err.strerror}") from err
+    finally:
+        with contextlib.suppress(OSError):
+            os.remove(part)
+
+
+def fail(message, status=2):
+    print(f"error: {message}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

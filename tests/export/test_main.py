@@ -1,0 +1,157 @@
+"""The command line: what it prints, and one line for every mistake."""
+
+import errno
+import json
+import os
+
+import numpy as np
+import pytest
+
+import export
+from export.__main__ import _newest_run, _next_command, main
+from tests.export.exported import exported
+
+
+@pytest.fixture(params=export.FORMATS)
+def format(request):
+    return request.param
+
+
+def run(capsys, *arguments):
+    status = main([str(argument) for argument in arguments])
+    output, errors = capsys.readouterr()
+    return status, output, errors
+
+
+def test_a_line_for_each_file_and_the_next_command():
+    found = exported("dense")
+    lines = found.output.splitlines()
+    results = [line for line in lines if "largest error" in line]
+    assert [line.split("  ")[0] for line in results] == ["decoder.tflite", "decoder.onnx"]
+    assert all(" MB  largest error " in line and " ms an image" in line for line in results)
+    assert lines[-1] == (
+        f"python mobile_demo/edge/sample.py --model {found.paths['tflite']} "
+        "--count 16 --seed 42 --out samples.png"
+    )
+    assert sorted(os.listdir(found.run / "export")) == ["decoder.onnx", "decoder.tflite"]
+
+
+def test_the_next_command_names_a_class_and_continuous_conditions(format):
+    command = _next_command(exported("conv").paths[format], format)
+    assert "--label crow --condition angle=0,0 --count 16 --seed 42" in command
+
+
+def test_inspect_prints_the_manifest_and_the_signatures(format, capsys):
+    path = exported("conv").paths[format]
+    status, output, errors = run(capsys, "--inspect", path)
+    assert (status, errors) == (0, "")
+    found = json.loads(output)
+    assert found["latent_dim"] == 3
+    assert found["golden"]["x"][0][-1] == "... 189 numbers"
+    assert found["file"]["bytes"] == path.stat().st_size
+    assert found["file"]["signatures"]["decoder"] == {
+        "inputs": {
+            "z": "float32 (batch, 3)",
+            "label": "int32 (batch)",
+            "angle": "float32 (batch, 2)",
+        },
+        "outputs": {"x": "float32 (batch, 9, 7, 3)"},
+    }
+    expected = ["decoder", "decoder_1", "decoder_16"] if format == "tflite" else ["decoder"]
+    assert list(found["file"]["signatures"]) == expected
+
+
+def test_inspect_of_a_cut_off_file_is_one_line(format, tmp_path, capsys):
+    content = exported("conv").paths[format].read_bytes()
+    path = tmp_path / f"cut.{format}"
+    for size in [0, 1, 4, 7, 8, 20, *range(100, len(content) - 1, len(content) // 25)]:
+        path.write_bytes(content[:size])
+        status, output, errors = run(capsys, "--inspect", path)
+        assert (status, output) == (2, "")
+        assert errors.startswith("error: ")
+        assert errors.count("\n") == 1
+        assert path.name in errors
+
+
+def test_inspect_of_a_damaged_file_is_one_line_or_the_manifest(format, tmp_path, capsys):
+    content = bytearray(exported("dense").paths[format].read_bytes())
+    rng = np.random.default_rng(0)
+    path = tmp_path / f"damaged.{format}"
+    for _ in range(60):
+        damaged = bytearray(content)
+        for place in rng.integers(0, len(content), 30):
+            damaged[place] = rng.integers(256)
+        path.write_bytes(damaged)
+        status, output, errors = run(capsys, "--inspect", path)
+        assert status == (2 if errors else 0)
+        assert errors.count("\n") == (0 if output else 1)
+
+
+def test_inspect_of_a_file_of_something_else_is_one_line(format, tmp_path, capsys):
+    path = tmp_path / f"other.{format}"
+    for content in (b"hello world" * 100, b"\0" * 1000, b"\xff" * 1000, b"\0\0\0\x0cTFL3" * 9):
+        path.write_bytes(content)
+        status, output, errors = run(capsys, "--inspect", path)
+        assert (status, output) == (2, "")
+        assert errors.count("\n") == 1
+
+
+def test_inspect_of_a_huge_file_is_one_line(format, tmp_path, capsys):
+    path = tmp_path / f"huge.{format}"
+    with path.open("wb") as file:
+        file.truncate(2**31 + 1)
+    status, _, errors = run(capsys, "--inspect", path)
+    assert status == 2
+    assert "larger than 2 GiB" in errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--format", "coreml"], "`format` must be one of tflite, onnx. Received: 'coreml'"),
+        (["--format", "tflite,"], "`format` must be one of"),
+        (["--graph", "sampler"], "This version exports the `decoder` graph unquantized"),
+        (["--quantize", "float16"], "This version exports the `decoder` graph unquantized"),
+        (["--speed"], "unrecognized arguments: --speed"),
+        (["--model", "nowhere"], "no model at nowhere. Make one with: python -m keras_vae train"),
+        ([], "no run under runs/. Make one with: python -m keras_vae train"),
+        (["--inspect", "nothing.onnx"], "nothing.onnx: No such file or directory"),
+        (["--inspect", "."], "--inspect reads .tflite and .onnx files"),
+    ],
+)
+def test_mistakes_are_one_line(arguments, words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    status, output, errors = run(capsys, *arguments)
+    assert (status, output) == (2, "")
+    assert errors.startswith("error: ")
+    assert errors.count("\n") == 1
+    assert words in errors
+
+
+@pytest.mark.parametrize(("number", "expected"), [(errno.EACCES, 2), (errno.ENOSPC, 1)])
+def test_a_file_that_cannot_be_written_is_one_line(number, expected, monkeypatch, capsys):
+    def refuse(*arguments, **options):
+        raise OSError(number, os.strerror(number), "out/decoder.tflite")
+
+    monkeypatch.setattr(export, "export_formats", refuse)
+    status, _, errors = run(capsys, "--model", exported("dense").run)
+    assert (status, errors) == (expected, f"error: out/decoder.tflite: {os.strerror(number)}\n")
+
+
+def test_a_failed_check_is_one_line_and_status_1(monkeypatch, capsys):
+    def refuse(*arguments, **options):
+        raise export.ExportError("decoder.tflite: disagrees\nwith the model")
+
+    monkeypatch.setattr(export, "export_formats", refuse)
+    status, _, errors = run(capsys, "--model", exported("dense").run)
+    assert (status, errors) == (1, "error: decoder.tflite: disagrees with the model\n")
+
+
+def test_the_newest_run_is_the_default(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for age, name in enumerate(["new", "old", "empty"]):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        if name != "empty":
+            (tmp_path / "runs" / name / "model.keras").touch()
+            os.utime(tmp_path / "runs" / name / "model.keras", (1e9 - age, 1e9 - age))
+    assert _newest_run().name == "new"

@@ -1,0 +1,137 @@
+"""The manifest says what a device must know, and survives what files go through."""
+
+import json
+
+import numpy as np
+import pytest
+
+import export
+import keras_vae
+from export import manifest
+from tests.export.exported import KINDS, NAMES, exported
+
+
+@pytest.fixture(params=export.FORMATS)
+def format(request):
+    return request.param
+
+
+def read(kind, format):
+    return export.module_of(format).read_manifest(exported(kind).paths[format])
+
+
+def test_manifest_says_what_the_model_is(format):
+    found = read("conv", format)
+    assert found["schema"] == 1
+    assert found["graph"] == "decoder"
+    assert found["model"] == "ConditionalVAE"
+    assert found["latent_dim"] == 3
+    assert found["data_shape"] == [9, 7, 3]
+    assert found["data_range"] == [0, 1]
+    assert found["prior"] == {"kind": "standard_normal"}
+    assert found["likelihood"] == "bernoulli"
+    assert found["quantization"] == "none"
+    assert found["training"] is None
+    assert found["versions"]["keras_vae"] == keras_vae.__version__
+    assert found["conditions"] == [
+        {"name": "label", "kind": "categorical", "size": 4, "names": list(NAMES)},
+        {"name": "angle", "kind": "continuous", "size": 2, "names": None},
+    ]
+
+
+def test_manifest_says_how_the_run_was_trained(format):
+    assert read("dense", format)["training"] == {"data": "digits", "epochs": 3, "elbo": -12.5}
+    assert read("dense", format)["conditions"] == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_both_formats_hold_the_same_manifest(kind):
+    first, second = (read(kind, format) for format in export.FORMATS)
+    assert first["versions"].pop("converter") != second["versions"].pop("converter")
+    assert first == second
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_golden_sample_is_what_the_model_makes(kind, format):
+    model, golden = exported(kind).model, read(kind, format)["golden"]
+    z = np.array(golden["z"], np.float32)
+    draw = np.random.default_rng(golden["seed"]).standard_normal(z.shape, dtype=np.float32)
+    np.testing.assert_array_equal(z, draw)
+    expected = model.decode(z, golden["conditions"])
+    # Six decimals are kept.
+    np.testing.assert_allclose(
+        np.array(golden["x"]).reshape(expected.shape), expected, rtol=0, atol=2e-6
+    )
+
+
+def test_latent_codes_are_written_so_that_they_read_back_exactly():
+    bits = np.random.default_rng(0).integers(0, 2**32, 2000, dtype=np.uint32)
+    values = bits.view(np.float32)
+    values = values[np.isfinite(values)]
+    read_back = np.array(json.loads(json.dumps(manifest.exact(values))), np.float32)
+    np.testing.assert_array_equal(read_back, values)
+
+
+def test_tflite_buffers_start_at_multiples_of_16():
+    from ai_edge_litert import schema_py_generated as schema
+
+    content = exported("conv").paths["tflite"].read_bytes()
+    model = schema.Model.GetRootAs(content, 0)
+    starts = [
+        buffer._tab.Vector(buffer._tab.Offset(4))
+        for buffer in map(model.Buffers, range(model.BuffersLength()))
+        if buffer.DataLength()
+    ]
+    assert len(starts) > 5
+    assert {start % 16 for start in starts} == {0}
+
+
+def test_metadata_that_was_there_is_kept():
+    from export import tflite
+
+    content = exported("dense").paths["tflite"].read_bytes()
+    model = tflite._Model(tflite.add_metadata(content, {"note": b"hello"}), "a.tflite")
+    assert model.metadata("note") == b"hello"
+    assert json.loads(model.metadata("keras_vae"))["schema"] == 1
+    assert model.metadata("min_runtime_version")
+
+
+def test_training_is_read_from_the_run_folder(tmp_path):
+    assert manifest.training_of(None) is None
+    assert manifest.training_of(tmp_path) is None
+    (tmp_path / "config.json").write_text("{}")
+    assert manifest.training_of(tmp_path) == {"data": None, "epochs": None, "elbo": None}
+    arguments = {"data": "/home/me/data.npz", "epochs": 2}
+    (tmp_path / "config.json").write_text(json.dumps({"arguments": arguments}))
+    assert manifest.training_of(tmp_path) == {"data": "data.npz", "epochs": 2, "elbo": None}
+    (tmp_path / "evaluation.json").write_text("{")
+    with pytest.raises(ValueError, match=r"evaluation\.json is not readable"):
+        manifest.training_of(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (None, "holds no `keras_vae` manifest"),
+        (b"{", "is damaged"),
+        (b"\xff\xfe", "is damaged"),
+        (b"[" * 100_000, "is damaged"),
+        (b"[]", "not a JSON object"),
+        (b'{"schema": 1}', "`graph` is missing"),
+        (b'{"schema": NaN}', "NaN is no JSON number"),
+    ],
+)
+def test_damaged_manifests_are_refused(data, words):
+    with pytest.raises(ValueError, match=words):
+        manifest.loads(data, "a.onnx")
+
+
+def test_a_newer_schema_is_refused():
+    found = {**read("dense", "onnx"), "schema": 2}
+    with pytest.raises(ValueError, match="has the schema 2, this version of keras-vae reads 1"):
+        manifest.loads(manifest.dumps(found), "a.onnx")
+
+
+def test_long_lists_are_shortened_for_the_eye():
+    shortened = manifest.shorten({"x": [list(range(100))], "names": ["a"] * 20})
+    assert shortened == {"x": [[0, 1, 2, "... 100 numbers"]], "names": ["a"] * 20}

@@ -1,0 +1,392 @@
+"""`mobile_demo/edge/sample.py` samples without Keras, and says each mistake in one line."""
+
+import errno
+import importlib.util
+import io
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import PIL.Image
+import pytest
+
+import export
+from export import manifest
+from export.__main__ import _next_command
+from tests.export.exported import NAMES, exported
+
+SCRIPT = pathlib.Path(__file__).parents[1] / "mobile_demo" / "edge" / "sample.py"
+
+# Runs a script in a process that has numpy and the runtimes, and nothing of ours.
+BLOCKED = """
+import runpy, sys
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {blocked}:
+            raise ImportError(name + " is not on this device")
+sys.meta_path.insert(0, Blocker())
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+NOT_ON_A_DEVICE = ("keras", "tensorflow", "jax", "torch", "PIL", "keras_vae", "export", "onnx")
+
+
+@pytest.fixture(scope="module")
+def edge():
+    spec = importlib.util.spec_from_file_location("edge_sample", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(params=export.FORMATS)
+def format(request):
+    return request.param
+
+
+@pytest.fixture
+def run(edge, capsys, tmp_path, monkeypatch):
+    """Calls the program in this process, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        status = edge.main([str(argument) for argument in arguments])
+        output, errors = capsys.readouterr()
+        assert not list(tmp_path.glob("*.part"))
+        return status, output, errors
+
+    return call
+
+
+def on_device(*arguments, cwd, blocked=NOT_ON_A_DEVICE):
+    return subprocess.run(
+        [sys.executable, "-c", BLOCKED.format(blocked=blocked), SCRIPT, *map(str, arguments)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": os.environ["PATH"]},
+    )
+
+
+def pixels(path):
+    with PIL.Image.open(path) as picture:
+        return np.asarray(picture)
+
+
+def tiles(picture, rows, columns, shape, by, gap=2):
+    """The images of a picture, uint8, as many as it has places."""
+    height, width = shape[0] * by, shape[1] * by
+    assert picture.shape[:2] == (gap + rows * (height + gap), gap + columns * (width + gap))
+    return np.stack(
+        [
+            picture[top : top + height, left : left + width][by // 2 :: by, by // 2 :: by]
+            for top in range(gap, picture.shape[0], height + gap)
+            for left in range(gap, picture.shape[1], width + gap)
+        ]
+    )
+
+
+def test_it_samples_with_numpy_and_one_runtime(format, tmp_path):
+    found = exported("conv")
+    other = "onnxruntime" if format == "tflite" else "ai_edge_litert"
+    done = on_device(
+        *("--model", found.paths[format], "--label", "red fox", "--condition", "angle=0.6,-0.8"),
+        *("--count", 16, "--seed", 42, "--out", "foxes.png"),
+        cwd=tmp_path,
+        blocked=(*NOT_ON_A_DEVICE, other),
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("16 images of label red fox and angle [0.6, -0.8], seed 42, temp")
+    assert " ms an image in " in lines[1]
+    assert lines[2] == "foxes.png"
+    expected = found.model.sample({"label": ["red fox"] * 16, "angle": [[0.6, -0.8]] * 16}, seed=42)
+    made = tiles(pixels(tmp_path / "foxes.png"), 4, 4, (9, 7), by=10)
+    np.testing.assert_allclose(made, 255 * expected, rtol=0, atol=0.51)
+
+
+def test_values_are_those_of_the_model(format, run):
+    found = exported("dense")
+    path = found.paths[format]
+    assert run("--model", path, "--count", 70, "--seed", 5, "--out", "x.npy")[0] == 0
+    # Measured: 2e-7 on each backend.
+    np.testing.assert_allclose(np.load("x.npy"), found.model.sample(70, seed=5), rtol=0, atol=1e-6)
+
+
+def test_the_same_seed_gives_the_same_picture_in_both_formats(run):
+    found = exported("dense")
+    for format, path in found.paths.items():
+        assert run("--model", path, "--count", 5, "--seed", 7, "--out", f"{format}.png")[0] == 0
+    np.testing.assert_array_equal(pixels("tflite.png"), pixels("onnx.png"))
+    assert pixels("onnx.png").ndim == 2
+    assert run("--model", path, "--count", 5, "--seed", 8, "--out", "other.png")[0] == 0
+    assert (pixels("other.png") != pixels("onnx.png")).any()
+
+
+def test_temperature_zero_gives_one_image(run):
+    status, _, _ = run(
+        "--model", exported("dense").paths["onnx"], "--temperature", 0, "--out", "x.npy"
+    )
+    assert status == 0
+    assert np.ptp(np.load("x.npy"), axis=0).max() < 1e-6
+
+
+def test_without_a_label_every_class_has_a_row(format, run):
+    found = exported("conv")
+    status, output, _ = run(
+        *("--model", found.paths[format], "--condition", "angle=0,1"),
+        *("--count", 3, "--seed", 1, "--temperature", 0.5),
+    )
+    assert status == 0
+    assert "12 images of label ant, bee, red fox, crow and angle [0.0, 1.0]" in output
+    made = tiles(pixels("samples.png"), 4, 3, (9, 7), by=10)
+    labels = np.repeat(np.arange(4), 3)
+    expected = found.model.sample(
+        {"label": labels, "angle": np.tile([[0.0, 1.0]], (12, 1))}, temperature=0.5, seed=1
+    )
+    np.testing.assert_allclose(made, 255 * expected, rtol=0, atol=0.51)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "classes"),
+    [
+        (["--label", "2"], "red fox"),
+        (["--label", "bee,3"], "bee, crow"),
+        (["--label", "bee", "--label", "ant"], "bee, ant"),
+        (["--label", "unknown"], "unknown"),
+        (["--condition", "label=red fox"], "red fox"),
+    ],
+)
+def test_labels_go_by_index_and_by_name(arguments, classes, run):
+    path = exported("conv").paths["onnx"]
+    status, output, _ = run("--model", path, *arguments, "--condition", "angle=0,0", "--count", 2)
+    assert status == 0
+    assert f"images of label {classes} and angle" in output
+
+
+def test_a_drawn_seed_is_said_and_repeats_the_images(run):
+    path = exported("dense").paths["onnx"]
+    _, output, _ = run("--model", path, "--out", "a.npy")
+    seed = output.partition("seed ")[2].partition(",")[0]
+    run("--model", path, "--seed", seed, "--out", "b.npy")
+    np.testing.assert_array_equal(np.load("a.npy"), np.load("b.npy"))
+    run("--model", path, "--out", "c.npy")
+    assert (np.load("a.npy") != np.load("c.npy")).any()
+
+
+@pytest.mark.parametrize("kind", ["dense", "conv"])
+def test_self_test_passes(kind, format, run):
+    status, output, errors = run("--model", exported(kind).paths[format], "--self-test")
+    assert (status, errors) == (0, "")
+    assert "largest error" in output
+    assert output.endswith("latent code of seed 42 equal: ok\n")
+
+
+@pytest.mark.parametrize("part", ["x", "seed"])
+def test_self_test_fails_where_the_device_computes_or_draws_otherwise(part, format, run, tmp_path):
+    golden = export.module_of(format).read_manifest(exported("dense").paths[format])["golden"]
+    if part == "x":
+        golden["x"][1][5] += 2e-5
+    else:
+        golden["seed"] += 1
+    path = with_manifest(exported("dense"), format, tmp_path, golden=golden)
+    status, output, _ = run("--model", path, "--self-test")
+    assert status == 1
+    assert output.endswith(": failed\n")
+    assert ("DIFFERENT" in output) == (part == "seed")
+
+
+def with_manifest(found, format, folder, **changes):
+    """A copy of a file in which the manifest says something else."""
+    content = {**export.module_of(format).read_manifest(found.paths[format]), **changes}
+    path = folder / f"changed.{format}"
+    if format == "onnx":
+        import onnx
+
+        model = onnx.load(found.paths[format])
+        del model.metadata_props[:]
+        model.metadata_props.add(key="keras_vae", value=manifest.dumps(content).decode())
+        onnx.save(model, path)
+    else:
+        data = found.paths[format].read_bytes()
+        data = data.replace(b"keras_vae", b"older_vae")
+        path.write_bytes(
+            export.module_of(format).add_metadata(data, {"keras_vae": manifest.dumps(content)})
+        )
+    return path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--label", "4"], "label must be one of ant, bee, red fox, crow (or an index from 0 to 3"),
+        (["--label", "-1"], "label must be one of ant, bee, red fox, crow"),
+        (["--label", "wolf"], "not 'wolf'"),
+        (["--label", "ant,"], "label must be one of ant"),
+        (["--label", "9" * 5000], "label must be one of ant"),
+        (["--condition", "age=3"], "--condition must be NAME=VALUE with a name of label, angle"),
+        (["--condition", "angle=1"], "angle must be 2 numbers: --condition angle=0.0,0.0"),
+        (["--condition", "angle=1,nan"], "angle must be 2 numbers"),
+        (["--condition", "angle=1,two"], "angle must be 2 numbers"),
+        ([], "angle must be 2 numbers"),
+        (["--count", "-1"], "--count must be at least 1, not -1"),
+        (["--count", "0"], "--count must be at least 1, not 0"),
+        (["--count", "many"], "argument --count: invalid int value: 'many'"),
+        (["--count", "999999999999"], "too many at once; ask for fewer with --count"),
+        (["--temperature", "-0.1"], "--temperature must be at least 0, not -0.1"),
+        (["--temperature", "nan"], "--temperature must be at least 0, not nan"),
+        (["--seed", "-1"], "--seed must not be negative, not -1"),
+        (["--out", "samples.jpg"], "--out must end with .png or .npy, not samples.jpg"),
+        (["--loud"], "unrecognized arguments: --loud"),
+    ],
+)
+def test_mistakes_are_one_line(arguments, words, run):
+    path = exported("conv").paths["onnx"]
+    extra = [] if words.startswith("angle") else ["--condition", "angle=0,0"]
+    status, output, errors = run("--model", path, *extra, *arguments)
+    assert (status, output) == (2, "")
+    assert errors.startswith("error: ")
+    assert errors.count("\n") == 1
+    assert words in errors
+
+
+def test_a_label_for_an_unconditional_model_is_refused(run):
+    status, _, errors = run("--model", exported("dense").paths["onnx"], "--label", 3)
+    assert status == 2
+    assert "this model takes no --label; its conditions are none" in errors
+
+
+def test_a_model_without_a_prior_is_tested_but_not_sampled(format, run, tmp_path):
+    path = with_manifest(exported("dense"), format, tmp_path, prior=None)
+    status, _, errors = run("--model", path)
+    assert status == 2
+    assert "samples from the prior N(0, I), and the prior of this VAE is None" in errors
+    assert _next_command(path, format).endswith("--self-test")
+    assert run("--model", path, "--self-test")[0] == 0
+
+
+def test_too_large_a_picture_is_refused(run):
+    path = exported("dense").paths["onnx"]
+    status, _, errors = run("--model", path, "--count", 100_000)
+    assert status == 2
+    assert "too large a picture; ask for fewer with --count, or use --out samples.npy" in errors
+
+
+@pytest.mark.parametrize("name", ["nothing.onnx", "model.keras", ".", "folder.tflite"])
+def test_a_path_that_is_no_model_is_one_line(name, run, tmp_path):
+    (tmp_path / "folder.tflite").mkdir()
+    status, _, errors = run("--model", name)
+    assert status == 2
+    assert name in errors
+    assert errors.count("\n") == 1
+
+
+def test_a_cut_off_model_is_one_line(format, run, tmp_path):
+    content = exported("conv").paths[format].read_bytes()
+    path = tmp_path / f"cut.{format}"
+    for size in [0, 4, 9, *range(50, len(content) - 1, len(content) // 15)]:
+        path.write_bytes(content[:size])
+        status, output, errors = run("--model", path, "--condition", "angle=0,0")
+        assert (status, output) == (2, "")
+        assert path.name in errors
+        assert errors.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"schema": 2},
+        {"graph": "encoder"},
+        {"latent_dim": 0},
+        {"latent_dim": 5},
+        {"latent_dim": True},
+        {"data_shape": [8, -8, 1]},
+        {"data_shape": [8, 4, 1]},
+        {"data_range": [1, 0]},
+        {"data_range": "wide"},
+        {"conditions": None},
+        {"conditions": [{"name": "label", "kind": "categorical", "size": 3, "names": ["a"]}]},
+        {"conditions": [{"name": "angle", "kind": "round", "size": 3}]},
+        {"golden": {}},
+        {"golden": {"x": [[1], [1, 2]], "z": 3, "seed": -1, "temperature": "warm"}},
+    ],
+)
+def test_a_manifest_that_does_not_fit_is_one_line(changes, format, run, tmp_path):
+    path = with_manifest(exported("dense"), format, tmp_path, **changes)
+    status, output, errors = run("--model", path, *(["--self-test"] if "golden" in changes else []))
+    assert (status, output) == (2, "")
+    assert errors.count("\n") == 1
+
+
+@pytest.mark.parametrize("package", ["onnxruntime", "ai_edge_litert"])
+def test_a_missing_runtime_is_named_with_its_command(package, run, monkeypatch):
+    format = "onnx" if package == "onnxruntime" else "tflite"
+    for name in [name for name in sys.modules if name.split(".")[0] == package]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, package, None)
+    status, _, errors = run("--model", exported("dense").paths[format])
+    assert status == 2
+    assert f"pip install {package.replace('_', '-')}" in errors
+
+
+def test_a_picture_that_cannot_be_written_is_one_line(run, tmp_path, monkeypatch):
+    path = exported("dense").paths["onnx"]
+    (tmp_path / "taken.png").mkdir()
+    for out in ("no/such/folder.png", "taken.png"):
+        status, _, errors = run("--model", path, "--count", 1, "--out", out)
+        assert status == 2
+        assert f"{out} cannot be written: " in errors
+
+    def fsync(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    (tmp_path / "older.png").write_text("older")
+    monkeypatch.setattr(os, "fsync", fsync)
+    status, _, errors = run("--model", path, "--count", 1, "--out", "older.png")
+    assert (status, errors) == (2, "error: older.png cannot be written: No space left on device\n")
+    assert (tmp_path / "older.png").read_text() == "older"
+
+
+def test_pictures_of_any_size_are_valid_png(edge):
+    rng = np.random.default_rng(0)
+    for shape in [(1, 1, 1), (3, 70, 3), (45, 60, 3), (8, 8)]:
+        images = rng.random((5, *shape), dtype=np.float32)
+        picture = edge.grid(images, 3, [0.0, 1.0])
+        decoded = pixels(io.BytesIO(edge.png(picture)))
+        np.testing.assert_array_equal(
+            decoded, picture.squeeze(-1) if shape[2:] != (3,) else picture
+        )
+        assert min(picture.shape[:2]) >= 64
+
+
+def test_it_needs_no_other_file_of_the_project(tmp_path):
+    shutil.copy(SCRIPT, tmp_path / "copy.py")
+    done = subprocess.run(
+        [sys.executable, "copy.py", "--help"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "--self-test" in done.stdout
+    assert not any(
+        line.startswith(("import ", "from ")) and line.split()[1].split(".")[0] in NOT_ON_A_DEVICE
+        for line in SCRIPT.read_text().splitlines()
+    )
+
+
+def test_the_next_command_that_export_prints_works(tmp_path):
+    words = exported("dense").output.splitlines()[-1].split()
+    assert words[:2] == ["python", "mobile_demo/edge/sample.py"]
+    done = on_device(*words[2:], cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.dumps(pixels(tmp_path / "samples.png").shape) == "[266, 266]"
+
+
+def test_names_of_classes_come_from_the_model():
+    assert exported("conv").model.condition["label"].names == NAMES
