@@ -40,7 +40,9 @@ def train_classifier(dataset):
             layers.Dense(len(dataset.class_names), activation="softmax"),
         ]
     )
-    classifier.compile(keras.optimizers.Adam(2e-3), "sparse_categorical_crossentropy", ["accuracy"])
+    classifier.compile(
+        keras.optimizers.Adam(2e-3), "sparse_categorical_crossentropy", metrics=["accuracy"]
+    )
     classifier.fit(dataset.x_train, dataset.y_train, batch_size=256, epochs=5, verbose=2)
     return classifier
 

@@ -9,7 +9,10 @@ if _os.path.basename(_sys.argv[0] if _sys.argv else "") in ("-m", "keras-vae"):
 
 from keras_vae import (
     callbacks,
+    data,
     divergences,
+    evaluation,
+    figures,
     layers,
     likelihoods,
     metrics,
@@ -29,7 +32,10 @@ __all__ = [
     "Continuous",
     "__version__",
     "callbacks",
+    "data",
     "divergences",
+    "evaluation",
+    "figures",
     "layers",
     "likelihoods",
     "load_model",

@@ -443,7 +443,7 @@ def report_evaluation(run, results):
     run.write_json(run.evaluation_path, results)
     for name, value in results.items():
         unit = "" if isinstance(value, int) else " nats"
-        print(f"{name:>30} {value:10.4g}{unit}" if unit else f"{name:>30} {value:10,}")
+        print(f"{name:>30} {value:10.2f}{unit}" if unit else f"{name:>30} {value:10,}")
     print(run.evaluation_path)
 
 

@@ -34,10 +34,11 @@ class Batches(keras.utils.PyDataset):
         return keras.tree.map_structure(lambda array: array[rows], self.arrays)
 
 
-def as_data_loader(inputs, sample_weight=None):
+def as_data_loader(inputs, tuples):
     torch = pytest.importorskip("torch", reason="a DataLoader needs torch")
     rows = [{name: value[i] for name, value in inputs.items()} for i in range(len(inputs["x"]))]
-    return torch.utils.data.DataLoader([(row,) for row in rows], batch_size=16)
+    rows = [(row,) for row in rows] if tuples else rows
+    return torch.utils.data.DataLoader(rows, batch_size=16)
 
 
 def as_tf_dataset(inputs):
@@ -45,18 +46,19 @@ def as_tf_dataset(inputs):
     return tf.data.Dataset.from_tensor_slices((inputs,)).batch(16)
 
 
-@pytest.mark.parametrize(
-    "kind", ["arrays", "tf.data", "tf.data of dicts", "PyDataset", "DataLoader", "generator"]
-)
+KINDS = ["arrays", "tf.data", "PyDataset", "DataLoader", "DataLoader of dicts", "generator"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_data_trains_the_same(make, images, kind):
     x, label = images
     inputs = {"x": x, "label": label}
     data = {
         "arrays": lambda: inputs,
         "tf.data": lambda: as_tf_dataset(inputs),
-        "tf.data of dicts": lambda: as_tf_dataset(inputs).map(lambda batch: batch),
         "PyDataset": lambda: Batches((inputs,)),
-        "DataLoader": lambda: as_data_loader(inputs),
+        "DataLoader": lambda: as_data_loader(inputs, tuples=True),
+        "DataLoader of dicts": lambda: as_data_loader(inputs, tuples=False),
         "generator": lambda: (Batches((inputs,))[i % 3] for i in range(6)),
     }[kind]()
     model = make()
@@ -67,6 +69,10 @@ def test_every_kind_of_data_trains_the_same(make, images, kind):
         arguments = {"steps_per_epoch": 3}
     history = model.fit(data, epochs=2, verbose=0, **arguments)
     assert set(history.history) == FIT_LOGS
+    if kind == "DataLoader of dicts":
+        validated = make().fit(data, validation_data=data, verbose=0).history["val_kl_loss"]
+        kl = make().fit(data, verbose=0).model.evaluate(data, verbose=0)[2]
+        assert validated == [kl]
     reference = make()
     reference.fit(inputs, batch_size=16, shuffle=False, epochs=2, verbose=0)
     assert_same_weights(model, reference)

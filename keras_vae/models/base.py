@@ -275,8 +275,17 @@ class LatentVariableModel(Trainer, keras.Model):
                 )
         super().compile(optimizer=optimizer, **kwargs)
 
+    def get_compile_config(self):
+        config = super().get_compile_config()
+        return {**config, "backend": keras.backend.backend()} if config else config
+
     def compile_from_config(self, config):
-        self.compile(**keras.saving.deserialize_keras_object(config))
+        config = keras.saving.deserialize_keras_object(config)
+        if config.pop("backend", None) != keras.backend.backend():
+            # How steps are run was resolved for one backend: jit_compile is True on JAX, which
+            # costs a minute of compilation on torch, where steps_per_execution is refused.
+            config = {**config, "jit_compile": "auto", "steps_per_execution": 1}
+        self.compile(**config)
         if self.built:
             self.optimizer.build(self.trainable_variables)
 
@@ -335,10 +344,14 @@ class LatentVariableModel(Trainer, keras.Model):
                 x, y, sample_weight, batch_size, shuffle = batches, None, None, None, False
                 callbacks.append(model_inputs.ShuffleEachEpoch(batches))
         else:
+            x = model_inputs.as_keras_takes_it(x)
             if not self.built and self.data_shape is not None:
                 self.build()
             if not isinstance(x, keras.utils.PyDataset):
                 shuffle = False  # has no meaning there, and Keras warns of its own default
+        if self.built and self.compiled and not self.optimizer.built:
+            # TensorFlow traces a step that creates variables twice.
+            self.optimizer.build(self.trainable_variables)
         return super().fit(
             x,
             y,
@@ -371,6 +384,8 @@ class LatentVariableModel(Trainer, keras.Model):
         """
         if model_inputs.is_array(x):
             x, y, sample_weight = model_inputs.check_fit_data(self, x, y, sample_weight)
+        else:
+            x = model_inputs.as_keras_takes_it(x)
         return super().evaluate(
             x, y, batch_size=batch_size, verbose=verbose, sample_weight=sample_weight, **kwargs
         )
@@ -378,7 +393,7 @@ class LatentVariableModel(Trainer, keras.Model):
     def _check_validation_data(self, validation_data):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(validation_data)
         if not model_inputs.is_array(x):
-            return validation_data
+            return model_inputs.as_keras_takes_it(validation_data)
         return model_inputs.check_fit_data(self, x, y, sample_weight)
 
     def _add_callbacks(self, callbacks):

@@ -1,5 +1,7 @@
 """What may go into a model: checks made once, at the edge, and batches in a repeatable order."""
 
+import copy
+
 import keras
 import numpy as np
 
@@ -108,6 +110,29 @@ def check_fit_data(model, x, y, sample_weight):
 def to_numpy(x):
     """Return an array of any backend, or nested lists, as a NumPy array."""
     return x if isinstance(x, np.ndarray) else keras.ops.convert_to_numpy(x)
+
+
+def as_keras_takes_it(dataset):
+    """Return a dataset as it is; a torch `DataLoader` of dicts as one of tuples that hold a dict.
+
+    Keras takes a `DataLoader` of bare dicts on the torch backend only.
+    """
+    if not hasattr(dataset, "collate_fn"):
+        return dataset
+    dataset = copy.copy(dataset)
+    dataset.collate_fn = DictInTuple(dataset.collate_fn)
+    return dataset
+
+
+class DictInTuple:
+    """A `collate_fn` that puts a dict into a tuple. A class, so that workers can unpickle it."""
+
+    def __init__(self, collate_fn):
+        self.collate_fn = collate_fn
+
+    def __call__(self, rows):
+        batch = self.collate_fn(rows)
+        return (batch,) if isinstance(batch, dict) else batch
 
 
 class ShuffledBatches(keras.utils.PyDataset):

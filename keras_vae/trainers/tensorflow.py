@@ -15,7 +15,9 @@ class Trainer:
         variables = self.trainable_variables
         if not self.optimizer.built:  # `tf.cond` must not create variables
             self.optimizer.build(variables)
-        gradients = tape.gradient(scaled_loss, variables, unconnected_gradients="zero")
+        # Keras' own variables fail here where one is unconnected, as their dtype is a string.
+        sources = [v.value for v in variables]
+        gradients = tape.gradient(scaled_loss, sources, unconnected_gradients="zero")
         norm, finite = self.gradient_norm(gradients)
 
         def update():

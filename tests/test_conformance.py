@@ -1,0 +1,285 @@
+"""Every public class passes the checks of `conformance.py`, and none is left out."""
+
+import inspect
+import random
+import types
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import keras_vae
+from keras_vae import callbacks, data, layers, likelihoods, metrics, models, networks, priors
+from keras_vae.layers import Categorical, Continuous
+from tests import conformance
+from tests.conftest import BACKEND
+
+# A step of these models runs faster than TensorFlow traces it.
+EAGERLY = BACKEND == "tensorflow"
+GENERATOR = np.random.default_rng(0)
+SHAPE = (6, 5, 1)
+X = GENERATOR.uniform(size=(16, *SHAPE)).astype("float32")
+Z, Z_LOG_VAR = GENERATOR.normal(size=(2, 16, 3)).astype("float32")
+CODES = GENERATOR.normal(size=(16, 7)).astype("float32")
+ANGLE = GENERATOR.normal(size=(16, 2)).astype("float32")
+LABEL = (np.arange(16) % 3).astype("int32")
+
+
+def unknown_or(values, count):
+    """Labels of which every fourth is missing."""
+    return np.where(np.arange(len(values)) % 4 == 3, count, values).astype("int32")
+
+
+CONDITIONS = {
+    "categorical": {"label": (Categorical(3, names=("a", "b", "c")), LABEL)},
+    "continuous": {"angle": (Continuous(2), ANGLE)},
+    "several": {
+        "label": (Categorical(3, unknown_rate=0.4), unknown_or(LABEL, 3)),
+        "angle": (Continuous(2), ANGLE),
+        "colour": (Categorical(2), LABEL % 2),
+    },
+}
+
+
+@keras.saving.register_keras_serializable("keras_vae_tests")
+class OwnEncoder(keras.Model):
+    """What a user may write: no base class, no `latent_dim`."""
+
+    def __init__(self, width, **kwargs):
+        super().__init__(**kwargs)
+        self.width = width
+        self.flatten = keras.layers.Flatten()
+        self.hidden = keras.layers.Dense(5, activation="tanh")
+        self.heads = [keras.layers.Dense(width) for _ in range(2)]
+
+    def call(self, inputs):
+        x, *condition = inputs if isinstance(inputs, list | tuple) else [inputs]
+        h = self.hidden(ops.concatenate([self.flatten(x), *condition], axis=-1))
+        return [head(h) for head in self.heads]
+
+    def get_config(self):
+        return {**super().get_config(), "width": self.width}
+
+
+@keras.saving.register_keras_serializable("keras_vae_tests")
+class OwnDecoder(keras.Model):
+    """What a user may write: no base class, no `data_shape`."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.dense = keras.layers.Dense(30)
+        self.reshape = keras.layers.Reshape(SHAPE)
+
+    def call(self, inputs):
+        inputs = inputs if isinstance(inputs, list | tuple) else [inputs]
+        return self.reshape(self.dense(ops.concatenate(inputs, axis=-1)))
+
+
+class PlainEncoder(OwnEncoder):
+    """Not registered: the one who loads must say what it is."""
+
+
+def dense(size):
+    return networks.DenseEncoder(3, (8,)), networks.DenseDecoder(SHAPE, (8,))
+
+
+def conv(size):
+    return networks.ConvEncoder(3, (4,)), networks.ConvDecoder(SHAPE, (4,))
+
+
+def own(size):
+    return OwnEncoder(3), OwnDecoder()
+
+
+def plain(size):
+    return PlainEncoder(3), OwnDecoder()
+
+
+def functional(size, heads=2):
+    """Functional models, with a second input where there are conditions."""
+    parts = []
+    for shape, width, count, target in ((SHAPE, 3, heads, (3,)), ((3,), 30, 1, SHAPE)):
+        inputs = [keras.Input(shape)] + [keras.Input((size,))] * bool(size)
+        h = keras.layers.Flatten()(inputs[0])
+        h = keras.layers.Concatenate()([h, *inputs[1:]]) if size else h
+        made = [keras.layers.Reshape(target)(keras.layers.Dense(width)(h)) for _ in range(count)]
+        parts.append(keras.Model(inputs if size else inputs[0], made if count > 1 else made[0]))
+    return parts
+
+
+def functional_with_one_head(size):
+    return functional(size, heads=1)
+
+
+MODELS = [
+    (models.Autoencoder, conv, None),
+    (models.Autoencoder, functional_with_one_head, None),
+    (models.VAE, dense, None),
+    (models.VAE, conv, None),
+    (models.VAE, plain, None),
+    (models.ConditionalVAE, dense, "categorical"),
+    (models.ConditionalVAE, dense, "continuous"),
+    (models.ConditionalVAE, conv, "several"),
+    (models.ConditionalVAE, own, "several"),
+    (models.ConditionalVAE, functional, "categorical"),
+]
+
+# Class, how to make one, how it is called, and whether those are separate arguments.
+LAYERS = [
+    (layers.Sampling, lambda: layers.Sampling(seed=1), [Z, Z_LOG_VAR], True),
+    (
+        layers.Conditioning,
+        lambda: layers.Conditioning({n: kind for n, (kind, _) in CONDITIONS["several"].items()}),
+        {name: values for name, (_, values) in CONDITIONS["several"].items()},
+        False,
+    ),
+    (networks.DenseEncoder, lambda: networks.DenseEncoder(3, (5, 4), "tanh"), [X, CODES], False),
+    (networks.DenseDecoder, lambda: networks.DenseDecoder(SHAPE, (5,), "tanh"), Z, False),
+    (networks.ConvEncoder, lambda: networks.ConvEncoder(3, (2,), 5), X, False),
+    (
+        networks.ConvDecoder,
+        lambda: networks.ConvDecoder(SHAPE, (2,), 5, False, 0.3, transposed=True),
+        [Z, CODES],
+        False,
+    ),
+]
+CONFIGURABLE = [
+    (Categorical, lambda: Categorical(3, names=("a", "b", "c"), unknown_rate=0.1)),
+    (Continuous, lambda: Continuous(2)),
+    (priors.StandardNormal, priors.StandardNormal),
+    (likelihoods.Bernoulli, likelihoods.Bernoulli),
+]
+METRICS = [(metrics.Average, lambda: metrics.Average(name="loss"))]
+CALLBACKS = [(callbacks.StopOnSkippedUpdates, lambda: callbacks.StopOnSkippedUpdates(9, 2))]
+# Public, but no Keras object that is built, trained or saved.
+DATA = {data.Dataset, data.DataError}
+CHECKED = {row[0] for row in [*MODELS, *LAYERS, *CONFIGURABLE, *METRICS, *CALLBACKS]}
+
+
+def names(rows):
+    return ["-".join(getattr(v, "__name__", str(v)) for v in row if v is not None) for row in rows]
+
+
+@pytest.mark.parametrize(("cls", "parts", "kinds"), MODELS, ids=names(MODELS))
+def test_model(tmp_path, cls, parts, kinds):
+    random.seed(1)
+    chosen = CONDITIONS[kinds] if kinds else {}
+
+    def make():
+        kwargs = {} if cls is models.Autoencoder else {"kl_weight": 0.5}
+        if kinds:
+            kwargs["condition"] = {name: kind for name, (kind, _) in chosen.items()}
+        size = sum(kind.size for kind, _ in chosen.values())
+        model = cls(*parts(size), seed=7 if parts is dense else None, **kwargs)
+        model.compile(keras.optimizers.Adam(1e-2), run_eagerly=EAGERLY)
+        assert type(model) is cls
+        return model
+
+    inputs = {"x": X, **{name: values for name, (_, values) in chosen.items()}} if kinds else X
+    # Of an encoder with two heads, an autoencoder takes the first: kernel and bias stay.
+    unused = 2 if cls is models.Autoencoder and parts is not functional_with_one_head else 0
+    with keras.saving.custom_object_scope({"PlainEncoder": PlainEncoder}):
+        conformance.check_model(make, inputs, tmp_path, unused)
+
+
+@pytest.mark.parametrize(
+    ("cls", "make", "inputs", "spread"), LAYERS, ids=[r[0].__name__ for r in LAYERS]
+)
+def test_layer(tmp_path, cls, make, inputs, spread):
+    layer = make()
+    assert type(layer) is cls
+    conformance.check_layer(layer, inputs, tmp_path, spread)
+
+
+@pytest.mark.parametrize(("cls", "make"), CONFIGURABLE, ids=[r[0].__name__ for r in CONFIGURABLE])
+def test_config(cls, make):
+    thing = make()
+    assert type(thing) is cls
+    conformance.check_config(thing)
+
+
+@pytest.mark.parametrize(("cls", "make"), METRICS, ids=[r[0].__name__ for r in METRICS])
+def test_metric(cls, make):
+    metric = make()
+    assert type(metric) is cls
+    conformance.check_metric(metric)
+
+
+@pytest.mark.parametrize(("cls", "make"), CALLBACKS, ids=[r[0].__name__ for r in CALLBACKS])
+def test_callback(make, cls):
+    assert type(make()) is cls
+
+    def make_model():
+        random.seed(1)
+        model = models.VAE(*dense(0), seed=3)
+        model.compile(run_eagerly=EAGERLY)
+        return model
+
+    conformance.check_callback(make, make_model, X)
+
+
+def public_classes():
+    """Every class that a public name of the package or of one of its modules leads to."""
+    listed = [getattr(keras_vae, name) for name in keras_vae.__all__]
+    found = {value for value in listed if inspect.isclass(value)}
+    for module in listed:
+        if isinstance(module, types.ModuleType):
+            own_names = [
+                name
+                for name, value in vars(module).items()
+                if not name.startswith("_") and getattr(value, "__module__", "") == module.__name__
+            ]
+            public = getattr(module, "__all__", own_names)
+            found.update(v for v in map(vars(module).get, public) if inspect.isclass(v))
+    return found
+
+
+def test_every_public_class_is_covered():
+    assert public_classes() - CHECKED - DATA == set()
+    assert CHECKED - public_classes() == set()
+
+
+@pytest.mark.parametrize("module", [layers, priors])
+def test_a_class_without_a_check_is_found(monkeypatch, module):
+    class Forgotten:
+        """Public, and in none of the lists above."""
+
+    Forgotten.__module__ = module.__name__
+    monkeypatch.setattr(module, "Forgotten", Forgotten, raising=False)
+    if hasattr(module, "__all__"):
+        monkeypatch.setattr(module, "__all__", [*module.__all__, "Forgotten"])
+    with pytest.raises(AssertionError, match="Forgotten"):
+        test_every_public_class_is_covered()
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class Forgetful(keras.layers.Layer):
+    """A layer whose config leaves an argument out."""
+
+    def __init__(self, power=2.0, **kwargs):
+        super().__init__(**kwargs)
+        self.power = power
+
+    def call(self, inputs):
+        return inputs**self.power
+
+    def get_config(self):
+        return {**super().get_config(), "power": 1.0}
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class Idle(keras.layers.Layer):
+    """A layer whose weight does nothing."""
+
+    def build(self, input_shape):
+        self.offset = self.add_weight(name="offset", shape=())
+
+    def call(self, inputs):
+        return inputs + 0.0 * self.offset
+
+
+@pytest.mark.parametrize("layer", [Forgetful, Idle])
+def test_the_check_of_layers_sees_a_fault(tmp_path, layer):
+    with pytest.raises(AssertionError, match=r"Arrays are not equal|No gradient reached"):
+        conformance.check_layer(layer(), X, tmp_path)

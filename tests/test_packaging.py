@@ -1,0 +1,100 @@
+"""The README's script, and the wheel as a stranger installs it."""
+
+import os
+import pathlib
+import subprocess
+import sys
+import zipfile
+
+import pytest
+
+from tests.conftest import BACKEND
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+
+def run(*words, folder, **environment):
+    done = subprocess.run(
+        [sys.executable, *map(str, words)],
+        cwd=folder,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+def test_the_readme_shows_the_quickstart_as_it_is():
+    script = (ROOT / "examples" / "quickstart.py").read_text()
+    shown = script.split('"""', 2)[2].strip()
+    assert shown in (ROOT / "README.md").read_text()
+
+
+def test_the_quickstart_runs(tmp_path):
+    said = run(ROOT / "examples" / "quickstart.py", folder=tmp_path, KERAS_BACKEND=BACKEND)
+    assert said.splitlines()[-1].endswith("decoder.tflite")
+    assert {path.name for path in tmp_path.iterdir()} >= {
+        "decoder.tflite",
+        "model.keras",
+        "sevens.png",
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="the demo runs on Keras' default backend")
+def test_the_demo_ends_with_its_table(tmp_path):
+    said = run(ROOT / "examples" / "demo.py", "runs/demo", folder=tmp_path)
+    for word in ("test kl_loss", "decoder.tflite", "decoder.onnx", "samples.onnx.png"):
+        assert word in said.split("Done in")[1]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheel")
+    run("-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT, folder=folder)
+    (path,) = folder.glob("*.whl")
+    return path
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="the same wheel on every backend")
+def test_the_wheel_works_from_any_folder(wheel, tmp_path):
+    site = tmp_path / "site"
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
+        names = archive.namelist()
+    packages = {name.split("/")[0] for name in names if ".dist-info" not in name}
+    assert packages == {"keras_vae", "export"}
+    for source in [*ROOT.glob("keras_vae/**/*.py"), *ROOT.glob("export/**/*.py")]:
+        assert source.relative_to(ROOT).as_posix() in names
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    program = "import export, keras_vae; print(keras_vae.__file__, export.__file__)"
+    for path in run("-c", program, folder=elsewhere, PYTHONPATH=str(site)).split():
+        assert path.startswith(str(site))
+    assert "backend torch" in run("-m", "keras_vae", "env", folder=elsewhere, PYTHONPATH=str(site))
+    assert "--format" in run("-m", "export", "--help", folder=elsewhere, PYTHONPATH=str(site))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(BACKEND != "torch", reason="one backend is enough; torch is the smallest")
+def test_the_wheel_installs_into_an_empty_environment(wheel, tmp_path):
+    run("-m", "venv", tmp_path / "venv", folder=tmp_path)
+    python = tmp_path / "venv" / "bin" / "python"
+    pip = [python, "-m", "pip", "install", "-q", "-c", ROOT / "constraints.txt"]
+    subprocess.run([*pip, "torch", wheel], check=True, cwd=tmp_path)
+    program = (
+        "import sys, numpy as np, keras_vae as kv;"
+        "m = kv.VAE(kv.networks.DenseEncoder(2), kv.networks.DenseDecoder((4, 4, 1)));"
+        "m.compile(); m.fit(np.zeros((8, 4, 4, 1), 'f4'), verbose=0); print(m.sample(3).shape);"
+        "print('tensorflow' in sys.modules)"
+    )
+    done = subprocess.run(
+        [python, "-c", program],
+        cwd=tmp_path,
+        env={**os.environ, "KERAS_BACKEND": "torch"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split("\n")[:2] == ["(3, 4, 4, 1)", "False"]
