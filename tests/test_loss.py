@@ -49,7 +49,7 @@ def test_loss_and_gradients_equal_the_oracle(make, images, fixed_noise, weighted
         weight,
         kl_weight,
     )
-    # Measured on the three backends: 2e-7 relative for the loss, 2e-6 for gradients.
+    # Measured on the three backends: 1e-7 relative for the loss, 3e-7 for gradients.
     np.testing.assert_allclose(logs["loss"], loss, rtol=1e-6)
     np.testing.assert_allclose(
         logs["loss"], logs["reconstruction_loss"] + kl_weight * logs["kl_loss"], rtol=1e-6
@@ -59,7 +59,7 @@ def test_loss_and_gradients_equal_the_oracle(make, images, fixed_noise, weighted
     for name in NAMES:
         for old, new, gradient in zip(before[name], after[name], gradients[name], strict=True):
             scale = np.abs(gradient).max()
-            np.testing.assert_allclose((old - new) / scale, gradient / scale, atol=1e-5)
+            np.testing.assert_allclose((old - new) / scale, gradient / scale, atol=2e-6)
 
 
 def test_layer_penalties_enter_the_loss(images):
