@@ -324,6 +324,7 @@ def test_jit_compile_gives_the_same_weights(make, images, fixed_noise):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of torch.compile: its own code is full of them
 @pytest.mark.skipif(BACKEND != "torch", reason="the other backends compile in seconds")
 def test_jit_compile_torch(make, images, fixed_noise):
     check_jit_compile(make, images)
