@@ -318,7 +318,7 @@ def test_eager_execution_gives_the_same_weights(make, images):
         np.testing.assert_allclose(a, b, atol=1e-6)
 
 
-@pytest.mark.skipif(BACKEND == "torch", reason="minutes of compilation: in test_compile_torch")
+@pytest.mark.skipif(BACKEND == "torch", reason="minutes of compilation: in test_jit_compile_torch")
 def test_jit_compile_gives_the_same_weights(make, images, fixed_noise):
     check_jit_compile(make, images)
 
