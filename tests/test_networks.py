@@ -73,17 +73,13 @@ def test_convolutions_have_a_bias_or_batch_normalisation():
             assert stage[-1].negative_slope == 0.2
 
 
-@pytest.mark.parametrize(
-    ("network", "tensor"),
-    [
-        (DenseEncoder(3, (4,)), images((8, 8, 1))),
-        (ConvEncoder(3, (4,)), images((8, 8, 1))),
-        (DenseDecoder((8, 8, 1), (4,)), Z),
-        (ConvDecoder((8, 8, 1), (4,)), Z),
-    ],
-    ids=lambda value: getattr(value, "name", ""),
-)
-def test_every_network_sees_its_condition(network, tensor):
+@pytest.mark.parametrize("network", [DenseEncoder, ConvEncoder, DenseDecoder, ConvDecoder])
+def test_every_network_sees_its_condition(network):
+    # Made here, where the seed is fixed: a unit that is off for an example hides its condition.
+    if "Encoder" in network.__name__:
+        network, tensor = network(3, (16,)), images((8, 8, 1))
+    else:
+        network, tensor = network((8, 8, 1), (16,)), Z
     condition = np.eye(2, 5, dtype="float32")
     made, other = (
         ops.convert_to_numpy(keras.tree.flatten(network([tensor, values]))[0])
