@@ -1,11 +1,13 @@
 """Priors over the latent code."""
 
 import math
+import secrets
 
 import keras
 import numpy as np
 from keras import ops
 
+from keras_vae import portable_random
 from keras_vae.divergences import kl_standard_normal
 
 
@@ -31,25 +33,38 @@ class StandardNormal:
         return -ops.sum(ops.square(z) + math.log(2 * math.pi), axis=-1) / 2
 
     def sample(self, count, latent_dim, temperature=1.0, seed=None):
-        """Draw codes, the same ones on every backend and in `mobile_demo/edge/sample.py`.
+        """Draw codes, the same ones on every backend and in every exported file.
 
         Args:
-            count: Int. Number of codes.
-            latent_dim: Int.
+            count: Int, at most 2^20. Number of codes. Code k of a seed does not depend on it.
+            latent_dim: Int, at most 4096.
             temperature: Float, at least 0. Standard deviation; 0 gives the prior's mean.
-            seed: Optional int, not negative.
+            seed: Optional int, from 0 to 2^31 - 1. Defaults to one drawn by the system.
 
         Returns:
             float32 array `(count, latent_dim)`.
         """
-        if not (isinstance(count, int | np.integer) and count >= 1):
-            raise ValueError(f"`count` must be a whole number of at least 1. Received: {count!r}")
         if not (math.isfinite(temperature) and temperature >= 0):
             raise ValueError(f"`temperature` must be at least 0. Received: {temperature!r}")
-        if seed is not None and (not isinstance(seed, int | np.integer) or seed < 0):
-            raise ValueError(f"`seed` must be a whole number, not negative. Received: {seed!r}")
-        noise = np.random.default_rng(seed).standard_normal((count, latent_dim), dtype="float32")
-        return np.float32(temperature) * noise
+        seed = secrets.randbelow(portable_random.SEEDS) if seed is None else seed
+        portable_random.check(seed, count, latent_dim)
+        index = np.arange(count, dtype="int32")
+        return self.draw(np.array([seed], "int32"), index, np.float32(temperature), latent_dim, np)
+
+    def draw(self, seed, index, temperature, latent_dim, ops=ops):
+        """As `sample`, unchecked, for chosen examples of a seed, as part of a graph.
+
+        Args:
+            seed: Int tensor `(1,)`.
+            index: Int tensor `(n,)`. Which examples of the seed.
+            temperature: Float tensor `(1,)`.
+            latent_dim: Int.
+            ops: `keras.ops` for tensors, `numpy` for arrays.
+
+        Returns:
+            float32 tensor `(n, latent_dim)`.
+        """
+        return portable_random.normal(seed, index, latent_dim, ops) * temperature
 
     def manifest(self):
         """What a device must know, as plain data."""
