@@ -44,6 +44,7 @@ $(VENV)/dev: pyproject.toml constraints.txt
 	@echo "Installing keras-vae with all backends and test tools (minutes, once) ..."
 	@$(PIP) torch
 	@$(PIP) -e ".[dev]"
+	@$(PIP) "tflite-micro>=0.dev0" pyyaml bitarray || echo "No TFLite Micro here: its tests are skipped."
 	@touch $@ $(VENV)/demo
 
 clean:

@@ -16,35 +16,14 @@ import argparse
 import json
 import random
 
-import keras
 import numpy as np
 
 import keras_vae
 from keras_vae import data
+from keras_vae.evaluation import train_classifier
 
 PER_CLASS = 1000
 DISTANCES_PER_CLASS = 500
-
-
-def train_classifier(dataset):
-    """Train a small convolutional classifier on real images."""
-    layers = keras.layers
-    classifier = keras.Sequential(
-        [
-            layers.Conv2D(16, 3, strides=2, padding="same", activation="relu"),
-            layers.Conv2D(32, 3, strides=2, padding="same", activation="relu"),
-            layers.Flatten(),
-            layers.Dropout(0.3, seed=0),
-            layers.Dense(128, activation="relu"),
-            layers.Dropout(0.3, seed=1),
-            layers.Dense(len(dataset.class_names), activation="softmax"),
-        ]
-    )
-    classifier.compile(
-        keras.optimizers.Adam(2e-3), "sparse_categorical_crossentropy", metrics=["accuracy"]
-    )
-    classifier.fit(dataset.x_train, dataset.y_train, batch_size=256, epochs=5, verbose=2)
-    return classifier
 
 
 def mean_distance(images):
@@ -64,7 +43,7 @@ def main():
     np.random.seed(0)
     model = keras_vae.load_model(args.run)
     dataset = data.load(args.data)
-    classifier = train_classifier(dataset)
+    classifier = train_classifier(dataset, verbose=2)
     real = classifier.evaluate(dataset.x_test, dataset.y_test, verbose=0)[1]
     classes = range(len(dataset.class_names))
     labels = np.repeat(np.arange(len(classes)), PER_CLASS)

@@ -21,8 +21,9 @@ import tempfile
 import keras
 
 import keras_vae
-from export import FORMATS, export_formats
+from export import export_files
 
+VARIANTS = [("tflite", "none"), ("onnx", "none")]
 SAMPLE = pathlib.Path(__file__).parents[1] / "mobile_demo" / "edge" / "sample.py"
 
 
@@ -59,7 +60,7 @@ def main():
     model.build()
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
-        for path, report in export_formats(model, list(FORMATS), out=folder):
+        for path, report in export_files(model, VARIANTS, out=folder):
             measured = [run_sampler(path, folder) for _ in range(1 + args.runs)][1:]
             seconds, megabytes, milliseconds = map(statistics.median, zip(*measured, strict=True))
             result = {

@@ -1,9 +1,10 @@
-"""Export a trained model to one file that a device can run without Keras.
+"""Export a trained model to files that a device can run without Keras.
 
 ```python
 import export
 
 export.export("runs/digits", format="tflite")    # runs/digits/export/decoder.tflite
+export.export(my_keras_model, inputs={"z": (16,), "label": ("int32", 10)}, quantize="int8")
 ```
 
 From the shell: `python -m export --format tflite,onnx --model runs/digits`.
@@ -13,6 +14,7 @@ import contextlib
 import dataclasses
 import importlib
 import importlib.util
+import itertools
 import json
 import os
 import pathlib
@@ -20,9 +22,14 @@ import subprocess
 import sys
 import tempfile
 
-FORMATS = ("tflite", "onnx")
+FORMATS = ("tflite", "onnx", "c")
 GRAPHS = ("decoder", "encoder", "sampler", "scorer")
-QUANTIZATIONS = ("none", "float16", "int8", "int8-full")
+HELD_OUT = 2000
+NOT_ALL_INTEGER = {
+    "sampler": "a latent code of 8 bits is not the one of the seed. Export the decoder as "
+    "int8-full and draw the code beside it, or use --format c.",
+    "scorer": "a score in nats does not fit into 8 bits.",
+}
 
 # An accelerator is slow to start for one small batch, and rounds otherwise than a device.
 CHILD_ENVIRONMENT = {
@@ -31,14 +38,32 @@ CHILD_ENVIRONMENT = {
     "CUDA_VISIBLE_DEVICES": "-1",
 }
 
-__all__ = ["FORMATS", "GRAPHS", "QUANTIZATIONS", "ExportError", "export"]
+__all__ = ["FORMATS", "GRAPHS", "ExportError", "export", "export_files"]
 
 
 class ExportError(RuntimeError):
     """A graph could not be converted, or its file failed the check. No file was left."""
 
 
-def export(model_or_path, format="tflite", graph="decoder", quantize="none", out=None):
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One file to make: which graph, how quantized, in which format, and where."""
+
+    graph: str
+    quantize: str
+    format: str
+    target: str
+
+
+def export(
+    model_or_path,
+    format="tflite",
+    graph="decoder",
+    quantize="none",
+    out=None,
+    inputs=None,
+    calibration_data=None,
+):
     """Export one graph of a model to one file, verified in the runtime that devices use.
 
     The conversion runs on TensorFlow; where Keras runs on another backend, in a process of its
@@ -46,16 +71,25 @@ def export(model_or_path, format="tflite", graph="decoder", quantize="none", out
     model.
 
     Args:
-        model_or_path: A model of `keras_vae`, a run folder or a `.keras` file.
-        format: `"tflite"` or `"onnx"`.
-        graph: `"decoder"`, the only one in this version.
-        quantize: `"none"`, the only one in this version.
+        model_or_path: A model of `keras_vae`, a run folder or a `.keras` file; or any Keras model,
+            with `inputs`.
+        format: `"tflite"`, `"onnx"` or `"c"`.
+        graph: `"decoder"`, `"encoder"`, `"sampler"` or `"scorer"`.
+        quantize: `"none"`, `"float16"`, `"int8"` (int8 weights, float arithmetic) or
+            `"int8-full"` (all integer; TFLite only). ONNX has the first three, C has `"int8"`.
         out: Optional folder, or a file name that ends with the format's suffix. Defaults to
             `export` in the run folder (beside a `.keras` file), and to the current folder for a
             model.
+        inputs: Optional dict that says what a Keras model of your own takes: from each input's
+            name to the shape of one float32 example, `(16,)`, to `"int32"` for one integer an
+            example, or to `("int32", 10)` for one of ten classes. An input named `z` is taken for
+            a latent code with the prior N(0, I).
+        calibration_data: Optional dict from input names to arrays of typical examples, by which
+            `"int8"` and `"int8-full"` round. Defaults, for a decoder or sampler, to draws from the
+            prior; for an encoder or scorer, to the training data that the run folder names.
 
     Returns:
-        `pathlib.Path` of the file, such as `decoder.tflite`.
+        `pathlib.Path` of the file, such as `decoder.tflite` or `decoder.int8.tflite`.
 
     Raises:
         ValueError: If an argument is wrong or the model cannot be read.
@@ -64,40 +98,47 @@ def export(model_or_path, format="tflite", graph="decoder", quantize="none", out
         OSError: If the file cannot be written.
         ExportError: If the conversion fails, or the file disagrees with the model.
     """
-    [(path, _)] = export_formats(model_or_path, [format], graph, quantize, out)
+    variants = [(format, quantize)]
+    [(path, _)] = export_files(model_or_path, variants, [graph], out, inputs, calibration_data)
     return path
 
 
-def export_formats(
+def export_files(
     model_or_path,
-    formats,
-    graph="decoder",
-    quantize="none",
+    variants,
+    graphs=("decoder",),
     out=None,
+    inputs=None,
+    calibration_data=None,
     say=lambda line, done=False: None,
 ):
-    """As `export`, to several formats, and say what was measured.
+    """As `export`, every variant of every graph, and what was measured.
 
     Args:
-        formats: List of `"tflite"` and `"onnx"`.
+        variants: List of pairs of a format and a quantization.
+        graphs: List of names.
         say: Function that is called with a line about each step, and with `done=True` and what
             was measured for each file.
 
     Returns:
-        List of tuples of the `pathlib.Path` and a `parity.Report`, one for each format.
+        List of tuples of the `pathlib.Path` and a `parity.Report`, one for each file.
     """
-    for format in formats:
+    jobs = []
+    for graph, (format, quantize) in itertools.product(graphs, variants):
         check_arguments(format, graph, quantize)
-    if len(formats) > 1 and out is not None and pathlib.Path(out).suffix[1:] in FORMATS:
-        raise ValueError(f"`out` must be a folder for several formats. Received: {str(out)!r}.")
-    targets = [target_of(model_or_path, format, graph, out) for format in formats]
+        target = target_of(model_or_path, format, graph, quantize, out)
+        jobs.append(Job(graph, quantize, format, str(target)))
+    if len({job.target for job in jobs}) < len(jobs):
+        raise ValueError(f"`out` must be a folder for several files. Received: {str(out)!r}.")
     export_all = _export_here if _backend() == "tensorflow" else _export_in_child
-    reports = export_all(model_or_path, formats, graph, targets, say)
-    return list(zip(targets, reports, strict=True))
+    reports = export_all(model_or_path, jobs, inputs, calibration_data, say)
+    return [(pathlib.Path(job.target), report) for job, report in zip(jobs, reports, strict=True)]
 
 
 def check_arguments(format, graph, quantize):
-    """Raise a ValueError that says what this version exports, or a ModuleNotFoundError."""
+    """Raise a ValueError that says what can be exported, or a ModuleNotFoundError."""
+    from export.quantization import QUANTIZATIONS
+
     for name, value, known in (
         ("format", format, FORMATS),
         ("graph", graph, GRAPHS),
@@ -105,12 +146,17 @@ def check_arguments(format, graph, quantize):
     ):
         if value not in known:
             raise ValueError(f"`{name}` must be one of {', '.join(known)}. Received: {value!r}.")
-    if graph != "decoder" or quantize != "none":
+    module = module_of(format)
+    if quantize not in module.QUANTIZATIONS:
         raise ValueError(
-            "This version exports the `decoder` graph unquantized. Received: "
-            f"graph={graph!r}, quantize={quantize!r}."
+            f"The {format} format has the quantizations {', '.join(module.QUANTIZATIONS)}. "
+            f"Received: {quantize!r}."
         )
-    for package in module_of(format).PACKAGES:
+    if quantize == "int8-full" and graph in NOT_ALL_INTEGER:
+        raise ValueError(
+            f"The {graph} cannot be int8-full: {NOT_ALL_INTEGER[graph]} Quantize it as int8."
+        )
+    for package in module.PACKAGES:
         if importlib.util.find_spec(package) is None:
             raise ModuleNotFoundError(
                 f'Exporting to "{format}" needs the `{package}` package. Install it with: '
@@ -123,7 +169,7 @@ def module_of(format):
     return importlib.import_module(f"export.{format}")
 
 
-def target_of(model_or_path, format, graph="decoder", out=None):
+def target_of(model_or_path, format, graph="decoder", quantize="none", out=None):
     """The final path of an exported file, as `export` chooses it."""
     suffix = module_of(format).SUFFIX
     if out is not None and pathlib.Path(out).suffix == suffix:
@@ -133,76 +179,190 @@ def target_of(model_or_path, format, graph="decoder", out=None):
         if _is_path(model_or_path):
             path = pathlib.Path(model_or_path)
             out = (path if path.is_dir() else path.parent) / "export"
-    return pathlib.Path(out) / f"{graph}{suffix}"
+    quantized = "" if quantize == "none" else f".{quantize}"
+    return pathlib.Path(out) / f"{graph}{quantized}{suffix}"
 
 
-def _export_here(model_or_path, formats, graph, targets, say, origin=None):
-    from export import graphs, manifest, parity
+def _export_here(model_or_path, jobs, inputs, calibration_data, say, origin=None):
+    from export import graphs, manifest, parity, quantization
 
-    model, training = model_or_path, None
+    model, run, training, held_out = model_or_path, None, None, None
     if _is_path(model_or_path):
-        import keras_vae
-
         say(f"{model_or_path}: loading the model")
         path = pathlib.Path(model_or_path)
-        model = keras_vae.load_model(path)
-        training = manifest.training_of(path if path.is_dir() else path.parent)
-    reports = []
+        model = load_model(path, inputs)
+        run = path if path.is_dir() else path.parent
+        training = manifest.training_of(run)
+        held_out = _held_out(model, run, say) if inputs is None else None
+    reports = {}
     with graphs.full_precision(model):
-        built = graphs.BUILDERS[graph](model)
-        expected = parity.reference(built)
-        if origin is not None:
-            parity.verify_backends(expected, origin)
-        for format, target in zip(formats, targets, strict=True):
-            module = module_of(format)
-            description = manifest.build(built, model, module.converter(), training)
-            with _part_of(target) as part:
-                say(f"{target.name}: converting")
-                module.export(built, part, manifest_data=manifest.dumps(description))
-                say(f"{target.name}: comparing with the model in the real runtime")
-                reports.append(parity.verify(built, part, module, expected, target.name))
-            say(f"{target.name}  {reports[-1]}", done=True)
-    return reports
+        for name in dict.fromkeys(job.graph for job in jobs):
+            built = build_graph(model, name, inputs)
+            expected = parity.reference(built)
+            if origin is not None:
+                parity.verify_backends(expected, origin / f"{name}.npz")
+            for quantize in dict.fromkeys(job.quantize for job in jobs):
+                chosen = [job for job in jobs if (job.graph, job.quantize) == (name, quantize)]
+                calibration, rounded = None, contextlib.nullcontext()
+                if quantize.startswith("int8"):
+                    say(f"{name}: rounding the weights for {quantize}")
+                    data = calibration_of(built, calibration_data, run)
+                    calibration = quantization.calibration(built, data)
+                    rounded = quantization.rounded(built, calibration)
+                with rounded:
+                    for job in chosen:
+                        say(f"{pathlib.Path(job.target).name}: converting")
+                        reports[job] = _make(
+                            built, job, expected, calibration, training, held_out, say
+                        )
+    return [reports[job] for job in jobs]
+
+
+def _make(graph, job, expected, calibration, training, held_out, say):
+    from export import manifest, parity
+
+    module, target = module_of(job.format), pathlib.Path(job.target)
+    content = module.convert(graph, job.quantize, calibration)
+    with _part_of(target, module) as part:
+        run = None
+        if job.quantize != "none":
+            module.write(content, part)
+            run = next(iter(module.programs(part)))[2]
+        described = manifest.build(graph, module.converter(), job.quantize, training, run, held_out)
+        module.write(content, part, manifest.dumps(described))
+        say(f"{target.name}: comparing with the model in the real runtime")
+        report = parity.verify(graph, part, module, expected, job.quantize, target.name)
+    say(f"{target.name}  {report}", done=True)
+    return report
+
+
+def _held_out(model, run, say):
+    """Held-out examples of the data that a run folder names, as the graphs take them, or None."""
+    from keras_vae import data
+    from keras_vae.runs import Run
+
+    if not Run(run).config_path.is_file() or not set(model.condition) <= {"label"}:
+        return None
+    try:
+        found = data.load(Run(run).config()["arguments"]["data"])
+    except (data.DataError, OSError) as err:
+        say(f"no map of the latent space and no percentiles of scores: {err}", done=True)
+        return None
+    if found.x_test.shape[1:] != tuple(model.data_shape or ()):
+        return None
+    examples = {"x": found.x_test[:HELD_OUT], "label": found.y_test[:HELD_OUT]}
+    return examples if model.condition else {"x": examples["x"]}
+
+
+def load_model(path, inputs=None):
+    """Load what `export` takes as a path: a model of ours, or with `inputs` any Keras model."""
+    import keras
+
+    import keras_vae
+
+    if inputs is None:
+        return keras_vae.load_model(path)
+    from export import graphs
+
+    try:
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+        # A subclassed model has no weights to load before it is called.
+        graphs.of_keras_model(model, inputs)
+        model.load_weights(path)
+        return model
+    except (ValueError, TypeError, OSError) as err:
+        raise ValueError(f"{path} must be a model that Keras can load. It says: {err}") from err
+
+
+def build_graph(model, name, inputs=None):
+    """The `graphs.Graph` of a name; of any Keras model if its inputs are given."""
+    from export import graphs
+
+    if inputs is not None:
+        return graphs.of_keras_model(model, inputs, name)
+    return graphs.BUILDERS[name](model)
+
+
+def calibration_of(graph, calibration_data, run):
+    """The examples by which to round: those given, the run's training data, or None to draw."""
+    names = [spec.name for spec in graph.inputs if spec.batched]
+    if calibration_data is not None:
+        import numpy as np
+
+        if not isinstance(calibration_data, dict) or not set(names) <= set(calibration_data):
+            raise ValueError(f"`calibration_data` must be a dict of arrays for {names}.")
+        return {
+            spec.name: np.asarray(calibration_data[spec.name], spec.dtype) for spec in graph.inputs
+        }
+    if "x" not in names:
+        return None
+    from keras_vae import data
+    from keras_vae.runs import Run
+
+    if run is None or not Run(run).config_path.is_file() or not set(names) <= {"x", "label"}:
+        raise ValueError(
+            f"Rounding the `{graph.name}` needs typical examples: export from a run folder, or "
+            f"pass `calibration_data`, a dict of arrays for {names}."
+        )
+    found = data.load(Run(run).config()["arguments"]["data"])
+    return {"x": found.x_train, "label": found.y_train} if len(names) > 1 else {"x": found.x_train}
 
 
 @contextlib.contextmanager
-def _part_of(target):
-    """Give a path to write to; it takes the target's name only if the block ends well."""
+def _part_of(target, module):
+    """Give a path to write to; it takes the target's name only if the block ends well.
+
+    A format that writes further files beside it names them by `companions`.
+    """
+    companions = getattr(module, "companions", lambda path: [])
     part = target.with_name(target.name + ".part")
+    parts = [*companions(part), part]
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield part
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(part, target)
+        for written in parts:
+            with written.open("rb+") as file:
+                os.fsync(file.fileno())
+        for written in parts:
+            os.replace(written, written.with_name(written.name.removesuffix(".part")))
     except OSError as err:
         raise OSError(err.errno, err.strerror or str(err), err.filename or str(target)) from err
     finally:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
+        for written in parts:
+            with contextlib.suppress(OSError):
+                written.unlink(missing_ok=True)
 
 
-def _export_in_child(model_or_path, formats, graph, targets, say):
+def _export_in_child(model_or_path, jobs, inputs, calibration_data, say):
     """Export in a process whose Keras runs on TensorFlow."""
+    import numpy as np
+
     from export import parity
 
     with tempfile.TemporaryDirectory() as folder:
-        job = {
+        message = {
             "model": os.path.abspath(model_or_path) if _is_path(model_or_path) else None,
-            "formats": formats,
-            "graph": graph,
-            "targets": [os.path.abspath(target) for target in targets],
+            "jobs": [
+                dataclasses.asdict(dataclasses.replace(job, target=os.path.abspath(job.target)))
+                for job in jobs
+            ],
+            "inputs": inputs,
+            "calibration_data": None,
             "folder": folder,
+            "origin": False,
             "modules": [],
         }
-        if job["model"] is None:
+        if calibration_data is not None:
+            message["calibration_data"] = os.path.join(folder, "calibration.npz")
+            np.savez(message["calibration_data"], **calibration_data)
+        if message["model"] is None:
             say("saving the model for a TensorFlow process")
-            job.update(_save_for_child(model_or_path, graph, folder))
+            message.update(_save_for_child(model_or_path, jobs, inputs, folder))
         say("converting and comparing in a TensorFlow process")
         try:
             child = subprocess.run(
                 [sys.executable, "-c", "import export; export._child()"],
-                input=json.dumps(job),
+                input=json.dumps(message),
                 capture_output=True,
                 text=True,
                 env={
@@ -212,9 +372,9 @@ def _export_in_child(model_or_path, formats, graph, targets, say):
                 },
             )
         finally:
-            for target in targets:
+            for job in jobs:
                 with contextlib.suppress(OSError):
-                    target.with_name(target.name + ".part").unlink(missing_ok=True)
+                    pathlib.Path(job.target + ".part").unlink(missing_ok=True)
         result = pathlib.Path(folder) / "result.json"
         if not result.exists():
             last = child.stderr.strip().splitlines()[-1:] or ["it said nothing"]
@@ -226,18 +386,15 @@ def _export_in_child(model_or_path, formats, graph, targets, say):
     if "raised" in result:
         raise _EXCEPTIONS[result["raised"]](*result["arguments"])
     reports = [parity.Report(**fields) for fields in result["reports"]]
-    for target, report in zip(targets, reports, strict=True):
-        say(f"{target.name}  {report}", done=True)
+    for job, report in zip(jobs, reports, strict=True):
+        say(f"{pathlib.Path(job.target).name}  {report}", done=True)
     return reports
 
 
-def _save_for_child(model, graph, folder):
+def _save_for_child(model, jobs, inputs, folder):
     """Save a model and what it computes here, and name the modules that define its parts."""
-    import numpy as np
-
     from export import graphs, parity
 
-    built = graphs.BUILDERS[graph](model)
     kinds = {type(layer) for layer in model._flatten_layers()}
     local = sorted(kind.__name__ for kind in kinds if kind.__module__ == "__main__")
     if local:
@@ -246,35 +403,42 @@ def _save_for_child(model, graph, folder):
             f"that a script or notebook defines. Received: {', '.join(local)}. Move it to a module "
             "of its own and import that, or run the script with KERAS_BACKEND=tensorflow."
         )
+    with graphs.full_precision(model):
+        for name in dict.fromkeys(job.graph for job in jobs):
+            expected = parity.reference(build_graph(model, name, inputs))
+            parity.save_reference(expected, os.path.join(folder, f"{name}.npz"))
     path = os.path.join(folder, "model.keras")
     model.save(path)
-    with graphs.full_precision(model):
-        _, outputs = parity.reference(built)
-    np.savez(os.path.join(folder, "origin.npz"), **outputs)
     modules = {kind.__module__ for kind in kinds}
     known = ("keras", "keras_vae")
     return {
         "model": path,
+        "origin": True,
         "modules": sorted(name for name in modules if name.split(".")[0] not in known),
     }
 
 
 def _child():
     """The other end of `_export_in_child`: a job on standard input, the result in a file."""
-    job = json.load(sys.stdin)
-    folder = pathlib.Path(job["folder"])
-    origin = folder / "origin.npz"
+    import numpy as np
+
+    message = json.load(sys.stdin)
+    folder = pathlib.Path(message["folder"])
     try:
         # The classes come from modules that the caller has imported, never from the file.
-        for module in job["modules"]:
+        for module in message["modules"]:
             importlib.import_module(module)
+        calibration_data = None
+        if message["calibration_data"] is not None:
+            with np.load(message["calibration_data"], allow_pickle=False) as arrays:
+                calibration_data = dict(arrays)
         reports = _export_here(
-            job["model"],
-            job["formats"],
-            job["graph"],
-            [pathlib.Path(target) for target in job["targets"]],
+            message["model"],
+            [Job(**job) for job in message["jobs"]],
+            message["inputs"],
+            calibration_data,
             lambda line, done=False: None,
-            origin if origin.exists() else None,
+            folder if message["origin"] else None,
         )
         result = {"reports": [dataclasses.asdict(report) for report in reports]}
     except tuple(_EXCEPTIONS.values()) as err:

@@ -1,4 +1,4 @@
-"""`python -m export`: export a run to files for devices, or print what a file says of itself."""
+"""`python -m export`: export a run to files for devices, and inspect or verify such files."""
 
 import argparse
 import contextlib
@@ -13,8 +13,11 @@ from export import manifest
 
 _EXAMPLES = """examples:
   python -m export --format tflite
-  python -m export --format tflite,onnx --model runs/digits
+  python -m export --format tflite,onnx --graph decoder,sampler --model runs/digits
+  python -m export --format tflite --quantize int8 --model runs/digits
+  python -m export --format tflite,onnx --report --model runs/digits
   python -m export --inspect runs/digits/export/decoder.tflite
+  python -m export --verify runs/digits/export/decoder.tflite --model runs/digits
 """
 _BAD_PLACES = (
     FileExistsError,
@@ -40,6 +43,8 @@ def main(argv=None):
         options = _parser().parse_args(argv)
         if options.inspect is not None:
             _inspect(pathlib.Path(options.inspect))
+        elif options.verify is not None:
+            return 0 if _verify(pathlib.Path(options.verify), options.model) else 1
         else:
             _export(options)
     except (_UsageError, ValueError, ImportError) as err:
@@ -77,17 +82,50 @@ def _parser():
     parser.add_argument(
         "--model", help="run folder or .keras file (default: the newest run under runs/)"
     )
-    parser.add_argument("--graph", default="decoder", help="which graph (default: decoder)")
-    parser.add_argument("--quantize", default="none", help="how to quantize (default: none)")
+    parser.add_argument(
+        "--graph",
+        default="decoder",
+        help=f"{', '.join(exporter.GRAPHS)}, or several by commas (default: decoder)",
+    )
+    parser.add_argument(
+        "--quantize",
+        help="none, float16, int8 (weights), int8-full (all integer), or several by commas "
+        "(default: none; for c int8, the only one it has)",
+    )
+    parser.add_argument(
+        "--report",
+        action="store_true",
+        help="export every quantization that the formats have, and compare what they cost",
+    )
     parser.add_argument("--out", help="folder (default: export in the run folder)")
     parser.add_argument("--inspect", metavar="FILE", help="print the manifest of an exported file")
+    parser.add_argument(
+        "--verify",
+        metavar="FILE",
+        help="run an exported file's golden sample; with --model compare it with the model too",
+    )
     return parser
 
 
 def _export(options):
-    formats = list(dict.fromkeys(word.strip() for word in options.format.split(",")))
-    for format in formats:
-        exporter.check_arguments(format, options.graph, options.quantize)
+    formats, graphs = _words(options.format), _words(options.graph)
+    if options.report and options.quantize:
+        raise _UsageError("--report exports every quantization; leave --quantize out")
+    asked = _words(options.quantize) if options.quantize else []
+    groups = {}
+    for graph in graphs:
+        variants = []
+        for format in formats:
+            known = exporter.module_of(format).QUANTIZATIONS if format in exporter.FORMATS else ()
+            # A report is of all that there is; asked for by name, it is refused with the reason.
+            integer = graph not in exporter.NOT_ALL_INTEGER
+            every = [name for name in known if integer or name != "int8-full"]
+            default = "int8" if format == "c" else "none"
+            chosen = every if options.report and every else asked or [default]
+            variants += [(format, name) for name in chosen]
+        for format, quantize in variants:
+            exporter.check_arguments(format, graph, quantize)
+        groups.setdefault(tuple(variants), []).append(graph)
     model_path = pathlib.Path(options.model) if options.model else _newest_run()
     if not (model_path / "model.keras" if model_path.is_dir() else model_path).is_file():
         raise FileNotFoundError(
@@ -97,11 +135,89 @@ def _export(options):
         os.environ.update(exporter.CHILD_ENVIRONMENT)
     with _Steps() as say:
         say("starting TensorFlow")
-        exported = exporter.export_formats(
-            model_path, formats, options.graph, options.quantize, options.out, say
-        )
+        exported = []
+        for variants, members in groups.items():
+            exported += exporter.export_files(model_path, variants, members, options.out, say=say)
+        tables = []
+        if options.report or set(asked) - {"none"}:
+            tables = _report(model_path, graphs, [path for path, _ in exported], say)
     path, _ = exported[0]
-    print(f"\nWritten to {path.parent}. Next:\n{_next_command(path, formats[0])}")
+    print(f"\nWritten to {path.parent}:")
+    width = max(len(path.name) for path, _ in exported)
+    for written, report in exported:
+        print(f"  {written.name.ljust(width)}  {report}")
+    for table in tables:
+        print("\n" + "\n".join(table))
+    print(f"\nNext:\n{_next_command(path)}")
+
+
+def _words(text):
+    return list(dict.fromkeys(word.strip() for word in text.split(",")))
+
+
+def _report(model_path, graphs, paths, say):
+    """Compare the files of each graph, and say what each costs.
+
+    Returns:
+        List of lists of lines, a table for each graph.
+    """
+    from export import report
+    from keras_vae.runs import Run
+
+    model = exporter.load_model(model_path)
+    run = Run(model_path) if model_path.is_dir() else None
+    tables = []
+    for graph in graphs:
+        reporter = report.Reporter(model, graph, run, say=say)
+        rows, pictures = [], {}
+        if graph in ("decoder", "sampler"):
+            pictures["Keras"] = reporter.expected["x"]
+        for path in paths:
+            module = exporter.module_of(path.suffix[1:])
+            if module.read_manifest(path)["graph"] != graph:
+                continue
+            row, made = reporter.measure(path, module)
+            rows.append(row)
+            if pictures:
+                pictures[path.name.partition(".")[2]] = made["x"]
+        data_range = model.likelihood.data_range
+        saved = report.save(paths[0].parent, graph, rows, reporter.baseline, pictures, data_range)
+        tables.append([*report.table(rows, reporter.baseline), *map(str, saved)])
+    return tables
+
+
+def _verify(path, model):
+    from export import verification
+
+    module = _module_of_file(path, "--verify")
+    if module.SUFFIX == ".c":
+        raise ValueError(
+            "--verify runs .tflite and .onnx files. To run a .c file would mean to compile code "
+            f"that it brings. Received: {path}. Its own comment says how to test it."
+        )
+    if model is not None and "keras" not in sys.modules:
+        os.environ.update(exporter.CHILD_ENVIRONMENT)
+    passed = True
+    checks = verification.verify(path, module, pathlib.Path(model) if model else None)
+    while True:
+        with _library_noise_hidden():
+            check = next(checks, None)
+        if check is None:
+            break
+        print(check, flush=True)
+        passed = passed and check.passed
+    print(f"{path.name}: {'verified' if passed else 'FAILED'}")
+    return passed
+
+
+def _module_of_file(path, option):
+    """The format's module for a file, after checks that need not read it."""
+    format = path.suffix.removeprefix(".")
+    if format not in exporter.FORMATS:
+        raise ValueError(f"{option} reads .tflite, .onnx and .c files. Received: {path}.")
+    if path.stat().st_size > _LARGEST_FILE:
+        raise ValueError(f"{path} is larger than 2 GiB, the most that a file can be.")
+    return exporter.module_of(format)
 
 
 def _newest_run():
@@ -111,9 +227,13 @@ def _newest_run():
     return runs[-1].parent
 
 
-def _next_command(path, format):
+def _next_command(path):
+    found = exporter.module_of(path.suffix[1:]).read_manifest(path)
+    if path.suffix == ".c":
+        return shlex.join(["cc", "-std=c99", "-O2", "-c", str(path)])
+    if found["graph"] not in ("decoder", "sampler"):
+        return shlex.join(["python", "-m", "export", "--verify", str(path)])
     words = ["python", "mobile_demo/edge/sample.py", "--model", str(path)]
-    found = exporter.module_of(format).read_manifest(path)
     if found["prior"] is None:
         return shlex.join([*words, "--self-test"])
     for condition in found["conditions"]:
@@ -129,12 +249,7 @@ def _next_command(path, format):
 
 
 def _inspect(path):
-    format = path.suffix.removeprefix(".")
-    if format not in exporter.FORMATS:
-        raise ValueError(f"--inspect reads .tflite and .onnx files. Received: {path}.")
-    if path.stat().st_size > _LARGEST_FILE:
-        raise ValueError(f"{path} is larger than 2 GiB, the most that either format can hold.")
-    module = exporter.module_of(format)
+    module = _module_of_file(path, "--inspect")
     with _library_noise_hidden():
         found = module.read_manifest(path)
         described = module.describe(path)

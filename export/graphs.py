@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import inspect
 import math
 from collections.abc import Callable
 
@@ -20,7 +21,7 @@ class TensorSpec:
     Args:
         name: The name that devices bind by.
         dtype: `"float32"` or `"int32"`.
-        shape: Tuple; its first entry is None, the batch.
+        shape: Tuple; its first entry is None for the batch, or 1 for one value for all of it.
         num_values: For an int32 input: it takes 0 to `num_values - 1`.
     """
 
@@ -29,17 +30,26 @@ class TensorSpec:
     shape: tuple
     num_values: int | None = None
 
+    @property
+    def batched(self):
+        """Whether there is one row for each example."""
+        return self.shape[0] is None
+
 
 @dataclasses.dataclass(frozen=True)
 class Graph:
     """A function from named tensors to named tensors, as a format file exports it.
 
     Args:
-        name: `"decoder"`.
+        name: `"decoder"`, `"encoder"`, `"sampler"` or `"scorer"`.
         inputs: Tuple of `TensorSpec`.
         outputs: Tuple of `TensorSpec`.
         function: From a dict of the backend's tensors to a dict of the backend's tensors.
         model: The model that the function calls.
+        draw: From a number of rows and a NumPy generator to a dict of typical inputs, in which
+            every value of every integer input occurs if the rows are enough.
+        row_by_row: Whether an output row depends on its own input rows alone; in the sampler it
+            depends on its position as well.
     """
 
     name: str
@@ -47,6 +57,9 @@ class Graph:
     outputs: tuple
     function: Callable[[dict], dict]
     model: object
+    draw: Callable[[int, np.random.Generator], dict]
+    row_by_row: bool = True
+    traces: dict = dataclasses.field(default_factory=dict, repr=False)
 
     def trace(self, batch_size=None):
         """Trace the function on TensorFlow for one batch size, or for any.
@@ -54,16 +67,25 @@ class Graph:
         Returns:
             A `tf.function` with its input signature, so that an integer label stays an integer.
         """
+        if batch_size not in self.traces:
+            self.traces[batch_size] = self._trace(batch_size)
+        return self.traces[batch_size]
+
+    def _trace(self, batch_size):
         import tensorflow as tf
 
         names = [spec.name for spec in self.inputs]
         signature = [
-            tf.TensorSpec((batch_size, *spec.shape[1:]), spec.dtype, name=spec.name)
+            tf.TensorSpec(
+                (batch_size if spec.batched else spec.shape[0], *spec.shape[1:]),
+                spec.dtype,
+                name=spec.name,
+            )
             for spec in self.inputs
         ]
 
         def traced(*tensors):
-            with _upsampling_as_resize(self.model):
+            with _upsampling_as_resize(self.model), _convertible_ops():
                 return self.function(dict(zip(names, tensors, strict=True)))
 
         return tf.function(traced, input_signature=signature, autograph=False)
@@ -78,21 +100,29 @@ class Graph:
         """Number of weights that the graph reads."""
         return sum(math.prod(variable.shape) for variable in self.variables)
 
+    def rows(self, inputs, index):
+        """The rows of the inputs at some positions; what is one for all of them stays."""
+        batched = {spec.name for spec in self.inputs if spec.batched}
+        return {name: value[index] if name in batched else value for name, value in inputs.items()}
+
+    def count(self, inputs):
+        """Number of examples in the inputs."""
+        return next(len(inputs[spec.name]) for spec in self.inputs if spec.batched)
+
     def evaluate(self, inputs, batch_size=64):
         """Compute from a dict of NumPy arrays to a dict of NumPy arrays, without tracing."""
         import keras
 
-        rows = len(next(iter(inputs.values())))
+        count = self.count(inputs)
+        batch_size = batch_size if self.row_by_row else count
         parts = []
         # On TensorFlow on the CPU: an accelerator rounds to fewer digits than most devices do.
         on_tensorflow = keras.backend.backend() == "tensorflow"
         with keras.device("cpu:0") if on_tensorflow else contextlib.nullcontext():
-            for start in range(0, rows, batch_size):
+            for start in range(0, count, batch_size):
+                batch = self.rows(inputs, slice(start, start + batch_size))
                 outputs = self.function(
-                    {
-                        name: keras.ops.convert_to_tensor(value[start : start + batch_size])
-                        for name, value in inputs.items()
-                    }
+                    {name: keras.ops.convert_to_tensor(value) for name, value in batch.items()}
                 )
                 parts.append({k: keras.ops.convert_to_numpy(v) for k, v in outputs.items()})
         return {
@@ -112,32 +142,291 @@ def decoder(model):
     Raises:
         ValueError: If the model has no latent code.
     """
+    _check(model, "decoder", "decode_mean")
+    inputs = (TensorSpec("z", "float32", (None, model.latent_dim)), *_condition_specs(model))
+
+    def function(tensors):
+        return {"x": _mean(model, tensors["z"], tensors)}
+
+    draw = functools.partial(_draw, inputs)
+    return Graph("decoder", inputs, (_data_spec(model, "x"),), function, model, draw)
+
+
+def encoder(model):
+    """The graph from data and the conditions to the latent code's parameters.
+
+    Args:
+        model: A model of `keras_vae` with an encoder.
+
+    Returns:
+        A `Graph` with the inputs `x` and one for each condition, and the outputs `z_mean` and
+        `z_log_var`, or `z` where the code is no distribution.
+
+    Raises:
+        ValueError: If the model has no encoder.
+    """
+    _check(model, "encoder", "encoder")
+    outputs = [TensorSpec(name, "float32", (None, model.latent_dim)) for name in model.code_names]
+
+    def function(tensors):
+        code = _code(model, tensors)
+        return {name: _float(y) for name, y in zip(model.code_names, code, strict=True)}
+
+    inputs = (_data_spec(model, "x"), *_condition_specs(model))
+    draw = functools.partial(_draw_data, model)
+    return Graph("encoder", inputs, tuple(outputs), function, model, draw)
+
+
+def sampler(model):
+    """The graph from the conditions, a seed and a temperature to samples of the prior.
+
+    Without a condition the input `index` says which examples of the seed to draw; with one they
+    are 0, 1, 2, ... in the order of the rows.
+
+    Args:
+        model: A model of `keras_vae` with a prior.
+
+    Returns:
+        A `Graph` with the inputs of the conditions, or `index`, and `seed` and `temperature`, and
+        the outputs `x` and `z`.
+
+    Raises:
+        ValueError: If the model has no prior to draw from.
+    """
+    _check(model, "sampler", "decode_mean")
+    if not hasattr(model.prior, "draw"):
+        raise ValueError(
+            "The `sampler` graph needs a model with a prior to draw from. Received: "
+            f"{type(model).__name__}. Export its `decoder`."
+        )
+    return _sampler_over(decoder(model), model.prior)
+
+
+def _sampler_over(decoder, prior):
+    """Put the draw of `z` before a decoder."""
+    from keras import ops
+
+    [latent_dim] = [spec.shape[1] for spec in decoder.inputs if spec.name == "z"]
+    conditions = tuple(spec for spec in decoder.inputs if spec.name != "z")
+    batch = conditions or (TensorSpec("index", "int32", (None,), 16),)
+    inputs = (
+        *batch,
+        TensorSpec("seed", "int32", (1,)),
+        TensorSpec("temperature", "float32", (1,)),
+    )
+    outputs = (*decoder.outputs, TensorSpec("z", "float32", (None, latent_dim)))
+
+    def function(tensors):
+        first = tensors[batch[0].name]
+        if conditions:
+            ones = ops.ones_like(first if len(first.shape) == 1 else first[:, 0])
+            index = ops.cast(ops.cumsum(ones), "int32") - 1
+        else:
+            index = first
+        z = prior.draw(tensors["seed"], index, tensors["temperature"], latent_dim)
+        given = {spec.name: tensors[spec.name] for spec in conditions}
+        return {**decoder.function({"z": z, **given}), "z": z}
+
+    def draw(rows, rng):
+        return {
+            **_draw(batch, rows, rng),
+            "seed": rng.integers(0, 2**31, 1).astype(np.int32),
+            "temperature": np.array([0.9], np.float32),
+        }
+
+    return Graph(
+        "sampler", inputs, outputs, function, decoder.model, draw, row_by_row=not conditions
+    )
+
+
+def scorer(model):
+    """The graph from data and the conditions to an anomaly score.
+
+    Args:
+        model: A model of `keras_vae` with a likelihood.
+
+    Returns:
+        A `Graph` with the inputs `x` and one for each condition, and the outputs `score`, the
+        negative ELBO in nats at the posterior mean (for an autoencoder, the negative
+        log-likelihood), and `x_reconstructed`.
+
+    Raises:
+        ValueError: If the model has no likelihood.
+    """
+    _check(model, "scorer", "encoder")
+    if getattr(model, "likelihood", None) is None:
+        raise ValueError(
+            "The `scorer` graph needs a model with a likelihood. Received: "
+            f"{type(model).__name__} without one. Export its `decoder` and `encoder`."
+        )
+    outputs = (TensorSpec("score", "float32", (None,)), _data_spec(model, "x_reconstructed"))
+
+    def function(tensors):
+        code = _code(model, tensors)
+        conditions = {name: tensors[name] for name in model.condition}
+        parameters = model.decode_parameters(code[0], conditions)
+        score = -model.likelihood.log_prob(tensors["x"], parameters)
+        if len(code) == 2:
+            score = score + model.prior.kl(*code)
+        mean = model.likelihood.mean(parameters)
+        return {"score": _float(score), "x_reconstructed": _float(mean)}
+
+    inputs = (_data_spec(model, "x"), *_condition_specs(model))
+    draw = functools.partial(_draw_data, model)
+    return Graph("scorer", inputs, outputs, function, model, draw)
+
+
+BUILDERS = {"decoder": decoder, "encoder": encoder, "sampler": sampler, "scorer": scorer}
+
+
+def of_keras_model(model, inputs, name="decoder"):
+    """The graph of any Keras model: what it computes as `decoder`, or with its draw as `sampler`.
+
+    Args:
+        model: A functional, sequential or subclassed `keras.Model`. With several inputs it is
+            called with arguments of their names where its `call` has them, else with a dict, or
+            with a list where it was built from one.
+        inputs: Dict from name to the shape of one example, `(16,)`, for a float32 input; or to
+            `"int32"` for one integer an example; or to `("int32", 10)`, which says that it takes
+            0 to 9. Plain `"int32"` is checked with 0 and 1 only.
+        name: `"decoder"`, or `"sampler"` for a model with an input `z` of shape `(latent,)`, which
+            is then drawn from N(0, I).
+
+    Returns:
+        A `Graph`. Its output is `x`, or the keys of a dict that the model returns, or `output_0`,
+        `output_1`, ... for a list.
+
+    Raises:
+        ValueError: If the inputs are not of this form, or the model refuses them.
+    """
     import keras
 
-    if not all(hasattr(model, name) for name in ("decode_mean", "latent_dim", "data_shape")):
+    from keras_vae.priors import StandardNormal
+
+    if name not in ("decoder", "sampler"):
         raise ValueError(
-            "The `decoder` graph needs a model of `keras_vae` that decodes a latent code. "
-            f"Received: {type(model).__name__}."
+            "A model with `inputs` of your own is exported as `decoder` or `sampler`, by what "
+            f"they mean. Received: graph={name!r}."
+        )
+
+    specs = tuple(_input_spec(key, value) for key, value in dict(inputs).items())
+    if not specs:
+        raise ValueError("`inputs` must name at least one input, such as {'z': (16,)}.")
+    call = _how_to_call(model, [spec.name for spec in specs])
+
+    def function(tensors):
+        made = call(tensors)
+        if not isinstance(made, dict):
+            several = isinstance(made, list | tuple)
+            made = {f"output_{i}": y for i, y in enumerate(made)} if several else {"x": made}
+        return {key: _float(value) for key, value in made.items()}
+
+    draw = functools.partial(_draw, specs)
+    example = draw(2, np.random.default_rng(0))
+    try:
+        made = function({key: keras.ops.convert_to_tensor(y) for key, y in example.items()})
+    except Exception as err:
+        raise ValueError(
+            f"`{type(model).__name__}` must accept the `inputs` {dict(inputs)}. It raised: "
+            f"{type(err).__name__}: {str(err).strip().splitlines()[0][:300]}"
+        ) from err
+    outputs = tuple(
+        TensorSpec(key, "float32", (None, *map(int, y.shape[1:]))) for key, y in made.items()
+    )
+    graph = Graph("decoder", specs, outputs, function, model, draw)
+    if name == "decoder":
+        return graph
+    if not any(spec.name == "z" and len(spec.shape) == 2 for spec in specs):
+        raise ValueError(
+            "The `sampler` graph needs an input `z` of shape (latent,) in `inputs`. "
+            f"Received: {dict(inputs)}."
+        )
+    return _sampler_over(graph, StandardNormal())
+
+
+def _input_spec(name, value):
+    if isinstance(name, str) and name.isidentifier():
+        if value == "int32":
+            return TensorSpec(name, "int32", (None,), 2)
+        whole = isinstance(value, list | tuple) and all(type(n) is int for n in value[1:])
+        if whole and len(value) == 2 and value[0] == "int32" and value[1] > 0:
+            return TensorSpec(name, "int32", (None,), value[1])
+        if whole and all(type(n) is int and n > 0 for n in value):
+            return TensorSpec(name, "float32", (None, *value))
+    raise ValueError(
+        "`inputs` must map names to a shape such as (16,), to 'int32' or to ('int32', 10). "
+        f"Received: {name!r}: {value!r}."
+    )
+
+
+def _how_to_call(model, names):
+    """A function from a dict of tensors to what the model makes of them."""
+    structure = getattr(model, "_inputs_struct", None)
+    if len(names) == 1 and not isinstance(structure, dict):
+        return lambda tensors: model(tensors[names[0]], training=False)
+    if isinstance(structure, list | tuple):
+        return lambda tensors: model([tensors[name] for name in names], training=False)
+    arguments = inspect.signature(model.call).parameters
+    if structure is None and all(name in arguments for name in names):
+        return lambda tensors: model(**tensors, training=False)
+    return lambda tensors: model(dict(tensors), training=False)
+
+
+def _check(model, graph, attribute):
+    parts = (attribute, "condition", "latent_dim", "data_shape", "code_names")
+    if not all(hasattr(model, name) for name in parts):
+        raise ValueError(
+            f"The `{graph}` graph needs a model of `keras_vae` that has it; for another Keras "
+            f"model, name its `inputs`. Received: {type(model).__name__}."
         )
     if not model.built:
         model.build()
-    inputs = [TensorSpec("z", "float32", (None, model.latent_dim))]
-    for name, kind in model.condition.items():
-        if kind.kind == "categorical":
-            inputs.append(TensorSpec(name, "int32", (None,), kind.num_classes + 1))
-        else:
-            inputs.append(TensorSpec(name, "float32", (None, kind.dim)))
-
-    def function(tensors):
-        conditions = {name: tensors[name] for name in model.condition}
-        x = model.decode_mean(tensors["z"], conditions)
-        return {"x": keras.ops.cast(x, "float32")}
-
-    outputs = (TensorSpec("x", "float32", (None, *model.data_shape)),)
-    return Graph("decoder", tuple(inputs), outputs, function, model)
 
 
-BUILDERS = {"decoder": decoder}
+def _condition_specs(model):
+    return tuple(
+        TensorSpec(name, "int32", (None,), kind.num_classes + 1)
+        if kind.kind == "categorical"
+        else TensorSpec(name, "float32", (None, kind.dim))
+        for name, kind in model.condition.items()
+    )
+
+
+def _data_spec(model, name):
+    return TensorSpec(name, "float32", (None, *model.data_shape))
+
+
+def _mean(model, z, tensors):
+    return _float(model.decode_mean(z, {name: tensors[name] for name in model.condition}))
+
+
+def _code(model, tensors):
+    conditions = {name: tensors[name] for name in model.condition}
+    condition = model.encode_condition(conditions, training=False)
+    return model.code(tensors["x"], condition, training=False)
+
+
+def _float(tensor):
+    import keras
+
+    return keras.ops.cast(tensor, "float32")
+
+
+def _draw(specs, rows, rng):
+    """Normal floats, and integers shuffled, so that two do not always meet in the same pairs."""
+    return {
+        spec.name: rng.standard_normal((rows, *spec.shape[1:]), dtype=np.float32)
+        if spec.num_values is None
+        else rng.permutation(np.arange(rows) % spec.num_values).astype(np.int32)
+        for spec in specs
+    }
+
+
+def _draw_data(model, rows, rng):
+    """Data that the model itself makes of normal codes."""
+    conditions = _draw(_condition_specs(model), rows, rng)
+    z = rng.standard_normal((rows, model.latent_dim), dtype=np.float32)
+    return {"x": model.decode(z, conditions), **conditions}
 
 
 @contextlib.contextmanager
@@ -192,3 +481,23 @@ def _upsampling_as_resize(model):
     finally:
         for layer in layers:
             vars(layer).pop("call", None)
+
+
+@contextlib.contextmanager
+def _convertible_ops():
+    """Let two operations of Keras run as operators that the converters and runtimes have.
+
+    `take` also lets indices count from the end, which takes three more operators; the
+    microcontroller runtime lacks one of them, and no label or word is negative. `expm1` is missing
+    in ONNX, and TFLite's converter makes `exp(x) - 1` of it, which has no digits left near 0.
+    """
+    import keras
+    import tensorflow as tf
+
+    originals = keras.ops.take, keras.ops.expm1
+    try:
+        keras.ops.take = lambda x, indices, axis=None: tf.gather(x, indices, axis=axis)
+        keras.ops.expm1 = lambda x: tf.tanh(x / 2) * (tf.exp(x) + 1)
+        yield
+    finally:
+        keras.ops.take, keras.ops.expm1 = originals

@@ -7,6 +7,8 @@ import pathlib
 
 import numpy as np
 
+from export.quantization import QUANTIZATIONS, TOLERANCES
+
 KEY = "keras_vae"
 SCHEMA = 1
 MAX_BYTES = 64 * 2**20
@@ -19,42 +21,60 @@ _TYPES = {
     "schema": int,
     "graph": str,
     "model": str,
-    "latent_dim": int,
-    "data_shape": list,
+    "quantization": str,
+    "parameters": int,
     "conditions": list,
     "versions": dict,
     "golden": dict,
 }
 
 
-def build(graph, model, converter, training=None):
+def build(graph, converter, quantize="none", training=None, run=None, held_out=None):
     """Describe an exported graph.
 
     Args:
         graph: The `Graph`.
-        model: The model that it comes from.
         converter: String, name and version of the converter.
+        quantize: How the file is quantized.
         training: Optional dict, as from `training_of`.
+        run: Optional function from the inputs to the outputs of the converted file. A quantized
+            file's golden sample is what it gives itself: that is what a device must repeat.
+        held_out: Optional dict of arrays, held-out examples as the graphs take them; from them
+            come the map of the latent space and the percentiles of the scores.
 
     Returns:
         Dict that JSON can hold.
     """
-    data_range = model.likelihood.data_range if getattr(model, "likelihood", None) else None
+    model = graph.model
+    shapes = {spec.name: spec.shape for spec in (*graph.inputs, *graph.outputs)}
+    data_shape = shapes.get("x", shapes.get("x_reconstructed", (None, None)))[1:]
+    data_shape = getattr(model, "data_shape", None) or data_shape
+    code = shapes.get("z", ())
+    latent_dim = getattr(model, "latent_dim", None) or (code[1] if len(code) == 2 else None)
+    likelihood = getattr(model, "likelihood", None)
+    data_range = likelihood.data_range if likelihood else None
     finite = data_range is not None and all(math.isfinite(value) for value in data_range)
+    own = hasattr(model, "prior")
+    prior = model.prior.manifest() if own and model.prior is not None else None
+    if not own and latent_dim is not None:
+        prior = {"kind": "standard_normal"}
     return {
         "schema": SCHEMA,
         "graph": graph.name,
         "model": type(model).__name__,
-        "latent_dim": int(model.latent_dim),
-        "data_shape": [int(size) for size in model.data_shape],
+        "latent_dim": None if latent_dim is None else int(latent_dim),
+        "data_shape": None if None in data_shape else [int(size) for size in data_shape],
         "data_range": [float(value) for value in data_range] if finite else None,
-        "conditions": [_condition(name, kind) for name, kind in model.condition.items()],
-        "prior": model.prior.manifest() if model.prior is not None else None,
-        "likelihood": model.likelihood.name if getattr(model, "likelihood", None) else None,
-        "quantization": "none",
+        "conditions": _conditions(graph),
+        "prior": prior,
+        "likelihood": likelihood.name if likelihood else None,
+        "quantization": quantize,
+        "parameters": graph.num_parameters,
         "training": training,
+        "map": _map(graph, held_out),
+        "scores": _scores(graph, held_out),
         "versions": _versions(converter),
-        "golden": _golden(graph, model),
+        "golden": _golden(graph, quantize, run),
     }
 
 
@@ -118,6 +138,8 @@ def loads(data, source):
             f"The manifest of {source} has the schema {manifest['schema']}, this version of "
             f"keras-vae reads {SCHEMA}. Update keras-vae, or export the file again."
         )
+    if manifest["quantization"] not in QUANTIZATIONS:
+        raise ValueError(f"The manifest of {source} is damaged: its quantization is unknown.")
     return manifest
 
 
@@ -143,32 +165,133 @@ def exact(array):
     return [float(str(value)) for value in np.asarray(array, np.float32).reshape(-1)]
 
 
-def _golden(graph, model):
-    values = math.prod(model.data_shape)
-    count = 2 if 2 * values <= GOLDEN_MAX_VALUES else 1
-    noise = np.random.default_rng(GOLDEN_SEED).standard_normal(
-        (count, model.latent_dim), dtype=np.float32
-    )
-    inputs = {"z": noise}
-    for spec in graph.inputs[1:]:
-        if spec.num_values is not None:
+def golden(manifest, ports, source):
+    """The arrays of a file's golden sample for some of its inputs or outputs.
+
+    Args:
+        manifest: The manifest.
+        ports: List of dicts with `name`, `dtype` and `shape`, the batch axis first.
+        source: The file's name, for the errors.
+
+    Returns:
+        Dict of arrays.
+
+    Raises:
+        ValueError: If the golden sample is damaged.
+    """
+    sample = manifest["golden"]
+    try:
+        values = {**sample, **sample["conditions"]}
+        values.update(seed=[sample["seed"]], temperature=[sample["temperature"]])
+        found = {}
+        for port in ports:
+            kind = np.int32 if port["dtype"] == "int32" else np.float32
+            array = np.array(values[port["name"]], kind)
+            found[port["name"]] = array.reshape(len(array), *port["shape"][1:])
+    except (KeyError, TypeError, ValueError, OverflowError) as err:
+        raise ValueError(f"The golden sample of {source} is damaged: {one_line(err)}") from err
+    return found
+
+
+def _map(graph, held_out):
+    """A plane through the latent space that shows most of it, or None without data.
+
+    Of the posterior means of held-out examples, their mean and the two directions in which they
+    vary most, each 2.5 standard deviations long: the point (u, v) of a square from -1 to 1 is the
+    code `origin + u x + v y`.
+    """
+    model = graph.model
+    if graph.name == "scorer" or held_out is None or model.latent_dim < 2:
+        return None
+    means = model.encode(held_out if model.condition else held_out["x"])
+    means = np.asarray(means[0] if isinstance(means, tuple) else means, np.float64)
+    values, directions = np.linalg.eigh(np.cov(means.T))
+    axes = 2.5 * np.sqrt(np.maximum(values[-2:], 0)) * directions[:, -2:]
+    # An eigenvector's sign is an accident: the largest entry is positive, on every machine.
+    axes *= np.sign(axes[np.abs(axes).argmax(axis=0), [0, 1]])
+    return {"origin": exact(means.mean(axis=0)), "x": exact(axes[:, 1]), "y": exact(axes[:, 0])}
+
+
+def _scores(graph, held_out):
+    """Percentiles 0, 1, ..., 100 of the scores of held-out examples, or None."""
+    if graph.name != "scorer" or held_out is None:
+        return None
+    scores = graph.evaluate(held_out)["score"].astype(np.float64)
+    return np.round(np.percentile(scores, np.arange(101)), 4).tolist()
+
+
+def _golden(graph, quantize, run):
+    from keras_vae import portable_random
+
+    sizes = [math.prod(spec.shape[1:]) for spec in (*graph.inputs, *graph.outputs) if spec.batched]
+    count = 2 if 2 * sum(sizes) <= GOLDEN_MAX_VALUES else 1
+    inputs = graph.draw(count, np.random.default_rng(GOLDEN_SEED))
+    position = np.arange(count, dtype=np.int32)
+    for spec in graph.inputs:
+        if spec.name == "seed":
+            inputs["seed"] = np.array([GOLDEN_SEED], np.int32)
+        elif spec.name == "temperature":
+            inputs["temperature"] = np.ones(1, np.float32)
+        elif spec.name == "index" and graph.name == "sampler":
+            inputs["index"] = position
+        elif spec.name == "z" and len(spec.shape) == 2:
+            seed = np.array([GOLDEN_SEED], np.int32)
+            inputs["z"] = portable_random.normal(seed, position, spec.shape[1])
+        elif spec.num_values is not None:
             # The first class and the last: neither the reserved index nor all the same.
-            inputs[spec.name] = np.array([0, spec.num_values - 2][:count], np.int32)
-        else:
-            steps = np.linspace(-1, 1, count * spec.shape[1], dtype=np.float32)
-            inputs[spec.name] = steps.reshape(count, spec.shape[1])
-    x = graph.evaluate(inputs)["x"].reshape(count, -1).astype(np.float64)
+            inputs[spec.name] = np.array([0, max(spec.num_values - 2, 0)][:count], np.int32)
+    outputs = (graph.evaluate if run is None else run)(inputs)
+    conditions = {spec.name for spec in graph.inputs} - {"x", "z", "seed", "temperature"}
     return {
         "seed": GOLDEN_SEED,
         "temperature": 1.0,
-        "conditions": {
-            name: value.tolist() if value.dtype == np.int32 else [exact(row) for row in value]
-            for name, value in inputs.items()
-            if name != "z"
+        "tolerance": TOLERANCES[quantize],
+        "conditions": {name: _plain(inputs[name]) for name in inputs if name in conditions},
+        **{name: _plain(inputs[name]) for name in ("x", "z") if name in inputs},
+        **{
+            name: _plain(value) if name == "z" else _rounded(value)
+            for name, value in outputs.items()
         },
-        "z": [exact(row) for row in noise],
-        "x": [[round(value, GOLDEN_DECIMALS) for value in row] for row in x.tolist()],
     }
+
+
+def _plain(array):
+    """Rows of ints, or of floats that read back as the same float32."""
+    if array.ndim == 1:
+        return array.tolist() if array.dtype == np.int32 else exact(array)
+    return [exact(row) for row in array]
+
+
+def _rounded(array):
+    values = np.round(array.astype(np.float64), GOLDEN_DECIMALS)
+    return values.tolist() if array.ndim == 1 else values.reshape(len(array), -1).tolist()
+
+
+def _conditions(graph):
+    """The named inputs besides the data, the code, the seed and the temperature."""
+    kinds = getattr(graph.model, "condition", None)
+    if kinds is not None:
+        return [_condition(name, kind) for name, kind in kinds.items()]
+    described = []
+    for spec in graph.inputs:
+        reserved = ("x", "z", "seed", "temperature")
+        if spec.name in reserved or (spec.name == "index" and graph.name == "sampler"):
+            continue
+        if spec.dtype == "int32":
+            names = [str(i) for i in range(spec.num_values)]
+            described.append(
+                {
+                    "name": spec.name,
+                    "kind": "categorical",
+                    "size": spec.num_values,
+                    "names": names,
+                    "unknown": False,
+                }
+            )
+        else:
+            size = math.prod(spec.shape[1:])
+            described.append({"name": spec.name, "kind": "continuous", "size": size, "names": None})
+    return described
 
 
 def _condition(name, kind):
@@ -178,6 +301,7 @@ def _condition(name, kind):
         "kind": described["kind"],
         "size": described.get("num_classes", described.get("dim")),
         "names": described.get("names"),
+        **({"unknown": True} if described["kind"] == "categorical" else {}),
     }
 
 

@@ -4,9 +4,12 @@ import contextlib
 import importlib.metadata
 import pathlib
 
-from export import ExportError, graphs, manifest
+import numpy as np
+
+from export import ExportError, graphs, manifest, quantization
 
 SUFFIX = ".onnx"
+QUANTIZATIONS = ("none", "float16", "int8")
 PACKAGES = ("tensorflow", "tf2onnx", "onnx", "onnxruntime")
 
 _STANDARD_DOMAINS = ("", "ai.onnx")
@@ -25,25 +28,37 @@ def converter():
     return f"tf2onnx {importlib.metadata.version('tf2onnx')}"
 
 
-def export(graph, path, recipe=None, manifest_data=None):
-    """Write a graph as an ONNX file of opset 18, its batch axis named `batch`.
+def convert(graph, quantize="none", calibration=None):
+    """Convert a graph to an ONNX model of opset 18, its batch axis named `batch`.
 
     Args:
         graph: The `Graph`.
-        path: Where to write.
-        recipe: Optional quantization recipe; this version has none.
-        manifest_data: Optional bytes, stored as the metadata property `keras_vae`.
+        quantize: One of `QUANTIZATIONS`.
+        calibration: Unused; the weights are all that is quantized.
+
+    Returns:
+        `onnx.ModelProto`.
 
     Raises:
-        ValueError: If a recipe is given.
         ExportError: If the converter refuses the graph.
     """
-    if recipe is not None:
-        raise ValueError(f"This version exports unquantized graphs only. Received: {recipe!r}.")
     model = _convert(graph)
+    if quantize != "none":
+        _store_weights(model, quantize)
+    return model
+
+
+def write(content, path, manifest_data=None):
+    """Write a converted file.
+
+    Args:
+        content: `onnx.ModelProto`, as `convert` returns it.
+        path: Where to write.
+        manifest_data: Optional bytes, stored as the metadata property `keras_vae`.
+    """
     if manifest_data is not None:
-        model.metadata_props.add(key=manifest.KEY, value=manifest_data.decode("utf-8"))
-    pathlib.Path(path).write_bytes(model.SerializeToString(deterministic=True))
+        content.metadata_props.add(key=manifest.KEY, value=manifest_data.decode("utf-8"))
+    pathlib.Path(path).write_bytes(content.SerializeToString(deterministic=True))
 
 
 def load(path):
@@ -83,13 +98,14 @@ def load(path):
     return run
 
 
-def programs(graph, path):
+def programs(path):
     """Every way to call the file: name, the batch sizes it takes, and a function to call.
 
     Yields:
         Tuples `(name, batch_sizes, run)`.
     """
-    yield graph.name, graphs.BATCH_SIZES, load(path)
+    [signature] = describe(path)["signatures"]
+    yield signature["name"], graphs.BATCH_SIZES, load(path)
 
 
 def read_manifest(path):
@@ -154,7 +170,8 @@ def _convert(graph):
         spec = declared[value.name]
         value.type.tensor_type.shape.CopyFrom(
             onnx.helper.make_tensor_type_proto(
-                onnx.TensorProto.FLOAT, ("batch", *spec.shape[1:])
+                onnx.TensorProto.FLOAT,
+                ("batch" if spec.batched else spec.shape[0], *spec.shape[1:]),
             ).tensor_type.shape
         )
     for node in model.graph.node:
@@ -165,6 +182,51 @@ def _convert(graph):
     except onnx.checker.ValidationError as err:
         raise ExportError(f"tf2onnx made an invalid model: {manifest.one_line(err)}") from err
     return model
+
+
+def _store_weights(model, quantize):
+    """Store the weights of matrix products and convolutions in fewer bits.
+
+    Cast (and Mul by the step) give them back as float32. ONNX Runtime does that once, when it
+    loads the file; DequantizeLinear, the operator made for it, it would execute in every run.
+    """
+    from onnx import helper, numpy_helper
+
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    widen = []
+    for node in model.graph.node:
+        axis = _weight_axis(node)
+        tensor = weights.pop(node.input[1], None) if axis is not None else None
+        if tensor is None:
+            continue
+        array = numpy_helper.to_array(tensor)
+        if array.dtype != np.float32 or array.size < quantization.SMALLEST_WEIGHT:
+            continue
+        name = tensor.name
+        if quantize == "int8":
+            array, step = quantization.as_int8(array, axis)
+            shape = [1] * array.ndim
+            shape[axis] = -1
+            step = numpy_helper.from_array(step.reshape(shape), f"{name}_step")
+            model.graph.initializer.append(step)
+            widen.append(helper.make_node("Mul", [f"{name}_levels", step.name], [name]))
+        else:
+            array = array.astype(np.float16)
+        target = f"{name}_levels" if quantize == "int8" else name
+        cast = helper.make_node("Cast", [f"{name}_stored"], [target], to=1)
+        widen.insert(0, cast)
+        tensor.CopyFrom(numpy_helper.from_array(array, f"{name}_stored"))
+    nodes = [*widen, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+
+
+def _weight_axis(node):
+    """The axis of the output channels in a node's second input, or None where that is no weight."""
+    if node.op_type == "Gemm":
+        transposed = any(entry.name == "transB" and entry.i for entry in node.attribute)
+        return 0 if transposed else 1
+    return {"MatMul": -1, "Conv": 0, "ConvTranspose": 1}.get(node.op_type)
 
 
 def _modernize_resize(node):

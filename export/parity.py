@@ -8,16 +8,13 @@ import time
 
 import numpy as np
 
-from export import ExportError
+from export import ExportError, graphs
+from export.quantization import BOUNDS, SMALLEST_BYTES_PER_PARAMETER
 
-BOUND = 1e-5
 # Between a model on its own backend and on TensorFlow. Wide, for an accelerator may round products
 # to 10 bits; a mistake in the translation, such as another padding, is larger.
 BACKEND_BOUND = 5e-3
-TIMED_BATCH = 16
-# A file holds its weights as 4 bytes each; a converter may fold a few of them away (a zero bias, a
-# batch normalisation), never half.
-SMALLEST_BYTES_PER_PARAMETER = 2.0
+LARGEST_BATCH = max(graphs.BATCH_SIZES)
 
 
 class ParityError(ExportError):
@@ -29,7 +26,8 @@ class Report:
     """What was measured while a file was checked.
 
     Args:
-        largest_error: Float, over all outputs, batch sizes and classes.
+        largest_error: Float, over all outputs, batch sizes and classes, in units of the output, or
+            of its largest value where that exceeds 1.
         milliseconds: Float, median per example in the real runtime at batch size 16.
         size: Int, bytes of the file.
         parameters: Int, number of weights that the graph reads.
@@ -48,39 +46,50 @@ class Report:
 
 
 def reference(graph, seed=0):
-    """What a model computes on one seeded batch that holds every class.
+    """What a model computes on batches of each size in which every class occurs.
 
     Args:
         graph: The `Graph`.
-        seed: Int, for the latent codes.
+        seed: Int, for the inputs that are drawn.
 
     Returns:
-        Tuple of two dicts of arrays: the inputs and the outputs.
+        Dict from batch size to a list of pairs of dicts of arrays, inputs and outputs.
 
     Raises:
         ParityError: If an output is not finite.
     """
     inputs = examples(graph, seed)
-    outputs = graph.evaluate(inputs)
-    for name, array in outputs.items():
-        if not np.isfinite(array).all():
-            raise ParityError(
-                f"The model itself gives NaN or infinity in `{name}`. Train it again, or load an "
-                "earlier checkpoint."
-            )
-    return inputs, outputs
+    rows = graph.count(inputs)
+    outputs = graph.evaluate(inputs) if graph.row_by_row else None
+    batches = {}
+    for size in graphs.BATCH_SIZES:
+        batches[size] = []
+        for start in range(0, rows, size):
+            # The last batch is filled from the first rows: a static signature takes no other size.
+            index = np.arange(start, start + size) % rows
+            batch = graph.rows(inputs, index)
+            made = {k: v[index] for k, v in outputs.items()} if outputs else graph.evaluate(batch)
+            batches[size].append((batch, made))
+    for _, outputs in batches[LARGEST_BATCH]:
+        for name, array in outputs.items():
+            if not np.isfinite(array).all():
+                raise ParityError(
+                    f"The model itself gives NaN or infinity in `{name}`. Train it again, or load "
+                    "an earlier checkpoint."
+                )
+    return batches
 
 
-def verify(graph, path, module, expected, name=None, bound=BOUND):
+def verify(graph, path, module, expected, quantize="none", name=None):
     """Compare a file with its model at every batch size of `graphs.BATCH_SIZES`.
 
     Args:
         graph: The `Graph`.
         path: The file.
         module: The format's module, such as `export.tflite`.
-        expected: The inputs and outputs that `reference` returned.
+        expected: The batches that `reference` returned.
+        quantize: How the file is quantized, which sets the bound.
         name: Optional name of the file in errors.
-        bound: Float. Largest error allowed, for outputs up to 1; larger outputs scale it.
 
     Returns:
         A `Report`.
@@ -91,44 +100,64 @@ def verify(graph, path, module, expected, name=None, bound=BOUND):
     """
     path = pathlib.Path(path)
     name = name or path.name
+    check_operators(path, module, name)
+    size, parameters = path.stat().st_size, graph.num_parameters
+    check_size(size, parameters, quantize, name)
+    largest_error, timed = 0.0, math.nan
+    try:
+        programs = list(module.programs(path))
+    except ValueError as err:
+        raise ParityError(f"{name} cannot be run: {err}") from err
+    for program, batch_sizes, run in programs:
+        for batch_size in batch_sizes:
+            where = f"{name}, {program}"
+            error = _compare(run, expected[batch_size], BOUNDS[quantize], batch_size, where)
+            largest_error = max(largest_error, error)
+            if math.isnan(timed) and batch_size == batch_sizes[-1]:
+                timed = milliseconds(run, expected[batch_size][0][0]) / batch_size
+    return Report(largest_error, timed, size, parameters)
+
+
+def check_operators(path, module, name):
+    """Raise a ParityError if a file holds an operator that no exported file may hold."""
     forbidden = module.forbidden_operators(path)
     if forbidden:
         raise ParityError(
             f"{name} must hold standard, deterministic operators only. Received: "
             f"{', '.join(forbidden)}."
         )
-    size, parameters = path.stat().st_size, graph.num_parameters
-    if size < SMALLEST_BYTES_PER_PARAMETER * parameters:
+
+
+def check_size(size, parameters, quantize, name):
+    """Raise a ParityError if a file is too small to hold its weights."""
+    if size < SMALLEST_BYTES_PER_PARAMETER[quantize] * parameters:
         raise ParityError(
             f"{name} must hold the weights of {parameters} parameters. Received: a file of {size} "
             "bytes."
         )
-    largest_error, milliseconds = 0.0, math.nan
-    for program, batch_sizes, run in module.programs(graph, path):
-        for batch_size in batch_sizes:
-            error = _compare(run, expected, batch_size, bound, f"{name}, {program}")
-            largest_error = max(largest_error, error)
-        if program == graph.name:
-            batch = {key: value[:TIMED_BATCH] for key, value in expected[0].items()}
-            milliseconds = _milliseconds(run, batch) / TIMED_BATCH
-    return Report(largest_error, milliseconds, size, parameters)
 
 
 def verify_backends(expected, path, bound=BACKEND_BOUND):
     """Compare a model on TensorFlow with what it computed on the backend that it came from.
 
     Args:
-        expected: The inputs and outputs that `reference` returned, on TensorFlow.
-        path: An `.npz` of the outputs that it returned on the other backend.
+        expected: The batches that `reference` returned, on TensorFlow.
+        path: An `.npz` of the same by `save_reference`, of the other backend.
         bound: Float. Largest error allowed, for outputs up to 1; larger outputs scale it.
 
     Raises:
         ParityError: If they differ by more.
     """
-    _, outputs = expected
     with np.load(path, allow_pickle=False) as origin:
-        for name, array in outputs.items():
-            _error(array, origin[name], bound, f"the model on TensorFlow, `{name}`")
+        for i, (_, outputs) in enumerate(expected[LARGEST_BATCH]):
+            for name, array in outputs.items():
+                _error(array, origin[f"{name}_{i}"], bound, f"the model on TensorFlow, `{name}`")
+
+
+def save_reference(expected, path):
+    """Write the outputs that `reference` returned, for `verify_backends`."""
+    batches = enumerate(expected[LARGEST_BATCH])
+    np.savez(path, **{f"{name}_{i}": y for i, (_, made) in batches for name, y in made.items()})
 
 
 def examples(graph, seed=0):
@@ -139,34 +168,22 @@ def examples(graph, seed=0):
         seed: Int.
 
     Returns:
-        Dict from name to an array of at least 16 rows.
+        Dict from name to an array, of at least 16 rows where there is a row for each example.
     """
-    rng = np.random.default_rng(seed)
-    rows = max(TIMED_BATCH, *(spec.num_values or 0 for spec in graph.inputs))
-    inputs = {}
-    for spec in graph.inputs:
-        if spec.num_values is None:
-            inputs[spec.name] = rng.standard_normal((rows, *spec.shape[1:]), dtype=np.float32)
-        else:
-            # Shuffled, so that two conditions do not always meet in the same pairs.
-            inputs[spec.name] = rng.permutation(np.arange(rows) % spec.num_values).astype(np.int32)
-    return inputs
+    rows = max(LARGEST_BATCH, *(spec.num_values or 0 for spec in graph.inputs))
+    return graph.draw(rows, np.random.default_rng(seed))
 
 
-def _compare(run, expected, batch_size, bound, name):
-    inputs, outputs = expected
-    rows = len(next(iter(inputs.values())))
+def _compare(run, batches, bound, batch_size, name):
     largest_error = 0.0
-    for start in range(0, rows, batch_size):
-        # The last batch is filled from the first rows: a static signature takes no other size.
-        index = np.arange(start, start + batch_size) % rows
+    for inputs, outputs in batches:
         try:
-            made = run({key: value[index] for key, value in inputs.items()})
+            made = run(inputs)
         except ValueError as err:
             raise ParityError(f"{name}, batch size {batch_size}: {err}") from err
         for output, target in outputs.items():
             where = f"{name}, `{output}` at batch size {batch_size}"
-            error = _error(made.get(output), target[index], bound, where)
+            error = _error(made.get(output), target, bound, where)
             largest_error = max(largest_error, error)
     return largest_error
 
@@ -177,17 +194,18 @@ def _error(made, expected, bound, where):
         raise ParityError(
             f"{where}: must be {expected.dtype} {expected.shape}. Received: {received}."
         )
-    error = float(np.max(np.abs(made.astype(np.float64) - expected)))
-    allowed = bound * max(1.0, float(np.max(np.abs(expected))))
+    scale = max(1.0, float(np.max(np.abs(expected))))
+    error = float(np.max(np.abs(made.astype(np.float64) - expected))) / scale
     # Written so that NaN fails too.
-    if not error <= allowed:
+    if not error <= bound:
         raise ParityError(
-            f"{where}: disagrees with the model, largest error {error:.3g}, bound {allowed:.3g}."
+            f"{where}: disagrees with the model, largest error {error:.3g}, bound {bound:.3g}."
         )
     return error
 
 
-def _milliseconds(run, batch, seconds=0.2, repeats=50):
+def milliseconds(run, batch, seconds=0.2, repeats=50):
+    """Median milliseconds of a call."""
     run(batch)
     times = []
     begin = time.perf_counter()

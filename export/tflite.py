@@ -1,15 +1,23 @@
 """TFLite files: writing, running and reading them."""
 
+import functools
 import importlib.metadata
+import importlib.util
+import os
 import pathlib
+import re
 import struct
+import subprocess
+import sys
 import tempfile
+import warnings
 
 import numpy as np
 
-from export import ExportError, graphs, manifest
+from export import ExportError, graphs, manifest, quantization
 
 SUFFIX = ".tflite"
+QUANTIZATIONS = ("none", "float16", "int8", "int8-full")
 PACKAGES = ("tensorflow", "ai_edge_litert")
 
 # What keeps the weights outside the graph, or draws: each makes a file that converts without an
@@ -25,6 +33,14 @@ _FORBIDDEN = (
     "RANDOM_UNIFORM",
     "MULTINOMIAL",
 )
+# The axis of the output channels in the weights of each operator, which are its second input.
+_WEIGHT_AXES = {
+    "FULLY_CONNECTED": 0,
+    "CONV_2D": 0,
+    "TRANSPOSE_CONV": 0,
+    "DEPTHWISE_CONV_2D": 3,
+}
+_LOGIT_STEP = 12.5 / 255
 
 
 def converter():
@@ -32,26 +48,41 @@ def converter():
     return f"tensorflow.lite {importlib.metadata.version('tensorflow')}"
 
 
-def export(graph, path, recipe=None, manifest_data=None):
-    """Write a graph as a TFLite file.
+def convert(graph, quantize="none", calibration=None):
+    """Convert a graph to the content of a TFLite file.
 
     The file has a signature named after the graph that takes any batch size, and one per size of
     `graphs.STATIC_BATCH_SIZES` (`decoder_1`, `decoder_16`) for runtimes that take no dynamic
-    batch. All of them share one copy of the weights.
+    batch. All of them share one copy of the weights. An all-integer file has the first alone, for
+    microcontrollers plan memory for every signature; they take it at batch size 1.
 
     Args:
         graph: The `Graph`.
-        path: Where to write.
-        recipe: Optional quantization recipe; this version has none.
-        manifest_data: Optional bytes, stored as the metadata entry `keras_vae`.
+        quantize: One of `QUANTIZATIONS`.
+        calibration: Dict of arrays, typical inputs; for `"int8-full"`.
+
+    Returns:
+        Bytes.
 
     Raises:
-        ValueError: If a recipe is given.
         ExportError: If the converter refuses the graph.
     """
-    if recipe is not None:
-        raise ValueError(f"This version exports unquantized graphs only. Received: {recipe!r}.")
-    content = _convert(graph)
+    content = _edited(_convert(graph, quantize, calibration), _drop_names)
+    if quantize == "int8-full":
+        return _edited(content, _saturate_logits)
+    if quantize != "none":
+        return _edited(content, functools.partial(_store_weights, quantize=quantize))
+    return content
+
+
+def write(content, path, manifest_data=None):
+    """Write a converted file.
+
+    Args:
+        content: Bytes, as `convert` returns them.
+        path: Where to write.
+        manifest_data: Optional bytes, stored as the metadata entry `keras_vae`.
+    """
     if manifest_data is not None:
         content = add_metadata(content, {manifest.KEY: manifest_data})
     pathlib.Path(path).write_bytes(content)
@@ -84,8 +115,8 @@ def load(path, signature=None):
             runners.clear()
             runners[shapes] = _runner(content, signature, pathlib.Path(path).name)
         try:
-            return runners[shapes](**inputs)
-        except (RuntimeError, ValueError) as err:
+            return _run(runners[shapes], inputs)
+        except (RuntimeError, ValueError, TypeError) as err:
             raise ValueError(
                 f"LiteRT cannot run `{signature}` of {pathlib.Path(path).name}: "
                 f"{manifest.one_line(err)}"
@@ -94,22 +125,26 @@ def load(path, signature=None):
     return run
 
 
-def signatures(graph):
+def signatures(graph, quantize="none"):
     """Names of the signatures that a file has, and the batch size of each (None: any)."""
+    if quantize == "int8-full":
+        return {graph.name: None}
     return {
         graph.name: None,
         **{f"{graph.name}_{size}": size for size in graphs.STATIC_BATCH_SIZES},
     }
 
 
-def programs(graph, path):
+def programs(path):
     """Every way to call the file: name, the batch sizes it takes, and a function to call.
 
     Yields:
         Tuples `(name, batch_sizes, run)`.
     """
-    for name, size in signatures(graph).items():
-        yield name, graphs.BATCH_SIZES if size is None else (size,), load(path, name)
+    for signature in describe(path)["signatures"]:
+        static = signature["name"].rpartition("_")[2]
+        sizes = (int(static),) if static.isdigit() else graphs.BATCH_SIZES
+        yield signature["name"], sizes, load(path, signature["name"])
 
 
 def read_manifest(path):
@@ -145,37 +180,59 @@ def add_metadata(content, entries):
         entries: Dict from name to bytes.
 
     Returns:
-        Bytes. Every buffer starts at a multiple of 16, as the schema demands and Python's
-        generated code, the converter's included, forgets.
+        Bytes.
     """
-    import flatbuffers
-    from ai_edge_litert import schema_py_generated as schema
 
-    class AlignedBuilder(flatbuffers.Builder):
-        def StartVector(self, element_size, count, alignment):  # noqa: N802
-            is_buffer = element_size == 1 and count > 0
-            return super().StartVector(element_size, count, 16 if is_buffer else alignment)
+    def add(model, schema):
+        model.metadata = list(model.metadata or [])
+        for name, data in entries.items():
+            buffer = schema.BufferT()
+            buffer.data = np.frombuffer(data, np.uint8)
+            model.buffers.append(buffer)
+            entry = schema.MetadataT()
+            entry.name, entry.buffer = name, len(model.buffers) - 1
+            model.metadata.append(entry)
 
-    model = schema.ModelT.InitFromPackedBuf(content, 0)
-    model.metadata = list(model.metadata or [])
-    for name, data in entries.items():
-        buffer = schema.BufferT()
-        buffer.data = np.frombuffer(data, np.uint8)
-        model.buffers.append(buffer)
-        entry = schema.MetadataT()
-        entry.name, entry.buffer = name, len(model.buffers) - 1
-        model.metadata.append(entry)
-    builder = AlignedBuilder(len(content))
-    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
-    return bytes(builder.Output())
+    return _edited(content, add)
 
 
-def _convert(graph):
+def arena(path):
+    """Bytes of working memory that TFLite Micro needs for a file, as measured by running it once.
+
+    Returns:
+        Int, or None where the `tflite-micro` package is missing or cannot run the file.
+    """
+    if importlib.util.find_spec("tflite_micro") is None:
+        return None
+    # In a process of its own: it prints what it allocates, and a file may crash it.
+    command = [sys.executable, "-c", "from export import tflite; tflite._run_in_micro()", str(path)]
+    path = os.pathsep.join(entry for entry in sys.path if entry)
+    child = subprocess.run(
+        command, capture_output=True, text=True, timeout=60, env={**os.environ, "PYTHONPATH": path}
+    )
+    found = re.search(r"Arena allocation total (\d+) bytes", child.stdout + child.stderr)
+    return int(found[1]) if found and child.returncode == 0 else None
+
+
+def _run_in_micro():
+    """The other end of `arena`."""
+    from tflite_micro.python.tflite_micro import runtime
+
+    interpreter = runtime.Interpreter.from_file(sys.argv[1])
+    for index in range(len(describe(sys.argv[1])["signatures"][0]["inputs"])):
+        detail = interpreter.get_input_details(index)
+        interpreter.set_input(np.zeros(detail["shape"], detail["dtype"]), index)
+    interpreter.invoke()
+    interpreter.print_allocations()
+
+
+def _convert(graph, quantize, calibration):
     import tensorflow as tf
     from tensorflow.lite.python.convert_phase import ConverterError
 
     functions = {
-        name: graph.trace(size).get_concrete_function() for name, size in signatures(graph).items()
+        name: graph.trace(size).get_concrete_function()
+        for name, size in signatures(graph, quantize).items()
     }
     # By way of a SavedModel, for that refuses a variable which nobody holds. The converter's other
     # routes leave it out without an error, and the file of a few kilobytes returns NaN.
@@ -190,13 +247,157 @@ def _convert(graph):
             ) from err
         lite = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=list(functions))
         lite.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+        if quantize == "int8-full":
+            lite.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+            lite.optimizations = [tf.lite.Optimize.DEFAULT]
+            lite.inference_input_type = lite.inference_output_type = tf.int8
+            # At once: the converter averages the ranges of batches, and small ones are narrow.
+            batch = quantization.for_ranges(graph, calibration)
+            lite.representative_dataset = lambda: iter([(graph.name, batch)])
         try:
-            return lite.convert()
-        except (ConverterError, tf.errors.OpError) as err:
+            with warnings.catch_warnings():
+                # Of an interpreter that the converter itself uses.
+                warnings.filterwarnings("ignore", message=".*tf.lite.Interpreter is deprecated")
+                return lite.convert()
+        except (ConverterError, tf.errors.OpError, RuntimeError, ValueError) as err:
             raise ExportError(
                 f"TensorFlow's converter cannot express the `{graph.name}` graph in TFLite "
-                f"builtins: {manifest.one_line(err)}"
+                f"builtins, quantize={quantize!r}: {manifest.one_line(err)}"
             ) from err
+
+
+def _edited(content, edit):
+    """A file after a function has changed its `ModelT`."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    edit(model, schema)
+    return _packed(model)
+
+
+def _packed(model):
+    """The bytes of a `ModelT`.
+
+    Every buffer starts at a multiple of 16, as the schema demands and Python's generated code, the
+    converter's included, forgets.
+    """
+    import flatbuffers
+
+    class AlignedBuilder(flatbuffers.Builder):
+        def StartVector(self, element_size, count, alignment):  # noqa: N802
+            is_buffer = element_size == 1 and count > 0
+            return super().StartVector(element_size, count, 16 if is_buffer else alignment)
+
+    builder = AlignedBuilder(1024)
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    return bytes(builder.Output())
+
+
+def _operators_of(model, schema, *names):
+    """Pairs of a subgraph and an operator, for the operators of some names."""
+    wanted = {
+        index
+        for index, code in enumerate(model.operatorCodes)
+        if max(code.builtinCode, code.deprecatedBuiltinCode)
+        in [getattr(schema.BuiltinOperator, name) for name in names]
+    }
+    for subgraph in model.subgraphs:
+        for operator in subgraph.operators:
+            if operator.opcodeIndex in wanted:
+                yield subgraph, operator
+
+
+def _drop_names(model, schema):
+    """Drop the names of what is neither an input nor an output: a third of a sampler's own size."""
+    for subgraph in model.subgraphs:
+        ports = {*subgraph.inputs, *subgraph.outputs}
+        for index, tensor in enumerate(subgraph.tensors):
+            if index not in ports:
+                tensor.name = b""
+
+
+def _store_weights(model, schema, quantize):
+    """Store the weights of matrix products and convolutions in fewer bits.
+
+    A DEQUANTIZE operator, which the runtime executes once, gives them back as float32.
+    """
+    code = schema.OperatorCodeT()
+    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.DEQUANTIZE
+    code.version = 5 if quantize == "int8" else 3
+    stored = {}
+    pending = list(_operators_of(model, schema, *_WEIGHT_AXES))
+    names = {value: name for name, value in vars(schema.BuiltinOperator).items()}
+    codes = [max(c.builtinCode, c.deprecatedBuiltinCode) for c in model.operatorCodes]
+    model.operatorCodes.append(code)
+    for subgraph, operator in pending:
+        index = operator.inputs[1]
+        tensor = subgraph.tensors[index]
+        data = model.buffers[tensor.buffer].data
+        is_float = tensor.type == schema.TensorType.FLOAT32
+        if not is_float or data is None or len(data) < 4 * quantization.SMALLEST_WEIGHT:
+            continue
+        axis = _WEIGHT_AXES[names[codes[operator.opcodeIndex]]]
+        if tensor.buffer not in stored:
+            weights = np.frombuffer(bytes(data), np.float32).reshape(tensor.shape)
+            buffer, scheme = schema.BufferT(), None
+            if quantize == "int8":
+                weights, step = quantization.as_int8(weights, axis)
+                scheme = schema.QuantizationParametersT()
+                scheme.scale, scheme.quantizedDimension = step, axis
+                scheme.zeroPoint = np.zeros(len(step), np.int64)
+            else:
+                weights = weights.astype(np.float16)
+            buffer.data = np.frombuffer(weights.tobytes(), np.uint8)
+            model.buffers.append(buffer)
+            stored[tensor.buffer] = len(model.buffers) - 1, scheme
+        narrow = schema.TensorT()
+        narrow.name, narrow.shape, narrow.hasRank = b"", tensor.shape, True
+        kind = schema.TensorType
+        narrow.type = kind.INT8 if quantize == "int8" else kind.FLOAT16
+        narrow.buffer, narrow.quantization = stored[tensor.buffer]
+        subgraph.tensors.append(narrow)
+        widen = schema.OperatorT()
+        widen.opcodeIndex = len(model.operatorCodes) - 1
+        widen.inputs, widen.outputs = [len(subgraph.tensors) - 1], [index]
+        widen.builtinOptionsType = schema.BuiltinOptions.DequantizeOptions
+        widen.builtinOptions = schema.DequantizeOptionsT()
+        subgraph.operators.insert(0, widen)
+        tensor.buffer = 0
+    for buffer in stored:
+        model.buffers[buffer].data = None
+
+
+def _saturate_logits(model, schema):
+    """Spend the 8 bits of a sigmoid's input on the range in which its 8-bit output moves.
+
+    Beyond 6.25 the output is within one step of 0 or 1, and logits reach 50.
+    """
+    for subgraph, operator in _operators_of(model, schema, "LOGISTIC"):
+        scheme = subgraph.tensors[operator.inputs[0]].quantization
+        if scheme is not None and scheme.scale is not None and scheme.scale[0] > _LOGIT_STEP:
+            scheme.scale = np.array([_LOGIT_STEP], np.float32)
+            scheme.zeroPoint = np.array([0], np.int64)
+
+
+def _run(runner, inputs):
+    """Call a signature with float inputs and outputs, whatever it takes and gives."""
+    details = runner.get_input_details()
+    given = {}
+    for name, value in inputs.items():
+        scale, zero_point = details[name]["quantization"] if name in details else (0, 0)
+        if scale and value.dtype == np.float32:
+            levels = np.iinfo(details[name]["dtype"])
+            value = np.clip(np.round(value / scale + zero_point), levels.min, levels.max)
+            value = value.astype(details[name]["dtype"])
+        given[name] = value
+    details = runner.get_output_details()
+    made = {}
+    for name, value in runner(**given).items():
+        scale, zero_point = details[name]["quantization"]
+        if scale:
+            value = (value.astype(np.float32) - zero_point) * np.float32(scale)
+        made[name] = value
+    return made
 
 
 def _runner(content, signature, name):

@@ -38,6 +38,15 @@ class Bernoulli:
         """The probabilities, in [0, 1]."""
         return ops.sigmoid(logits)
 
+    def from_mean(self, mean):
+        """The logits that have a mean: the inverse of `mean`, of probabilities as a device gives.
+
+        A probability that was rounded to 8 bits may be 0 or 1, which no logit gives: none is taken
+        closer to them than half of such a step, 1/512.
+        """
+        mean = ops.clip(ops.convert_to_tensor(mean), 1 / 512, 1 - 1 / 512)
+        return ops.log(mean) - ops.log(1 - mean)
+
     def valid(self, x):
         """Bool tensor `(batch,)`: whether every value of an example is in [0, 1]."""
         low, high = self.data_range

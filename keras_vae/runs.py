@@ -28,6 +28,7 @@ class Run:
         self.config_path = self.folder / "config.json"
         self.history_path = self.folder / "history.csv"
         self.evaluation_path = self.folder / "evaluation.json"
+        self.classifier_path = self.folder / "classifier.keras"
         self.figures = self.folder / "figures"
         self.backup = self.folder / "backup"
 
@@ -40,12 +41,13 @@ class Run:
             )
         return load_model(self.folder)
 
-    def save_model(self, model):
-        """Write `model.keras`."""
-        part = self.folder / "model.part.keras"
+    def save_model(self, model, path=None):
+        """Write `model.keras`, or a Keras model to another path in the folder."""
+        path = path or self.model_path
+        part = path.with_name(f"{path.stem}.part.keras")
         try:
             model.save(part)
-            os.replace(part, self.model_path)
+            os.replace(part, path)
         finally:
             part.unlink(missing_ok=True)
 

@@ -17,7 +17,7 @@ import pytest
 import export
 from export import manifest
 from export.__main__ import _next_command
-from tests.export.exported import NAMES, exported
+from tests.export.exported import FORMATS, NAMES, exported
 
 SCRIPT = pathlib.Path(__file__).parents[1] / "mobile_demo" / "edge" / "sample.py"
 
@@ -43,7 +43,7 @@ def edge():
     return module
 
 
-@pytest.fixture(params=export.FORMATS)
+@pytest.fixture(params=FORMATS)
 def format(request):
     return request.param
 
@@ -240,7 +240,7 @@ def with_manifest(found, format, folder, **changes):
         (["--count", "999999999999"], "too many at once; ask for fewer with --count"),
         (["--temperature", "-0.1"], "--temperature must be at least 0, not -0.1"),
         (["--temperature", "nan"], "--temperature must be at least 0, not nan"),
-        (["--seed", "-1"], "--seed must not be negative, not -1"),
+        (["--seed", "-1"], "--seed must be from 0 to 2147483647, not -1"),
         (["--out", "samples.jpg"], "--out must end with .png or .npy, not samples.jpg"),
         (["--loud"], "unrecognized arguments: --loud"),
     ],
@@ -266,7 +266,7 @@ def test_a_model_without_a_prior_is_tested_but_not_sampled(format, run, tmp_path
     status, _, errors = run("--model", path)
     assert status == 2
     assert "samples from the prior N(0, I), and the prior of this VAE is None" in errors
-    assert _next_command(path, format).endswith("--self-test")
+    assert _next_command(path).endswith("--self-test")
     assert run("--model", path, "--self-test")[0] == 0
 
 

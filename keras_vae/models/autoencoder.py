@@ -32,6 +32,9 @@ class Autoencoder(LatentVariableModel):
 
     def call(self, inputs, sample_weight=None, draw=None, training=None):
         x, _ = self.split_inputs(inputs)
-        z = self.encoder(x, training=training)
-        z = z[0] if isinstance(z, list | tuple) else z
+        [z] = self.code(x, training=training)
         return {"parameters": self.decoder(z, training=training), "z": z}
+
+    def code(self, x, condition=None, training=None):
+        z = self.encoder(x, training=training)
+        return (z[0] if isinstance(z, list | tuple) else z,)

@@ -154,6 +154,19 @@ class LatentVariableModel(Trainer, keras.Model):
         """Return the conditions' joint vector `(batch, size)`, or None without conditions."""
         return self.conditioning(conditions, training=training) if self.condition else None
 
+    def code(self, x, condition=None, training=None):
+        """Encode to the latent code's parameters, as tensors, one for each of `code_names`.
+
+        Args:
+            x: Float tensor `(batch, *data_shape)`.
+            condition: Optional float tensor `(batch, size)`, from `encode_condition`.
+            training: Bool.
+
+        Returns:
+            Tuple of tensors `(batch, latent)`.
+        """
+        raise NotImplementedError
+
     def decode_mean(self, z, conditions=None):
         """Decode to the likelihood's mean, as tensors: what a device computes.
 
@@ -164,8 +177,12 @@ class LatentVariableModel(Trainer, keras.Model):
         Returns:
             float32 tensor `(batch, *data_shape)` in the data's range.
         """
+        return self.likelihood.mean(self.decode_parameters(z, conditions))
+
+    def decode_parameters(self, z, conditions=None):
+        """As `decode_mean`, the likelihood's parameters."""
         condition = self.encode_condition(conditions or {}, training=False)
-        return self.likelihood.mean(self.decoder(join(z, condition), training=False))
+        return self.decoder(join(z, condition), training=False)
 
     def reconstruction(self, data):
         """Decode the posterior mean of a batch, as `predict` does."""
@@ -428,8 +445,8 @@ class LatentVariableModel(Trainer, keras.Model):
         inputs = model_inputs.check_examples(self, inputs)
 
         def encode(batch):
-            outputs = self(batch, draw=False, training=False)
-            return [outputs[name] for name in self.code_names]
+            x, conditions = self.split_inputs(batch)
+            return self.code(x, self.encode_condition(conditions, training=False), training=False)
 
         arrays = in_batches(encode, inputs, batch_size)
         return tuple(arrays) if len(arrays) > 1 else arrays[0]

@@ -49,8 +49,8 @@ class ConditionalVAE(VAE):
                 sequence `(n,)` of indices, names, or `None` for *unknown*; for a continuous one
                 `(n, dim)`.
             temperature: Float, at least 0. Scales the prior's standard deviation.
-            seed: Optional int, not negative. The same seed gives the same codes on every backend
-                and on devices.
+            seed: Optional int, from 0 to 2^31 - 1. The same seed gives the same codes on every
+                backend and on devices.
 
         Returns:
             float32 array `(n, *data_shape)`, the likelihood's mean.

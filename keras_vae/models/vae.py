@@ -66,9 +66,7 @@ class VAE(LatentVariableModel):
     def call(self, inputs, sample_weight=None, draw=None, training=None):
         x, conditions = self.split_inputs(inputs)
         condition = self.encode_condition(conditions, training=training)
-        z_mean, z_log_var = self.encoder(join(x, condition), training=training)
-        z_mean = ops.cast(z_mean, "float32")
-        z_log_var = ops.clip(ops.cast(z_log_var, "float32"), *LOG_VAR_RANGE)
+        z_mean, z_log_var = self.code(x, condition, training=training)
         kl = self.prior.kl(z_mean, z_log_var)
         self.add_loss(self.kl_weight * weighted_mean(kl, sample_weight))
         draw = training if draw is None else draw
@@ -81,14 +79,19 @@ class VAE(LatentVariableModel):
             "kl": kl,
         }
 
+    def code(self, x, condition=None, training=None):
+        z_mean, z_log_var = self.encoder(join(x, condition), training=training)
+        z_log_var = ops.clip(ops.cast(z_log_var, "float32"), *LOG_VAR_RANGE)
+        return ops.cast(z_mean, "float32"), z_log_var
+
     def sample(self, count=1, temperature=1.0, seed=None):
         """Decode codes drawn from the prior.
 
         Args:
             count: Int. Number of samples.
             temperature: Float, at least 0. Scales the prior's standard deviation.
-            seed: Optional int, not negative. The same seed gives the same codes on every backend
-                and on devices.
+            seed: Optional int, from 0 to 2^31 - 1. The same seed gives the same codes on every
+                backend and on devices.
 
         Returns:
             float32 array `(count, *data_shape)`, the likelihood's mean.

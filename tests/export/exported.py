@@ -20,6 +20,8 @@ import export.__main__
 import keras_vae
 
 KINDS = ("dense", "conv")
+FORMATS = ("tflite", "onnx")
+VARIANTS = [(format, "none") for format in FORMATS]
 NAMES = ("ant", "bee", "red fox", "crow")
 
 
@@ -31,6 +33,10 @@ class Exported:
     run: pathlib.Path
     paths: dict
     output: str = ""
+
+    def path(self, graph, format):
+        """The file of a graph."""
+        return self.run / "export" / f"{graph}.{format}"
 
     def copy_to(self, folder, format):
         """A copy of a file, for a test that damages it."""
@@ -56,10 +62,11 @@ def _export_all():
         json.dumps({"arguments": {"data": "digits", "epochs": 3}})
     )
     (runs["dense"] / "evaluation.json").write_text(json.dumps({"elbo": -12.5}))
-    arguments = ["--format", "tflite,onnx", "--model", str(runs["dense"])]
-    formats, out = list(export.FORMATS), runs["conv"] / "export"
+    arguments = ["--format", "tflite,onnx", "--graph", ",".join(export.GRAPHS)]
+    arguments += ["--model", str(runs["dense"])]
+    out = runs["conv"] / "export"
     if keras.backend.backend() == "tensorflow":
-        export.export_formats(models["conv"], formats, out=out)
+        export.export_files(models["conv"], VARIANTS, export.GRAPHS, out)
         output = io.StringIO()
         with contextlib.redirect_stdout(output):
             assert export.__main__.main(arguments) == 0
@@ -75,12 +82,12 @@ def _export_all():
             return done
 
         with unittest.mock.patch("subprocess.run", run_both):
-            export.export_formats(models["conv"], formats, out=out)
+            export.export_files(models["conv"], VARIANTS, export.GRAPHS, out)
     return {
         kind: Exported(
             models[kind],
             runs[kind],
-            {format: runs[kind] / "export" / f"decoder.{format}" for format in formats},
+            {format: runs[kind] / "export" / f"decoder.{format}" for format in FORMATS},
             output if kind == "dense" else "",
         )
         for kind in KINDS

@@ -9,10 +9,10 @@ import pytest
 
 import export
 from export.__main__ import _newest_run, _next_command, main
-from tests.export.exported import exported
+from tests.export.exported import FORMATS, exported
 
 
-@pytest.fixture(params=export.FORMATS)
+@pytest.fixture(params=FORMATS)
 def format(request):
     return request.param
 
@@ -26,18 +26,21 @@ def run(capsys, *arguments):
 def test_a_line_for_each_file_and_the_next_command():
     found = exported("dense")
     lines = found.output.splitlines()
-    results = [line for line in lines if "largest error" in line]
-    assert [line.split("  ")[0] for line in results] == ["decoder.tflite", "decoder.onnx"]
+    results = [line for line in lines if "largest error" in line and line[0] != " "]
+    names = [f"{graph}.{format}" for graph in export.GRAPHS for format in FORMATS]
+    assert [line.split("  ")[0] for line in results] == names
     assert all(" MB  largest error " in line and " ms an image" in line for line in results)
     assert lines[-1] == (
         f"python mobile_demo/edge/sample.py --model {found.paths['tflite']} "
         "--count 16 --seed 42 --out samples.png"
     )
-    assert sorted(os.listdir(found.run / "export")) == ["decoder.onnx", "decoder.tflite"]
+    table = lines[lines.index(f"Written to {found.run / 'export'}:") + 1 :]
+    assert [line.split()[0] for line in table[: len(names)]] == names
+    assert sorted(os.listdir(found.run / "export")) == sorted(names)
 
 
 def test_the_next_command_names_a_class_and_continuous_conditions(format):
-    command = _next_command(exported("conv").paths[format], format)
+    command = _next_command(exported("conv").paths[format])
     assert "--label crow --condition angle=0,0 --count 16 --seed 42" in command
 
 
@@ -108,15 +111,20 @@ def test_inspect_of_a_huge_file_is_one_line(format, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--format", "coreml"], "`format` must be one of tflite, onnx. Received: 'coreml'"),
+        (["--format", "coreml"], "`format` must be one of tflite, onnx, c. Received: 'coreml'"),
         (["--format", "tflite,"], "`format` must be one of"),
-        (["--graph", "sampler"], "This version exports the `decoder` graph unquantized"),
-        (["--quantize", "float16"], "This version exports the `decoder` graph unquantized"),
+        (["--graph", "painter"], "`graph` must be one of decoder, encoder, sampler, scorer"),
+        (["--quantize", "int4"], "`quantize` must be one of none, float16, int8, int8-full"),
+        (["--format", "onnx", "--quantize", "int8-full"], "The onnx format has the quantizations"),
+        (["--graph", "decoder,scorer", "--quantize", "int8-full"], "does not fit into 8 bits"),
+        (["--report", "--quantize", "int8"], "--report exports every quantization"),
         (["--speed"], "unrecognized arguments: --speed"),
         (["--model", "nowhere"], "no model at nowhere. Make one with: python -m keras_vae train"),
         ([], "no run under runs/. Make one with: python -m keras_vae train"),
         (["--inspect", "nothing.onnx"], "nothing.onnx: No such file or directory"),
-        (["--inspect", "."], "--inspect reads .tflite and .onnx files"),
+        (["--verify", "nothing.onnx"], "nothing.onnx: No such file or directory"),
+        (["--verify", "model.keras"], "--verify reads .tflite, .onnx and .c files"),
+        (["--inspect", "."], "--inspect reads .tflite, .onnx and .c files"),
     ],
 )
 def test_mistakes_are_one_line(arguments, words, tmp_path, monkeypatch, capsys):
@@ -133,7 +141,7 @@ def test_a_file_that_cannot_be_written_is_one_line(number, expected, monkeypatch
     def refuse(*arguments, **options):
         raise OSError(number, os.strerror(number), "out/decoder.tflite")
 
-    monkeypatch.setattr(export, "export_formats", refuse)
+    monkeypatch.setattr(export, "export_files", refuse)
     status, _, errors = run(capsys, "--model", exported("dense").run)
     assert (status, errors) == (expected, f"error: out/decoder.tflite: {os.strerror(number)}\n")
 
@@ -142,7 +150,7 @@ def test_a_failed_check_is_one_line_and_status_1(monkeypatch, capsys):
     def refuse(*arguments, **options):
         raise export.ExportError("decoder.tflite: disagrees\nwith the model")
 
-    monkeypatch.setattr(export, "export_formats", refuse)
+    monkeypatch.setattr(export, "export_files", refuse)
     status, _, errors = run(capsys, "--model", exported("dense").run)
     assert (status, errors) == (1, "error: decoder.tflite: disagrees with the model\n")
 

@@ -8,10 +8,11 @@ import pytest
 import export
 import keras_vae
 from export import manifest
-from tests.export.exported import KINDS, NAMES, exported
+from keras_vae import data
+from tests.export.exported import FORMATS, KINDS, NAMES, exported
 
 
-@pytest.fixture(params=export.FORMATS)
+@pytest.fixture(params=FORMATS)
 def format(request):
     return request.param
 
@@ -31,10 +32,11 @@ def test_manifest_says_what_the_model_is(format):
     assert found["prior"] == {"kind": "standard_normal"}
     assert found["likelihood"] == "bernoulli"
     assert found["quantization"] == "none"
+    assert found["parameters"] == exported("conv").model.decoder.count_params()
     assert found["training"] is None
     assert found["versions"]["keras_vae"] == keras_vae.__version__
     assert found["conditions"] == [
-        {"name": "label", "kind": "categorical", "size": 4, "names": list(NAMES)},
+        {"name": "label", "kind": "categorical", "size": 4, "names": list(NAMES), "unknown": True},
         {"name": "angle", "kind": "continuous", "size": 2, "names": None},
     ]
 
@@ -46,7 +48,7 @@ def test_manifest_says_how_the_run_was_trained(format):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_both_formats_hold_the_same_manifest(kind):
-    first, second = (read(kind, format) for format in export.FORMATS)
+    first, second = (read(kind, format) for format in FORMATS)
     assert first["versions"].pop("converter") != second["versions"].pop("converter")
     assert first == second
 
@@ -55,8 +57,8 @@ def test_both_formats_hold_the_same_manifest(kind):
 def test_golden_sample_is_what_the_model_makes(kind, format):
     model, golden = exported(kind).model, read(kind, format)["golden"]
     z = np.array(golden["z"], np.float32)
-    draw = np.random.default_rng(golden["seed"]).standard_normal(z.shape, dtype=np.float32)
-    np.testing.assert_array_equal(z, draw)
+    drawn = model.prior.sample(len(z), model.latent_dim, seed=golden["seed"])
+    np.testing.assert_array_equal(z, drawn)
     expected = model.decode(z, golden["conditions"])
     # Six decimals are kept.
     np.testing.assert_allclose(
@@ -135,3 +137,31 @@ def test_a_newer_schema_is_refused():
 def test_long_lists_are_shortened_for_the_eye():
     shortened = manifest.shorten({"x": [list(range(100))], "names": ["a"] * 20})
     assert shortened == {"x": [[0, 1, 2, "... 100 numbers"]], "names": ["a"] * 20}
+
+
+def test_the_map_shows_where_held_out_codes_are(format):
+    found = exported("dense")
+    module, x = export.module_of(format), data.load("digits").x_test
+    made = module.read_manifest(found.path("decoder", format))["map"]
+    codes, _ = found.model.encode(x[:2000])
+    np.testing.assert_allclose(made["origin"], codes.mean(axis=0), rtol=0, atol=1e-5)
+    x_axis, y_axis = np.array(made["x"]), np.array(made["y"])
+    assert abs(x_axis @ y_axis) < 1e-5 * (x_axis @ x_axis)
+    # No direction varies more than the first, and 2.5 standard deviations are shown.
+    unit = x_axis / np.linalg.norm(x_axis)
+    spread = np.std(codes @ unit, ddof=1)
+    np.testing.assert_allclose(np.linalg.norm(x_axis), 2.5 * spread, rtol=1e-5)
+    directions = np.random.default_rng(0).standard_normal((200, 4))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    assert np.std(codes @ directions.T, axis=0, ddof=1).max() <= spread * (1 + 1e-6)
+    assert module.read_manifest(exported("conv").path("decoder", format))["map"] is None
+
+
+def test_the_scorer_knows_how_held_out_examples_score(format):
+    path = exported("dense").path("scorer", format)
+    percentiles = export.module_of(format).read_manifest(path)["scores"]
+    assert len(percentiles) == 101
+    x = data.load("digits").x_test
+    scores = export.module_of(format).load(path)({"x": x})["score"]
+    np.testing.assert_allclose(percentiles[50], np.median(scores), rtol=1e-4)
+    np.testing.assert_allclose(percentiles[100], scores.max(), rtol=1e-4)

@@ -13,7 +13,7 @@ import pytest
 import export
 import keras_vae
 from export import graphs, parity
-from tests.export.exported import KINDS, conditions_of, exported, make_model
+from tests.export.exported import FORMATS, KINDS, conditions_of, exported, make_model
 
 ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
 converts_here = pytest.mark.skipif(
@@ -26,7 +26,7 @@ def folder(tmp_path):
     return tmp_path / "out"
 
 
-@pytest.mark.parametrize("format", export.FORMATS)
+@pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("rows", [1, 3, 16])
 def test_files_compute_what_the_model_computes_on_its_backend(kind, format, rows):
@@ -72,7 +72,7 @@ def test_outputs_are_bound_by_name_and_batches_vary_in_one_program():
         assert run(inputs)["x"].shape == (rows, 9, 7, 3)
 
 
-@pytest.mark.parametrize("format", export.FORMATS)
+@pytest.mark.parametrize("format", FORMATS)
 def test_no_operator_is_outside_the_standard_ones(format):
     module = export.module_of(format)
     for kind in KINDS:
@@ -86,7 +86,7 @@ def test_examples_hold_every_class_and_unknown():
     assert examples["angle"].shape == (16, 2)
 
 
-@pytest.mark.parametrize("format", export.FORMATS)
+@pytest.mark.parametrize("format", FORMATS)
 def test_conditions_keep_their_types(format):
     [described, *_] = export.module_of(format).describe(exported("conv").paths[format])[
         "signatures"
@@ -101,20 +101,21 @@ def test_conditions_keep_their_types(format):
 
 
 @converts_here
-@pytest.mark.parametrize("format", export.FORMATS)
+@pytest.mark.parametrize("format", FORMATS)
 def test_a_file_with_other_weights_is_refused_and_nothing_is_left(format, folder, monkeypatch):
     model = make_model("dense")
     module = export.module_of(format)
-    write = module.export
+    convert = module.convert
 
-    def write_zeroed(graph, path, **options):
+    def convert_zeroed(*arguments):
         kernel = model.decoder.weights[-2]
         values = keras.ops.convert_to_numpy(kernel)
         kernel.assign(np.zeros_like(values))
-        write(graph, path, **options)
+        content = convert(*arguments)
         kernel.assign(values)
+        return content
 
-    monkeypatch.setattr(module, "export", write_zeroed)
+    monkeypatch.setattr(module, "convert", convert_zeroed)
     folder.mkdir()
     (folder / f"decoder.{format}").write_text("older")
     with pytest.raises(parity.ParityError, match=r"decoder\..*`x`.*disagrees.*bound 1e-05"):
@@ -127,7 +128,7 @@ def test_a_file_with_other_weights_is_refused_and_nothing_is_left(format, folder
 def test_a_file_without_weights_is_refused(folder, monkeypatch):
     import tensorflow as tf
 
-    def convert_without_weights(graph):
+    def convert_without_weights(graph, *_):
         # What the converter makes, without an error, of variables that nobody holds.
         function = graph.trace().get_concrete_function()
         return tf.lite.TFLiteConverter.from_concrete_functions([function], tf.Module()).convert()
@@ -170,16 +171,16 @@ def test_a_model_in_mixed_precision_is_exported_in_float32(folder):
         model = make_model("conv")
     finally:
         keras.config.set_dtype_policy("float32")
-    [(_, report)] = export.export_formats(model, ["onnx"], out=folder)
+    [(_, report)] = export.export_files(model, [("onnx", "none")], out=folder)
     assert report.largest_error < 1e-5
     assert model.decoder.compute_dtype == "float16"
 
 
 @converts_here
-@pytest.mark.parametrize("format", export.FORMATS)
+@pytest.mark.parametrize("format", FORMATS)
 def test_transposed_convolutions_can_be_exported(format, folder):
     model = make_model("conv", transposed=True, batch_normalization=False)
-    [(_, report)] = export.export_formats(model, [format], out=folder)
+    [(_, report)] = export.export_files(model, [(format, "none")], out=folder)
     # Measured: 2e-7.
     assert report.largest_error < 2e-6
 
@@ -188,9 +189,12 @@ def test_transposed_convolutions_can_be_exported(format, folder):
     ("arguments", "words"),
     [
         ({"format": "coreml"}, "`format` must be one of tflite, onnx"),
-        ({"graph": "encoder"}, "exports the `decoder` graph unquantized"),
         ({"graph": "painter"}, "`graph` must be one of"),
-        ({"quantize": "int8"}, "exports the `decoder` graph unquantized"),
+        ({"quantize": "int4"}, "`quantize` must be one of"),
+        ({"quantize": "int8-full", "format": "onnx"}, "onnx format has .* none, float16, int8"),
+        ({"format": "c"}, "The c format has the quantizations int8. Received: 'none'"),
+        ({"quantize": "int8-full", "graph": "scorer"}, "does not fit into 8 bits"),
+        ({"quantize": "int8-full", "graph": "sampler"}, "is not the one of the seed"),
     ],
 )
 def test_wrong_arguments_are_refused_before_any_work(arguments, words):
@@ -227,7 +231,7 @@ def test_a_missing_package_is_named(monkeypatch):
 def test_errors_of_the_tensorflow_process_come_back(result, kind, words, tmp_path, monkeypatch):
     def run(command, input, **options):
         job = json.loads(input)
-        pathlib.Path(job["targets"][0] + ".part").write_text("half")
+        pathlib.Path(job["jobs"][0]["target"] + ".part").write_text("half")
         if result:
             (pathlib.Path(job["folder"]) / "result.json").write_text(json.dumps(result))
         return subprocess.CompletedProcess(command, -9, "", "")
@@ -262,9 +266,10 @@ def test_a_model_without_a_prior_can_be_exported(folder):
 def test_a_model_that_computes_otherwise_on_tensorflow_is_refused(tmp_path):
     graph = graphs.decoder(make_model("conv"))
     expected = parity.reference(graph)
-    np.savez(tmp_path / "same.npz", **expected[1])
+    parity.save_reference(expected, tmp_path / "same.npz")
     parity.verify_backends(expected, tmp_path / "same.npz")
-    np.savez(tmp_path / "other.npz", x=expected[1]["x"][:, ::-1])
+    [(_, outputs)] = expected[16]
+    np.savez(tmp_path / "other.npz", x_0=outputs["x"][:, ::-1])
     with pytest.raises(parity.ParityError, match="the model on TensorFlow, `x`: disagrees"):
         parity.verify_backends(expected, tmp_path / "other.npz")
 

@@ -1,0 +1,255 @@
+"""What quantization costs, in the user's terms: the same questions to every file of a graph."""
+
+import dataclasses
+import functools
+import json
+import math
+import pathlib
+
+import numpy as np
+
+from export import graphs, parity
+from export.quantization import calibration
+
+SAMPLES = 1000
+HELD_OUT = 500
+PER_ROW = 12
+SEED = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """What was measured of one file.
+
+    Args:
+        file: String, the file's name.
+        size: Int, bytes.
+        largest_error, mean_error: Floats, against the model, over 1,000 seeded samples.
+        psnr: Float, decibels: the data's range against the root of the mean squared error.
+        elbo_change: Float, nats per example: mean ELBO of 500 held-out examples through the file,
+            at the posterior mean, less that of the model; or None where there are no data.
+        accuracy: Float, the share of the samples that a classifier of real images gives the asked
+            class; or None without classes.
+        milliseconds: Float, one image at batch size 1 in the real runtime, one thread.
+        milliseconds_of_16: Float, an image at batch size 16.
+        arena: Int, bytes of working memory in TFLite Micro; or None where it does not run there.
+    """
+
+    file: str
+    size: int
+    largest_error: float
+    mean_error: float
+    psnr: float
+    elbo_change: float | None
+    accuracy: float | None
+    milliseconds: float
+    milliseconds_of_16: float
+    arena: int | None = None
+
+
+class Reporter:
+    """Measures the files of one graph of one model.
+
+    Args:
+        model: A model of `keras_vae`.
+        graph: Name of the graph.
+        run: Optional `keras_vae.runs.Run`, for its data and its classifier.
+        inputs: Optional dict, as for `export.export`.
+        say: Function that is called with a line about each step.
+    """
+
+    def __init__(self, model, graph, run=None, inputs=None, say=lambda line, done=False: None):
+        import export
+
+        self.model, self.say = model, say
+        with graphs.full_precision(model):
+            self.graph = export.build_graph(model, graph, inputs)
+        self.dataset, self.classifier = None, None
+        conditions = set(getattr(model, "condition", None) or {})
+        if run is not None and run.config_path.is_file() and conditions <= {"label"}:
+            self.dataset = self._load(run)
+            if self.dataset is not None and conditions and graph in ("decoder", "sampler"):
+                self.classifier = self._classifier(run)
+        self.inputs = self._inputs()
+        with graphs.full_precision(model):
+            self.expected = self.graph.evaluate(self.inputs)
+        self.output = self.graph.outputs[0].name
+
+    @functools.cached_property
+    def baseline(self):
+        """What the model itself gives: a dict of `elbo` and `accuracy`, each perhaps None."""
+        with graphs.full_precision(self.model):
+            elbo = self._elbo(self.graph.evaluate)
+        return {"elbo": elbo, "accuracy": self._accuracy(self.expected)}
+
+    def measure(self, path, module):
+        """Measure a file.
+
+        Args:
+            path: The file.
+            module: The format's module, such as `export.tflite`.
+
+        Returns:
+            Tuple of a `Row` and the outputs of the samples.
+        """
+        path = pathlib.Path(path)
+        self.say(f"{path.name}: sampling {SAMPLES} images")
+        run = next(iter(module.programs(path)))[2]
+        made = run(self.inputs)
+        error = made[self.output].astype(np.float64) - self.expected[self.output]
+        spread = np.ptp(self.expected[self.output])
+        data_range = getattr(getattr(self.model, "likelihood", None), "data_range", None)
+        if self.output.startswith("x") and data_range is not None and np.isfinite(data_range).all():
+            spread = data_range[1] - data_range[0]
+        noise = math.sqrt(np.mean(error**2))
+        elbo, baseline = self._elbo(run), self.baseline["elbo"]
+        integer = module.read_manifest(path)["quantization"] == "int8-full"
+        one, many = (self.graph.rows(self.inputs, slice(0, rows)) for rows in (1, 16))
+        row = Row(
+            file=path.name,
+            size=path.stat().st_size,
+            largest_error=float(np.abs(error).max()),
+            mean_error=float(np.abs(error).mean()),
+            psnr=float(20 * math.log10(spread / noise)) if noise > 0 else math.inf,
+            elbo_change=None if elbo is None else elbo - baseline,
+            accuracy=self._accuracy(made),
+            milliseconds=parity.milliseconds(run, one),
+            milliseconds_of_16=parity.milliseconds(run, many) / 16,
+            arena=module.arena(path) if integer else None,
+        )
+        return row, made
+
+    def _inputs(self):
+        if "x" not in {spec.name for spec in self.graph.inputs}:
+            data = self.graph.draw(SAMPLES, np.random.default_rng(SEED))
+            for spec in self.graph.inputs:
+                if spec.num_values is not None and self.classifier is not None:
+                    # Classes in turn, without *unknown*, so that a row of pictures shows each.
+                    data[spec.name] = (np.arange(SAMPLES) % (spec.num_values - 1)).astype(np.int32)
+            return data
+        return calibration(self.graph, self._held_out(), SAMPLES)
+
+    def _held_out(self, most=None):
+        if self.dataset is None:
+            return None
+        x, y = self.dataset.x_test[:most], self.dataset.y_test[:most]
+        return {"x": x, "label": y} if getattr(self.model, "condition", None) else {"x": x}
+
+    def _load(self, run):
+        from keras_vae import data
+
+        try:
+            return data.load(run.config()["arguments"]["data"])
+        except (data.DataError, OSError) as err:
+            self.say(f"no ELBO and no classes: {err}", done=True)
+            return None
+
+    def _classifier(self, run):
+        import keras
+
+        from keras_vae.evaluation import train_classifier
+
+        if run.classifier_path.is_file():
+            return keras.saving.load_model(run.classifier_path, safe_mode=True)
+        self.say("training a classifier of real images, kept with the run")
+        classifier = train_classifier(self.dataset)
+        run.save_model(classifier, run.classifier_path)
+        return classifier
+
+    def _accuracy(self, made):
+        if self.classifier is None:
+            return None
+        given = self.classifier.predict(made["x"], batch_size=500, verbose=0).argmax(axis=1)
+        return float(np.mean(given == self.inputs["label"]))
+
+    def _elbo(self, run):
+        """Mean ELBO of held-out examples with the graph computed by `run`, or None."""
+        if self.dataset is None or self.graph.name == "sampler":
+            return None
+        from keras import ops
+
+        held_out = self._held_out(HELD_OUT)
+        if self.graph.name == "scorer":
+            return -float(np.mean(run(held_out)["score"], dtype="float64"))
+        model, x = self.model, held_out["x"]
+        if not hasattr(model.prior, "kl") or not hasattr(model.likelihood, "from_mean"):
+            return None
+        conditions = {name: held_out[name] for name in model.condition}
+        inputs = held_out if conditions else x
+        code = model.encode(inputs)
+        if self.graph.name == "encoder":
+            made = run(held_out)
+            code = (made["z_mean"], made["z_log_var"])
+            mean = model.decode(code[0], conditions)
+        else:
+            mean = run({"z": code[0], **conditions})["x"]
+        log_prob = model.likelihood.log_prob(x, model.likelihood.from_mean(mean))
+        kl = model.prior.kl(*(ops.convert_to_tensor(values) for values in code))
+        return float(np.mean(ops.convert_to_numpy(log_prob - kl), dtype="float64"))
+
+
+def table(rows, baseline):
+    """The rows as lines of text, a header first."""
+    columns = [
+        ("file", lambda row: row.file),
+        ("kB", lambda row: f"{row.size / 1000:.0f}"),
+        ("largest error", lambda row: f"{row.largest_error:.1e}"),
+        ("mean error", lambda row: f"{row.mean_error:.1e}"),
+        ("PSNR dB", lambda row: f"{row.psnr:.1f}"),
+        ("ELBO nats", lambda row: _or_dash(row.elbo_change, "{:+.3f}")),
+        ("right class", lambda row: _or_dash(row.accuracy, "{:.1%}")),
+        ("ms alone", lambda row: f"{row.milliseconds:.3f}"),
+        ("ms of 16", lambda row: f"{row.milliseconds_of_16:.3f}"),
+        ("arena kB", lambda row: _or_dash(row.arena and row.arena / 1000, "{:.1f}")),
+    ]
+    elbo = _or_dash(baseline["elbo"], "{:.3f}")
+    model = ["Keras model", "", "", "", "", elbo, _or_dash(baseline["accuracy"], "{:.1%}")]
+    lines = [[name for name, _ in columns], [*model, "", "", ""]]
+    lines += [[show(row) for _, show in columns] for row in rows]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
+    return [
+        "  ".join(
+            [line[0].ljust(widths[0])]
+            + [cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)]
+        ).rstrip()
+        for line in lines
+    ]
+
+
+def save(folder, graph, rows, baseline, pictures=None, data_range=None):
+    """Write `GRAPH.report.json`, and `GRAPH.report.png` with one row of samples a file.
+
+    Args:
+        folder: Where to write.
+        graph: Name of the graph.
+        rows: List of `Row`.
+        baseline: Dict, as `Reporter.baseline`.
+        pictures: Optional dict from a name to images, the first of which are drawn.
+        data_range: Optional pair of floats, black and white.
+
+    Returns:
+        List of the paths.
+    """
+    from keras_vae import figures
+    from keras_vae.runs import write_atomically
+
+    folder = pathlib.Path(folder)
+    paths = [folder / f"{graph}.report.json"]
+    content = {"model": baseline, "files": [dataclasses.asdict(row) for row in rows]}
+    text = json.dumps(content, indent=2, allow_nan=True) + "\n"
+    write_atomically(paths[0], text.encode("utf-8"))
+    if pictures:
+        images = np.concatenate([images[:PER_ROW] for images in pictures.values()])
+        title = "The same seeds, one row a file"
+        figure = figures.samples(images, list(pictures), title, data_range or (0.0, 1.0))
+        part = folder / f"{graph}.report.part.png"
+        try:
+            figure.savefig(part)
+            paths.append(part.replace(folder / f"{graph}.report.png"))
+        finally:
+            part.unlink(missing_ok=True)
+    return paths
+
+
+def _or_dash(value, form):
+    return "-" if value is None else form.format(value)

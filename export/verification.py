@@ -1,0 +1,189 @@
+"""The check of a file by itself, on any machine and of any origin: `python -m export --verify`.
+
+What can be told without running the file is read first, with every position checked. Then the
+file runs in the real runtime in a process of its own, for a damaged file can crash a runtime.
+"""
+
+import contextlib
+import dataclasses
+import importlib
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+
+from export import graphs, manifest, parity
+from export.quantization import TOLERANCES
+
+SECONDS = 60
+MEMORY = 8 * 2**30
+_COMMAND = "from export import verification; verification._child()"
+# Inputs that have one value for the whole batch.
+_SINGLE = ("seed", "temperature")
+
+
+@dataclasses.dataclass(frozen=True)
+class Check:
+    """One thing that was checked: what, whether it holds, and what was found."""
+
+    what: str
+    passed: bool
+    found: str
+
+    def __str__(self):
+        return f"{'ok    ' if self.passed else 'FAILED'}  {self.what}: {self.found}"
+
+
+def verify(path, module, model=None, inputs=None):
+    """Check a file: its operators, its size, its golden sample, and that all it gives is finite.
+
+    Args:
+        path: The file.
+        module: The format's module, such as `export.tflite`.
+        model: Optional model or path, to compare the file with it as the export did.
+        inputs: Optional dict, as for `export.export`, for a model that is not one of ours.
+
+    Yields:
+        A `Check` for each thing that was checked.
+
+    Raises:
+        ValueError: If the file holds no readable manifest, or the model cannot be read.
+    """
+    path = pathlib.Path(path)
+    found = module.read_manifest(path)
+    described = module.describe(path)
+    forbidden = module.forbidden_operators(path)
+    operators = described["operators"]
+    yield Check(
+        "operators",
+        not forbidden,
+        f"not allowed: {', '.join(forbidden)}" if forbidden else f"{len(operators)}, all standard",
+    )
+    size, parameters = path.stat().st_size, found["parameters"]
+    try:
+        parity.check_size(size, parameters, found["quantization"], path.name)
+        per_parameter = f", {size / parameters:.2f} bytes a parameter" if parameters else ""
+        yield Check("size", True, f"{size} bytes{per_parameter}")
+    except parity.ParityError as err:
+        yield Check("size", False, str(err))
+    yield from _run_apart(path, module)
+    if model is not None:
+        yield _compare(path, module, found, model, inputs)
+
+
+def check_golden(path, module):
+    """Run a file's golden sample in every program, in this process.
+
+    Returns:
+        Tuple of the largest error, in units of the output or of its largest value where that
+        exceeds 1, and the number of runs.
+
+    Raises:
+        ValueError: If the runtime refuses the file, an output is not finite or too far from the
+            golden sample.
+    """
+    path = pathlib.Path(path)
+    found = module.read_manifest(path)
+    described = {entry["name"]: entry for entry in module.describe(path)["signatures"]}
+    tolerance = TOLERANCES[found["quantization"]]
+    largest_error, runs = 0.0, 0
+    for name, batch_sizes, run in module.programs(path):
+        ports = described[name]
+        inputs = manifest.golden(found, ports["inputs"], path.name)
+        outputs = manifest.golden(found, ports["outputs"], path.name)
+        batched = {port["name"] for port in ports["inputs"] if port["name"] not in _SINGLE}
+        count = min((len(inputs[key]) for key in batched), default=0)
+        if not count or any(len(value) < count for value in outputs.values()):
+            raise ValueError(f"The golden sample of {path.name} is damaged: it is empty.")
+        for size in batch_sizes:
+            index = np.arange(size) % count
+            made = run({k: v[index] if k in batched else v for k, v in inputs.items()})
+            for output, expected in outputs.items():
+                error = _error(made, output, expected, min(size, count), path.name)
+                largest_error = max(largest_error, error)
+            runs += 1
+    if not largest_error <= tolerance:
+        raise ValueError(
+            f"{path.name} differs from its golden sample by {largest_error:.2g}, more than "
+            f"{tolerance:g}."
+        )
+    return largest_error, runs
+
+
+def _error(made, output, expected, rows, name):
+    array = made.get(output)
+    if array is None or array.shape[1:] != expected.shape[1:] or len(array) < rows:
+        raise ValueError(f"{name} gives no `{output}` of the shape that its manifest says.")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} gives NaN or infinity in `{output}`.")
+    # The golden sample comes first; what fills the batch up has another place in a sampler's seed.
+    expected = expected[:rows]
+    scale = max(1.0, float(np.max(np.abs(expected))))
+    return float(np.max(np.abs(array[:rows].astype(np.float64) - expected))) / scale
+
+
+def _run_apart(path, module):
+    command = [sys.executable, "-c", _COMMAND]
+    try:
+        child = subprocess.run(
+            command,
+            input=json.dumps([str(path.resolve()), module.__name__]),
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=SECONDS,
+            env=_environment(),
+        )
+        answer = json.loads(child.stdout.strip().splitlines()[-1])
+        yield Check("golden sample", answer["passed"], answer["found"])
+    except subprocess.TimeoutExpired:
+        yield Check("golden sample", False, f"it had not ended after {SECONDS} seconds")
+    except (ValueError, IndexError, KeyError, TypeError):
+        what = f"signal {-child.returncode}" if child.returncode < 0 else child.returncode
+        yield Check("golden sample", False, f"the runtime ended with {what} while it ran the file")
+
+
+def _environment():
+    path = os.pathsep.join(entry for entry in sys.path if entry)
+    return {**os.environ, "PYTHONPATH": path, "KERAS_BACKEND": "tensorflow"}
+
+
+def _child():
+    """The other end of `_run_apart`: a path on standard input, the answer on standard output."""
+    with contextlib.suppress(ImportError, ValueError, OSError):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    path, name = json.load(sys.stdin)
+    answer = os.dup(1)
+    os.dup2(2, 1)  # what a runtime prints is no answer
+    try:
+        error, runs = check_golden(path, importlib.import_module(name))
+        result = {"passed": True, "found": f"largest error {error:.1e} in {runs} runs"}
+    except ValueError as err:
+        result = {"passed": False, "found": manifest.one_line(err)}
+    except MemoryError:
+        result = {"passed": False, "found": "the file asks for more memory than there is"}
+    except ImportError as err:
+        result = {"passed": False, "found": f"a package is missing: {err.name}"}
+    os.write(answer, json.dumps(result).encode())
+
+
+def _compare(path, module, found, model, inputs):
+    import export
+
+    what = "parity with the model"
+    if isinstance(model, str | pathlib.Path):
+        model = export.load_model(model, inputs)
+    try:
+        with graphs.full_precision(model):
+            built = export.build_graph(model, found["graph"], inputs)
+            expected = parity.reference(built)
+            report = parity.verify(built, path, module, expected, found["quantization"])
+    except (KeyError, export.ExportError) as err:
+        return Check(what, False, manifest.one_line(err))
+    return Check(what, True, f"largest error {report.largest_error:.1e} at batch sizes 1, 3, 16")

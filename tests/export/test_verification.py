@@ -1,0 +1,181 @@
+"""`python -m export --verify`: sound files pass, altered and damaged ones fail in one line each."""
+
+import numpy as np
+import pytest
+
+import export
+from export import manifest, verification
+from export.__main__ import main
+from tests.export.exported import FORMATS, exported
+from tests.export.test_parity import converts_here
+
+
+@pytest.fixture(params=FORMATS)
+def format(request):
+    return request.param
+
+
+def run(capsys, *arguments):
+    status = main([str(argument) for argument in arguments])
+    output, errors = capsys.readouterr()
+    return status, output, errors
+
+
+@pytest.mark.parametrize("graph", export.GRAPHS)
+def test_exported_files_are_verified(graph, format, capsys):
+    for kind in ("dense", "conv"):
+        path = exported(kind).path(graph, format)
+        status, output, errors = run(capsys, "--verify", path)
+        assert (status, errors) == (0, "")
+        lines = output.splitlines()
+        assert [line[:6] for line in lines[:3]] == ["ok    "] * 3
+        assert "largest error" in lines[2]
+        assert lines[3] == f"{path.name}: verified"
+
+
+@converts_here
+def test_with_its_model_a_file_is_compared_in_full(format, capsys, tmp_path):
+    found = exported("dense")
+    path = found.path("sampler", format)
+    status, output, _ = run(capsys, "--verify", path, "--model", found.run)
+    assert status == 0
+    assert "parity with the model: largest error" in output
+    exported("conv").model.save(tmp_path / "other.keras")
+    status, output, _ = run(capsys, "--verify", path, "--model", tmp_path / "other.keras")
+    assert status == 1
+    assert "FAILED  parity with the model" in output
+    assert output.endswith(f"sampler.{format}: FAILED\n")
+
+
+def altered(format, tmp_path, change):
+    """A file whose manifest a function has changed."""
+    from tests.test_edge import with_manifest
+
+    found = export.module_of(format).read_manifest(exported("dense").paths[format])
+    change(found)
+    return with_manifest(exported("dense"), format, tmp_path, **found)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda m: m["golden"]["x"][1].__setitem__(3, 0.123), "differs from its golden sample by"),
+        (lambda m: m["golden"].pop("z"), "The golden sample"),
+        (lambda m: m["golden"].update(z=[[1.0]]), "The golden sample"),
+        (lambda m: m["golden"].update(z=[], x=[]), "The golden sample"),
+        (lambda m: m["golden"].update(x=[[1, 2], [3]]), "The golden sample"),
+        (lambda m: m["golden"].update(conditions=3), "The golden sample"),
+        (lambda m: m.update(parameters=10**9), "must hold the weights of 1000000000 parameters"),
+    ],
+)
+def test_an_altered_manifest_fails(change, words, format, tmp_path, capsys):
+    status, output, errors = run(capsys, "--verify", altered(format, tmp_path, change))
+    assert (status, errors) == (1, "")
+    assert "FAILED" in output
+    assert words in output
+
+
+def test_a_weight_that_was_altered_fails(format, tmp_path, capsys):
+    content = bytearray(exported("dense").paths[format].read_bytes())
+    kernel = np.asarray(exported("dense").model.decoder.weights[-2], "float32")
+    kernel = kernel.T if format == "tflite" else kernel
+    place = content.find(kernel.tobytes())
+    assert place > 0
+    content[place : place + 4] = np.float32(3e38).tobytes()
+    path = tmp_path / f"altered.{format}"
+    path.write_bytes(content)
+    status, output, _ = run(capsys, "--verify", path)
+    assert status == 1
+    assert "FAILED  golden sample" in output
+
+
+def test_a_runtime_that_crashes_or_hangs_fails(format, monkeypatch):
+    path, module = exported("dense").paths[format], export.module_of(format)
+    code = {"crash": "import os; os.abort()", "hang": "import time; time.sleep(60)"}
+    monkeypatch.setattr(verification, "SECONDS", 3)
+    for name, words in (("crash", "ended with signal 6"), ("hang", "not ended after 3 seconds")):
+        monkeypatch.setattr(verification, "_COMMAND", code[name])
+        [check] = list(verification._run_apart(path, module))
+        assert not check.passed
+        assert words in check.found
+
+
+def test_a_file_of_code_is_not_run(tmp_path, capsys):
+    (tmp_path / "decoder.c").write_text("int main(void) { return 0; }")
+    status, output, errors = run(capsys, "--verify", tmp_path / "decoder.c")
+    assert (status, output) == (2, "")
+    assert "compile code that it brings" in errors
+
+
+def mutated(content, rng):
+    """A damaged copy: cut off, bytes changed, a piece moved, repeated or set to one value."""
+    content = bytearray(content)
+    kind = rng.integers(5)
+    a, b = sorted(rng.integers(0, len(content), 2))
+    if kind == 0:
+        return content[:a]
+    if kind == 1:
+        for place in rng.integers(0, len(content), rng.integers(1, 40)):
+            content[place] = rng.integers(256)
+    elif kind == 2:
+        # Where the structure is: near the ends.
+        for place in rng.integers(0, 400, 5):
+            content[place if rng.integers(2) else -1 - place] = rng.integers(256)
+    elif kind == 3:
+        content[a:b] = bytes([rng.choice([0, 127, 255])]) * (b - a)
+    else:
+        content[a:b] = content[a:b][::-1] if rng.integers(2) else content[a:b] * 2
+    return content
+
+
+def fuzz(option, count, format, tmp_path, capsys):
+    rng = np.random.default_rng(count)
+    contents = [
+        exported(kind).path(graph, format).read_bytes()
+        for kind in ("dense", "conv")
+        for graph in ("decoder", "sampler")
+    ]
+    path = tmp_path / f"damaged.{format}"
+    statuses = []
+    for i in range(count):
+        path.write_bytes(mutated(contents[i % len(contents)], rng))
+        status, output, errors = run(capsys, option, path)
+        assert status in (0, 1, 2)
+        if status == 2:
+            assert output == "" or option == "--verify"
+            assert errors.startswith("error: ")
+            assert errors.count("\n") == 1
+        else:
+            assert errors == ""
+        statuses.append(status)
+    return statuses
+
+
+def test_inspect_survives_250_damaged_files_of_each_format(format, tmp_path, capsys):
+    statuses = fuzz("--inspect", 250, format, tmp_path, capsys)
+    assert statuses.count(2) > 50
+
+
+def test_verify_survives_damaged_files(format, tmp_path, capsys):
+    statuses = fuzz("--verify", 12, format, tmp_path, capsys)
+    assert set(statuses) & {1, 2}
+
+
+@pytest.mark.slow
+def test_verify_survives_250_damaged_files_of_each_format(format, tmp_path, capsys):
+    statuses = fuzz("--verify", 250, format, tmp_path, capsys)
+    assert statuses.count(1) > 10
+    assert statuses.count(2) > 50
+
+
+def test_the_manifest_says_what_the_golden_sample_is():
+    found = export.module_of("onnx").read_manifest(exported("dense").path("sampler", "onnx"))
+    ports = [
+        {"name": "seed", "dtype": "int32", "shape": [1]},
+        {"name": "index", "dtype": "int32", "shape": ["batch"]},
+        {"name": "x", "dtype": "float32", "shape": ["batch", 8, 8, 1]},
+    ]
+    arrays = manifest.golden(found, ports, "a.onnx")
+    assert arrays["seed"].tolist() == [42]
+    assert arrays["index"].tolist() == [0, 1]
+    assert arrays["x"].shape == (2, 8, 8, 1)

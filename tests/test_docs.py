@@ -1,0 +1,63 @@
+"""The snippets of docs/deployment.md run."""
+
+import pathlib
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+
+import export
+import keras_vae
+from tests.export.test_parity import converts_here
+
+PAGE = pathlib.Path(__file__).parents[1] / "docs" / "deployment.md"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Samplers of a model that takes the labels 0 to 9, in every format."""
+    model = keras_vae.ConditionalVAE(
+        keras_vae.networks.DenseEncoder(3, hidden_units=(4,)),
+        keras_vae.networks.DenseDecoder((4, 4, 1), hidden_units=(8,)),
+        condition={"label": keras_vae.Categorical(10)},
+    )
+    model.build()
+    folder = tmp_path_factory.mktemp("samplers")
+    variants = [("tflite", "none"), ("onnx", "none"), ("c", "int8")]
+    export.export_files(model, variants, ["sampler"], folder)
+    np.save(folder / "expected.npy", model.sample({"label": [7] * 16}, seed=42))
+    return folder
+
+
+def snippets(language):
+    return re.findall(rf"```{language}\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+
+
+@converts_here
+def test_python_snippets_sample_what_the_model_samples(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    found = snippets("python")
+    assert len(found) == 2
+    for code in found:
+        names = {}
+        exec(code, names)
+        expected = np.load(folder / "expected.npy")
+        np.testing.assert_allclose(names["sevens"], expected, rtol=0, atol=1e-6)
+
+
+@converts_here
+@pytest.mark.skipif(not shutil.which("cc"), reason="needs a C compiler")
+def test_the_c_snippet_samples_what_the_model_samples(folder):
+    [code] = snippets("c")
+    include, body = code.split("\n\n")
+    printing = 'for (int i = 0; i < SAMPLER_SIZE; i++) printf("%.9g\\n", x[i]);'
+    (folder / "main.c").write_text(
+        f"#include <stdio.h>\n{include}\nint main(void) {{\n{body}{printing}\nreturn status;\n}}\n"
+    )
+    command = ["cc", "-std=c99", "-Wall", "-Wextra", "-pedantic", "-Werror", "main.c"]
+    subprocess.run([*command, "sampler.int8.c", "-lm", "-o", "main"], cwd=folder, check=True)
+    made = subprocess.run([folder / "main"], capture_output=True, text=True, check=True).stdout
+    expected = np.load(folder / "expected.npy")[0].reshape(-1)
+    np.testing.assert_allclose(np.array(made.split(), "f4"), expected, rtol=0, atol=1e-2)
