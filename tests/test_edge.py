@@ -7,8 +7,10 @@ import json
 import os
 import pathlib
 import shutil
+import struct
 import subprocess
 import sys
+import zlib
 
 import numpy as np
 import PIL.Image
@@ -390,3 +392,156 @@ def test_the_next_command_that_export_prints_works(tmp_path):
 
 def test_names_of_classes_come_from_the_model():
     assert exported("conv").model.condition["label"].names == NAMES
+
+
+# Scoring and encoding
+
+
+def picture(tmp_path, image, mode="L", **options):
+    path = tmp_path / "image.png"
+    PIL.Image.fromarray(np.round(255 * image).astype("uint8")).convert(mode).save(path, **options)
+    return path
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "LA"])
+@pytest.mark.parametrize("shape", [(1, 1), (9, 7), (40, 33)])
+def test_pictures_are_read_as_pillow_reads_them(mode, shape, edge, tmp_path):
+    rng = np.random.default_rng(0)
+    # Smooth, so that the encoder uses filters of every kind.
+    image = np.add.outer(np.linspace(0, 0.5, shape[0]), np.linspace(0, 0.4, shape[1]))
+    path = picture(tmp_path, image + 0.1 * rng.random(shape), mode)
+    with PIL.Image.open(path) as opened:
+        expected = np.asarray(opened.convert("RGB"), "f8")
+    np.testing.assert_array_equal(edge.decode_png(path.read_bytes(), "a.png"), expected)
+
+
+def test_every_filter_of_png_is_undone(edge):
+    rng = np.random.default_rng(1)
+    image = rng.integers(0, 256, (10, 6, 3))
+    padded = np.zeros((11, 7, 3), int)
+    padded[1:, 1:] = image
+    lines = b""
+    for row in range(10):
+        a, b, c = padded[row + 1, :-1], padded[row, 1:], padded[row, :-1]
+        p = a + b - c
+        nearest = np.where(
+            (abs(p - a) <= abs(p - b)) & (abs(p - a) <= abs(p - c)),
+            a,
+            np.where(abs(p - b) <= abs(p - c), b, c),
+        )
+        guess = [0 * a, a, b, (a + b) // 2, nearest][row % 5]
+        lines += bytes([row % 5]) + ((image[row] - guess) % 256).astype("u1").tobytes()
+    header = struct.pack(">IIBBBBB", 6, 10, 8, 2, 0, 0, 0)
+    content = b"\x89PNG\r\n\x1a\n"
+    for kind, data in ((b"IHDR", header), (b"IDAT", zlib.compress(lines)), (b"IEND", b"")):
+        content += struct.pack(">I", len(data)) + kind + data + b"\0\0\0\0"
+    np.testing.assert_array_equal(edge.decode_png(content, "a.png"), image)
+
+
+def test_a_picture_is_cut_and_averaged_to_the_models_size(edge, tmp_path):
+    small = np.random.default_rng(2).integers(0, 256, (4, 4)) / 255
+    large = small.repeat(5, axis=0).repeat(5, axis=1)
+    framed = np.pad(large, ((0, 0), (3, 3)))
+    read = edge.read_image(str(picture(tmp_path, framed)), [4, 4, 1], [0.0, 1.0])
+    np.testing.assert_allclose(read[..., 0], small, rtol=0, atol=1e-6)
+    np.save(tmp_path / "image.npy", small[..., None])
+    read = edge.read_image(str(tmp_path / "image.npy"), [4, 4, 1], [0.0, 1.0])
+    np.testing.assert_allclose(read[..., 0], small, rtol=0, atol=1e-7)
+
+
+def test_an_image_is_scored_for_every_class(format, run, tmp_path):
+    found = exported("conv")
+    image = np.random.default_rng(3).integers(0, 256, (9, 7, 3)) / 255
+    path = picture(tmp_path, image, "RGB")
+    model = found.path("scorer", format)
+    status, output, errors = run("--model", model, "--score", path, "--condition", "angle=0,1")
+    assert (status, errors) == (0, "")
+    lines = [json.loads(line) for line in output.splitlines()]
+    assert [line["label"] for line in lines] == list(NAMES)
+    inputs = {
+        "x": np.repeat(image[None], 4, axis=0).astype("f4"),
+        "label": np.arange(4, dtype="i4"),
+        "angle": np.tile(np.array([[0, 1]], "f4"), (4, 1)),
+    }
+    expected = export.module_of(format).load(model)(inputs)["score"]
+    np.testing.assert_allclose([line["nats"] for line in lines], expected, rtol=1e-5)
+
+
+def test_a_score_has_its_rank_among_held_out_data(format, run, tmp_path):
+    path = picture(tmp_path, np.random.default_rng(4).random((8, 8)))
+    model = exported("dense").path("scorer", format)
+    _, output, _ = run("--model", model, "--score", path)
+    found = json.loads(output)
+    percentiles = export.module_of(format).read_manifest(model)["scores"]
+    assert found["percent_of_held_out_data_below"] == sum(p < found["nats"] for p in percentiles)
+
+
+def test_an_image_is_encoded(format, run, tmp_path):
+    image = np.random.default_rng(5).integers(0, 256, (8, 8)) / 255
+    path = picture(tmp_path, image)
+    status, output, _ = run("--model", exported("dense").path("encoder", format), "--encode", path)
+    assert status == 0
+    z_mean, z_log_var = exported("dense").model.encode(image[None, ..., None].astype("f4"))
+    found = json.loads(output)
+    np.testing.assert_allclose(found["z_mean"], z_mean[0], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(found["z_log_var"], z_log_var[0], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("graph", ["encoder", "scorer", "sampler"])
+def test_self_test_of_the_other_graphs_passes(graph, format, run):
+    status, output, errors = run("--model", exported("conv").path(graph, format), "--self-test")
+    assert (status, errors) == (0, "")
+    assert output.endswith(": ok\n")
+
+
+@pytest.mark.parametrize("kind", ["dense", "conv"])
+def test_a_sampler_makes_what_the_model_samples(kind, format, run):
+    found = exported(kind)
+    arguments = ["--condition", "angle=0.5,0.5"] if kind == "conv" else []
+    status, output, _ = run(
+        "--model",
+        found.path("sampler", format),
+        *arguments,
+        "--count",
+        100,
+        "--seed",
+        5,
+        "--out",
+        "a.npy",
+    )
+    assert status == 0
+    rows = 4 if kind == "conv" else 1
+    labels = np.repeat(np.arange(4), 100)
+    conditions = {"label": labels, "angle": np.full((400, 2), 0.5)}
+    expected = found.model.sample(*([conditions] if rows == 4 else [100]), seed=5)
+    np.testing.assert_allclose(np.load("a.npy"), expected, rtol=0, atol=2e-6)
+    assert f"{100 * rows} images" in output
+
+
+@pytest.mark.parametrize(
+    ("graph", "arguments", "words"),
+    [
+        ("decoder", ["--score", "image.png"], "--score needs the scorer graph, not the decoder"),
+        ("scorer", ["--encode", "image.png"], "--encode needs the encoder graph"),
+        ("scorer", [], "this file holds the scorer graph: use --score image.png"),
+        ("scorer", ["--score", "nothing.png"], "nothing.png: No such file"),
+        ("scorer", ["--score", "text.png"], "it is no PNG file"),
+        ("scorer", ["--score", "cut.png"], "it is cut off"),
+        ("scorer", ["--score", "small.png"], "must be at least 8 x 8 pixels"),
+        ("scorer", ["--score", "palette.png"], "must have 8 bits and no palette"),
+        ("scorer", ["--score", "text.npy"], "is no .npy file"),
+        ("scorer", ["--score", "other.npy"], "must be [8, 8, 1] from 0 to 1"),
+    ],
+)
+def test_mistakes_with_images_are_one_line(graph, arguments, words, run, tmp_path):
+    image = picture(tmp_path, np.zeros((9, 9)))
+    (tmp_path / "text.png").write_text("hello")
+    (tmp_path / "text.npy").write_text("hello")
+    (tmp_path / "cut.png").write_bytes(image.read_bytes()[:-20])
+    PIL.Image.fromarray(np.zeros((4, 9), "u1")).save(tmp_path / "small.png")
+    PIL.Image.fromarray(np.zeros((9, 9), "u1")).convert("P").save(tmp_path / "palette.png")
+    np.save(tmp_path / "other.npy", np.full((8, 8, 1), 255))
+    status, output, errors = run("--model", exported("dense").path(graph, "onnx"), *arguments)
+    assert (status, output) == (2, "")
+    assert words in errors
+    assert errors.count("\n") == 1

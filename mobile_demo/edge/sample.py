@@ -1,8 +1,10 @@
-"""Sample from an exported decoder or sampler on a device: numpy and one runtime, nothing else.
+"""Sample, score or encode on a device, from an exported file: numpy and one runtime.
 
     python sample.py --model decoder.tflite --label 7 --count 16 --seed 42 --out sevens.png
     python sample.py --model decoder.onnx --out all.png          # every class, one row each
     python sample.py --model decoder.onnx --self-test
+    python sample.py --model scorer.tflite --score image.png --label 7
+    python sample.py --model encoder.tflite --encode image.png --label 7
 
 A `.tflite` file runs in `ai-edge-litert`, an `.onnx` file in `onnxruntime`. What the model makes
 and takes is read from the manifest inside the file. This file needs no other of its project: copy
@@ -33,8 +35,9 @@ GAP = 2
 MOST_PIXELS = 2**26
 MOST_VALUES = 2**28
 LARGEST_FILE = 2**31
+LARGEST_PICTURE = 2**26
 UNKNOWN = "unknown"
-GRAPHS = ("decoder", "sampler")
+GRAPHS = ("decoder", "sampler", "encoder", "scorer")
 
 
 class InputError(Exception):
@@ -51,7 +54,10 @@ def main(argv=None):
         manifest, run, runtime = load(options.model)
         if options.self_test:
             return 0 if self_test(manifest, run, runtime) else 1
-        sample(options, manifest, run, runtime)
+        if options.score or options.encode:
+            look_at(options, manifest, run)
+        else:
+            sample(options, manifest, run, runtime)
     except InputError as err:
         return fail(str(err))
     except OSError as err:
@@ -88,6 +94,8 @@ def parse_arguments(argv):
     parser.add_argument("--temperature", type=float, default=1.0, help="0 gives the prior's mean")
     parser.add_argument("--out", default="samples.png", help=".png, or .npy for the float32 values")
     parser.add_argument("--self-test", action="store_true", help="check the file's golden sample")
+    parser.add_argument("--score", metavar="IMAGE", help="score a .png or .npy image by a scorer")
+    parser.add_argument("--encode", metavar="IMAGE", help="encode a .png or .npy image")
     options = parser.parse_args(argv)
     if options.count < 1:
         raise InputError(f"--count must be at least 1, not {options.count}")
@@ -101,6 +109,9 @@ def parse_arguments(argv):
 
 
 def sample(options, manifest, run, runtime):
+    if manifest["graph"] not in ("decoder", "sampler"):
+        option = "--score" if manifest["graph"] == "scorer" else "--encode"
+        raise InputError(f"this file holds the {manifest['graph']} graph: use {option} image.png")
     if manifest["prior"] != {"kind": "standard_normal"}:
         raise InputError(
             "this program samples from the prior N(0, I), and the prior of this "
@@ -141,6 +152,63 @@ def sample(options, manifest, run, runtime):
     print(options.out)
 
 
+def self_test_of_data(manifest, run, runtime):
+    """As `self_test`, of an encoder or scorer."""
+    golden = manifest["golden"]
+    try:
+        x = np.array(golden["x"], np.float32)
+        inputs = {"x": x.reshape(len(x), *manifest["data_shape"])}
+        for condition in manifest["conditions"]:
+            kind = np.int32 if condition["kind"] == "categorical" else np.float32
+            inputs[condition["name"]] = np.array(golden["conditions"][condition["name"]], kind)
+        made = run(inputs)
+        errors, tolerance = [], min(float(golden["tolerance"]), LARGEST_TOLERANCE)
+        for name, values in made.items():
+            target = np.array(golden[name], np.float32).reshape(values.shape)
+            scale = max(1.0, float(np.max(np.abs(target))))
+            errors.append(float(np.max(np.abs(values - target))) / scale)
+    except (KeyError, TypeError, ValueError, OverflowError) as err:
+        raise InputError("the golden sample in the manifest is damaged") from err
+    passed = bool(np.all(np.array(errors) <= tolerance))
+    print(
+        f"self-test in {runtime}: largest error {max(errors):.1e} (bound {tolerance:.1e}): "
+        f"{'ok' if passed else 'failed'}"
+    )
+    return passed
+
+
+def look_at(options, manifest, run):
+    """Score or encode an image, and print what was found, one line of JSON for each label."""
+    graph, option = ("scorer", "--score") if options.score else ("encoder", "--encode")
+    path = options.score or options.encode
+    if manifest["graph"] != graph:
+        raise InputError(f"{option} needs the {graph} graph, not the {manifest['graph']}")
+    rows = rows_of_conditions(options, manifest["conditions"])
+    image = read_image(path, manifest["data_shape"], manifest["data_range"] or [0.0, 1.0])
+    inputs = {"x": np.repeat(image[None], len(rows), axis=0)}
+    for condition in manifest["conditions"]:
+        kind = np.int32 if condition["kind"] == "categorical" else np.float32
+        inputs[condition["name"]] = np.array([row[condition["name"]] for row in rows], kind)
+    made = run(inputs)
+    if not all(np.isfinite(values).all() for values in made.values()):
+        raise InputError("the model gave NaN or infinity: the file is damaged, export it again")
+    for number, row in enumerate(rows):
+        found = {"image": os.path.basename(path)}
+        for condition in manifest["conditions"]:
+            value, names = row[condition["name"]], condition.get("names")
+            found[condition["name"]] = value if names is None else [*names, UNKNOWN][value]
+        if graph == "scorer":
+            score = float(made["score"][number])
+            found["nats"] = round(score, 3)
+            percentiles = manifest.get("scores")
+            if isinstance(percentiles, list) and len(percentiles) == 101:
+                below = int(np.searchsorted(np.array(percentiles, np.float64), score))
+                found["percent_of_held_out_data_below"] = min(below, 100)
+        else:
+            found.update({name: values[number].tolist() for name, values in made.items()})
+        print(json.dumps(found))
+
+
 def draw(seed, count, latent_dim, temperature):
     """Latent codes `(count, latent_dim)`, the ones that `model.sample(..., seed)` decodes.
 
@@ -168,6 +236,8 @@ def draw(seed, count, latent_dim, temperature):
 def self_test(manifest, run, runtime):
     """Run the file's golden sample, print the largest error and return whether it is small."""
     golden = manifest["golden"]
+    if manifest["graph"] not in ("decoder", "sampler"):
+        return self_test_of_data(manifest, run, runtime)
     is_sampler = manifest["graph"] == "sampler"
     try:
         target = np.array(golden["x"], np.float32)
@@ -191,7 +261,7 @@ def self_test(manifest, run, runtime):
         raise InputError("the golden sample in the manifest is damaged") from err
     if not sound or drawn.shape != code.shape:
         raise InputError("the golden sample in the manifest is damaged")
-    made = run(inputs)
+    made = run(inputs)["x"]
     check_images(made, len(target), manifest["data_shape"])
     if target.shape != made.reshape(len(made), -1).shape:
         raise InputError("the golden sample in the manifest is damaged")
@@ -207,6 +277,107 @@ def self_test(manifest, run, runtime):
         f"{'ok' if passed else 'failed'}"
     )
     return passed
+
+
+# Images
+
+
+def read_image(path, shape, data_range):
+    """Read an image as the model takes it.
+
+    Args:
+        path: A `.png` of 8 bits (grey, RGB, with or without alpha, not interlaced), which is made
+            grey, cut to the model's proportions and averaged down where that is needed; or a
+            `.npy` of exactly the model's shape and range.
+        shape: List of ints, the model's data shape.
+        data_range: Pair of floats, black and white.
+
+    Returns:
+        float32 array of that shape.
+    """
+    low, high = data_range
+    if path.lower().endswith(".npy"):
+        try:
+            image = np.load(path, allow_pickle=False).astype(np.float32)
+        except (ValueError, EOFError, TypeError) as err:
+            raise InputError(f"{path} is no .npy file of numbers") from err
+        if list(image.shape) != shape or not np.all((image >= low) & (image <= high)):
+            raise InputError(f"{path} must be {shape} from {low:g} to {high:g}, not {image.shape}")
+        return image
+    if len(shape) != 3 or shape[2] not in (1, 3):
+        raise InputError(f"this model takes data of shape {shape}, which no picture has: use .npy")
+    with open(path, "rb") as file:
+        pixels = decode_png(file.read(LARGEST_PICTURE + 1), path)
+    height, width, channels = shape
+    if channels == 1:
+        pixels = pixels @ np.array([0.299, 0.587, 0.114])[:, None]
+    size = min(pixels.shape[0] / height, pixels.shape[1] / width)
+    if size < 1:
+        raise InputError(f"{path} must be at least {width} x {height} pixels")
+    rows, columns = round(size * height), round(size * width)
+    top, left = (pixels.shape[0] - rows) // 2, (pixels.shape[1] - columns) // 2
+    pixels = pixels[top : top + rows, left : left + columns]
+    # The mean of the pixels that fall into each of the model's.
+    for axis, count in ((0, height), (1, width)):
+        edges = np.arange(count) * pixels.shape[axis] // count
+        sizes = np.diff([*edges, pixels.shape[axis]])
+        sums = np.add.reduceat(pixels, edges, axis=axis)
+        pixels = sums / np.expand_dims(sizes, [i for i in range(3) if i != axis])
+    return (low + (high - low) * pixels / 255).astype(np.float32)
+
+
+def decode_png(content, path):
+    """The pixels of a PNG as float64 RGB `(height, width, 3)`, 0 to 255, on black."""
+
+    def require(holds, what):
+        if not holds:
+            raise InputError(f"{path} is no picture that this program reads: {what}")
+
+    require(content[:8] == b"\x89PNG\r\n\x1a\n", "it is no PNG file")
+    require(len(content) <= LARGEST_PICTURE, f"it is larger than {LARGEST_PICTURE} bytes")
+    chunks, place = {b"IDAT": b""}, 8
+    while place + 12 <= len(content) and b"IEND" not in chunks:
+        size, kind = struct.unpack_from(">I4s", content, place)
+        data = content[place + 8 : place + 8 + size]
+        chunks[kind] = chunks[kind] + data if kind == b"IDAT" else data
+        place += 12 + size
+    header = chunks.get(b"IHDR", b"")
+    require(b"IEND" in chunks and len(header) == 13, "it is cut off")
+    width, height, bits, colour, _, _, interlaced = struct.unpack(">IIBBBBB", header)
+    channels = {0: 1, 2: 3, 4: 2, 6: 4}.get(colour)
+    require(bits == 8 and channels and not interlaced, "it must have 8 bits and no palette")
+    require(0 < width * height <= MOST_PIXELS, f"it has {width} x {height} pixels")
+    stride = width * channels
+    try:
+        raw = zlib.decompressobj().decompress(chunks[b"IDAT"], height * (stride + 1))
+    except zlib.error as err:
+        raise InputError(f"{path} is damaged") from err
+    require(len(raw) == height * (stride + 1), "it is cut off")
+    lines = np.frombuffer(raw, np.uint8).reshape(height, stride + 1)
+    require(lines[:, 0].max() <= 4, "it is damaged")
+    image = np.zeros((height + 1, width + 1, channels), np.int64)
+    for row in range(height):
+        line = lines[row, 1:].reshape(width, channels).astype(np.int64)
+        above, kind = image[row], lines[row, 0]
+        if kind == 0:
+            image[row + 1, 1:] = line
+        elif kind == 2:
+            image[row + 1, 1:] = (line + above[1:]) % 256
+        else:
+            for x in range(width):
+                a, b, c = image[row + 1, x], above[x + 1], above[x]
+                guess = [a, (a + b) // 2, paeth(a, b, c)][[1, 3, 4].index(kind)]
+                image[row + 1, x + 1] = (line[x] + guess) % 256
+    pixels = image[1:, 1:].astype(np.float64)
+    if channels in (2, 4):
+        pixels = pixels[..., :-1] * pixels[..., -1:] / 255
+    return np.broadcast_to(pixels, (height, width, 3))
+
+
+def paeth(a, b, c):
+    """Of left, above and the pixel between them, the one nearest to left + above - between."""
+    distances = np.stack([np.abs(b - c), np.abs(a - c), np.abs(a + b - 2 * c)])
+    return np.choose(distances.argmin(axis=0), [a, b, c])
 
 
 # Conditions
@@ -342,9 +513,8 @@ def load_tflite(content, name):
                     runners[rows] = interpreter.get_signature_runner(manifest["graph"])
                     check_inputs(runners[rows].get_input_details(), inputs)
                 runner = runners[rows]
-                made = runner(**as_integers(runner.get_input_details(), inputs))["x"]
-                scale, zero_point = runner.get_output_details()["x"]["quantization"]
-                return (made.astype(np.float32) - zero_point) * scale if scale else made
+                made = runner(**as_integers(runner.get_input_details(), inputs))
+                return as_floats(runner.get_output_details(), made)
         except (RuntimeError, ValueError, TypeError, KeyError) as err:
             raise InputError(f"{name} does not run: {one_line(err)}") from err
 
@@ -370,6 +540,16 @@ def as_integers(details, inputs):
     return given
 
 
+def as_floats(details, outputs):
+    """What an all-integer file gives, as floats."""
+    made = dict(outputs)
+    for name, detail in details.items():
+        scale, zero_point = detail["quantization"]
+        if scale:
+            made[name] = (made[name].astype(np.float32) - zero_point) * np.float32(scale)
+    return made
+
+
 def load_onnx(content, name):
     try:
         import onnxruntime
@@ -392,11 +572,12 @@ def load_onnx(content, name):
     except refusals as err:
         raise InputError(f"{name} is damaged or cut off: {one_line(err)}") from err
     manifest = check_manifest(None if text is None else text.encode(), name)
+    outputs = [output.name for output in session.get_outputs()]
 
     def run(inputs):
         try:
             with library_noise_hidden():
-                return session.run(["x"], inputs)[0]
+                return dict(zip(outputs, session.run(outputs, inputs), strict=True))
         except refusals as err:
             raise InputError(f"{name} does not run: {one_line(err)}") from err
 
@@ -419,7 +600,7 @@ def run_in_batches(run, inputs, total):
         index = np.arange(start, start + size) % total
         begin = time.perf_counter()
         batch = {k: value if k in single else value[index] for k, value in inputs.items()}
-        batches.append(run(batch))
+        batches.append(run(batch)["x"])
         seconds = time.perf_counter() - begin
     if len(batches) == 1 and seconds < 0.1:
         begin = time.perf_counter()
@@ -457,7 +638,7 @@ def check_manifest(data, name):
     if manifest.get("schema") != 1 or manifest.get("graph") not in GRAPHS:
         raise InputError(
             f"{name} holds the graph {manifest.get('graph')!r} of schema "
-            f"{manifest.get('schema')!r}, and this program reads a decoder or a sampler of schema 1"
+            f"{manifest.get('schema')!r}, and this program reads schema 1"
         )
     require(is_size(manifest.get("latent_dim")), "latent_dim")
     shape = manifest.get("data_shape")
