@@ -276,6 +276,23 @@ def scorer(model):
     return Graph("scorer", inputs, outputs, function, model, draw)
 
 
+def unknown_operators(graph, where, found):
+    """The error of a graph with operators that a format lacks.
+
+    Args:
+        graph: The `Graph`.
+        where: Words for the operators that the format has.
+        found: List of pairs of an operator and its place in the graph, `model/layer/Operator`.
+    """
+    from export import ExportError
+
+    names = {f"{operator} in {place.rpartition('/')[0] or place}" for operator, place in found}
+    return ExportError(
+        f"The `{graph.name}` graph must be made of {where}. Received: "
+        f"{'; '.join(sorted(names)[:8])}. Write the layer with other operations of keras.ops."
+    )
+
+
 BUILDERS = {"decoder": decoder, "encoder": encoder, "sampler": sampler, "scorer": scorer}
 
 

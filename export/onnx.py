@@ -161,6 +161,13 @@ def _convert(graph):
             f"{manifest.one_line(err)}"
         ) from err
     model.graph.name = graph.name
+    refused = [
+        (node.op_type, node.name)
+        for node in model.graph.node
+        if not onnx.defs.has(node.op_type, graphs.OPSET, node.domain)
+    ]
+    if refused:
+        raise graphs.unknown_operators(graph, f"ONNX opset {graphs.OPSET}", refused)
     # tf2onnx names the batch axis anew in every tensor, and imports domains it does not use.
     del model.graph.value_info[:]
     del model.opset_import[:]

@@ -260,6 +260,10 @@ def _convert(graph, quantize, calibration):
                 warnings.filterwarnings("ignore", message=".*tf.lite.Interpreter is deprecated")
                 return lite.convert()
         except (ConverterError, tf.errors.OpError, RuntimeError, ValueError) as err:
+            calls = ("StatefulPartitionedCall", "PartitionedCall")
+            places = re.findall(r'fused\["(\w+):", "([^"@]+)@', str(err))
+            if refused := [place for place in places if place[0] not in calls]:
+                raise graphs.unknown_operators(graph, "TFLite builtins", refused) from err
             raise ExportError(
                 f"TensorFlow's converter cannot express the `{graph.name}` graph in TFLite "
                 f"builtins, quantize={quantize!r}: {manifest.one_line(err)}"

@@ -232,6 +232,22 @@ def test_any_keras_decoder_can_be_exported(name, tmp_path):
             np.testing.assert_allclose(made, expected_array, rtol=0, atol=1e-6)
 
 
+class Spectral(keras.layers.Layer):
+    """A layer whose operator no format has."""
+
+    def call(self, x):
+        return keras.ops.erfinv(keras.ops.tanh(x))
+
+
+@converts_here
+@pytest.mark.parametrize("format", FORMATS)
+def test_an_operator_that_the_format_lacks_is_named_with_its_layer(format, tmp_path):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2), Spectral(name="odd")])
+    with pytest.raises(export.ExportError, match=r"Received: Erfinv in \S*/odd\S*\. Write the"):
+        export.export(model, format, inputs={"z": (3,)}, out=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 @converts_here
 def test_a_sequential_model_needs_no_condition(tmp_path):
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
