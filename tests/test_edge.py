@@ -20,6 +20,10 @@ import export
 from export import manifest
 from export.__main__ import _next_command
 from tests.export.exported import FORMATS, NAMES, exported
+from tests.export.test_parity import converts_here
+
+# What a device does is the same whatever backend made the file.
+pytestmark = converts_here
 
 SCRIPT = pathlib.Path(__file__).parents[1] / "mobile_demo" / "edge" / "sample.py"
 

@@ -182,7 +182,7 @@ def test_ctrl_c_in_a_real_process_leaves_a_model(archive, tmp_path):
         pass
     time.sleep(0.2)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == 1
     assert err.splitlines()[-1] == "error: interrupted"
     assert "Traceback" not in err

@@ -213,7 +213,7 @@ def test_labels_may_be_names_indices_or_unknown():
         (1, "`label` must have the shape (n,). Received: ()"),
         ("cat", "`label` must have the shape (n,). Received: ()"),
         (None, "`label` must have the shape (n,). Received: ()"),
-        ([], "at least 1"),
+        ([], "a whole number from 1 to 1048576"),
     ],
 )
 def test_a_wrong_label_is_refused_in_one_line(label, words):
@@ -244,9 +244,9 @@ def test_wrong_conditions_are_refused_in_one_line(conditions, words):
         ({"temperature": -0.1}, "`temperature` must be at least 0"),
         ({"temperature": float("nan")}, "`temperature` must be at least 0"),
         ({"temperature": float("inf")}, "`temperature` must be at least 0"),
-        ({"seed": -1}, "`seed` must be a whole number, not negative"),
-        ({"seed": 0.5}, "`seed` must be a whole number, not negative"),
-        ({"seed": "7"}, "`seed` must be a whole number, not negative"),
+        ({"seed": -1}, "`seed` must be a whole number from 0 to 2147483647"),
+        ({"seed": 0.5}, "`seed` must be a whole number from 0 to 2147483647"),
+        ({"seed": "7"}, "`seed` must be a whole number from 0 to 2147483647"),
     ],
 )
 def test_a_wrong_seed_or_temperature_is_refused_in_one_line(arguments, words):

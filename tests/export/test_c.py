@@ -17,6 +17,10 @@ import keras_vae
 from export import c, graphs
 from keras_vae import networks, portable_random
 from tests.export.exported import CustomDecoder, conditions_of
+from tests.export.test_parity import converts_here
+
+# Written from the same weights on every backend.
+pytestmark = converts_here
 
 needs_compiler = pytest.mark.skipif(
     not any(map(shutil.which, c.COMPILERS)), reason="there is no C compiler to run the files with"
