@@ -171,14 +171,17 @@ def test_an_interrupted_run_keeps_its_model_and_resumes_bit_identical(
 def test_ctrl_c_in_a_real_process_leaves_a_model(archive, tmp_path):
     folder = tmp_path / "run"
     arguments = ["train", "--data", archive, "--out", folder, *SMALL, "--epochs", "100000"]
+    # What a shell starts in the background ignores the signal, and so would its children.
+    code = (
+        "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "runpy.run_module('keras_vae', run_name='__main__')"
+    )
     process = subprocess.Popen(
-        [sys.executable, "-u", "-m", "keras_vae", *map(str, arguments)],
+        [sys.executable, "-u", "-c", code, *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "KERAS_BACKEND": BACKEND},
-        # What a shell starts in the background ignores the signal, and so would its children.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while "Epoch 3/" not in (process.stdout.readline() or "Epoch 3/"):
         pass
