@@ -6,11 +6,20 @@ BACKENDS = tensorflow jax torch
 PIP = $(BIN)/pip install --quiet -c constraints.txt
 RUN ?= runs/demo
 
-.PHONY: demo test test-slow lint wheel clean
+.PHONY: demo mobile test test-slow test-web lint wheel clean
 
 demo: $(VENV)/demo
 	@rm -rf $(RUN)
 	@$(BIN)/python examples/demo.py $(RUN)
+
+# The page with the models that come along, or with a run of your own: make mobile MODEL=runs/mine
+mobile: $(VENV)/demo
+	@[ -z "$(MODEL)" ] || $(BIN)/python -m export --format tflite,onnx --model "$(MODEL)" \
+		--graph decoder,encoder,sampler,scorer --quantize none,int8
+	@npm ci --no-audit --no-fund --prefix mobile_demo/web
+	@MODELS="$(if $(MODEL),$(abspath $(MODEL))/export,$(CURDIR)/mobile_demo/models)" \
+		npm run build --prefix mobile_demo/web
+	@npm run serve --prefix mobile_demo/web
 
 test: $(VENV)/dev lint
 	@for backend in $(BACKENDS); do \
@@ -24,6 +33,12 @@ test-slow: $(VENV)/dev
 		KERAS_BACKEND=$$backend $(BIN)/python -m pytest -q -m slow; \
 		status=$$?; [ $$status -eq 0 ] || [ $$status -eq 5 ] || exit $$status; \
 	done
+
+# Needs Node and Chromium (Debian: apt-get install chromium).
+test-web:
+	@npm ci --no-audit --no-fund --prefix mobile_demo/web
+	@npm test --prefix mobile_demo/web
+	@npm run e2e --prefix mobile_demo/web
 
 lint: $(VENV)/dev
 	@$(BIN)/ruff check .

@@ -1,0 +1,85 @@
+// A link to a view: the model, class, seed, temperature and count, after the #.
+
+import { SEEDS } from "./random";
+
+export interface Link {
+  view: string | null;
+  model: string | null;
+  /** Class names by condition. */
+  classes: Record<string, string>;
+  seed: number | null;
+  temperature: number | null;
+  count: number | null;
+}
+
+export const HOTTEST = 2;
+export const MOST_IMAGES = 64;
+
+export interface Vocabulary {
+  views: string[];
+  model: string;
+  /** Class names by condition. */
+  classes: Record<string, string[]>;
+}
+
+export function formatLink(link: Link): string {
+  const parts = new URLSearchParams();
+  if (link.view) parts.set("view", link.view);
+  if (link.model) parts.set("model", link.model);
+  for (const [name, value] of Object.entries(link.classes)) parts.set(`class.${name}`, value);
+  if (link.seed !== null) parts.set("seed", String(link.seed));
+  if (link.temperature !== null) parts.set("temperature", String(link.temperature));
+  if (link.count !== null) parts.set("count", String(link.count));
+  return `#${parts.toString()}`;
+}
+
+/** What a link asks for, as far as it can be had, and a sentence for each part that cannot. */
+export function parseLink(hash: string, vocabulary: Vocabulary): { link: Link; problems: string[] } {
+  const parts = new URLSearchParams(hash.slice(0, 4000).replace(/^#/, ""));
+  const problems: string[] = [];
+  const link: Link = { view: null, model: null, classes: {}, seed: null, temperature: null, count: null };
+
+  const view = parts.get("view");
+  if (view !== null) {
+    if (vocabulary.views.includes(view)) link.view = view;
+    else problems.push(`The link asks for the view “${short(view)}”, which this model does not have.`);
+  }
+  const model = parts.get("model");
+  if (model !== null && model !== vocabulary.model) {
+    problems.push("The link was made with another model: its images will differ.");
+  }
+  link.model = model === null ? null : vocabulary.model;
+  for (const [key, value] of parts) {
+    if (!key.startsWith("class.")) continue;
+    const name = key.slice("class.".length);
+    const names = Object.hasOwn(vocabulary.classes, name) ? vocabulary.classes[name]! : [];
+    if (names.includes(value)) link.classes[name] = value;
+    else problems.push(`The link asks for the class “${short(value)}”, which this model does not know.`);
+  }
+  link.seed = number(parts.get("seed"), 0, SEEDS - 1, true, "seed", problems);
+  link.temperature = number(parts.get("temperature"), 0, HOTTEST, false, "temperature", problems);
+  link.count = number(parts.get("count"), 1, MOST_IMAGES, true, "count", problems);
+  return { link, problems };
+}
+
+function number(
+  text: string | null,
+  least: number,
+  most: number,
+  whole: boolean,
+  name: string,
+  problems: string[],
+): number | null {
+  if (text === null) return null;
+  const plain = whole ? /^\d{1,10}$/ : /^\d{1,4}(\.\d{1,6})?$/;
+  const value = plain.test(text) ? Number(text) : NaN;
+  if (value >= least && value <= most) return value;
+  const kind = whole ? "a whole number" : "a number";
+  problems.push(`The link’s ${name} must be ${kind} from ${least} to ${most}, not “${short(text)}”.`);
+  return null;
+}
+
+function short(text: string): string {
+  const printable = text.replace(/[\p{C}]/gu, " ");
+  return printable.length > 40 ? `${printable.slice(0, 40)}…` : printable;
+}

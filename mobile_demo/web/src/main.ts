@@ -1,0 +1,306 @@
+// The page: starts the model, shows one of the views, and says what fails.
+
+import "./style.css";
+
+import { Drawing } from "./drawing";
+import { el } from "./dom";
+import { loadEngine } from "./engines/engine";
+import { Facts, RUNTIMES, measure } from "./facts";
+import { Painter } from "./ink";
+import type { Link } from "./link";
+import { formatLink, parseLink } from "./link";
+import type { Format } from "./manifest";
+import type { Choice, Index } from "./model";
+import { Model, defaultChoice, fetchIndex, formatsOf, oneLine, precisionsOf } from "./model";
+import type { Kept } from "./offline";
+import { keep, probe, register } from "./offline";
+import { draw } from "./random";
+import type { Running, Stage, View } from "./stage";
+import { AnomalyView } from "./views/anomaly";
+import { DrawView } from "./views/draw";
+import { MorphView } from "./views/morph";
+import { SampleView } from "./views/sample";
+
+const CHOSEN = "runtime and precision";
+const NOTICE_MS = 8000;
+
+class Page implements Stage {
+  readonly drawing = new Drawing();
+  choice: Choice = {};
+  running: Running | null = null;
+  private index: Index | null = null;
+  private readonly sampleView = new SampleView(this);
+  private readonly views: View[] = [new DrawView(this), new MorphView(this), this.sampleView, new AnomalyView(this)];
+  private readonly facts = new Facts(byId("facts"), (format, precision) => void this.start(format, precision));
+  private current: View = this.views[0]!;
+  private switching = 0;
+  private registration: Promise<ServiceWorkerRegistration | null> = Promise.resolve(null);
+  private online: boolean | null = null;
+  private kept: Kept = "not yet";
+
+  async open(): Promise<void> {
+    this.layOut();
+    probe((online) => {
+      this.online = online;
+      this.showNetwork();
+    });
+    this.registration = register((apply) => {
+      this.notice("A new version of this page is ready.", el("button", { type: "button", click: apply }, "Load it"));
+    });
+    try {
+      const index = fetchIndex();
+      // The runtime is the largest file by far: it does not wait for the list of models.
+      const [format] = this.wish(null);
+      loadEngine(format).catch(() => undefined);
+      this.index = await index;
+    } catch (err) {
+      return this.fail(err);
+    }
+    const [format, precision] = this.wish(this.index);
+    await this.start(format, precision);
+    addEventListener("hashchange", () => this.followLink());
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+      if (this.running) this.current.show({ ...this.running });
+    });
+  }
+
+  /** Run the model in a runtime; if that fails, say so and offer the other. */
+  private async start(format: Format, precision: string): Promise<void> {
+    const { index } = this;
+    if (!index) return;
+    const turn = ++this.switching;
+    if (!precisionsOf(index, format).includes(precision)) precision = precisionsOf(index, format)[0] ?? precision;
+    this.facts.offer(index, format, precision);
+    document.body.dataset.state = "loading";
+    document.body.dataset.kept = "not yet";
+    let model: Model;
+    try {
+      model = await Model.open(index, format, precision);
+    } catch (err) {
+      if (turn !== this.switching) return;
+      document.body.dataset.state = this.running ? "ready" : "failed";
+      if (this.running) this.facts.offer(index, this.running.model.format, this.running.model.precision);
+      return this.offerOther(err, format, precision);
+    }
+    if (turn !== this.switching) return void model.dispose();
+    const before = this.running;
+    try {
+      this.running = { model, painter: new Painter(model.manifest) };
+    } catch (err) {
+      return this.fail(err);
+    }
+    if (!before || before.model.id !== model.id) this.choice = defaultChoice(model.manifest);
+    remember(`${format} ${precision}`);
+    this.facts.show(model);
+    this.current.hide();
+    this.showTabs();
+    this.followLink();
+    await before?.model.dispose();
+    document.body.dataset.state = "ready";
+    document.body.dataset.runtime = format;
+    document.body.dataset.precision = precision;
+    await this.afterwards(model);
+  }
+
+  /** What can wait until the first image is seen. */
+  private async afterwards(model: Model): Promise<void> {
+    for (let i = 0; i < 100 && performance.getEntriesByName("first image").length === 0; i++) await sleep(20);
+    const [first] = performance.getEntriesByName("first image");
+    if (first) this.facts.firstImage(first.startTime);
+    await sleep(300);
+    if (this.running?.model !== model) return;
+    try {
+      this.facts.time(await measure(model));
+      this.facts.proof(await model.generator.selfTest());
+    } catch (err) {
+      this.fail(err, model);
+    }
+    this.kept = "not yet";
+    this.showNetwork();
+    this.kept = await keep(await this.registration, model.files.map(({ url }) => url));
+    this.facts.kept(this.kept);
+    this.showNetwork();
+    document.body.dataset.kept = this.kept;
+    if (this.kept === "no room") {
+      this.notice("There is no room on this device to keep the page: it works while the network does.");
+    }
+  }
+
+  /** Median milliseconds for one image. */
+  async measure(runs: number): Promise<number> {
+    this.current.hide();
+    return measure(this.running!.model, runs);
+  }
+
+  private wish(index: Index | null): [Format, string] {
+    const formats: Format[] = index ? formatsOf(index) : ["tflite", "onnx"];
+    const [format, precision] = (recall() ?? "").split(" ");
+    const known = formats.find((one) => one === format) ?? formats[0]!;
+    return [known, precision ?? "none"];
+  }
+
+  private offerOther(err: unknown, format: Format, precision: string): void {
+    const other = this.index && formatsOf(this.index).find((one) => one !== format && precisionsOf(this.index!, one).length > 0);
+    if (!other) return this.fail(err);
+    this.notice(
+      sentence(err),
+      el("button", { type: "button", click: () => void this.start(other, precision) }, `Use ${RUNTIMES[other]}`),
+    );
+  }
+
+  notice(text: string, action?: HTMLButtonElement): void {
+    const close = el("button", { type: "button", class: "quiet", "aria-label": "Close", click: () => box.remove() }, "×");
+    const box = el("div", { class: "notice" }, el("p", {}, text), ...(action ? [action] : []), close);
+    action?.addEventListener("click", () => box.remove());
+    const before = [...byId("notices").children].find((one) => one.firstChild?.textContent === text);
+    before?.remove();
+    byId("notices").append(box);
+    if (!action) setTimeout(() => box.remove(), NOTICE_MS);
+  }
+
+  fail(err: unknown, model?: Model): void {
+    if (model && model !== this.running?.model) return;
+    this.notice(sentence(err));
+  }
+
+  setLink({ classes, ...rest }: { classes: Record<string, string>; seed: number; temperature: number; count: number }): void {
+    if (!this.running || this.current !== this.sampleView) return;
+    const link: Link = { view: "sample", model: this.running.model.id, classes, ...rest };
+    history.replaceState(null, "", formatLink(link));
+  }
+
+  private followLink(): void {
+    if (!this.running) return;
+    const { manifest, id } = this.running.model;
+    const views = this.views.filter((view) => view.fits(this.running!.model));
+    const { link, problems } = parseLink(location.hash, {
+      views: views.map(({ name }) => name),
+      model: id,
+      classes: Object.fromEntries(manifest.conditions.filter(({ names }) => names.length).map(({ name, names }) => [name, names])),
+    });
+    for (const problem of problems) this.notice(problem);
+    for (const condition of manifest.conditions) {
+      const name = link.classes[condition.name];
+      if (name !== undefined) this.choice[condition.name] = condition.names.indexOf(name);
+    }
+    if (link.view === "sample") this.sampleView.want(link);
+    const wanted = views.find(({ name }) => name === link.view) ?? (views.includes(this.current) ? this.current : views[0]!);
+    this.turnTo(wanted);
+  }
+
+  private layOut(): void {
+    byId("views").append(...this.views.map(({ element }) => element));
+    byId("tabs").append(
+      ...this.views.map((view) =>
+        el(
+          "button",
+          {
+            type: "button",
+            role: "tab",
+            id: `tab-${view.name}`,
+            "aria-controls": `view-${view.name}`,
+            click: () => this.choose(view),
+          },
+          icon(view.name),
+          el("span", {}, view.label),
+        ),
+      ),
+    );
+    byId("tabs").addEventListener("keydown", (event) => {
+      const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+      const tabs = [...byId("tabs").children].filter((tab): tab is HTMLElement => tab instanceof HTMLElement && !tab.hidden);
+      const next = tabs[(tabs.indexOf(document.activeElement as HTMLElement) + (step ?? 0) + tabs.length) % tabs.length];
+      if (!step || !next) return;
+      next.focus();
+      next.click();
+    });
+    this.showView();
+    this.showNetwork();
+  }
+
+  private choose(view: View): void {
+    history.replaceState(null, "", formatLink({ view: view.name, model: null, classes: {}, seed: null, temperature: null, count: null }));
+    this.turnTo(view);
+  }
+
+  private turnTo(view: View): void {
+    if (view !== this.current) this.current.hide();
+    this.current = view;
+    this.showView();
+    if (this.running) view.show(this.running);
+    scrollTo(0, 0);
+  }
+
+  private showTabs(): void {
+    for (const view of this.views) byId(`tab-${view.name}`).hidden = !view.fits(this.running!.model);
+  }
+
+  private showView(): void {
+    for (const view of this.views) {
+      const on = view === this.current;
+      view.element.hidden = !on;
+      byId(`tab-${view.name}`).setAttribute("aria-selected", String(on));
+      byId(`tab-${view.name}`).tabIndex = on ? 0 : -1;
+    }
+    document.body.dataset.view = this.current.name;
+  }
+
+  private showNetwork(): void {
+    const badge = byId("network");
+    const state = this.online === false ? "offline" : this.kept === "kept" ? "kept" : "online";
+    badge.dataset.state = this.online === null ? "asking" : state;
+    const words = { offline: "offline", kept: "works offline", online: "online" };
+    badge.textContent = this.online === null ? " " : words[state];
+  }
+}
+
+function icon(name: string): SVGElement {
+  const paths: Record<string, string> = {
+    draw: "M4 20c5-1 3-6 7-10s7-6 9-4-1 5-5 9-9 2-11 5",
+    morph: "M12 3v18M3 12h18M7 7l5-4 5 4M7 17l5 4 5-4",
+    sample: "M4 4h6v6H4zM14 4h6v6h-6zM4 14h6v6H4zM14 14h6v6h-6z",
+    anomaly: "M3 19c4 0 4-13 8-13s4 13 10 13M18 5v6",
+  };
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  svg.setAttribute("viewBox", "0 0 24 24");
+  svg.setAttribute("aria-hidden", "true");
+  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
+  path.setAttribute("d", paths[name] ?? "");
+  svg.append(path);
+  return svg;
+}
+
+function sentence(err: unknown): string {
+  const line = oneLine(err);
+  return /[.!?…]$/.test(line) ? line : `${line}.`;
+}
+
+function byId(id: string): HTMLElement {
+  return document.getElementById(id)!;
+}
+
+function sleep(milliseconds: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds));
+}
+
+/** Storage may be full or forbidden; the page does without. */
+function remember(value: string): void {
+  try {
+    localStorage.setItem(CHOSEN, value);
+  } catch {
+    // The next visit begins with the default.
+  }
+}
+
+function recall(): string | null {
+  try {
+    return localStorage.getItem(CHOSEN);
+  } catch {
+    return null;
+  }
+}
+
+const page = new Page();
+// For the browser's console, and for the tests: await pocket.measure(200)
+Object.assign(globalThis, { pocket: Object.assign(page, { draw }) });
+void page.open();

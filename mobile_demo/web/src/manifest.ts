@@ -1,0 +1,298 @@
+// What a model file says about itself: read out of a TFLite flatbuffer or an ONNX protobuf, without
+// a runtime. A file is untrusted: every position is checked against its size, and every value that
+// the page uses against what it can be.
+
+export const SCHEMA = 1;
+export const GRAPHS = ["decoder", "encoder", "sampler", "scorer"] as const;
+export type GraphName = (typeof GRAPHS)[number];
+export type Format = "tflite" | "onnx";
+
+const KEY = "keras_vae";
+const MOST_VALUES = 2 ** 22;
+const MOST_DIMENSIONS = 4096;
+const MOST_CLASSES = 1000;
+
+export interface Condition {
+  name: string;
+  kind: "categorical" | "continuous";
+  /** Number of classes, or of numbers. */
+  size: number;
+  /** Class names; empty for a continuous condition. */
+  names: string[];
+}
+
+export interface Golden {
+  seed: number;
+  temperature: number;
+  tolerance: number;
+  /** Inputs and outputs by name, row after row. */
+  values: Record<string, Float64Array>;
+  rows: number;
+}
+
+/** A plane through the latent space: the point (u, v) of a square from -1 to 1 is origin + u x + v y. */
+export interface LatentMap {
+  origin: Float64Array;
+  x: Float64Array;
+  y: Float64Array;
+}
+
+export interface Manifest {
+  graph: GraphName;
+  model: string;
+  latentDim: number;
+  height: number;
+  width: number;
+  channels: number;
+  dataShape: number[];
+  dataRange: [number, number];
+  conditions: Condition[];
+  standardNormal: boolean;
+  quantization: string;
+  parameters: number;
+  /** Name of the training set, where it is known. */
+  data: string | null;
+  map: LatentMap | null;
+  /** Percentiles 0 to 100 of the score over held-out examples. */
+  scores: Float64Array | null;
+  golden: Golden;
+}
+
+/** Something wrong with a file, in words for a person. */
+export class FileError extends Error {
+  override name = "FileError";
+}
+
+export function readManifest(file: Uint8Array, fileName: string): Manifest {
+  const text = isTFLite(file) ? tfliteMetadata(file, fileName) : onnxMetadata(file, fileName);
+  if (text === null) {
+    throw new FileError(`${fileName} holds no keras_vae manifest. Export it with python -m export.`);
+  }
+  let content: unknown;
+  try {
+    content = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(text));
+  } catch {
+    throw new FileError(`The manifest of ${fileName} is damaged: it is no JSON.`);
+  }
+  return checkManifest(content, fileName);
+}
+
+export function checkManifest(content: unknown, fileName: string): Manifest {
+  const fail = (what: string): never => {
+    throw new FileError(`The manifest of ${fileName} is damaged: ${what}.`);
+  };
+  if (!isObject(content)) return fail("it is no object");
+  if (content.schema !== SCHEMA) {
+    throw new FileError(
+      typeof content.schema === "number" && content.schema > SCHEMA
+        ? `${fileName} is of schema ${content.schema}, and this page reads ${SCHEMA}. Update the page, or export the model again.`
+        : `The manifest of ${fileName} is damaged: schema.`,
+    );
+  }
+  const graph = GRAPHS.find((name) => name === content.graph) ?? fail("graph");
+  const latentDim = isSize(content.latent_dim, MOST_DIMENSIONS) ? content.latent_dim : fail("latent_dim");
+  const dataShape = numbers(content.data_shape);
+  if (!dataShape || dataShape.length === 0 || !dataShape.every((n) => isSize(n, MOST_VALUES))) {
+    return fail("data_shape");
+  }
+  const [height = 0, width = 0, channels = 1] = dataShape;
+  if (dataShape.length < 2 || dataShape.length > 3 || (channels !== 1 && channels !== 3)) {
+    throw new FileError(`${fileName} makes data of the shape ${dataShape.join(" × ")}: no picture.`);
+  }
+  if (height * width * channels > MOST_VALUES) return fail("data_shape");
+  const range = content.data_range === null ? [0, 1] : numbers(content.data_range);
+  if (!range || range.length !== 2 || !(range[0]! < range[1]!)) return fail("data_range");
+  if (!Array.isArray(content.conditions) || content.conditions.length > 16) return fail("conditions");
+  const conditions = content.conditions.map((item) => condition(item) ?? fail("conditions"));
+  const quantization = isText(content.quantization) ? content.quantization : fail("quantization");
+  const golden = checkGolden(content.golden, conditions) ?? fail("golden");
+  const map = isObject(content.map) ? latentMap(content.map, latentDim) ?? fail("map") : null;
+  const scores = numbers(content.scores);
+  if (scores && (scores.length !== 101 || scores.some((s, i) => i > 0 && s < scores[i - 1]!))) {
+    return fail("scores");
+  }
+  const training = isObject(content.training) ? content.training : {};
+  return {
+    graph,
+    model: isText(content.model) ? content.model : fail("model"),
+    latentDim,
+    height,
+    width,
+    channels,
+    dataShape,
+    dataRange: [range[0]!, range[1]!],
+    conditions,
+    standardNormal: isObject(content.prior) && content.prior.kind === "standard_normal",
+    quantization,
+    parameters: isSize(content.parameters, 2 ** 40) ? content.parameters : 0,
+    data: isText(training.data) ? training.data : null,
+    map,
+    scores: scores && Float64Array.from(scores),
+    golden,
+  };
+}
+
+function condition(item: unknown): Condition | null {
+  if (!isObject(item) || !isText(item.name) || !isSize(item.size, MOST_CLASSES)) return null;
+  if (["x", "z", "seed", "temperature"].includes(item.name)) return null;
+  if (item.kind === "continuous") {
+    return { name: item.name, kind: "continuous", size: item.size, names: [] };
+  }
+  const names: unknown = item.names;
+  if (item.kind !== "categorical" || !Array.isArray(names)) return null;
+  if (names.length !== item.size || !names.every(isText)) return null;
+  return { name: item.name, kind: "categorical", size: item.size, names };
+}
+
+function checkGolden(item: unknown, conditions: Condition[]): Golden | null {
+  if (!isObject(item) || !isObject(item.conditions)) return null;
+  const { seed, temperature, tolerance } = item;
+  if (!isSize(seed, 2 ** 31 - 1, 0) || !isNumber(temperature) || !isNumber(tolerance)) return null;
+  if (temperature < 0 || tolerance <= 0 || tolerance > 0.05) return null;
+  const values: Record<string, Float64Array> = {};
+  let rows = 0;
+  const given = { ...item, ...item.conditions } as Record<string, unknown>;
+  const names = conditions.map(({ name }) => name);
+  const known = [...names, "x", "z", "z_mean", "z_log_var", "score", "x_reconstructed", "index"];
+  for (const name of known) {
+    const value = given[name];
+    if (value === undefined) continue;
+    if (!Array.isArray(value) || value.length === 0 || value.length > 64) return null;
+    if (rows && value.length !== rows) return null;
+    rows = value.length;
+    const flat = value.flat(1);
+    if (flat.length > MOST_VALUES || !flat.every(isNumber)) return null;
+    values[name] = Float64Array.from(flat);
+  }
+  return rows ? { seed, temperature, tolerance, values, rows } : null;
+}
+
+function latentMap(item: Record<string, unknown>, latentDim: number): LatentMap | null {
+  const [origin, x, y] = [numbers(item.origin), numbers(item.x), numbers(item.y)];
+  if (!origin || !x || !y) return null;
+  if (![origin, x, y].every((list) => list.length === latentDim)) return null;
+  return { origin: Float64Array.from(origin), x: Float64Array.from(x), y: Float64Array.from(y) };
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function isNumber(value: unknown): value is number {
+  return typeof value === "number" && Number.isFinite(value);
+}
+
+function isSize(value: unknown, most: number, least = 1): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= least && (value as number) <= most;
+}
+
+function isText(value: unknown): value is string {
+  return typeof value === "string" && value.length > 0 && value.length <= 200;
+}
+
+function numbers(value: unknown): number[] | null {
+  return Array.isArray(value) && value.every(isNumber) ? value : null;
+}
+
+// TFLite: a table begins with the distance to its list of fields; field numbers are those of the
+// schema, tensorflow/compiler/mlir/lite/schema/schema.fbs.
+
+export function isTFLite(file: Uint8Array): boolean {
+  return file.length >= 8 && latin1(file.subarray(4, 8)) === "TFL3";
+}
+
+function tfliteMetadata(file: Uint8Array, fileName: string): Uint8Array | null {
+  const view = new DataView(file.buffer, file.byteOffset, file.byteLength);
+  const checked = (place: number, size: number): number => {
+    if (!(place >= 0 && place + size <= file.length)) {
+      throw new FileError(`${fileName} is damaged or cut off.`);
+    }
+    return place;
+  };
+  const uint32 = (place: number) => view.getUint32(checked(place, 4), true);
+  const uint16 = (place: number) => view.getUint16(checked(place, 2), true);
+  const follow = (place: number) => place + uint32(place);
+  const field = (table: number, number: number): number | null => {
+    const fields = table - view.getInt32(checked(table, 4), true);
+    if (4 + 2 * number >= uint16(fields)) return null;
+    const offset = uint16(fields + 4 + 2 * number);
+    return offset ? table + offset : null;
+  };
+  const vector = (table: number, number: number, size: number): [number, number] => {
+    const place = field(table, number);
+    if (place === null) return [0, 0];
+    const start = follow(place);
+    const count = uint32(start);
+    checked(start + 4, count * size);
+    return [start + 4, count];
+  };
+  const bytes = (table: number, number: number): Uint8Array => {
+    const [start, count] = vector(table, number, 1);
+    return file.subarray(start, start + count);
+  };
+
+  const root = follow(0);
+  const [buffers, bufferCount] = vector(root, 4, 4);
+  const [entries, entryCount] = vector(root, 6, 4);
+  for (let i = 0; i < entryCount; i++) {
+    const entry = follow(entries + 4 * i);
+    if (latin1(bytes(entry, 0)) !== KEY) continue;
+    const place = field(entry, 1);
+    const index = place === null ? 0 : uint32(place);
+    return index < bufferCount ? bytes(follow(buffers + 4 * index), 0) : null;
+  }
+  return null;
+}
+
+// ONNX: a message is a list of (number, kind, content); the model's metadata_props are number 14,
+// each a message with a key, 1, and a value, 2 (onnx/onnx.proto3).
+
+function onnxMetadata(file: Uint8Array, fileName: string): Uint8Array | null {
+  const damaged = (): never => {
+    throw new FileError(`${fileName} is neither a TFLite nor an ONNX file, or is cut off.`);
+  };
+  function* fields(message: Uint8Array): Generator<[number, Uint8Array]> {
+    let place = 0;
+    const varint = (): number => {
+      let value = 0;
+      for (let shift = 0; shift < 70; shift += 7) {
+        const byte = message[place++] ?? damaged();
+        value += (byte & 127) * 2 ** shift;
+        if (byte < 128) return value;
+      }
+      return damaged();
+    };
+    while (place < message.length) {
+      const tag = varint();
+      const [number, kind] = [Math.floor(tag / 8), tag % 8];
+      const start = place;
+      if (kind === 0) varint();
+      else if (kind === 1) place += 8;
+      else if (kind === 5) place += 4;
+      else if (kind === 2) {
+        const size = varint();
+        const content = message.subarray(place, place + size);
+        if (content.length !== size) damaged();
+        place += size;
+        yield [number, content];
+        continue;
+      } else damaged();
+      if (place > message.length || number === 0) damaged();
+      yield [number, message.subarray(start, place)];
+    }
+  }
+  let found: Uint8Array | null = null;
+  let hasGraph = false;
+  for (const [number, content] of fields(file)) {
+    if (number === 7) hasGraph = true;
+    if (number !== 14) continue;
+    const entry = new Map(fields(content));
+    if (latin1(entry.get(1) ?? new Uint8Array()) === KEY) found = entry.get(2) ?? null;
+  }
+  if (!hasGraph) damaged();
+  return found;
+}
+
+function latin1(bytes: Uint8Array): string {
+  return bytes.length > 64 ? "" : String.fromCharCode(...bytes);
+}

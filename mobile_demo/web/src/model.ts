@@ -1,0 +1,320 @@
+// The files of one model: which there are, how they are fetched and checked, and what they compute.
+
+import type { Runner, Tensors } from "./engines/engine";
+import { inputsOf, loadEngine, outputsOf } from "./engines/engine";
+import type { Condition, Format, GraphName, Manifest } from "./manifest";
+import { FileError, GRAPHS, isTFLite, readManifest } from "./manifest";
+import { draw } from "./random";
+
+export interface ModelFile {
+  name: string;
+  graph: GraphName;
+  format: Format;
+  precision: string;
+  bytes: number;
+  sha256: string;
+  url: string;
+}
+
+/** What the build found in the folder of models: models.json. */
+export interface Index {
+  /** The same for every link to this model. */
+  id: string;
+  files: ModelFile[];
+}
+
+/** Classes by index, or numbers, by the condition's name. */
+export type Choice = Record<string, number | number[]>;
+
+const LARGEST_FILE = 256 * 2 ** 20;
+
+export async function fetchIndex(): Promise<Index> {
+  const response = await fetch(new URL("models.json", document.baseURI));
+  if (!response.ok) throw new Error("models.json is missing: build the page with a folder of models.");
+  const index: unknown = await response.json();
+  const files = (index as Index | null)?.files;
+  if (!Array.isArray(files) || files.length === 0) {
+    throw new Error("The page was built without models.");
+  }
+  return index as Index;
+}
+
+export function filesOf(index: Index, format: Format, precision: string): ModelFile[] {
+  return index.files.filter((file) => file.format === format && file.precision === precision);
+}
+
+/** One exported file, running. */
+export class Graph {
+  private constructor(
+    readonly file: ModelFile,
+    readonly manifest: Manifest,
+    private readonly runner: Runner,
+  ) {}
+
+  static async open(file: ModelFile): Promise<Graph> {
+    // The runtime and the file come at the same time.
+    const [engine, content] = await Promise.all([loadEngine(file.format), fetchFile(file)]);
+    const manifest = readManifest(content, file.name);
+    if (manifest.graph !== file.graph || isTFLite(content) !== (file.format === "tflite")) {
+      throw new FileError(`${file.name} holds the graph “${manifest.graph}”: its name says another.`);
+    }
+    let runner: Runner | null = null;
+    try {
+      runner = await engine.load(content, manifest);
+      const graph = new Graph(file, manifest, runner);
+      await graph.warmUp();
+      return graph;
+    } catch (err) {
+      await runner?.dispose();
+      if (err instanceof FileError) throw err;
+      throw new FileError(`${file.name} does not run in ${engine.name}: ${oneLine(err)}`);
+    }
+  }
+
+  async run(inputs: Tensors, rows: number): Promise<Tensors<Float32Array>> {
+    const outputs = await this.runner.run(inputs, rows);
+    for (const [name, size] of Object.entries(outputsOf(this.manifest))) {
+      if (outputs[name]?.length !== size * rows) {
+        throw new FileError(`The manifest of ${this.file.name} does not match its graph.`);
+      }
+    }
+    return outputs;
+  }
+
+  dispose(): Promise<void> {
+    return this.runner.dispose();
+  }
+
+  /** The first run is slow, and tells whether the manifest is that of the graph. */
+  private async warmUp(): Promise<void> {
+    const inputs: Tensors = {};
+    for (const { name, shape } of inputsOf(this.manifest)) {
+      const size = shape.reduce((product, n) => product * n, 1);
+      const whole = name === "seed" || name === "index" || this.isCategorical(name);
+      inputs[name] = whole ? new Int32Array(size) : new Float32Array(size);
+    }
+    const outputs = await this.run(inputs, 1);
+    if (Object.values(outputs).some((values) => !values.every(Number.isFinite))) {
+      throw new FileError(`${this.file.name} makes NaN or infinity: it is damaged, export it again.`);
+    }
+  }
+
+  private isCategorical(name: string): boolean {
+    return this.manifest.conditions.some((c) => c.name === name && c.kind === "categorical");
+  }
+
+  /** Run the golden sample of the manifest: the largest error, and whether the codes are equal. */
+  async selfTest(): Promise<Proof> {
+    const { golden, latentDim, graph } = this.manifest;
+    const { rows, values } = golden;
+    const inputs: Tensors = {};
+    for (const { name, batched } of inputsOf(this.manifest)) {
+      if (!batched) continue;
+      const given = values[name];
+      if (!given) throw new FileError(`The golden sample of ${this.file.name} is damaged.`);
+      const whole = name === "index" || this.isCategorical(name);
+      inputs[name] = whole ? Int32Array.from(given) : Float32Array.from(given);
+    }
+    const drawn = draw(golden.seed, rows, latentDim, golden.temperature);
+    if (graph === "sampler") {
+      inputs.seed = Int32Array.of(golden.seed);
+      inputs.temperature = Float32Array.of(golden.temperature);
+    }
+    const outputs = await this.run(inputs, rows);
+    let sameCodes: boolean | null = null;
+    if (graph === "decoder" || graph === "sampler") {
+      const expected = values.z;
+      const made = graph === "sampler" ? outputs.z! : drawn;
+      sameCodes = expected?.length === made.length && made.every((z, i) => z === Math.fround(expected[i]!) && z === drawn[i]);
+    }
+    let [error, bound] = [0, 0];
+    for (const name of Object.keys(outputsOf(this.manifest))) {
+      const expected = values[name];
+      if (expected?.length !== outputs[name]!.length) {
+        throw new FileError(`The golden sample of ${this.file.name} is damaged.`);
+      }
+      const largest = expected.reduce((most, value) => Math.max(most, Math.abs(value)), 1);
+      const worst = expected.reduce((most, value, i) => Math.max(most, Math.abs(outputs[name]![i]! - value)), 0);
+      error = Math.max(error, worst / largest);
+      bound = golden.tolerance;
+    }
+    return { graph, error, bound, sameCodes, passed: error <= bound && sameCodes !== false };
+  }
+}
+
+export interface Proof {
+  graph: GraphName;
+  /** Largest error, over the largest value where that is above 1. */
+  error: number;
+  bound: number;
+  sameCodes: boolean | null;
+  passed: boolean;
+}
+
+/** The files of one format and precision, each opened when it is first used. */
+export class Model {
+  private readonly opened = new Map<GraphName, Promise<Graph>>();
+
+  private constructor(
+    readonly id: string,
+    readonly files: ModelFile[],
+    /** Of the decoder, or of whatever stands in for it. */
+    readonly manifest: Manifest,
+    readonly generator: Graph,
+  ) {}
+
+  static async open(index: Index, format: Format, precision: string): Promise<Model> {
+    const files = filesOf(index, format, precision);
+    const file = files.find(({ graph }) => graph === "decoder") ?? files.find(({ graph }) => graph === "sampler");
+    if (!file) throw new FileError(`There is no decoder of this precision for ${format}.`);
+    // The first view needs the encoder as well; what is wrong with it is said there.
+    const encoderFile = files.find(({ graph }) => graph === "encoder");
+    const encoder = encoderFile && Graph.open(encoderFile);
+    encoder?.catch(() => undefined);
+    let generator: Graph;
+    try {
+      generator = await Graph.open(file);
+    } catch (err) {
+      void encoder?.then((graph) => graph.dispose()).catch(() => undefined);
+      throw err;
+    }
+    const model = new Model(index.id, files, generator.manifest, generator);
+    model.opened.set(file.graph, Promise.resolve(generator));
+    if (encoder) model.keep("encoder", encoder);
+    return model;
+  }
+
+  get format(): Format {
+    return this.generator.file.format;
+  }
+
+  get precision(): string {
+    return this.generator.file.precision;
+  }
+
+  get bytes(): number {
+    return this.files.reduce((sum, file) => sum + file.bytes, 0);
+  }
+
+  has(graph: GraphName): boolean {
+    return this.files.some((file) => file.graph === graph);
+  }
+
+  graph(name: GraphName): Promise<Graph> {
+    let opening = this.opened.get(name);
+    if (!opening) {
+      const file = this.files.find(({ graph }) => graph === name);
+      if (!file) return Promise.reject(new FileError(`This model has no ${name}.`));
+      opening = Graph.open(file);
+      this.keep(name, opening);
+    }
+    return opening;
+  }
+
+  /** A graph that could not be opened may be asked for again. */
+  private keep(name: GraphName, opening: Promise<Graph>): void {
+    this.opened.set(name, opening);
+    opening.catch(() => this.opened.delete(name));
+  }
+
+  async decode(z: Float32Array, choices: Choice[]): Promise<Float32Array> {
+    const graph = await this.graph("decoder");
+    const inputs = { z, ...conditionInputs(graph.manifest.conditions, choices) };
+    return (await graph.run(inputs, choices.length)).x!;
+  }
+
+  /** The posterior mean of each row. */
+  async encode(x: Float32Array, choices: Choice[]): Promise<Float32Array> {
+    const graph = await this.graph("encoder");
+    const inputs = { x, ...conditionInputs(graph.manifest.conditions, choices) };
+    const outputs = await graph.run(inputs, choices.length);
+    return (outputs.z_mean ?? outputs.z)!;
+  }
+
+  async score(x: Float32Array, choices: Choice[]): Promise<{ score: Float32Array; x: Float32Array; manifest: Manifest }> {
+    const graph = await this.graph("scorer");
+    const inputs = { x, ...conditionInputs(graph.manifest.conditions, choices) };
+    const outputs = await graph.run(inputs, choices.length);
+    return { score: outputs.score!, x: outputs.x_reconstructed!, manifest: graph.manifest };
+  }
+
+  /** The samples of a seed, as `model.sample` gives them: example k is row k. */
+  async sample(choices: Choice[], seed: number, temperature: number): Promise<Float32Array> {
+    const rows = choices.length;
+    if (this.has("decoder")) {
+      return this.decode(draw(seed, rows, this.manifest.latentDim, temperature), choices);
+    }
+    const conditions = conditionInputs(this.manifest.conditions, choices);
+    const index = Int32Array.from({ length: rows }, (_, i) => i);
+    const batch: Tensors = this.manifest.conditions.length ? conditions : { index };
+    const single = { seed: Int32Array.of(seed), temperature: Float32Array.of(temperature) };
+    return (await this.generator.run({ ...batch, ...single }, rows)).x!;
+  }
+
+  async dispose(): Promise<void> {
+    const graphs = await Promise.allSettled(this.opened.values());
+    this.opened.clear();
+    for (const graph of graphs) if (graph.status === "fulfilled") await graph.value.dispose();
+  }
+}
+
+export function formatsOf(index: Index): Format[] {
+  return (["tflite", "onnx"] as const).filter((format) => index.files.some((file) => file.format === format));
+}
+
+export function precisionsOf(index: Index, format: Format): string[] {
+  const generators = index.files.filter((f) => f.format === format && (f.graph === "decoder" || f.graph === "sampler"));
+  return ["none", "float16", "int8"].filter((name) => generators.some(({ precision }) => precision === name));
+}
+
+/** The condition whose classes are the buttons: `label`, or the first that has classes. */
+export function mainCondition(manifest: Manifest): Condition | null {
+  const categorical = manifest.conditions.filter(({ kind }) => kind === "categorical");
+  return categorical.find(({ name }) => name === "label") ?? categorical[0] ?? null;
+}
+
+/** The first class and the number 0 for each condition. */
+export function defaultChoice(manifest: Manifest): Choice {
+  return Object.fromEntries(
+    manifest.conditions.map(({ name, kind, size }) => [name, kind === "categorical" ? 0 : Array<number>(size).fill(0)]),
+  );
+}
+
+function conditionInputs(conditions: Condition[], choices: Choice[]): Tensors {
+  const inputs: Tensors = {};
+  for (const { name, kind } of conditions) {
+    const values = choices.flatMap((choice) => choice[name] ?? 0);
+    inputs[name] = kind === "categorical" ? Int32Array.from(values) : Float32Array.from(values);
+  }
+  return inputs;
+}
+
+async function fetchFile(file: ModelFile): Promise<Uint8Array> {
+  if (!GRAPHS.includes(file.graph) || !(file.bytes <= LARGEST_FILE)) {
+    throw new FileError(`${file.name} is too large to be opened here.`);
+  }
+  let response: Response;
+  try {
+    response = await fetch(new URL(file.url, document.baseURI));
+  } catch {
+    throw new FileError(`${file.name} could not be fetched: there is no connection, and it is not kept on this device.`);
+  }
+  if (!response.ok) throw new FileError(`${file.name} could not be fetched: the server said ${response.status}.`);
+  const content = new Uint8Array(await response.arrayBuffer());
+  if (content.length !== file.bytes) {
+    throw new FileError(`${file.name} is damaged or cut off: ${content.length} of ${file.bytes} bytes came.`);
+  }
+  // Browsers have this on https and localhost only.
+  if (globalThis.crypto?.subtle) {
+    const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", content));
+    const text = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
+    if (text !== file.sha256) throw new FileError(`${file.name} is damaged: its checksum is another.`);
+  }
+  return content;
+}
+
+export function oneLine(err: unknown): string {
+  const text = err instanceof Error ? err.message : String(err);
+  const line = text.replace(/[\p{C}\s]+/gu, " ").trim();
+  return line.length > 160 ? `${line.slice(0, 160)}…` : line || "no reason given";
+}

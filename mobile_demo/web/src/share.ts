@@ -1,0 +1,47 @@
+// Pictures to keep or send: the images of a view on one sheet of the page's paper.
+
+import type { Painter } from "./ink";
+
+const GAP = 8;
+
+/** Images side by side, as a PNG file. */
+export async function sheet(painter: Painter, images: Float32Array, columns: number): Promise<Blob> {
+  const count = images.length / painter.pixels;
+  const across = Math.min(columns, count);
+  const down = Math.ceil(count / across);
+  const canvas = document.createElement("canvas");
+  canvas.width = across * (painter.width + GAP) + GAP;
+  canvas.height = down * (painter.height + GAP) + GAP;
+  const context = canvas.getContext("2d")!;
+  context.fillStyle = getComputedStyle(document.documentElement).getPropertyValue("--card");
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  for (let i = 0; i < count; i++) {
+    const place = [GAP + (i % across) * (painter.width + GAP), GAP + Math.floor(i / across) * (painter.height + GAP)] as const;
+    // By way of a bitmap, for ink lies on the paper, and putImageData would cut a hole in it.
+    const tile = await createImageBitmap(painter.render(images, i));
+    context.drawImage(tile, ...place);
+    tile.close();
+  }
+  return new Promise((resolve, reject) => {
+    canvas.toBlob((blob) => (blob ? resolve(blob) : reject(new Error("The picture could not be made."))), "image/png");
+  });
+}
+
+/** Hand a picture to the phone's share sheet, or save it where there is none. */
+export async function shareOrSave(blob: Blob, name: string): Promise<"shared" | "saved" | "cancelled"> {
+  const file = new File([blob], name, { type: "image/png" });
+  if (matchMedia("(pointer: coarse)").matches && navigator.canShare?.({ files: [file] })) {
+    try {
+      await navigator.share({ files: [file] });
+      return "shared";
+    } catch (err) {
+      if (err instanceof DOMException && err.name === "AbortError") return "cancelled";
+    }
+  }
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+  return "saved";
+}

@@ -1,0 +1,34 @@
+// What the views share: the model that is running, the drawing, the chosen classes, and how to
+// tell a person something.
+
+import type { Drawing } from "./drawing";
+import type { Painter } from "./ink";
+import type { Choice, Model } from "./model";
+
+export interface Running {
+  model: Model;
+  painter: Painter;
+}
+
+export interface Stage {
+  readonly drawing: Drawing;
+  readonly running: Running | null;
+  /** The class of each condition; continuous ones as numbers. */
+  choice: Choice;
+  notice(text: string): void;
+  /** Say what failed, unless it belongs to a model that is no longer running. */
+  fail(err: unknown, model?: Model): void;
+  /** Take the link in the address along. */
+  setLink(link: { classes: Record<string, string>; seed: number; temperature: number; count: number }): void;
+}
+
+export interface View {
+  readonly name: string;
+  readonly label: string;
+  readonly element: HTMLElement;
+  /** Whether a model can be shown in this view. */
+  fits(model: Model): boolean;
+  /** The view is seen, with a model that may be another one than before. */
+  show(running: Running): void;
+  hide(): void;
+}

@@ -1,0 +1,233 @@
+// How unusual an image is: its score among those of held-out examples, and what the model makes of it.
+
+import { DrawingCanvas } from "../drawing";
+import { el, newest } from "../dom";
+import { everyClass, repeated } from "../latent";
+import type { Model } from "../model";
+import { defaultChoice, mainCondition } from "../model";
+import { boxOf, centre, greyOf, luminance, whole } from "../preprocess";
+import { draw } from "../random";
+import type { Running, Stage, View } from "../stage";
+import { drawnImage } from "./draw";
+
+const LARGEST_PICTURE = 40 * 2 ** 20;
+const PICTURE_SIDE = 192;
+const MOST_TRIED = 64;
+
+export class AnomalyView implements View {
+  readonly name = "anomaly";
+  readonly label = "Anomaly";
+  readonly element: HTMLElement;
+  private readonly canvas: DrawingCanvas;
+  private readonly hint = el("p", { class: "hint" }, "Draw here, or take a picture");
+  private readonly input = el("canvas", { role: "img", "aria-label": "The image as the model sees it" });
+  private readonly output = el("canvas", { role: "img", "aria-label": "What the model makes of it" });
+  private readonly verdict = el("p", { class: "verdict", "aria-live": "polite" }, " ");
+  private readonly number = el("p", { class: "status" }, " ");
+  private readonly needle = el("span", { class: "needle" });
+  private readonly curve = el("canvas", { width: "600", height: "88", "aria-hidden": "true" });
+  private readonly gauge = el("div", { class: "gauge" }, this.curve, this.needle);
+  private running: Running | null = null;
+  /** Null: the drawing is looked at. */
+  private image: Float32Array | null = null;
+  private examples = 0;
+  private readonly update = newest<void>(
+    () => this.score(),
+    (err) => this.stage.fail(err, this.running?.model),
+  );
+
+  constructor(private readonly stage: Stage) {
+    this.canvas = new DrawingCanvas(stage.drawing, "Drawing area: what is drawn here is scored", {
+      start: () => {
+        if (!this.image) return;
+        this.image = null;
+        stage.drawing.set([]);
+      },
+      end: () => this.update(),
+    });
+    stage.drawing.addEventListener("change", () => {
+      this.hint.hidden = !stage.drawing.isEmpty;
+      if (this.running && !this.element.hidden) this.update();
+    });
+    const file = el("input", { type: "file", accept: "image/*", class: "hidden", tabindex: "-1", "aria-label": "Picture from this device" });
+    file.addEventListener("change", () => {
+      void this.pick(file.files?.[0]).finally(() => (file.value = ""));
+    });
+    const pick = el("button", { type: "button", class: "quiet", click: () => file.click() }, "Picture");
+    const example = el("button", { type: "button", class: "quiet", click: () => void this.example() }, "Example");
+    const noise = el("button", { type: "button", class: "quiet", click: () => this.noise() }, "Noise");
+    const clear = el(
+      "button",
+      {
+        type: "button",
+        class: "quiet",
+        click: () => {
+          this.image = null;
+          stage.drawing.set([]);
+          this.blank();
+        },
+      },
+      "Clear",
+    );
+    this.element = el(
+      "section",
+      { class: "view anomaly", id: "view-anomaly", role: "tabpanel", "aria-labelledby": "tab-anomaly" },
+      el("div", { class: "intro" }, el("h2", {}, "How unusual is it?"), this.number),
+      el("div", { class: "board" }, this.canvas.element, this.hint),
+      el("div", { class: "actions" }, clear, pick, example, noise, file),
+      el(
+        "div",
+        { class: "result" },
+        this.verdict,
+        this.gauge,
+        el(
+          "div",
+          { class: "pair" },
+          el("figure", {}, this.input, el("figcaption", {}, "as the model sees it")),
+          el("figure", {}, this.output, el("figcaption", {}, "as it would draw it")),
+        ),
+      ),
+    );
+  }
+
+  fits(model: Model): boolean {
+    return model.has("scorer");
+  }
+
+  show(running: Running): void {
+    if (this.running && this.running.model !== running.model && this.image?.length !== running.painter.pixels) this.image = null;
+    this.running = running;
+    this.canvas.paint();
+    this.update();
+  }
+
+  hide(): void {
+    // Nothing moves here.
+  }
+
+  private blank(): void {
+    this.verdict.textContent = this.number.textContent = " ";
+    this.gauge.hidden = true;
+    for (const canvas of [this.input, this.output]) canvas.width = canvas.height = 1;
+  }
+
+  private async score(): Promise<void> {
+    if (!this.running) return;
+    const { model, painter } = this.running;
+    if (!this.image && this.stage.drawing.isEmpty) return this.blank();
+    const x = this.image ?? drawnImage(this.stage, model);
+    // As for a drawing's code, that class counts which suits the image best.
+    const choices = everyClass(model.manifest, this.stage.choice).slice(0, MOST_TRIED);
+    const { score, x: images, manifest } = await model.score(repeated(x, choices.length), choices);
+    const best = score.indexOf(Math.min(...score));
+    painter.paint(this.input, x);
+    painter.paint(this.output, images, best);
+    const value = score[best]!;
+    const name = mainCondition(manifest)?.names[best];
+    this.number.textContent = `Score ${value.toFixed(1)} nats${name === undefined ? "" : `, as ${name}`}`;
+    this.gauge.hidden = !manifest.scores;
+    this.verdict.textContent = manifest.scores ? this.place(value, manifest.scores) : "";
+  }
+
+  /** Show a score among the percentiles, and say it in words. */
+  private place(value: number, scores: Float64Array): string {
+    const below = scores.findLastIndex((score) => score <= value);
+    const [low, most, high] = [scores[0]!, scores[99]!, scores[100]!];
+    // Beyond all but a hundredth of the training set the scale goes on for a third of the strip.
+    const reach = (most - low) * 1.5 || 1;
+    const at = (score: number) => Math.min(1, Math.max(0, (score - low) / reach));
+    this.paintCurve(scores, at);
+    this.needle.style.left = `${100 * at(value)}%`;
+    this.element.dataset.percentile = String(below);
+    if (value > high) return "Unlike anything it was trained on";
+    if (below >= 99) return "Very unusual: among the oddest hundredth";
+    if (below >= 90) return `Unusual: odder than ${below} % of real examples`;
+    return below < 1 ? "As plain as it gets" : `Ordinary: odder than ${below} % of real examples`;
+  }
+
+  private paintCurve(scores: Float64Array, at: (score: number) => number): void {
+    const { width, height } = this.curve;
+    const context = this.curve.getContext("2d")!;
+    const style = getComputedStyle(this.element);
+    // How many examples lie at each place: smoothed, for a percentile is a step.
+    const bins = new Float64Array(120);
+    for (let i = 0; i < 100; i++) {
+      const [from, to] = [at(scores[i]!), at(scores[i + 1]!)];
+      for (let bin = 0; bin < bins.length; bin++) {
+        const distance = (bin / bins.length - (from + to) / 2) / Math.max(0.018, to - from);
+        bins[bin]! += Math.exp(-0.5 * distance * distance) / Math.max(0.018, to - from);
+      }
+    }
+    const most = Math.max(...bins);
+    context.clearRect(0, 0, width, height);
+    context.fillStyle = style.getPropertyValue("--accent");
+    context.beginPath();
+    context.moveTo(0, height);
+    bins.forEach((value, bin) => context.lineTo((bin / (bins.length - 1)) * width, height - 4 - (height - 8) * (value / most)));
+    context.lineTo(width, height);
+    context.fill();
+  }
+
+  private async pick(file: File | undefined): Promise<void> {
+    if (!file || !this.running) return;
+    const { model, painter } = this.running;
+    try {
+      if (file.size > LARGEST_PICTURE) throw new Error("too large");
+      const bitmap = await createImageBitmap(file);
+      this.image = pictureImage(bitmap, model, painter.isInk);
+      bitmap.close();
+      this.stage.drawing.set([]);
+      this.hint.hidden = true;
+      this.update();
+    } catch {
+      this.stage.notice(`“${file.name.slice(0, 60)}” cannot be read as a picture. Pick a PNG, JPEG or WebP image.`);
+    }
+  }
+
+  /** One of the model's own samples. */
+  private async example(): Promise<void> {
+    if (!this.running) return;
+    const { model } = this.running;
+    try {
+      const main = mainCondition(model.manifest);
+      const n = this.examples++;
+      const choice = { ...defaultChoice(model.manifest), ...(main ? { [main.name]: (n * 7 + 2) % main.size } : {}) };
+      this.image = await model.sample([choice], n, 0.8);
+      this.stage.drawing.set([]);
+      this.update();
+    } catch (err) {
+      this.stage.fail(err, model);
+    }
+  }
+
+  private noise(): void {
+    if (!this.running) return;
+    const { height, width, channels, dataRange } = this.running.model.manifest;
+    const noise = draw(this.examples++, height * width * channels, 1);
+    this.image = noise.map((value) => dataRange[0] + (dataRange[1] - dataRange[0]) * Math.min(1, Math.abs(value) / 2));
+    this.stage.drawing.set([]);
+    this.update();
+  }
+}
+
+/** A picture as an image of the training set's kind: its middle, in grey or in colour. */
+function pictureImage(bitmap: ImageBitmap, model: Model, isInk: boolean): Float32Array {
+  const { height, width, channels, dataRange, data } = model.manifest;
+  const isGrey = channels === 1;
+  const [rows, columns] = isGrey ? [PICTURE_SIDE, PICTURE_SIDE] : [height, width];
+  const canvas = new OffscreenCanvas(columns, rows);
+  const context = canvas.getContext("2d", { willReadFrequently: true })!;
+  context.imageSmoothingQuality = "high";
+  const scale = Math.max(columns / bitmap.width, rows / bitmap.height);
+  const size = [bitmap.width * scale, bitmap.height * scale] as const;
+  context.drawImage(bitmap, (columns - size[0]) / 2, (rows - size[1]) / 2, ...size);
+  const { data: rgba } = context.getImageData(0, 0, columns, rows);
+  const [low, high] = dataRange;
+  if (isGrey) {
+    const made = isInk
+      ? centre(greyOf(rgba, rows, columns), height, width, boxOf(data, height, width))
+      : whole(luminance(rgba, rows, columns), height, width);
+    return Float32Array.from(made, (value) => low + (high - low) * value);
+  }
+  return Float32Array.from({ length: height * width * 3 }, (_, i) => low + ((high - low) * rgba[4 * Math.floor(i / 3) + (i % 3)]!) / 255);
+}

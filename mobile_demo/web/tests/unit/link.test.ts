@@ -1,0 +1,49 @@
+import { expect, test } from "vitest";
+
+import { formatLink, parseLink } from "../../src/link";
+
+const vocabulary = { views: ["draw", "sample"], model: "0a1b2c3d", classes: { label: ["0", "ankle boot", "ä&=%", "2"] } };
+const empty = { view: null, model: null, classes: {}, seed: null, temperature: null, count: null };
+
+test.each([
+  { ...empty },
+  { ...empty, view: "sample", model: "0a1b2c3d", classes: { label: "ankle boot" }, seed: 2 ** 31 - 1, temperature: 0.85, count: 16 },
+  { ...empty, view: "draw", classes: { label: "ä&=%" }, seed: 0, temperature: 0, count: 1 },
+])("a link comes back as it was made: %j", (link) => {
+  expect(parseLink(formatLink(link), vocabulary)).toEqual({ link, problems: [] });
+});
+
+test.each([
+  ["#class.label=eleven", /unknown|does not know/],
+  ["#class.colour=red", /does not know/],
+  ["#class.__proto__=0", /does not know/],
+  ["#view=admin", /does not have/],
+  ["#model=ffffffff", /another model/],
+  ["#seed=2147483648", /seed must be a whole number from 0 to 2147483647/],
+  ["#seed=-1", /seed/],
+  ["#seed=1.5", /seed/],
+  ["#seed=1e3", /seed/],
+  ["#seed=", /seed/],
+  ["#seed=99999999999999999999", /seed/],
+  ["#temperature=3", /temperature must be a number from 0 to 2/],
+  ["#temperature=NaN", /temperature/],
+  ["#temperature=-0.1", /temperature/],
+  ["#count=0", /count/],
+  ["#count=65", /count/],
+])("%s is told in a sentence and left out", (hash, sentence) => {
+  const { link, problems } = parseLink(hash, vocabulary);
+  expect(problems).toHaveLength(1);
+  expect(problems[0]).toMatch(sentence);
+  expect({ ...link, model: null }).toEqual(empty);
+});
+
+test("the rest of a link counts", () => {
+  const { link, problems } = parseLink("#view=sample&class.label=eleven&seed=5", vocabulary);
+  expect(problems).toHaveLength(1);
+  expect(link).toEqual({ ...empty, view: "sample", seed: 5 });
+});
+
+test("a long link makes no long sentence", () => {
+  const { problems } = parseLink(`#class.label=${"x".repeat(100_000)}\u0007`, vocabulary);
+  expect(problems[0]!.length).toBeLessThan(140);
+});

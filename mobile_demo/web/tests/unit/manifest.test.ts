@@ -1,0 +1,111 @@
+import fs from "node:fs";
+import path from "node:path";
+import { describe, expect, test } from "vitest";
+
+import { FileError, checkManifest, isTFLite, readManifest } from "../../src/manifest";
+
+const FIXTURES = path.resolve(import.meta.dirname, "../fixtures");
+const files = ["decoder.tflite", "decoder.onnx"].map((name) => ({ name, content: new Uint8Array(fs.readFileSync(path.join(FIXTURES, name))) }));
+
+/** The manifest as it is in the file. */
+function raw(): Record<string, any> {
+  const text = Buffer.from(files[1]!.content).toString("utf8");
+  const start = text.indexOf('{"schema"');
+  let depth = 0;
+  for (let i = start; ; i++) {
+    if (text[i] === "{") depth++;
+    if (text[i] === "}" && --depth === 0) return JSON.parse(text.slice(start, i + 1));
+  }
+}
+
+describe.each(files)("$name", ({ name, content }) => {
+  test("says what it is", () => {
+    const manifest = readManifest(content, name);
+    expect(manifest).toMatchObject({
+      graph: "decoder", model: "ConditionalVAE", latentDim: 2, height: 4, width: 4, channels: 1, dataRange: [0, 1], standardNormal: true, quantization: "none",
+    });
+    expect(manifest.conditions).toEqual([{ name: "label", kind: "categorical", size: 3, names: ["naïve", "<b>bold</b>", "三"] }]);
+    expect(manifest.golden.seed).toBe(42);
+    expect(manifest.golden.values.z).toHaveLength(4);
+    expect(manifest.golden.values.x).toHaveLength(32);
+    expect(isTFLite(content)).toBe(name.endsWith("tflite"));
+  });
+
+  test("cut off anywhere it is refused or still whole, never misread", () => {
+    const whole = JSON.stringify(readManifest(content, name));
+    for (let size = 0; size < content.length; size++) {
+      try {
+        expect(JSON.stringify(readManifest(content.slice(0, size), name))).toBe(whole);
+      } catch (err) {
+        expect(err, `${size} bytes`).toBeInstanceOf(FileError);
+      }
+    }
+  });
+
+  test("with any byte changed it is read or refused, and nothing else", () => {
+    for (let i = 0; i < content.length; i++) {
+      for (const change of [0, 0xff, content[i]! ^ 0x80, content[i]! ^ 1]) {
+        const altered = content.slice();
+        altered[i] = change;
+        try {
+          readManifest(altered, name);
+        } catch (err) {
+          expect(err, `byte ${i} to ${change}`).toBeInstanceOf(FileError);
+        }
+      }
+    }
+  });
+
+  test("in the middle of a larger buffer it reads the same", () => {
+    const padded = new Uint8Array(content.length + 64);
+    padded.set(content, 17);
+    expect(readManifest(padded.subarray(17, 17 + content.length), name)).toEqual(readManifest(content, name));
+  });
+});
+
+test("other files are refused in a sentence", () => {
+  for (const content of [new Uint8Array(), new Uint8Array(7), new Uint8Array(4096).fill(255), new TextEncoder().encode("<html>not found</html>")]) {
+    expect(() => readManifest(content, "decoder.onnx")).toThrow(FileError);
+  }
+});
+
+test("a newer schema is said", () => {
+  expect(() => checkManifest({ ...raw(), schema: 2 }, "decoder.onnx")).toThrow(/schema 2, and this page reads 1/);
+});
+
+test("a map and scores are read where they are", () => {
+  const scores = Array.from({ length: 101 }, (_, i) => 80 + i);
+  const manifest = checkManifest({ ...raw(), map: { origin: [0, 1], x: [1, 0], y: [0, 2] }, scores }, "decoder.onnx");
+  expect([...manifest.map!.y]).toEqual([0, 2]);
+  expect(manifest.scores).toHaveLength(101);
+  const without = checkManifest({ ...raw(), map: null, scores: null }, "decoder.onnx");
+  expect([without.map, without.scores]).toEqual([null, null]);
+});
+
+const golden = () => raw().golden;
+test.each<[string, (manifest: Record<string, any>) => unknown]>([
+  ["no object", () => []],
+  ["null", () => null],
+  ["no schema", (m) => ({ ...m, schema: "1" })],
+  ["an unknown graph", (m) => ({ ...m, graph: "painter" })],
+  ["a huge latent code", (m) => ({ ...m, latent_dim: 1e9 })],
+  ["a broken latent code", (m) => ({ ...m, latent_dim: 2.5 })],
+  ["a huge picture", (m) => ({ ...m, data_shape: [100000, 100000, 3] })],
+  ["a flat shape", (m) => ({ ...m, data_shape: [784] })],
+  ["four channels", (m) => ({ ...m, data_shape: [4, 4, 4] })],
+  ["a range from high to low", (m) => ({ ...m, data_range: [1, 0] })],
+  ["too few names", (m) => ({ ...m, conditions: [{ name: "label", kind: "categorical", size: 3, names: ["a"] }] })],
+  ["names that are no text", (m) => ({ ...m, conditions: [{ name: "label", kind: "categorical", size: 1, names: [{}] }] })],
+  ["a condition called z", (m) => ({ ...m, conditions: [{ name: "z", kind: "continuous", size: 1 }] })],
+  ["a thousand conditions", (m) => ({ ...m, conditions: Array(1000).fill(m.conditions[0]) })],
+  ["no golden sample", (m) => ({ ...m, golden: null })],
+  ["a wide tolerance", (m) => ({ ...m, golden: { ...golden(), tolerance: 0.5 } })],
+  ["a negative seed", (m) => ({ ...m, golden: { ...golden(), seed: -1 } })],
+  ["text among the golden values", (m) => ({ ...m, golden: { ...golden(), z: [["a", "b"], [0, 0]] } })],
+  ["rows that do not match", (m) => ({ ...m, golden: { ...golden(), z: [[0, 0]] } })],
+  ["a map of another size", (m) => ({ ...m, map: { origin: [0], x: [1], y: [1] } })],
+  ["scores that fall", (m) => ({ ...m, scores: Array.from({ length: 101 }, (_, i) => -i) })],
+  ["too few scores", (m) => ({ ...m, scores: [1, 2, 3] })],
+])("%s is refused", (_, change) => {
+  expect(() => checkManifest(change(raw()), "decoder.onnx")).toThrow(FileError);
+});

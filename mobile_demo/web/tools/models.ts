@@ -1,0 +1,74 @@
+// Vite plugin: the folder of models that MODELS names, with an index of what is in it.
+
+import { createHash } from "node:crypto";
+import fs from "node:fs";
+import path from "node:path";
+import type { Plugin } from "vite";
+
+import type { Format, GraphName } from "../src/manifest";
+import { FileError, readManifest } from "../src/manifest";
+import type { Index, ModelFile } from "../src/model";
+
+const NAME = /^(decoder|encoder|sampler|scorer)(?:\.(float16|int8))?\.(tflite|onnx)$/;
+
+export function models(folder: string): Plugin {
+  return {
+    name: "models",
+    configureServer(server) {
+      const { index, contents } = read(folder);
+      server.middlewares.use((request, response, next) => {
+        const url = (request.url ?? "").split("?")[0]!.slice(1);
+        if (url === "models.json") response.end(JSON.stringify(index));
+        else if (contents.has(url)) response.end(contents.get(url));
+        else next();
+      });
+    },
+    generateBundle() {
+      const { index, contents } = read(folder);
+      const source = `${JSON.stringify(index, null, 1)}\n`;
+      this.emitFile({ type: "asset", fileName: "models.json", source });
+      for (const [fileName, content] of contents) this.emitFile({ type: "asset", fileName, source: content });
+      const kilobytes = Math.round(index.files.reduce((sum, file) => sum + file.bytes, 0) / 1000);
+      this.info(`${index.files.length} models, ${kilobytes} kB, from ${path.basename(folder)}`);
+    },
+  };
+}
+
+function read(folder: string): { index: Index; contents: Map<string, Buffer> } {
+  const names = fs.existsSync(folder) ? fs.readdirSync(folder).filter((name) => NAME.test(name)).sort() : [];
+  if (!names.some((name) => /^(decoder|sampler)\./.test(name))) {
+    throw new Error(
+      `${path.basename(folder)} holds no decoder.tflite or decoder.onnx. Export a model into a folder, and name it: ` +
+        "MODELS=folder npm run build",
+    );
+  }
+  const contents = new Map<string, Buffer>();
+  const files = names.map((name): ModelFile => {
+    const [, graph, precision = "none", format] = NAME.exec(name)!;
+    const content = fs.readFileSync(path.join(folder, name));
+    const sha256 = createHash("sha256").update(content).digest("hex");
+    // The name changes with the content, so that it can be kept for ever.
+    const url = `models/${name.replace(/\.(\w+)$/, `-${sha256.slice(0, 10)}.$1`)}`;
+    contents.set(url, content);
+    return { name, graph: graph as GraphName, format: format as Format, precision, bytes: content.length, sha256, url };
+  });
+  return { index: { id: identity(files, contents), files }, contents };
+}
+
+/** What links call the model: the same for its files of every format and precision. */
+function identity(files: ModelFile[], contents: Map<string, Buffer>): string {
+  for (const { graph, url, name } of files) {
+    if (graph !== "decoder" && graph !== "sampler") continue;
+    try {
+      const { golden, latentDim, dataShape, model } = readManifest(contents.get(url)!, name);
+      // Of the golden sample two decimals: they are the same in every float32 runtime.
+      const rounded = Array.from(golden.values.x ?? [], (value) => value.toFixed(2));
+      const text = JSON.stringify([model, latentDim, dataShape, rounded]);
+      return createHash("sha256").update(text).digest("hex").slice(0, 8);
+    } catch (err) {
+      // The page says what is wrong with the file.
+      if (!(err instanceof FileError)) throw err;
+    }
+  }
+  return "unknown";
+}
