@@ -16,7 +16,7 @@ demo: $(VENV)/demo
 mobile: $(VENV)/demo
 	@[ -z "$(MODEL)" ] || $(BIN)/python -m export --format tflite,onnx --model "$(MODEL)" \
 		--graph decoder,encoder,sampler,scorer --quantize none,int8
-	@npm ci --no-audit --no-fund --prefix mobile_demo/web
+	@npm install --no-package-lock --no-audit --no-fund --prefix mobile_demo/web
 	@MODELS="$(if $(MODEL),$(abspath $(MODEL))/export,$(CURDIR)/mobile_demo/models)" \
 		npm run build --prefix mobile_demo/web
 	@npm run serve --prefix mobile_demo/web
@@ -36,7 +36,7 @@ test-slow: $(VENV)/dev
 
 # Needs Node and Chromium (Debian: apt-get install chromium).
 test-web:
-	@npm ci --no-audit --no-fund --prefix mobile_demo/web
+	@npm install --no-package-lock --no-audit --no-fund --prefix mobile_demo/web
 	@npm test --prefix mobile_demo/web
 	@npm run e2e --prefix mobile_demo/web
 
