@@ -10,6 +10,7 @@ References:
       https://doi.org/10.1109/5.726791
 """
 
+import itertools
 import json
 import pathlib
 
@@ -72,7 +73,7 @@ def drawings():
 
     def stroke(points, thickness):
         drawing = np.zeros((112, 112))
-        for (y0, x0), (y1, x1) in zip(points, points[1:], strict=False):
+        for (y0, x0), (y1, x1) in itertools.pairwise(points):
             for t in np.linspace(0, 1, 60):
                 y, x = y0 + t * (y1 - y0), x0 + t * (x1 - x0)
                 distance = np.hypot(rows - y, columns - x)
@@ -85,9 +86,7 @@ def drawings():
         "small corner": stroke([(3, 3), (12, 9), (4, 15)], 2),
         "wide": stroke([(56, 4), (60, 108)], 5),
         "dot": stroke([(50, 50), (51, 51)], 3),
-        "heavy end": np.maximum(
-            stroke([(56, 8), (56, 104)], 2), stroke([(50, 100), (60, 100)], 9)
-        ),
+        "heavy end": np.maximum(stroke([(56, 8), (56, 104)], 2), stroke([(50, 100), (60, 100)], 9)),
         "specks": np.round(rng.random((112, 112)) * (rng.random((112, 112)) > 0.99), 3),
         "blank": np.zeros((112, 112)),
         "full": np.ones((112, 112)),
