@@ -39,6 +39,9 @@ class Page implements Stage {
   private kept: Kept = "not yet";
 
   async open(): Promise<void> {
+    const index = fetchIndex();
+    // The runtime is the largest file by far: it waits neither for the list of models nor the layout.
+    loadEngine(this.wish(null)[0]).catch(() => undefined);
     this.layOut();
     probe((online) => {
       this.online = online;
@@ -48,10 +51,6 @@ class Page implements Stage {
       this.notice("A new version of this page is ready.", el("button", { type: "button", click: apply }, "Load it"));
     });
     try {
-      const index = fetchIndex();
-      // The runtime is the largest file by far: it does not wait for the list of models.
-      const [format] = this.wish(null);
-      loadEngine(format).catch(() => undefined);
       this.index = await index;
     } catch (err) {
       return this.fail(err);
@@ -68,6 +67,8 @@ class Page implements Stage {
   private async start(format: Format, precision: string): Promise<void> {
     const { index } = this;
     if (!index) return;
+    const [before, now] = [this.running?.model, document.body.dataset.state];
+    if (now === "ready" && before?.format === format && before.precision === precision) return;
     const turn = ++this.switching;
     if (!precisionsOf(index, format).includes(precision)) precision = precisionsOf(index, format)[0] ?? precision;
     this.facts.offer(index, format, precision);
@@ -83,19 +84,18 @@ class Page implements Stage {
       return this.offerOther(err, format, precision);
     }
     if (turn !== this.switching) return void model.dispose();
-    const before = this.running;
     try {
       this.running = { model, painter: new Painter(model.manifest) };
     } catch (err) {
       return this.fail(err);
     }
-    if (!before || before.model.id !== model.id) this.choice = defaultChoice(model.manifest);
+    if (before?.id !== model.id) this.choice = defaultChoice(model.manifest);
     remember(`${format} ${precision}`);
     this.facts.show(model);
     this.current.hide();
     this.showTabs();
     this.followLink();
-    await before?.model.dispose();
+    await before?.dispose();
     document.body.dataset.state = "ready";
     document.body.dataset.runtime = format;
     document.body.dataset.precision = precision;

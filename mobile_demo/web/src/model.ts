@@ -51,9 +51,9 @@ export class Graph {
     private readonly runner: Runner,
   ) {}
 
-  static async open(file: ModelFile): Promise<Graph> {
+  static async open(file: ModelFile, fetched = fetchFile(file)): Promise<Graph> {
     // The runtime and the file come at the same time.
-    const [engine, content] = await Promise.all([loadEngine(file.format), fetchFile(file)]);
+    const [engine, content] = await Promise.all([loadEngine(file.format), fetched]);
     const manifest = readManifest(content, file.name);
     if (manifest.graph !== file.graph || isTFLite(content) !== (file.format === "tflite")) {
       throw new FileError(`${file.name} holds the graph “${manifest.graph}”: its name says another.`);
@@ -154,6 +154,7 @@ export interface Proof {
 /** The files of one format and precision, each opened when it is first used. */
 export class Model {
   private readonly opened = new Map<GraphName, Promise<Graph>>();
+  private readonly fetched = new Map<GraphName, Promise<Uint8Array>>();
 
   private constructor(
     readonly id: string,
@@ -167,20 +168,14 @@ export class Model {
     const files = filesOf(index, format, precision);
     const file = files.find(({ graph }) => graph === "decoder") ?? files.find(({ graph }) => graph === "sampler");
     if (!file) throw new FileError(`There is no decoder of this precision for ${format}.`);
-    // The first view needs the encoder as well; what is wrong with it is said there.
+    // The first view needs the encoder next; what is wrong with it is said there.
     const encoderFile = files.find(({ graph }) => graph === "encoder");
-    const encoder = encoderFile && Graph.open(encoderFile);
+    const encoder = encoderFile && fetchFile(encoderFile);
     encoder?.catch(() => undefined);
-    let generator: Graph;
-    try {
-      generator = await Graph.open(file);
-    } catch (err) {
-      void encoder?.then((graph) => graph.dispose()).catch(() => undefined);
-      throw err;
-    }
+    const generator = await Graph.open(file);
     const model = new Model(index.id, files, generator.manifest, generator);
     model.opened.set(file.graph, Promise.resolve(generator));
-    if (encoder) model.keep("encoder", encoder);
+    if (encoder) model.fetched.set("encoder", encoder);
     return model;
   }
 
@@ -205,16 +200,13 @@ export class Model {
     if (!opening) {
       const file = this.files.find(({ graph }) => graph === name);
       if (!file) return Promise.reject(new FileError(`This model has no ${name}.`));
-      opening = Graph.open(file);
-      this.keep(name, opening);
+      opening = Graph.open(file, this.fetched.get(name));
+      this.fetched.delete(name);
+      this.opened.set(name, opening);
+      // A graph that could not be opened may be asked for again.
+      opening.catch(() => this.opened.delete(name));
     }
     return opening;
-  }
-
-  /** A graph that could not be opened may be asked for again. */
-  private keep(name: GraphName, opening: Promise<Graph>): void {
-    this.opened.set(name, opening);
-    opening.catch(() => this.opened.delete(name));
   }
 
   async decode(z: Float32Array, choices: Choice[]): Promise<Float32Array> {

@@ -29,13 +29,17 @@ export async function load(): Promise<Engine> {
 async function loadRuntime(): Promise<void> {
   const relaxed = await supportsFeature("relaxedSimd");
   const url = (path: string) => new URL(path, document.baseURI).href;
-  // Its script looks for the wasm beside itself, under a name without a hash.
-  const settings = { locateFile: () => url(relaxed ? wasm : compatibleWasm) };
-  Object.assign(globalThis, { Module: settings });
+  // Its script would look for the wasm, under a name without a hash, only when it has come itself.
+  const compiled = WebAssembly.compileStreaming(fetch(url(relaxed ? wasm : compatibleWasm)));
+  const instantiateWasm = (imports: WebAssembly.Imports, done: (...made: [WebAssembly.Instance, WebAssembly.Module]) => void) =>
+    void compiled
+      .then(async (module) => done(await WebAssembly.instantiate(module, imports), module))
+      .catch(() => undefined);
+  Object.assign(globalThis, { Module: { instantiateWasm } });
   // It would ask for a GPU, which takes a tenth of a second and is not used.
   Object.defineProperty(navigator, "gpu", { value: undefined, configurable: true });
   try {
-    await loadLiteRt(url(relaxed ? script : compatibleScript));
+    await Promise.all([compiled, loadLiteRt(url(relaxed ? script : compatibleScript))]);
   } finally {
     Reflect.deleteProperty(navigator, "gpu");
   }
@@ -60,7 +64,7 @@ async function loadModel(file: Uint8Array, manifest: Manifest): Promise<Runner> 
       const made = await model.run(`${manifest.graph}_${rows}`, tensors);
       const outputs: Tensors<Float32Array> = {};
       for (const [name, tensor] of Object.entries(made)) {
-        outputs[name] = Float32Array.from(tensor.toTypedArray() as Float32Array);
+        outputs[name] = (tensor.toTypedArray() as Float32Array).slice();
         tensor.delete();
       }
       return outputs;

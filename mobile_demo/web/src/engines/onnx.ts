@@ -6,12 +6,14 @@ import wasm from "onnxruntime-web/ort-wasm-simd-threaded.wasm?url";
 import type { Engine, Tensors } from "./engine";
 import { inputsOf } from "./engine";
 
+let starting: Promise<unknown> | null = null;
+
 export async function load(): Promise<Engine> {
-  const url = new URL(wasm, document.baseURI).href;
-  ort.env.wasm.wasmPaths = { wasm: url };
+  ort.env.wasm.wasmPaths = { wasm: new URL(wasm, document.baseURI).href };
   ort.env.wasm.numThreads = 1;
   ort.env.logLevel = "fatal";
-  preload(url);
+  // Its wasm comes with the first session: let it be there by then.
+  starting ??= ort.InferenceSession.create(new Uint8Array()).catch(() => undefined);
   return {
     format: "onnx",
     name: "ONNX Runtime Web",
@@ -32,7 +34,7 @@ export async function load(): Promise<Engine> {
           const made = await session.run(feeds);
           const outputs: Tensors<Float32Array> = {};
           for (const [name, tensor] of Object.entries(made)) {
-            outputs[name] = Float32Array.from(tensor.data as Float32Array);
+            outputs[name] = (tensor.data as Float32Array).slice();
             tensor.dispose();
           }
           return outputs;
@@ -41,12 +43,4 @@ export async function load(): Promise<Engine> {
       };
     },
   };
-}
-
-/** The runtime fetches its wasm with the first model: let it be there by then. */
-function preload(href: string): void {
-  if (document.querySelector(`link[href="${href}"]`)) return;
-  const link = document.createElement("link");
-  Object.assign(link, { rel: "preload", as: "fetch", crossOrigin: "anonymous", href });
-  document.head.append(link);
 }

@@ -72,6 +72,7 @@ export class DrawView implements View {
     const isNew = this.running?.model !== running.model;
     this.running = running;
     if (isNew) {
+      this.images = null;
       const names = tileNames(running.model.manifest);
       const classes = mainCondition(running.model.manifest);
       this.title.textContent = isDigits(running) ? "Draw one digit, see all ten" : `Draw one, see ${names.length}`;
@@ -95,7 +96,7 @@ export class DrawView implements View {
       );
     }
     this.canvas.paint();
-    if (this.touched || !this.stage.drawing.isEmpty) this.update();
+    this.update();
     if (!this.touched) this.attract(0);
   }
 
@@ -170,8 +171,11 @@ export class DrawView implements View {
   }
 
   private async rewrite(): Promise<void> {
-    if (!this.running || this.stage.drawing.isEmpty) return;
+    if (!this.running) return;
     const { model } = this.running;
+    // The middle of the latent space, until there is a drawing that has been read.
+    if (!this.images) await this.rewriteCode(new Float32Array(model.manifest.latentDim), null);
+    if (this.stage.drawing.isEmpty) return;
     const begun = performance.now();
     const { z, read: label } = await read(model, drawnImage(this.stage, model), this.stage.choice, this.told);
     await this.rewriteCode(z, label);
