@@ -183,8 +183,8 @@ def train(args):
     model = make_model(args, dataset)
     steps = args.epochs * math.ceil(len(dataset.x_train) / args.batch_size)
     schedule = keras.optimizers.schedules.CosineDecay(args.learning_rate, steps)
-    # XLA is slower than plain TensorFlow for these models on a CPU.
-    jit_compile = False if keras.backend.backend() == "tensorflow" else "auto"
+    # On PyTorch our networks can be traced, with the same results.
+    jit_compile = True if keras.backend.backend() == "torch" else "auto"
     model.compile(keras.optimizers.Adam(schedule), jit_compile=jit_compile)
     model.build()
     config = {

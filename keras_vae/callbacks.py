@@ -3,6 +3,23 @@
 import keras
 
 
+def looks_at_batches(callback):
+    """Whether a callback wants to be called after every batch, as far as one can tell.
+
+    Keras' bar and history, savers that save by epoch, and our own are content with every few.
+    """
+    if isinstance(callback, StopOnSkippedUpdates | keras.callbacks.History):
+        return False
+    if isinstance(callback, keras.callbacks.ModelCheckpoint | keras.callbacks.BackupAndRestore):
+        return callback.save_freq != "epoch"
+    base = keras.callbacks.Callback
+    names = ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end")
+    return any(
+        getattr(getattr(callback, name), "__func__", None) is not getattr(base, name)
+        for name in names
+    )
+
+
 class StopOnSkippedUpdates(keras.callbacks.Callback):
     """Stop training with an error when update after update is skipped.
 
@@ -28,8 +45,10 @@ class StopOnSkippedUpdates(keras.callbacks.Callback):
         self.steps = self.skipped = 0
 
     def on_train_batch_end(self, batch, logs=None):
-        if batch + 1 - self.steps >= self.interval:
-            self._look(batch + 1, logs)
+        # After several steps at once Keras gives the number of the last that there could have been.
+        done = min(batch + 1, self.params.get("steps") or batch + 1)
+        if done - self.steps >= self.interval:
+            self._look(done, logs)
 
     def on_epoch_end(self, epoch, logs=None):
         self._look(None, logs)

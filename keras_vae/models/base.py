@@ -7,11 +7,13 @@ import numpy as np
 from keras import ops
 
 from keras_vae import likelihoods
-from keras_vae.callbacks import StopOnSkippedUpdates
+from keras_vae.callbacks import StopOnSkippedUpdates, looks_at_batches
 from keras_vae.layers.conditioning import Conditioning
 from keras_vae.metrics import Average
 from keras_vae.models import inputs as model_inputs
 from keras_vae.trainers import Trainer
+
+STEPS_AT_ONCE = 16
 
 
 class LatentVariableModel(Trainer, keras.Model):
@@ -131,8 +133,14 @@ class LatentVariableModel(Trainer, keras.Model):
         """Return `x` and the dict of conditions, or raise a ValueError that names what is missing.
 
         Args:
-            inputs: `x`, or a dict with `"x"` and every condition's name.
+            inputs: `x`, or a dict with `"x"` and every condition's name. 8-bit images become
+                float32 in [0, 1] here.
         """
+        x, conditions = self.named_inputs(inputs)
+        return model_inputs.as_float(x), conditions
+
+    def named_inputs(self, inputs):
+        """As `split_inputs`, with `x` as it came."""
         if not isinstance(inputs, dict):
             if self.condition:
                 raise ValueError(
@@ -205,33 +213,39 @@ class LatentVariableModel(Trainer, keras.Model):
             its example's whole loss.
         """
         inputs, target, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        given, _ = self.named_inputs(inputs)
         x, conditions = self.split_inputs(inputs)
+        inputs = {"x": x, **conditions} if isinstance(inputs, dict) else x
         outputs = self(inputs, sample_weight=sample_weight, draw=True, training=training)
-        target = x if target is None else target
+        given = given if target is None else target
+        target = x if target is None else model_inputs.as_float(target)
         nats = -self.likelihood.log_prob(
             ops.cast(target, "float32"), ops.cast(outputs["parameters"], "float32")
         )
-        nats = nats * self._nan_where_invalid(target, conditions)
+        for valid in self._validity(given, conditions):
+            # A product, because NaN must reach the gradient as well.
+            nats = nats * ops.where(valid, 1.0, float("nan"))
         terms = {"reconstruction_loss": weighted_mean(nats, sample_weight)}
         if "kl" in outputs:
             terms["kl_loss"] = weighted_mean(outputs["kl"], sample_weight)
         return terms["reconstruction_loss"] + sum(self.losses), terms
 
-    def _nan_where_invalid(self, target, conditions):
-        """Ones `(batch,)`, NaN for an example that the likelihood or a condition excludes.
+    def _validity(self, target, conditions):
+        """Bool tensors `(batch,)`: False for an example that likelihood or a condition excludes.
 
-        Arrays are checked before training; batches of a dataset only here. NaN makes the step
-        skip its update, and a run of skipped updates stops training.
+        Arrays are checked before training; batches of a dataset only here. The loss of such an
+        example is NaN, which makes the step skip its update, and a run of those stops training.
         """
-        valid = self.likelihood.valid(target)
-        for name, kind in self.condition.items():
-            valid = ops.logical_and(valid, kind.valid(conditions[name]))
-        return ops.where(valid, 1.0, float("nan"))
+        checks = [kind.valid(conditions[name]) for name, kind in self.condition.items()]
+        # 8-bit images cannot be out of range.
+        is_8_bit = keras.backend.standardize_dtype(target.dtype) == "uint8"
+        return checks if is_8_bit else [self.likelihood.valid(target), *checks]
 
     def gradient_norm(self, gradients):
         """Return the gradients' joint norm, without loss scale, and whether it is finite."""
-        squares = [ops.sum(ops.square(ops.cast(g, "float32"))) for g in gradients]
-        norm = ops.sqrt(sum(squares)) / ops.cast(self.optimizer.scale_loss(ops.ones(())), "float32")
+        norm = self.global_norm(gradients)
+        if self.optimizer_skips_updates:
+            norm = norm / ops.cast(self.optimizer.scale_loss(ops.ones(())), "float32")
         return norm, ops.isfinite(norm)
 
     @property
@@ -275,14 +289,20 @@ class LatentVariableModel(Trainer, keras.Model):
 
     # Plain Keras, with the edges checked
 
-    def compile(self, optimizer="adam", **kwargs):
+    def compile(self, optimizer="adam", steps_per_execution="auto", **kwargs):
         """Configure training, as in Keras.
 
         The model's loss is its own, so `loss` and `metrics` are refused, not ignored.
 
         Args:
             optimizer: Keras optimizer.
-            **kwargs: `run_eagerly`, `steps_per_execution`, `jit_compile`, `auto_scale_loss`.
+            steps_per_execution: Int, steps between two looks of callbacks; or "auto", for 16 where
+                that is faster (TensorFlow, and JAX but for convolutions on a CPU) and no callback
+                of a `fit` looks at batches, else 1. PyTorch has 1 only.
+            **kwargs: `run_eagerly`, `auto_scale_loss` and `jit_compile`: "auto" is True on JAX,
+                and on TensorFlow with a GPU (XLA is slower on a CPU). On PyTorch True traces a
+                step once for every shape of a batch and replays it, with the same results in less
+                time; a model that decides by a tensor's value goes on without, with a warning.
         """
         for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
             if kwargs.pop(name, None) is not None:
@@ -290,18 +310,23 @@ class LatentVariableModel(Trainer, keras.Model):
                     f"`compile` takes no `{name}`: {type(self).__name__} has its own loss, set by "
                     "`likelihood`, and reports its terms."
                 )
-        super().compile(optimizer=optimizer, **kwargs)
+        self.chooses_steps = steps_per_execution == "auto"
+        steps = 1 if self.chooses_steps else steps_per_execution
+        super().compile(optimizer=optimizer, steps_per_execution=steps, **kwargs)
 
     def get_compile_config(self):
         config = super().get_compile_config()
-        return {**config, "backend": keras.backend.backend()} if config else config
+        if not config:
+            return config
+        steps = "auto" if self.chooses_steps else self.steps_per_execution
+        return {**config, "steps_per_execution": steps, "backend": keras.backend.backend()}
 
     def compile_from_config(self, config):
         config = keras.saving.deserialize_keras_object(config)
         if config.pop("backend", None) != keras.backend.backend():
             # How steps are run was resolved for one backend: jit_compile is True on JAX, which
             # costs a minute of compilation on torch, where steps_per_execution is refused.
-            config = {**config, "jit_compile": "auto", "steps_per_execution": 1}
+            config = {**config, "jit_compile": "auto", "steps_per_execution": "auto"}
         self.compile(**config)
         if self.built:
             self.optimizer.build(self.trainable_variables)
@@ -328,7 +353,8 @@ class LatentVariableModel(Trainer, keras.Model):
         Args:
             x: Array `(n, *data_shape)`; a dict of arrays for a conditional model; or a
                 `tf.data.Dataset`, `PyDataset`, `DataLoader` or generator of batches of these,
-                each batch a tuple such as `(x,)` or `(x, y, sample_weight)`.
+                each batch a tuple such as `(x,)` or `(x, y, sample_weight)`. uint8 is taken for
+                8-bit images, 0 to 255 for 0 to 1, and becomes floats batch by batch.
             y: Optional array like `x`'s images: the target, where it is not `x` itself.
             sample_weight: Optional array `(n,)`. Weights an example's whole loss, KL included.
             callbacks: As in Keras. `callbacks.StopOnSkippedUpdates` is added unless passed.
@@ -358,14 +384,17 @@ class LatentVariableModel(Trainer, keras.Model):
                     (x, y, sample_weight), batch_size or 32, self._shuffle_seed
                 )
                 validation_batch_size = validation_batch_size or batch_size
-                x, y, sample_weight, batch_size, shuffle = batches, None, None, None, False
                 callbacks.append(model_inputs.ShuffleEachEpoch(batches))
+                x, y, sample_weight, batch_size = self.as_dataset(batches), None, None, None
+                shuffle = False
         else:
             x = model_inputs.as_keras_takes_it(x)
             if not self.built and self.data_shape is not None:
                 self.build()
             if not isinstance(x, keras.utils.PyDataset):
                 shuffle = False  # has no meaning there, and Keras warns of its own default
+        if self.compiled:
+            self._choose_steps(callbacks, steps_per_epoch is None and has_length(x))
         if self.built and self.compiled and not self.optimizer.built:
             # TensorFlow traces a step that creates variables twice.
             self.optimizer.build(self.trainable_variables)
@@ -425,6 +454,19 @@ class LatentVariableModel(Trainer, keras.Model):
         if not any(isinstance(callback, StopOnSkippedUpdates) for callback in present):
             callbacks.append(StopOnSkippedUpdates())
         return callbacks
+
+    def _choose_steps(self, callbacks, knows_end):
+        """Take several steps at once where that is faster and nobody looks at each."""
+        if not self.chooses_steps:
+            return
+        present = getattr(callbacks, "callbacks", callbacks)
+        alone = any(looks_at_batches(callback) for callback in present)
+        # Where an epoch ends early, Keras would take some of the next one's batches.
+        alone = alone or self.run_eagerly or not knows_end
+        steps = STEPS_AT_ONCE if self.groups_steps and not alone else 1
+        if steps != self.steps_per_execution:
+            self.steps_per_execution = steps
+            self.train_function = self.test_function = self.predict_function = None
 
     def _shuffle_seed(self):
         return int(ops.convert_to_numpy(self.seed_generator.state)[0])
@@ -546,6 +588,15 @@ def weighted_mean(values, sample_weight=None):
     if sample_weight is not None:
         values = values * ops.cast(ops.reshape(sample_weight, (-1,)), values.dtype)
     return ops.mean(values)
+
+
+def has_length(data):
+    """Whether arrays or a dataset know how many there are."""
+    try:
+        len(data)
+    except TypeError:
+        return False
+    return True
 
 
 def reason(err):

@@ -22,12 +22,13 @@ def check_examples(model, inputs):
             and, for a conditional model, one array `(n, ...)` per condition.
 
     Returns:
-        `x` as a float32 array, or the dict with float32 `"x"` and int32 labels.
+        `x` as an array, or the dict with it and int32 labels. 8-bit images stay uint8, a quarter of
+        the memory; whatever else is no float becomes float32.
 
     Raises:
         ValueError: One line that says what must hold, what came and what to do.
     """
-    x, conditions = model.split_inputs(inputs)
+    x, conditions = model.named_inputs(inputs)
     x = check_data(model, x, name="x")
     if not isinstance(inputs, dict):
         return x
@@ -54,13 +55,23 @@ def check_data(model, x, name):
             f"`{name}` must be finite. Received: NaN or infinity. Remove or repair those examples."
         )
     low, high = model.likelihood.data_range
+    if x.dtype == np.uint8 and (low, high) == (0, 1) and largest > 1:
+        return x
     if smallest < low or largest > high:
-        hint = " Divide 8-bit images by 255." if smallest >= 0 and 1 < largest <= 255 else ""
+        is_8_bit = smallest >= 0 and 1 < largest <= 255
+        hint = " Divide 8-bit images by 255, or pass them as uint8." if is_8_bit else ""
         raise ValueError(
             f"`{name}` must lie in [{low:g}, {high:g}] under the {model.likelihood.name} "
             f"likelihood. Received: {x.dtype} from {smallest:g} to {largest:g}.{hint}"
         )
     return x if x.dtype.kind == "f" else x.astype("float32")
+
+
+def as_float(x):
+    """Return a tensor of 8-bit images, uint8, as float32 in [0, 1]; any other as it is."""
+    if keras.backend.standardize_dtype(x.dtype) != "uint8":
+        return x
+    return keras.ops.cast(x, "float32") / 255
 
 
 def check_conditions(model, conditions, count=None):

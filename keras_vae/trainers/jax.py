@@ -1,11 +1,74 @@
 """Steps on JAX, where state goes in and comes out of every step."""
 
+import itertools
+
 import jax
 import keras
+import numpy as np
 
 
 class Trainer:
     """The steps that Keras' `fit`, `evaluate` and `predict` call, on JAX."""
+
+    @property
+    def groups_steps(self):
+        """Whether a loop of steps is faster than one by one: with convolutions not on a CPU."""
+        has_convolutions = any(
+            isinstance(layer, keras.layers.Layer) and "Conv" in type(layer).__name__
+            for layer in self._flatten_layers()
+        )
+        return not has_convolutions or jax.default_backend() != "cpu"
+
+    def as_dataset(self, batches):
+        """Batches of arrays as `fit` takes them."""
+        return batches
+
+    def make_train_function(self, force=False):
+        """As Keras does, but for several steps an execution: those are one compiled loop."""
+        is_loop = self.steps_per_execution > 1 and self.jit_compile and not self.run_eagerly
+        if not is_loop or keras.distribution.distribution() is not None:
+            return super().make_train_function(force)
+        if self.train_function is None or force:
+            self.train_function = self._loop()
+
+    def _loop(self):
+        """Return a function of state and iterator that takes up to `steps_per_execution` steps."""
+
+        def steps(state, batches, count):
+            def batch(index):
+                return jax.tree.map(lambda array: array[index], batches)
+
+            def step(index, carry):
+                _, state = carry
+                logs, state = self.train_step(state, batch(index))
+                return logs, tuple(map(list, state))
+
+            shapes, _ = jax.eval_shape(self.train_step, state, batch(0))
+            logs = jax.tree.map(lambda like: jax.numpy.zeros(like.shape, like.dtype), shapes)
+            return jax.lax.fori_loop(0, count, step, (logs, tuple(map(list, state))))
+
+        steps = jax.jit(steps, donate_argnums=0)
+
+        def function(state, iterator):
+            taken = list(itertools.islice(iterator, self.steps_per_execution))
+            if not taken:
+                raise StopIteration
+            # The last batch of an epoch may be smaller: it makes a loop of its own.
+            for _, same in itertools.groupby(taken, key=_shapes):
+                same = list(same)
+                # The number of steps is an argument, so that fewer compile nothing new.
+                padded = same + same[-1:] * (self.steps_per_execution - len(same))
+                padded = padded if len(same) > 1 else same
+                batches = jax.tree.map(_stacked, *padded)
+                logs, state = steps(state, batches, len(same))
+            return logs, state
+
+        return function
+
+    def global_norm(self, tensors):
+        """The Euclidean norm of all tensors joined, in float32."""
+        flat = [tensor.astype("float32").ravel() for tensor in tensors]
+        return jax.numpy.sqrt(sum(jax.numpy.vdot(tensor, tensor) for tensor in flat))
 
     def train_step(self, state, data):
         """Draw, differentiate, and update unless a gradient is not finite."""
@@ -71,6 +134,16 @@ class Trainer:
 
 def _pairs(variables, values):
     return list(zip(variables, values, strict=True))
+
+
+def _stacked(*arrays):
+    """Batches as one array, where they are: on the device or in NumPy."""
+    return (jax.numpy if isinstance(arrays[0], jax.Array) else np).stack(arrays)
+
+
+def _shapes(batch):
+    """The shapes and dtypes of a batch, to compare it with others."""
+    return str(jax.tree.map(lambda array: (array.shape, array.dtype), batch))
 
 
 def _values(scope, variables):

@@ -1,10 +1,37 @@
 """Steps on TensorFlow."""
 
+import keras
 import tensorflow as tf
+
+from keras_vae.trainers import tensorflow_adam
 
 
 class Trainer:
     """The steps that Keras' `fit`, `evaluate` and `predict` call, on TensorFlow."""
+
+    groups_steps = True
+
+    def compile(self, optimizer="adam", jit_compile="auto", **kwargs):
+        """As Keras does; its Adam runs as one kernel, and XLA, slower on a CPU, on GPUs only."""
+        if jit_compile == "auto" and not tf.config.list_physical_devices("GPU"):
+            jit_compile = False
+        super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
+        tensorflow_adam.fuse(self.optimizer)
+
+    def as_dataset(self, batches):
+        """Batches of arrays in the same order, put together by TensorFlow, not by Python."""
+        arrays = keras.tree.map_structure(tf.convert_to_tensor, batches.arrays)
+        order = tf.TensorSpec((batches.count,), "int64")
+        dataset = tf.data.Dataset.from_generator(lambda: [batches.order], output_signature=order)
+        dataset = dataset.flat_map(tf.data.Dataset.from_tensor_slices).batch(batches.batch_size)
+        dataset = dataset.map(
+            lambda rows: keras.tree.map_structure(lambda array: tf.gather(array, rows), arrays)
+        )
+        return dataset.apply(tf.data.experimental.assert_cardinality(len(batches))).prefetch(1)
+
+    def global_norm(self, tensors):
+        """The Euclidean norm of all tensors joined, in float32."""
+        return tf.linalg.global_norm([tf.cast(tensor, "float32") for tensor in tensors])
 
     def train_step(self, data):
         """Draw, differentiate, and update unless a gradient is not finite."""

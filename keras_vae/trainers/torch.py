@@ -1,27 +1,89 @@
 """Steps on PyTorch."""
 
+import contextlib
+import warnings
+
+import keras
 import torch
+
+from keras_vae.trainers import torch_adam, torch_graph
 
 
 class Trainer:
     """The steps that Keras' `fit`, `evaluate` and `predict` call, on PyTorch."""
 
+    groups_steps = False
+
+    def compile(self, optimizer="adam", jit_compile="auto", run_eagerly=False, **kwargs):
+        """As Keras does; its Adam runs as one kernel.
+
+        `jit_compile=True` traces the step once for every shape of a batch and replays it, with the
+        same results to the last bit and in a second, where `torch.compile` takes most of a minute.
+        """
+        super().compile(optimizer=optimizer, jit_compile=False, run_eagerly=run_eagerly, **kwargs)
+        self.traces_steps = jit_compile is True and not run_eagerly
+        self.graphs = {}
+        torch_adam.fuse(self.optimizer)
+
+    def get_compile_config(self):
+        config = super().get_compile_config()
+        return {**config, "jit_compile": self.traces_steps} if config else config
+
+    def fit(self, *args, **kwargs):
+        """As Keras does, with numbers below 1e-38 taken for 0, as the other backends take them.
+
+        Adam's averages of rare gradients become such, and a CPU is slow with them.
+        """
+        with _denormals_as_zero():
+            return super().fit(*args, **kwargs)
+
+    def as_dataset(self, batches):
+        """Batches of arrays as `fit` takes them."""
+        return batches
+
+    def global_norm(self, tensors):
+        """The Euclidean norm of all tensors joined, in float32."""
+        return torch.nn.utils.get_total_norm([tensor.float() for tensor in tensors])
+
     def train_step(self, data):
         """Draw, differentiate, and update unless a gradient is not finite."""
         buffers = [v.value.clone() for v in self.buffers]
-        loss, terms = self.loss_and_terms(data, training=True)
-        self.zero_grad()
-        self.optimizer.scale_loss(loss).backward()
-        pairs = [(v.value.grad, v) for v in self.trainable_variables if v.value.grad is not None]
-        gradients, variables = zip(*pairs, strict=True)
+        gradients, finite, logs = self._replayed(data) if self.traces_steps else self._step(data)
+        variables = self.trainable_variables
         with torch.no_grad():
-            norm, finite = self.gradient_norm(gradients)
             if finite or self.optimizer_skips_updates:
-                self.optimizer.apply(gradients, variables)
+                self.optimizer.apply(list(gradients.values()), [variables[i] for i in gradients])
             if not finite:
                 for variable, value in zip(self.buffers, buffers, strict=True):
                     variable.assign(value)
-            return self.track(data, loss.detach(), terms, norm, finite)
+        return logs
+
+    def _step(self, data):
+        """All of a step but the update: gradients by index, whether they are finite, and logs."""
+        loss, terms = self.loss_and_terms(data, training=True)
+        gradients = torch.autograd.grad(
+            self.optimizer.scale_loss(loss),
+            [v.value for v in self.trainable_variables],
+            allow_unused=True,
+        )
+        gradients = {i: g for i, g in enumerate(gradients) if g is not None}
+        with torch.no_grad():
+            norm, finite = self.gradient_norm(list(gradients.values()))
+            return gradients, finite, self.track(data, loss.detach(), terms, norm, finite)
+
+    def _replayed(self, data):
+        """As `_step`, from a graph that is traced for every kind of batch."""
+        kind = str(keras.tree.map_structure(lambda x: (x.shape, x.dtype), data))
+        # A graph holds its variables' tensors; one that was replaced needs another graph.
+        kind = (kind, *(id(v.value) for v in self.variables))
+        if kind not in self.graphs:
+            try:
+                self.graphs[kind] = torch_graph.Replay(self._step, data)
+            except torch_graph.TraceError as err:
+                warnings.warn(f"The step runs without a graph, more slowly: {err}", stacklevel=2)
+                self.traces_steps = False
+                return self._step(data)
+        return self.graphs[kind](data)
 
     def test_step(self, data):
         """Draw and measure."""
@@ -31,6 +93,16 @@ class Trainer:
     def predict_step(self, data):
         """Reconstruct from the posterior mean."""
         return self.reconstruction(data)
+
+
+@contextlib.contextmanager
+def _denormals_as_zero():
+    before = bool(torch.full((), 1e-39) * 1 == 0)
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(before)
 
 
 def devices():
