@@ -125,6 +125,7 @@ class VAE(LatentVariableModel):
         inputs = model_inputs.check_examples(self, inputs)
         generator = keras.random.SeedGenerator(seed)
         at_once = max(1, 8192 // batch_size)
+        log_weights = self.without_gradients(self._log_weights)
 
         def estimate(batch):
             x, conditions = self.split_inputs(batch)
@@ -134,17 +135,18 @@ class VAE(LatentVariableModel):
             total = None
             for start in range(0, num_samples, at_once):
                 draws = min(at_once, num_samples - start)
-                weights = self._log_weights(x, condition, *posterior, draws, generator)
+                shape = (draws, *posterior[0].shape)
+                noise = keras.random.normal(shape, seed=generator)
+                weights = log_weights(x, condition, *posterior, noise)
                 joined = weights if total is None else ops.concatenate([total, weights], axis=0)
                 total = ops.logsumexp(joined, axis=0, keepdims=True)
             return [total[0] - math.log(num_samples)]
 
         return in_batches(estimate, inputs, batch_size)[0]
 
-    def _log_weights(self, x, condition, z_mean, z_log_var, draws, generator):
+    def _log_weights(self, x, condition, z_mean, z_log_var, noise):
         """Log importance weights `(draws, batch)` of codes drawn from the posterior."""
-        batch, latent_dim = z_mean.shape
-        noise = keras.random.normal((draws, batch, latent_dim), seed=generator)
+        draws, batch, latent_dim = noise.shape
         z = z_mean + ops.exp(z_log_var / 2) * noise
         log_q = -ops.sum(ops.square(noise) + z_log_var + math.log(2 * math.pi), axis=-1) / 2
 

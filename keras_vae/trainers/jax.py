@@ -65,6 +65,16 @@ class Trainer:
 
         return function
 
+    def without_gradients(self, function):
+        """A function of tensors that reads the model's variables, to be called many times."""
+
+        def stateless(values, *tensors):
+            with keras.StatelessScope(_pairs(self.variables, values)):
+                return function(*tensors)
+
+        compiled = jax.jit(stateless)
+        return lambda *tensors: compiled([v.value for v in self.variables], *tensors)
+
     def global_norm(self, tensors):
         """The Euclidean norm of all tensors joined, in float32."""
         flat = [tensor.astype("float32").ravel() for tensor in tensors]

@@ -29,6 +29,10 @@ class Trainer:
         )
         return dataset.apply(tf.data.experimental.assert_cardinality(len(batches))).prefetch(1)
 
+    def without_gradients(self, function):
+        """A function of tensors that reads the model's variables, to be called many times."""
+        return tf.function(function)
+
     def global_norm(self, tensors):
         """The Euclidean norm of all tensors joined, in float32."""
         return tf.linalg.global_norm([tf.cast(tensor, "float32") for tensor in tensors])

@@ -41,6 +41,10 @@ class Trainer:
         """Batches of arrays as `fit` takes them."""
         return batches
 
+    def without_gradients(self, function):
+        """A function of tensors that reads the model's variables, to be called many times."""
+        return torch.no_grad()(function)
+
     def global_norm(self, tensors):
         """The Euclidean norm of all tensors joined, in float32."""
         return torch.nn.utils.get_total_norm([tensor.float() for tensor in tensors])
