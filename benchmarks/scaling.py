@@ -61,7 +61,8 @@ def draw(results, backend, path):
         axis.set_xlabel(name)
         axis.set_ylabel("CPU seconds an epoch")
         axis.spines[["top", "right"]].set_visible(False)
-    figure.suptitle(f"784-400-L-400-784 on MNIST, {backend}, one core")
+    names = {"jax": "JAX", "tensorflow": "TensorFlow", "torch": "PyTorch"}
+    figure.suptitle(f"784-400-L-400-784 on MNIST, {names[backend]}, one core")
     figure.savefig(path, dpi=110)
 
 

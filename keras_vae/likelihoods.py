@@ -1,5 +1,7 @@
 """Likelihoods: what the decoder's output says about the data."""
 
+import math
+
 import keras
 from keras import ops
 
@@ -28,11 +30,10 @@ class Bernoulli:
         Returns:
             Tensor `(batch,)`, summed over all data dimensions.
         """
-        x, logits = ops.convert_to_tensor(x), ops.convert_to_tensor(logits)
+        x, logits = _flat(x), _flat(logits)
         # Never infinite, unlike the logarithm of a sigmoid; and with the right derivative at a
         # logit of 0, unlike max(logit, 0) + log1p(exp(-|logit|)).
-        nats = ops.softplus(logits) - logits * x
-        return -ops.sum(nats, axis=tuple(range(1, len(nats.shape))))
+        return -ops.sum(ops.softplus(logits) - logits * x, axis=1)
 
     def mean(self, logits):
         """The probabilities, in [0, 1]."""
@@ -50,7 +51,8 @@ class Bernoulli:
     def valid(self, x):
         """Bool tensor `(batch,)`: whether every value of an example is in [0, 1]."""
         low, high = self.data_range
-        return ops.all(ops.logical_and(x >= low, x <= high), axis=tuple(range(1, len(x.shape))))
+        x = _flat(x)
+        return ops.all(ops.logical_and(x >= low, x <= high), axis=1)
 
     def get_config(self):
         return {}
@@ -58,6 +60,13 @@ class Bernoulli:
     @classmethod
     def from_config(cls, config):
         return cls(**config)
+
+
+def _flat(x):
+    """Reshape to `(batch, size)`: XLA reduces an axis of length 1, as of grey images, slowly."""
+    x = ops.convert_to_tensor(x)
+    sizes = x.shape[1:]
+    return ops.reshape(x, (ops.shape(x)[0], -1) if None in sizes else (-1, math.prod(sizes)))
 
 
 def get(identifier):
