@@ -35,17 +35,14 @@ class Trainer:
         """Return a function of state and iterator that takes up to `steps_per_execution` steps."""
 
         def steps(state, batches, count):
-            def batch(index):
-                return jax.tree.map(lambda array: array[index], batches)
+            def step(index, state):
+                batch = jax.tree.map(lambda array: array[index], batches)
+                _, state = self.train_step(state, batch)
+                return tuple(map(list, state))
 
-            def step(index, carry):
-                _, state = carry
-                logs, state = self.train_step(state, batch(index))
-                return logs, tuple(map(list, state))
-
-            shapes, _ = jax.eval_shape(self.train_step, state, batch(0))
-            logs = jax.tree.map(lambda like: jax.numpy.zeros(like.shape, like.dtype), shapes)
-            return jax.lax.fori_loop(0, count, step, (logs, tuple(map(list, state))))
+            state = jax.lax.fori_loop(0, count, step, tuple(map(list, state)))
+            with keras.StatelessScope(_pairs(self.metrics_variables, state[-1])):
+                return {metric.name: metric.result() for metric in self.metrics}, state
 
         steps = jax.jit(steps, donate_argnums=0)
 
@@ -68,12 +65,19 @@ class Trainer:
     def without_gradients(self, function):
         """A function of tensors that reads the model's variables, to be called many times."""
 
+        @jax.jit
         def stateless(values, *tensors):
-            with keras.StatelessScope(_pairs(self.variables, values)):
-                return function(*tensors)
+            with keras.StatelessScope(_pairs(self.variables, values)) as scope:
+                results = function(*tensors)
+            return results, _values(scope, self._random_states())
 
-        compiled = jax.jit(stateless)
-        return lambda *tensors: compiled([v.value for v in self.variables], *tensors)
+        def compiled(*tensors):
+            results, states = stateless([v.value for v in self.variables], *tensors)
+            for variable, state in zip(self._random_states(), states, strict=True):
+                variable.assign(state)
+            return results
+
+        return compiled
 
     def global_norm(self, tensors):
         """The Euclidean norm of all tensors joined, in float32."""
