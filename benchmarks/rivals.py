@@ -1,8 +1,8 @@
-"""The seeds' VAE (784-400-20, Adam 1e-3, batch 128) as others write it, to be timed beside ours.
+"""The models of `benchmarks.training` as others write them, to be timed beside ours.
 
-Each function takes MNIST as uint8 `(n, 28, 28, 1)`, gets everything ready, and returns a function
-that trains for one epoch and returns its mean loss in nats per image. Nothing is imported that
-the one rival does not need.
+Each function takes images as uint8 `(n, height, width, channels)`, gets everything ready, and
+returns a function that trains for one epoch and returns its mean loss in nats per image. Nothing is
+imported that the one rival does not need.
 """
 
 import os
@@ -153,6 +153,67 @@ def pytorch(x_train):
     return epoch
 
 
+def pytorch_conv(x_train):
+    """The convolutional VAE in plain PyTorch, channels last, with the data in one tensor."""
+    import torch
+    from torch import nn
+    from torch.nn import functional
+
+    from benchmarks.training import CONV_LATENT, CONV_UNITS
+
+    torch.manual_seed(0)
+    height, width, channels = x_train.shape[1:]
+    grid = (CONV_UNITS[-1], height >> len(CONV_UNITS), width >> len(CONV_UNITS))
+    flat = grid[0] * grid[1] * grid[2]
+
+    def finish(units):
+        return [nn.BatchNorm2d(units), nn.LeakyReLU(0.2)]
+
+    class VAE(nn.Module):
+        def __init__(self):
+            super().__init__()
+            down, before = [], channels
+            for units in CONV_UNITS:
+                down += [nn.Conv2d(before, units, 3, 2, 1, bias=False), *finish(units)]
+                before = units
+            up = []
+            for units in CONV_UNITS[::-1]:
+                up += [nn.Upsample(scale_factor=2), nn.Conv2d(before, units, 3, 1, 1, bias=False)]
+                up += finish(units)
+                before = units
+            self.encoder = nn.Sequential(*down, nn.Flatten())
+            self.mean, self.log_var = nn.Linear(flat, CONV_LATENT), nn.Linear(flat, CONV_LATENT)
+            self.project = nn.Sequential(nn.Linear(CONV_LATENT, flat), nn.Unflatten(1, grid))
+            self.decoder = nn.Sequential(*up, nn.Conv2d(before, channels, 3, 1, 1))
+
+        def forward(self, x):
+            h = self.encoder(x)
+            mean, log_var = self.mean(h), self.log_var(h)
+            z = mean + torch.exp(0.5 * log_var) * torch.randn_like(mean)
+            h = self.project(z).contiguous(memory_format=torch.channels_last)
+            return self.decoder(h), mean, log_var
+
+    x = torch.from_numpy(x_train).permute(0, 3, 1, 2)
+    model = VAE().to(memory_format=torch.channels_last)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+
+    def epoch():
+        model.train()
+        total = 0.0
+        for rows in torch.randperm(len(x)).split(BATCH):
+            batch = x[rows].float().div_(255).contiguous(memory_format=torch.channels_last)
+            optimizer.zero_grad()
+            logits, mean, log_var = model(batch)
+            bce = functional.binary_cross_entropy_with_logits(logits, batch, reduction="sum")
+            loss = (bce - 0.5 * torch.sum(1 + log_var - mean.pow(2) - log_var.exp())) / len(batch)
+            loss.backward()
+            total += loss.item() * len(batch)
+            optimizer.step()
+        return total / len(x)
+
+    return epoch
+
+
 def keras_io(x_train):
     """TensorFlow as the example of keras.io has it: a custom `train_step` under `fit`."""
     os.environ["KERAS_BACKEND"] = "tensorflow"
@@ -204,5 +265,64 @@ def keras_io(x_train):
 
     def epoch():
         return model.fit(x, batch_size=BATCH, epochs=1, verbose=0).history["loss"][-1]
+
+    return epoch
+
+
+def pythae(x_train):
+    """Pythae, with networks of the same sizes: its trainer, an epoch at a time."""
+    import logging
+    import tempfile
+
+    import torch
+    from pythae.data.datasets import BaseDataset
+    from pythae.models import VAE, VAEConfig
+    from pythae.models.base.base_utils import ModelOutput
+    from pythae.models.nn import BaseDecoder, BaseEncoder
+    from pythae.trainers import BaseTrainer, BaseTrainerConfig
+    from torch import nn
+
+    logging.disable(logging.CRITICAL)
+
+    class Encoder(BaseEncoder):
+        def __init__(self):
+            super().__init__()
+            self.hidden = nn.Linear(PIXELS, HIDDEN)
+            self.mean, self.log_var = nn.Linear(HIDDEN, LATENT), nn.Linear(HIDDEN, LATENT)
+
+        def forward(self, x):
+            h = torch.relu(self.hidden(x.reshape(len(x), -1)))
+            return ModelOutput(embedding=self.mean(h), log_covariance=self.log_var(h))
+
+    class Decoder(BaseDecoder):
+        def __init__(self):
+            super().__init__()
+            self.hidden, self.out = nn.Linear(LATENT, HIDDEN), nn.Linear(HIDDEN, PIXELS)
+
+        def forward(self, z):
+            made = torch.sigmoid(self.out(torch.relu(self.hidden(z))))
+            return ModelOutput(reconstruction=made.reshape(-1, 1, 28, 28))
+
+    x = torch.from_numpy(x_train.transpose(0, 3, 1, 2)).float().div_(255)
+    config = VAEConfig((1, 28, 28), LATENT, reconstruction_loss="bce")
+    folder = tempfile.TemporaryDirectory()
+    training = BaseTrainerConfig(
+        folder.name,
+        num_epochs=1,
+        per_device_train_batch_size=BATCH,
+        learning_rate=1e-3,
+        optimizer_cls="Adam",
+        no_cuda=True,
+        seed=0,
+    )
+    trainer = BaseTrainer(
+        VAE(config, Encoder(), Decoder()),
+        train_dataset=BaseDataset(x, torch.zeros(len(x))),
+        training_config=training,
+    )
+    trainer.prepare_training()
+
+    def epoch():
+        return float(folder and trainer.train_step(epoch=1))
 
     return epoch

@@ -1,15 +1,21 @@
-"""CPU seconds that an epoch of training costs, ours and others', over its matrix products.
+"""What an epoch of training costs, ours and others', in turn.
 
-    python -m benchmarks.training
-    python -m benchmarks.training --only floor,jax,jax_scan --rounds 5 --out results.json
+    python -m benchmarks.training                      # dense: CPU seconds over its matrix products
+    python -m benchmarks.training --network conv       # convolutional: images per second
+    python -m benchmarks.training --only floor,jax,jax_bare --rounds 5 --out results.json
 
-The model is the seeds': MNIST, 784-400-20-400-784, batch 128, Adam 1e-3. Every contender is a
-process of its own, on one core and with one thread; all get ready first, then train an epoch each
-in turn, round after round, so that what else the machine does meets all of them. Counted is the
-CPU time of the epoch. They must all reach the same loss, or the command fails.
+`dense` is the seeds' model: MNIST, 784-400-20-400-784, batch 128, Adam 1e-3, on one core and with
+one thread; counted is CPU time. `conv` is three stages of stride 2 with batch normalisation on
+3,840 colour images of 32x32x3, batch 128, on two cores with two threads; counted is elapsed time.
+
+Every contender is a process of its own; all get ready first, then train an epoch each in turn,
+round after round, so that what else the machine does meets all of them. They must all reach the
+same loss, or the command fails. `..._bare` is ours without gradient norm, guard and the metrics
+beside the loss: what those cost. `pythae` takes part where it is installed.
 """
 
 import argparse
+import importlib.util
 import json
 import os
 import platform
@@ -20,41 +26,76 @@ import sys
 import time
 from importlib import metadata
 
-OURS = {
-    "tensorflow": "keras-vae, TensorFlow",
-    "jax": "keras-vae, JAX",
-    "torch": "keras-vae, PyTorch",
-    "torch_graph": "keras-vae, PyTorch, jit_compile=True",
+NAMES = {
+    "dense": {
+        "floor": "its matrix products alone (JAX)",
+        "jax_scan": "hand-written JAX, one lax.scan an epoch",
+        "keras_io": "keras.io's example (TensorFlow)",
+        "pytorch": "PyTorch's example, data in one tensor",
+        "pythae": "Pythae",
+        "tensorflow": "keras-vae, TensorFlow",
+        "jax": "keras-vae, JAX",
+        "torch": "keras-vae, PyTorch",
+        "torch_graph": "keras-vae, PyTorch, jit_compile=True",
+        "tensorflow_bare": "keras-vae, TensorFlow, without guard and metrics",
+        "jax_bare": "keras-vae, JAX, without guard and metrics",
+        "torch_bare": "keras-vae, PyTorch, without guard and metrics",
+    },
+    "conv": {
+        "pytorch_conv": "plain PyTorch, channels_last",
+        "tensorflow": "keras-vae, TensorFlow",
+        "jax": "keras-vae, JAX",
+        "torch": "keras-vae, PyTorch",
+        "torch_graph": "keras-vae, PyTorch, jit_compile=True",
+    },
 }
-RIVALS = {
-    "floor": "its matrix products alone (JAX)",
-    "jax_scan": "hand-written JAX, one lax.scan an epoch",
-    "keras_io": "keras.io's example (TensorFlow)",
-    "pytorch": "PyTorch's example, data in one tensor",
-}
-ONE_THREAD = {
-    "OMP_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "TF_NUM_INTRAOP_THREADS": "1",
-    "TF_NUM_INTEROP_THREADS": "1",
-    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
-    "TF_CPP_MIN_LOG_LEVEL": "3",
-}
-# Between the losses of two contenders after the same number of epochs, in nats per image.
-LOSS_SPREAD = 2.0
+BACKENDS = ("tensorflow", "jax", "torch")
+SETS = {"dense": "mnist", "conv": "cifar10_small"}
+CONV_UNITS, CONV_LATENT, CONV_IMAGES = (32, 64, 128), 64, 3840
+# Between the losses of two contenders after as many epochs, of the smaller one.
+LOSS_SPREAD = 0.02
 
 
-def ours(x_train, **kwargs):
-    """Plain `fit` of this package, all its default metrics on."""
+def environment_of(name, threads):
+    found = {
+        **os.environ,
+        "OMP_NUM_THREADS": str(threads),
+        "MKL_NUM_THREADS": str(threads),
+        "TF_NUM_INTRAOP_THREADS": str(threads),
+        "TF_NUM_INTEROP_THREADS": str(threads),
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }
+    if threads == 1:
+        found["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
+    backend = name.partition("_")[0]
+    return {**found, "KERAS_BACKEND": backend} if backend in BACKENDS else found
+
+
+def ours(network, x_train, bare=False, **kwargs):
+    """Plain `fit` of this package, all its default metrics on unless bare."""
     import keras
 
     import keras_vae
+    from keras_vae import networks
 
-    model = keras_vae.VAE(
-        keras_vae.networks.DenseEncoder(latent_dim=20, hidden_units=(400,)),
-        keras_vae.networks.DenseDecoder(output_shape=(28, 28, 1), hidden_units=(400,)),
-        seed=0,
-    )
+    shape = x_train.shape[1:]
+    if network == "dense":
+        parts = networks.DenseEncoder(20, (400,)), networks.DenseDecoder(shape, (400,))
+    else:
+        encoder = networks.ConvEncoder(CONV_LATENT, CONV_UNITS)
+        parts = encoder, networks.ConvDecoder(shape, CONV_UNITS[::-1])
+
+    class Bare(keras_vae.VAE):
+        optimizer_skips_updates = True
+
+        def gradient_norm(self, gradients):
+            return keras.ops.zeros(()), True
+
+        def track(self, data, loss, terms, norm=None, finite=None):
+            self.trackers["loss"].update_state(loss)
+            return {"loss": self.trackers["loss"].result()}
+
+    model = (Bare if bare else keras_vae.VAE)(*parts, seed=0)
     model.compile(keras.optimizers.Adam(1e-3), **kwargs)
 
     def epoch():
@@ -63,27 +104,29 @@ def ours(x_train, **kwargs):
     return epoch
 
 
-def work(name):
-    """Be a contender: answer every line of standard input with an epoch's CPU time and loss."""
+def work(network, name):
+    """Be a contender: answer every line of standard input with an epoch's time and loss."""
     import numpy as np
 
-    start = time.process_time()
-    path = os.path.join(os.environ["KERAS_VAE_DATA"], "mnist.npz")
+    path = os.path.join(os.environ["KERAS_VAE_DATA"], f"{SETS[network]}.npz")
     with np.load(path, allow_pickle=False) as archive:
-        x_train = archive["x_train"][..., None]
-    if name in OURS:
-        epoch = ours(x_train, **({"jit_compile": True} if name == "torch_graph" else {}))
+        x_train = archive["x_train"][: CONV_IMAGES if network == "conv" else None]
+    x_train = x_train if x_train.ndim == 4 else x_train[..., None]
+    if name.partition("_")[0] in BACKENDS:
+        kwargs = {"jit_compile": True} if name == "torch_graph" else {}
+        epoch = ours(network, x_train, bare=name.endswith("_bare"), **kwargs)
     else:
         from benchmarks import rivals
 
         epoch = getattr(rivals, name)(x_train)
     for _ in sys.stdin:
-        before = time.process_time()
+        start, cpu = time.perf_counter(), time.process_time()
         loss = epoch()
         answer = {
-            "cpu_s": time.process_time() - before,
+            "cpu_s": time.process_time() - cpu,
+            "s": time.perf_counter() - start,
             "loss": loss,
-            "started_cpu_s": before - start,
+            "images": len(x_train),
             "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         }
         print("answer", json.dumps(answer), flush=True)
@@ -92,17 +135,15 @@ def work(name):
 class Contender:
     """A process that trains an epoch when asked."""
 
-    def __init__(self, name):
+    def __init__(self, network, name, threads):
         self.name = name
-        environment = {**os.environ, **ONE_THREAD}
-        if name in OURS:
-            environment["KERAS_BACKEND"] = name.removesuffix("_graph")
+        self.command = ["-m", "benchmarks.training", "--network", network, "--work", name]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.training", "--work", name],
+            [sys.executable, *self.command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=environment,
+            env=environment_of(name, threads),
             text=True,
         )
         self.answers = []
@@ -115,8 +156,8 @@ class Contender:
                 self.answers.append(json.loads(line.removeprefix("answer ")))
                 return
         raise SystemExit(
-            f"error: {self.name} failed. To see why: echo | KERAS_BACKEND={self.name} python -m "
-            f"benchmarks.training --work {self.name}"
+            f"error: {self.name} failed. To see why, with KERAS_BACKEND where it is ours: "
+            f"echo | python {' '.join(self.command)}"
         )
 
     def close(self):
@@ -126,72 +167,80 @@ class Contender:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    known = [*RIVALS, *OURS]
-    parser.add_argument("--only", default=",".join(known), help="names, by commas: %(default)s")
+    parser.add_argument("--network", choices=NAMES, default="dense", help="default: dense")
+    parser.add_argument("--only", help="contenders, by commas (default: all but the bare ones)")
     parser.add_argument("--rounds", type=int, default=3, help="epochs that count (%(default)s)")
-    parser.add_argument("--core", type=int, default=0, help="the core for all (%(default)s)")
+    parser.add_argument("--core", type=int, default=0, help="the core of dense (%(default)s)")
     parser.add_argument("--out", help="JSON file for the results")
-    parser.add_argument("--work", choices=known, help=argparse.SUPPRESS)
+    parser.add_argument("--work", help=argparse.SUPPRESS)
     args = parser.parse_args()
+    known = NAMES[args.network]
     if args.work:
-        return work(args.work)
-    names = args.only.split(",")
+        return work(args.network, args.work)
+    usual = [name for name in known if not name.endswith("_bare")]
+    if importlib.util.find_spec("pythae") is None:
+        usual = [name for name in usual if name != "pythae"]
+    names = args.only.split(",") if args.only else usual
     if not set(names) <= set(known):
         parser.error(f"--only takes {', '.join(known)}.")
-    os.sched_setaffinity(0, {args.core})
-    contenders = [Contender(name) for name in names]
+    threads = 1 if args.network == "dense" else 2
+    if threads == 1:
+        os.sched_setaffinity(0, {args.core})
+    counted = "cpu_s" if threads == 1 else "s"
+    contenders = [Contender(args.network, name, threads) for name in names]
     for number in range(args.rounds + 1):
         for contender in contenders:
             contender.train()
             last = contender.answers[-1]
             what = f"round {number}" if number else "warm-up"
-            print(f"{what}: {contender.name} {last['cpu_s']:.2f} s", file=sys.stderr, flush=True)
+            print(f"{what}: {contender.name} {last[counted]:.2f} s", file=sys.stderr, flush=True)
     for contender in contenders:
         contender.close()
-    results = summary(contenders)
-    print(table(results))
+    results = summary(contenders, counted)
+    print(table(results, known))
     if args.out:
         with open(args.out, "w", encoding="utf-8") as file:
-            json.dump({"machine": machine(), "results": results}, file, indent=1)
+            json.dump({"machine": machine(threads), "results": results}, file, indent=1)
     losses = [r["loss"] for name, r in results.items() if name != "floor"]
-    if losses and max(losses) - min(losses) > LOSS_SPREAD:
+    if losses and max(losses) > (1 + LOSS_SPREAD) * min(losses):
         raise SystemExit(f"error: the losses differ: {losses}")
 
 
-def summary(contenders):
+def summary(contenders, counted):
+    """Medians, and ratios to the first contender."""
     results = {}
     for contender in contenders:
-        counted = contender.answers[1:]
+        answers = contender.answers[1:]
+        seconds = statistics.median(answer[counted] for answer in answers)
         results[contender.name] = {
-            "cpu_s_per_epoch": statistics.median(a["cpu_s"] for a in counted),
-            "cpu_s_of_each": [round(a["cpu_s"], 3) for a in counted],
-            "first_epoch_cpu_s": contender.answers[0]["cpu_s"],
-            "loss": None if contender.name == "floor" else counted[-1]["loss"],
-            "peak_mb": counted[-1]["peak_mb"],
+            f"{counted}_per_epoch": seconds,
+            f"{counted}_of_each": [round(answer[counted], 3) for answer in answers],
+            f"first_epoch_{counted}": contender.answers[0][counted],
+            "images_per_s": answers[0]["images"] / seconds,
+            "loss": None if contender.name == "floor" else answers[-1]["loss"],
+            "peak_mb": answers[-1]["peak_mb"],
         }
-    base = results.get("floor")
-    for result in results.values():
-        result["over_floor"] = base and result["cpu_s_per_epoch"] / base["cpu_s_per_epoch"]
+        base = results[contenders[0].name][f"{counted}_per_epoch"]
+        results[contender.name]["time_over_first"] = seconds / base
     return results
 
 
-def table(results):
-    lines = ["| | CPU s an epoch | over the floor | loss | peak MB |", "|---|---|---|---|---|"]
+def table(results, names):
+    lines = ["| | images per s | time over the first | loss | peak MB |", "|---|---|---|---|---|"]
     for name, result in results.items():
-        ratio = f"{result['over_floor']:.2f}" if result["over_floor"] else ""
         loss = "" if name == "floor" else f"{result['loss']:.2f}"
         lines.append(
-            f"| {({**OURS, **RIVALS})[name]} | {result['cpu_s_per_epoch']:.2f} | {ratio} "
+            f"| {names[name]} | {result['images_per_s']:.0f} | {result['time_over_first']:.2f} "
             f"| {loss} | {result['peak_mb']:.0f} |"
         )
     return "\n".join(lines)
 
 
-def machine():
+def machine(cores):
     packages = ("keras", "tensorflow", "jax", "torch", "numpy")
     return {
         "machine": platform.machine(),
-        "cores_used": 1,
+        "cores_used": cores,
         "python": platform.python_version(),
         "versions": {name: metadata.version(name) for name in packages},
     }
