@@ -44,14 +44,15 @@ def main():
     model = keras_vae.load_model(args.run)
     dataset = data.load(args.data)
     classifier = train_classifier(dataset, verbose=2)
-    real = classifier.evaluate(dataset.x_test, dataset.y_test, verbose=0)[1]
+    x_test = data.as_float(dataset.x_test)
+    real = classifier.evaluate(x_test, dataset.y_test, verbose=0)[1]
     classes = range(len(dataset.class_names))
     labels = np.repeat(np.arange(len(classes)), PER_CLASS)
     samples = model.sample({"label": labels}, seed=0)
     given = classifier.predict(samples, batch_size=1000, verbose=0).argmax(axis=1)
     ratios = [
         mean_distance(samples[labels == c][:DISTANCES_PER_CLASS])
-        / mean_distance(dataset.x_test[dataset.y_test == c][:DISTANCES_PER_CLASS])
+        / mean_distance(x_test[dataset.y_test == c][:DISTANCES_PER_CLASS])
         for c in classes
     ]
     per_class = {dataset.class_names[c]: float(np.mean(given[labels == c] == c)) for c in classes}

@@ -250,7 +250,7 @@ def _held_out(model, run, say):
         return None
     if found.x_test.shape[1:] != tuple(model.data_shape or ()):
         return None
-    examples = {"x": found.x_test[:HELD_OUT], "label": found.y_test[:HELD_OUT]}
+    examples = {"x": data.as_float(found.x_test[:HELD_OUT]), "label": found.y_test[:HELD_OUT]}
     return examples if model.condition else {"x": examples["x"]}
 
 

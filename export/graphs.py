@@ -464,10 +464,18 @@ def full_precision(model):
     try:
         for layer in layers:
             layer.dtype_policy = keras.DTypePolicy(layer.variable_dtype)
+        _forget_compiled(model, layers)
         yield
     finally:
         for layer, policy in zip(layers, policies, strict=True):
             layer.dtype_policy = policy
+        _forget_compiled(model, layers)
+
+
+def _forget_compiled(model, changed):
+    """Drop what a model of ours compiled when its layers computed in another precision."""
+    if changed and hasattr(model, "compiled_functions"):
+        model.compiled_functions.clear()
 
 
 @contextlib.contextmanager

@@ -19,6 +19,8 @@ import math
 
 import numpy as np
 
+from keras_vae.data import as_float
+
 QUANTIZATIONS = ("none", "float16", "int8", "int8-full")
 
 # Largest error that a file may have against its model, for outputs up to 1; larger ones scale it.
@@ -47,8 +49,8 @@ def calibration(graph, data=None, rows=CALIBRATION_ROWS):
 
     Args:
         graph: The `Graph`.
-        data: Optional dict of arrays, examples by input name. Without it they are drawn: codes
-            from the prior, over all classes.
+        data: Optional dict of arrays, examples by input name, 8-bit images as uint8 or not.
+            Without it they are drawn: codes from the prior, over all classes.
         rows: Int. Number of examples.
 
     Returns:
@@ -59,7 +61,8 @@ def calibration(graph, data=None, rows=CALIBRATION_ROWS):
         return graph.draw(rows, rng)
     count = graph.count(data)
     index = rng.permutation(count)[:rows] if count >= rows else rng.integers(0, count, rows)
-    return graph.rows(data, index)
+    rows = graph.rows(data, index)
+    return {n: as_float(array) if array.dtype == np.uint8 else array for n, array in rows.items()}
 
 
 def for_ranges(graph, inputs):

@@ -10,6 +10,7 @@ import numpy as np
 
 from export import graphs, parity
 from export.quantization import calibration
+from keras_vae.data import as_float
 
 SAMPLES = 1000
 HELD_OUT = 500
@@ -132,7 +133,7 @@ class Reporter:
     def _held_out(self, most=None):
         if self.dataset is None:
             return None
-        x, y = self.dataset.x_test[:most], self.dataset.y_test[:most]
+        x, y = as_float(self.dataset.x_test[:most]), self.dataset.y_test[:most]
         return {"x": x, "label": y} if getattr(self.model, "condition", None) else {"x": x}
 
     def _load(self, run):

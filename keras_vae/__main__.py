@@ -125,6 +125,11 @@ def make_parser():
         default=0.0,
         help="share of training labels replaced by unknown (default: 0)",
     )
+    command.add_argument(
+        "--dynamic-binarization",
+        action="store_true",
+        help="draw every pixel as 0 or 1, anew for every batch: for likelihoods to compare",
+    )
     command.add_argument("--seed", type=natural, default=0, help="default: 0")
     command.add_argument("--resume", action="store_true", help="go on with an interrupted run")
     command.add_argument("--overwrite", action="store_true", help="replace a run in the folder")
@@ -312,7 +317,7 @@ def figures(args):
     chosen = np.concatenate(by_class)[:16]
     x, y = dataset.x_test[chosen], dataset.y_test[chosen]
     reconstructed = model.reconstruct(inputs_of(model, x, y))
-    figure = draw.reconstructions(x, reconstructed, title, data_range)
+    figure = draw.reconstructions(data.as_float(x), reconstructed, title, data_range)
     paths.append(run.save_figure("reconstructions", figure))
     if hasattr(model, "sample"):
         columns = 12
@@ -409,15 +414,16 @@ def make_model(args, dataset):
     else:
         encoder = networks.ConvEncoder(args.latent_dim, args.hidden_units)
         decoder = networks.ConvDecoder(shape, reverse)
+    settings = {"seed": args.seed, "dynamic_binarization": args.dynamic_binarization}
     if args.model == "autoencoder":
-        return keras_vae.Autoencoder(encoder, decoder, seed=args.seed)
+        return keras_vae.Autoencoder(encoder, decoder, **settings)
     if args.model == "vae":
-        return keras_vae.VAE(encoder, decoder, kl_weight=args.kl_weight, seed=args.seed)
+        return keras_vae.VAE(encoder, decoder, kl_weight=args.kl_weight, **settings)
     kind = keras_vae.Categorical(
         len(dataset.class_names), dataset.class_names, unknown_rate=args.unknown_rate
     )
     return keras_vae.ConditionalVAE(
-        encoder, decoder, condition={"label": kind}, kl_weight=args.kl_weight, seed=args.seed
+        encoder, decoder, condition={"label": kind}, kl_weight=args.kl_weight, **settings
     )
 
 

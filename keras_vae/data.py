@@ -1,9 +1,10 @@
-"""Labelled image sets as arrays: named ones, an `.npz` file, or a folder of images.
+"""Labelled image sets: named ones, an `.npz` file, or a folder of images of any size.
 
 Files are untrusted: what they claim is checked before memory is allocated for it, nothing is
 unpickled, and whatever is refused is refused in one line.
 """
 
+import concurrent.futures
 import contextlib
 import dataclasses
 import io
@@ -15,8 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-# The most memory that the arrays of one set may need once they are float32.
+# The most memory that the arrays of one set may need.
 MAX_BYTES = 16 * 2**30
+# A folder whose images need more than this is read while a model trains, batch by batch.
+MAX_BYTES_OF_FOLDER = 2**30
 # Labels stay below this: a larger one is an identifier, not a class.
 MAX_CLASSES = 100_000
 
@@ -58,6 +61,7 @@ _NPY_HEADER_BYTES = 2**14
 _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 _IMAGE_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
 _GREY_MODES = {"1", "L", "LA"}
+_ROWS_OF_THREAD = 64
 _COLOUR_MODES = {"P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"}
 
 
@@ -71,7 +75,9 @@ class Dataset:
 
     Attributes:
         name: Str. The set's name, or that of the file or folder it came from.
-        x_train: float32 `(n, height, width, channels)`, in [0, 1].
+        x_train: `(n, height, width, channels)`, uint8 from 0 to 255 where the source has 8 bits,
+            else float32 in [0, 1]; an `ImageFiles` where the images stay in their files. Models
+            take any of them; `as_float` gives floats.
         y_train: int32 `(n,)`, from 0 to `len(class_names) - 1`.
         x_test: As `x_train`, of the same image shape.
         y_test: As `y_train`.
@@ -79,14 +85,89 @@ class Dataset:
     """
 
     name: str
-    x_train: np.ndarray
+    x_train: "np.ndarray | ImageFiles"
     y_train: np.ndarray
-    x_test: np.ndarray
+    x_test: "np.ndarray | ImageFiles"
     y_test: np.ndarray
     class_names: tuple[str, ...]
 
 
-def load(data: str | os.PathLike) -> Dataset:
+class ImageFiles:
+    """Images that stay in their files until rows are asked for, as `images[rows]`.
+
+    To `fit`, `evaluate` and the other methods of a model it is an array: the same batches in the
+    same order, read by a few threads ahead of the step that needs them. `load` makes it.
+
+    Attributes:
+        shape: Tuple `(n, height, width, channels)`.
+        dtype: uint8.
+    """
+
+    dtype = np.dtype("uint8")
+
+    def __init__(self, paths, size, mode):
+        self.paths = np.asarray(paths, dtype=object)
+        self.mode = mode
+        width, height = size
+        self.shape = (len(paths), height, width, 1 if mode == "L" else 3)
+
+    @property
+    def ndim(self):
+        return len(self.shape)
+
+    @property
+    def nbytes(self):
+        """Bytes that the array in memory would need."""
+        return math.prod(self.shape)
+
+    def __len__(self):
+        return len(self.paths)
+
+    def __getitem__(self, rows):
+        """Read rows: an index, a slice, or an array of indices or bools; uint8.
+
+        Raises:
+            DataError: If a file is gone, damaged or changed its size since `load` looked at it.
+        """
+        paths = self.paths[rows]
+        if isinstance(paths, str | os.PathLike):
+            return self._read(paths)
+        x = np.empty((len(paths), *self.shape[1:]), np.uint8)
+        for pixels, path in zip(x, paths, strict=True):
+            pixels[...] = self._read(path)
+        return x
+
+    def take(self, rows):
+        """The same images in another order, or some of them, still in their files."""
+        _, height, width, _ = self.shape
+        return ImageFiles(self.paths[rows], (width, height), self.mode)
+
+    def in_memory(self):
+        """Read all of them, by several threads."""
+        x = np.empty(self.shape, np.uint8)
+        starts = range(0, len(self), _ROWS_OF_THREAD)
+
+        def read(start):
+            rows = slice(start, start + _ROWS_OF_THREAD)
+            x[rows] = self[rows]
+
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            for _ in pool.map(read, starts):
+                pass
+        return x
+
+    def _read(self, path):
+        from PIL import Image
+
+        _, height, width, _ = self.shape
+        with _readable(path), Image.open(path, formats=_IMAGE_FORMATS) as image:
+            if image.size != (width, height):
+                raise ValueError(f"another size than before, {image.size[0]}x{image.size[1]}")
+            pixels = np.asarray(_opaque(image, path).convert(self.mode))
+            return pixels.reshape(self.shape[1:])
+
+
+def load(data: str | os.PathLike, in_memory: bool | None = None) -> Dataset:
     """Load a set of labelled images by name or from a path.
 
     - `"digits"`: scikit-learn's 8x8 handwritten digits. Needs no download.
@@ -98,11 +179,14 @@ def load(data: str | os.PathLike) -> Dataset:
       folders that hold these. All images have one size. Hidden files and files that are no
       PNG, JPEG, BMP, GIF or WebP are passed over.
 
-    Where a source comes without a test set, a fifth of each class becomes one, the same fifth
-    every time. A name wins over a path: for a folder called `digits` say `./digits`.
+    8-bit images stay uint8. Where a source comes without a test set, a fifth of each class becomes
+    one, the same fifth every time. A name wins over a path: for a folder called `digits` say
+    `./digits`.
 
     Args:
         data: Str or path.
+        in_memory: Whether a folder's images are read at once; otherwise they become `ImageFiles`,
+            so that a folder may be larger than the memory. Default: if they need at most 1 GiB.
 
     Returns:
         A `Dataset`.
@@ -122,13 +206,39 @@ def load(data: str | os.PathLike) -> Dataset:
     if source in _CLASS_NAMES:
         return _load_named(source)
     if os.path.isdir(source):
-        return _load_folder(source)
+        return _load_folder(source, in_memory)
     if os.path.isfile(source):
         return _load_npz(source, Path(source).stem)
     raise DataError(
         f"Data must be one of {', '.join(_CLASS_NAMES)}, or the path of an .npz file or a folder "
         f"of images. Received: {source!r}, which is neither. Check the spelling."
     )
+
+
+def as_float(images):
+    """Return images `(n, ...)` as float32 in [0, 1]; uint8 stands for 0 to 255."""
+    images = np.asarray(images[:])
+    if images.dtype == np.uint8:
+        return np.divide(images, np.float32(255), dtype=np.float32)
+    return images.astype(np.float32, copy=False)
+
+
+def binarize(images, seed):
+    """Draw every pixel as 0 or 1, with its grey value as the probability of 1.
+
+    Args:
+        images: uint8 `(n, ...)`, or floats in [0, 1].
+        seed: Int. The same seed gives the same pixels.
+
+    Returns:
+        float32 array of the same shape.
+
+    References:
+        - Burda et al., 2016, section 5. https://arxiv.org/abs/1509.00519
+    """
+    images = as_float(images)
+    threshold = np.random.default_rng(seed).random(images.shape, dtype=np.float32)
+    return (threshold < images).astype(np.float32)
 
 
 def _load_digits():
@@ -213,7 +323,8 @@ def _check_entry(archive, info, path):
             f"shape={_shortened(str(shape))} of {dtype}, in {info.file_size} bytes. Write the "
             "file again with np.savez_compressed."
         )
-    return size if dtype.itemsize >= 4 else math.prod(shape) * 4
+    # Floats become float32.
+    return math.prod(shape) * 4 if dtype.kind == "f" and dtype.itemsize < 4 else size
 
 
 def _read_entry(archive, info):
@@ -221,7 +332,7 @@ def _read_entry(archive, info):
         return np.lib.format.read_array(entry, allow_pickle=False)
 
 
-def _load_folder(path):
+def _load_folder(path, in_memory):
     # Links are followed inside this folder only, so it is compared as the place it really is.
     root = Path(os.path.realpath(path))
     splits = [root / "train", root / "test"]
@@ -250,9 +361,15 @@ def _load_folder(path):
         class_names = tuple(files)
         paths, labels = _paths_and_labels(files, class_names)
         train, test = _split(labels)
-    x = _read_images(paths, root)
+    files = _image_files(paths)
+    in_memory = files.nbytes <= MAX_BYTES_OF_FOLDER if in_memory is None else in_memory
+    x_train, x_test = files.take(train), files.take(test)
+    if in_memory:
+        advice = "Load it with in_memory=False to read images as they are needed"
+        _check_memory(files.nbytes, root, advice)
+        x_train, x_test = x_train.in_memory(), x_test.in_memory()
     source = repr(str(root))
-    return _dataset(source, root.name, x[train], labels[train], x[test], labels[test], class_names)
+    return _dataset(source, root.name, x_train, labels[train], x_test, labels[test], class_names)
 
 
 def _listing(folder, root):
@@ -301,11 +418,10 @@ def _paths_and_labels(files, class_names):
     return paths, np.repeat(indices, [len(class_files) for class_files in files.values()])
 
 
-def _read_images(paths, root):
-    """Read image files into uint8 `(n, height, width, 1 or 3)`.
+def _image_files(paths):
+    """Look at the headers of image files: they decide on size and channels.
 
-    The headers of all files come first: they decide on size and channels, and no pixel is decoded
-    before the whole is known to fit.
+    No pixel is decoded before the whole is known to fit.
     """
     try:
         from PIL import Image
@@ -314,17 +430,11 @@ def _read_images(paths, root):
             "A folder of images needs Pillow, which is not installed. Install it with: "
             'pip install "keras-vae[cli]".'
         ) from err
-
-    def readable(path):
-        return _explained(
-            f"{str(path)!r} must be a complete image. Received: ", "Repair or remove the file."
-        )
-
     sizes, modes = [], set()
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         for path in paths:
-            with readable(path), Image.open(path, formats=_IMAGE_FORMATS) as image:
+            with _readable(path), Image.open(path, formats=_IMAGE_FORMATS) as image:
                 sizes.append(image.size)
                 modes.add(image.mode)
                 _check_image(image, path)
@@ -335,14 +445,13 @@ def _read_images(paths, root):
                         *sizes[0], str(paths[0]), *sizes[-1], str(path)
                     )
                 )
-        channels, mode = (1, "L") if modes <= _GREY_MODES else (3, "RGB")
-        width, height = sizes[0]
-        _check_memory(len(paths) * height * width * channels * 4, root)
-        x = np.empty((len(paths), height, width, channels), dtype=np.uint8)
-        for pixels, path in zip(x, paths, strict=True):
-            with readable(path), Image.open(path, formats=_IMAGE_FORMATS) as image:
-                pixels[...] = np.asarray(_opaque(image, path).convert(mode)).reshape(pixels.shape)
-    return x
+    return ImageFiles(paths, sizes[0], "L" if modes <= _GREY_MODES else "RGB")
+
+
+def _readable(path):
+    return _explained(
+        f"{str(path)!r} must be a complete image. Received: ", "Repair or remove the file."
+    )
 
 
 def _check_image(image, path):
@@ -412,13 +521,15 @@ def _dataset(source, name, x_train, y_train, x_test, y_test, class_names=None):
 
 
 def _images(x, array, source):
+    if isinstance(x, ImageFiles):
+        return x
     if x.ndim not in (3, 4) or x.size == 0:
         raise DataError(
             f"{array} of {source} must be images (n, height, width) or (n, height, width, "
             f"channels), at least one. Received: shape={x.shape}. Reshape the array."
         )
     if x.dtype == np.uint8:
-        x = np.divide(x, np.float32(255), dtype=np.float32, order="C")
+        x = np.ascontiguousarray(x)
     elif x.dtype.kind == "f":
         low, high = x.min(), x.max()
         if not (low >= 0 and high <= 1):  # True for NaN too.
@@ -457,12 +568,12 @@ def _labels(y, count, array, source):
     return y.astype(np.int32)
 
 
-def _check_memory(size, source):
+def _check_memory(size, source, advice="Use less data"):
     if size > MAX_BYTES:
         raise DataError(
-            f"{str(source)!r} must fit into {MAX_BYTES / 2**30:.3g} GiB as float32. Received: "
-            f"{size / 2**30:.3g} GiB. Use less data, or raise keras_vae.data.MAX_BYTES if the "
-            "machine has the memory."
+            f"{str(source)!r} must fit into {MAX_BYTES / 2**30:.3g} GiB of memory. Received: "
+            f"{size / 2**30:.3g} GiB. {advice}, or raise keras_vae.data.MAX_BYTES if the machine "
+            "has the memory."
         )
 
 

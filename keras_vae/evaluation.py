@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_vae.data import as_float
 from keras_vae.models.base import in_batches
 from keras_vae.models.inputs import check_examples
 
@@ -24,7 +25,7 @@ def evaluate(model, inputs, batch_size=256, progress=None):
         posterior mean in the draw's place (for a VAE no bound, but what tutorials report); `elbo`,
         the evidence lower bound of a VAE: minus the reconstruction loss minus the unweighted KL.
     """
-    inputs = check_examples(model, inputs)
+    inputs = model.as_observed(check_examples(model, inputs), seed=0)
 
     def measure(batch):
         x, _ = model.split_inputs(batch)
@@ -35,6 +36,7 @@ def evaluate(model, inputs, batch_size=256, progress=None):
             results.append(-model.likelihood.log_prob(x, parameters))
         return [*results, outputs.get("kl", ops.zeros_like(results[0]))]
 
+    measure = model.as_compiled("evaluate", measure)
     drawn, at_mean, kl = in_batches(measure, inputs, batch_size, progress)
     drawn, at_mean, kl = (float(np.mean(nats, dtype="float64")) for nats in (drawn, at_mean, kl))
     weight = float(ops.convert_to_numpy(getattr(model, "kl_weight", 0.0)))
@@ -81,7 +83,6 @@ def train_classifier(dataset, epochs=5, verbose=0):
         keras.optimizers.Adam(2e-3), "sparse_categorical_crossentropy", metrics=["accuracy"]
     )
     batch_size = min(256, max(16, len(dataset.x_train) // 64))
-    classifier.fit(
-        dataset.x_train, dataset.y_train, batch_size=batch_size, epochs=epochs, verbose=verbose
-    )
+    x_train = as_float(dataset.x_train)
+    classifier.fit(x_train, dataset.y_train, batch_size=batch_size, epochs=epochs, verbose=verbose)
     return classifier

@@ -153,7 +153,7 @@ CONFIGURABLE = [
 METRICS = [(metrics.Average, lambda: metrics.Average(name="loss"))]
 CALLBACKS = [(callbacks.StopOnSkippedUpdates, lambda: callbacks.StopOnSkippedUpdates(9, 2))]
 # Public, but no Keras object that is built, trained or saved.
-DATA = {data.Dataset, data.DataError}
+DATA = {data.Dataset, data.DataError, data.ImageFiles}
 CHECKED = {row[0] for row in [*MODELS, *LAYERS, *CONFIGURABLE, *METRICS, *CALLBACKS]}
 
 

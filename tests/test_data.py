@@ -1,5 +1,7 @@
+import dataclasses
 import io
 import os
+import re
 import subprocess
 import sys
 import tracemalloc
@@ -191,7 +193,7 @@ class TestNamedSets:
         monkeypatch.setattr(keras.datasets.mnist, "load_data", lambda: answer)
         mnist = load("mnist")
         assert mnist.class_names == tuple("0123456789")
-        np.testing.assert_array_equal(mnist.x_train[..., 0], np.float32(a["x_train"]) / 255)
+        np.testing.assert_array_equal(mnist.x_train[..., 0], a["x_train"])
         np.testing.assert_array_equal(mnist.y_test, [2, 1, 0])
 
     @pytest.mark.parametrize("image_data_format", ["channels_first", "channels_last"])
@@ -203,7 +205,7 @@ class TestNamedSets:
         monkeypatch.setattr(keras.config, "image_data_format", lambda: image_data_format)
         monkeypatch.setattr(keras.datasets.cifar10, "load_data", lambda: ((answer, y), (answer, y)))
         cifar10 = load("cifar10")
-        np.testing.assert_array_equal(cifar10.x_train, np.float32(x) / 255)
+        np.testing.assert_array_equal(cifar10.x_train, x)
         np.testing.assert_array_equal(cifar10.y_train, [3, 9])
         assert (cifar10.class_names[3], cifar10.class_names[9]) == ("cat", "truck")
 
@@ -225,7 +227,7 @@ class TestNamedSets:
 
 class TestNpz:
     @pytest.mark.parametrize("channels", [None, 1, 3])
-    def test_bytes_become_floats_with_a_channel_axis(self, channels, tmp_path):
+    def test_bytes_stay_bytes_with_a_channel_axis(self, channels, tmp_path):
         shape = (4, 5) if channels is None else (4, 5, channels)
         x_train, x_test = np.full((6, *shape), 51, np.uint8), np.full((3, *shape), 255, np.uint8)
         x_test = np.asfortranarray(x_test)
@@ -234,10 +236,13 @@ class TestNpz:
             small = load(source)
             assert small.name == "small"
             assert small.x_train.shape == (6, 4, 5, channels or 1)
-            assert small.x_train.dtype == small.x_test.dtype == np.float32
+            assert small.x_train.dtype == small.x_test.dtype == np.uint8
             assert small.x_test.flags.c_contiguous
-            np.testing.assert_array_equal(small.x_train, np.float32(51) / np.float32(255))
-            np.testing.assert_array_equal(small.x_test, np.float32(1))
+            np.testing.assert_array_equal(small.x_train, 51)
+            as_floats = data.as_float(small.x_train)
+            assert as_floats.dtype == np.float32
+            np.testing.assert_array_equal(as_floats, np.float32(51) / np.float32(255))
+            np.testing.assert_array_equal(data.as_float(small.x_test), np.float32(1))
 
     @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, ">f4"])
     def test_floats_in_the_unit_interval_are_kept(self, dtype, tmp_path):
@@ -388,7 +393,7 @@ class TestHostileNpz:
         assert peak < 2**20
 
     def test_a_bomb_is_refused_before_memory_is_allocated(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(data, "MAX_BYTES", 2**25)
+        monkeypatch.setattr(data, "MAX_BYTES", 2**23)
         bomb = npy_header((2**13, 32, 32)) + bytes(2**23)
         path = write_zip(tmp_path / "a.npz", x_test=bomb)
         assert path.stat().st_size < 2**14
@@ -396,7 +401,7 @@ class TestHostileNpz:
         message = refusal(path)
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-        assert "must fit into 0.0312 GiB" in message
+        assert "must fit into 0.00781 GiB" in message
         assert "MAX_BYTES" in message
         assert peak < 2**20
 
@@ -445,7 +450,7 @@ class TestFolder:
         assert loaded.name == "set"
         assert loaded.class_names == ("cat", "dog")
         assert loaded.x_train.shape == (12, 4, 5, channels)
-        assert loaded.x_train.dtype == np.float32
+        assert loaded.x_train.dtype == np.uint8
         assert np.bincount(loaded.y_train).tolist() == [4, 8]
         assert np.bincount(loaded.y_test).tolist() == [1, 2]
         x = np.concatenate([loaded.x_train, loaded.x_test])
@@ -453,14 +458,52 @@ class TestFolder:
         found = {(image.tobytes(), label) for image, label in zip(x, y, strict=True)}
         written = [(pixels(j, channels), 1) for j in range(10)]
         written += [(pixels(100 + j, channels), 0) for j in range(5)]
-        assert found == {((np.float32(x) / 255).tobytes(), y) for x, y in written}
+        assert found == {(x.tobytes(), y) for x, y in written}
+
+    @pytest.mark.parametrize("channels", [1, 3])
+    def test_images_that_stay_in_their_files_are_the_same(self, channels, tmp_path):
+        write_images(tmp_path, {"a": 7, "b": 4}, channels)
+        loaded, files = load(tmp_path), load(tmp_path, in_memory=False)
+        assert isinstance(files.x_train, data.ImageFiles)
+        assert_same(
+            loaded, dataclasses.replace(files, x_train=files.x_train[:], x_test=files.x_test[:])
+        )
+        x, whole = files.x_train, loaded.x_train
+        assert (x.shape, x.dtype, x.ndim, x.nbytes) == (whole.shape, whole.dtype, 4, whole.nbytes)
+        for rows in (2, -1, slice(1, 5), np.array([3, 0, 3]), loaded.y_train == 1):
+            np.testing.assert_array_equal(x[rows], whole[rows])
+
+    def test_a_large_folder_stays_in_its_files(self, tmp_path, monkeypatch):
+        write_images(tmp_path, {"a": 3, "b": 3})
+        monkeypatch.setattr(data, "MAX_BYTES_OF_FOLDER", 6 * 20 - 1)
+        assert isinstance(load(tmp_path).x_train, data.ImageFiles)
+        assert isinstance(load(tmp_path, in_memory=True).x_train, np.ndarray)
+        monkeypatch.setattr(data, "MAX_BYTES", 6 * 20 - 1)
+        with pytest.raises(data.DataError, match="Load it with in_memory=False"):
+            load(tmp_path, in_memory=True)
+
+    @pytest.mark.parametrize("harm", ["gone", "cut", "another size", "see-through"])
+    def test_a_file_that_changed_while_it_was_not_looked_at_is_named(self, harm, tmp_path):
+        x = load(write_images(tmp_path, {"a": 3, "b": 3}), in_memory=False).x_train
+        path = x.paths[1]
+        if harm == "gone":
+            path.unlink()
+        elif harm == "cut":
+            path.write_bytes(path.read_bytes()[:50])
+        elif harm == "another size":
+            Image.fromarray(pixels(0, 1, (5, 4))).save(path)
+        else:
+            Image.fromarray(pixels(0, 4)).save(path)
+        with pytest.raises(data.DataError, match=re.escape(str(path))) as raised:
+            x[:]
+        assert "\n" not in str(raised.value)
 
     def test_palette_images_count_as_colour(self, tmp_path):
         loaded = load(write_images(tmp_path, {"a": 2, "b": 2}, suffix=".gif"))
         x = np.concatenate([loaded.x_train, loaded.x_test])
         assert x.shape == (4, 4, 5, 3)
         written = [pixels(seed, 1)[..., np.newaxis].repeat(3, -1) for seed in (0, 1, 100, 101)]
-        assert {i.tobytes() for i in x} == {(np.float32(i) / 255).tobytes() for i in written}
+        assert {i.tobytes() for i in x} == {i.tobytes() for i in written}
 
     @pytest.mark.parametrize("suffix", [".jpg", ".jpeg"])
     def test_jpeg_is_read(self, suffix, tmp_path):
@@ -470,7 +513,8 @@ class TestFolder:
                 image = Image.fromarray(np.full((4, 5, 3), value, np.uint8))
                 image.save(tmp_path / name / f"{j}{suffix}")
         loaded = load(tmp_path)
-        np.testing.assert_allclose(loaded.x_train.mean((1, 2, 3)), loaded.y_train, atol=1 / 255)
+        x_train = data.as_float(loaded.x_train)
+        np.testing.assert_allclose(x_train.mean((1, 2, 3)), loaded.y_train, atol=1 / 255)
 
     def test_the_split_never_changes_and_leaves_the_global_generator_alone(self, tmp_path):
         write_images(tmp_path, {"a": 7, "b": 2})
@@ -487,7 +531,7 @@ class TestFolder:
         assert loaded.class_names == ("a", "b")
         assert sorted(loaded.y_train.tolist()) == [0, 0, 0, 1]
         assert loaded.y_test.tolist() == [1, 1]
-        first_of_test = np.float32(pixels(0, 1)) / 255
+        first_of_test = pixels(0, 1)
         assert any(np.array_equal(x[..., 0], first_of_test) for x in loaded.x_test)
 
     def test_a_class_in_the_test_folder_alone_is_refused(self, tmp_path):
@@ -526,7 +570,7 @@ class TestFolder:
         image.save(tmp_path / "a" / f"1{'.jpg' if mode == 'CMYK' else '.png'}", **keywords)
         loaded = load(tmp_path)
         assert loaded.x_train.shape[-1] == (1 if mode in ("LA", "1") else 3)
-        assert any((x == 1).all() for x in np.concatenate([loaded.x_train, loaded.x_test]))
+        assert any((x == 255).all() for x in np.concatenate([loaded.x_train, loaded.x_test]))
 
     @pytest.mark.parametrize("mode", ["LA", "RGBA", "P", "L"])
     def test_a_transparent_image_is_refused(self, mode, tmp_path):
@@ -601,7 +645,7 @@ class TestFolder:
             assert "decompression bomb" in refusal(tmp_path)
 
     def test_a_set_larger_than_memory_is_refused(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(data, "MAX_BYTES", 4 * 20 * 4 - 1)
+        monkeypatch.setattr(data, "MAX_BYTES", 4 * 20 - 1)
         assert "MAX_BYTES" in refusal(write_images(tmp_path, {"a": 2, "b": 2}))
 
     def test_a_folder_without_sub_folders_is_refused(self, tmp_path):

@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_vae import likelihoods
 from keras_vae.callbacks import StopOnSkippedUpdates, looks_at_batches
+from keras_vae.data import binarize
 from keras_vae.layers.conditioning import Conditioning
 from keras_vae.metrics import Average
 from keras_vae.models import inputs as model_inputs
@@ -28,6 +29,9 @@ class LatentVariableModel(Trainer, keras.Model):
         decoder: Keras model from `z`, or `[z, condition]`, to the likelihood's parameters.
         likelihood: Name or object of `keras_vae.likelihoods`.
         condition: Optional dict from name to `Categorical` or `Continuous`.
+        dynamic_binarization: Whether `fit` and `evaluate` draw every pixel as 0 or 1 with its grey
+            value as the probability, anew for every batch (Burda et al., 2016). Then losses are
+            those of binary images; `log_likelihood` draws them by its seed.
         seed: Optional int, for all draws of the model and for the order of the batches. The same
             seed (and the same initial weights) on the same backend gives the same weights.
     """
@@ -38,7 +42,14 @@ class LatentVariableModel(Trainer, keras.Model):
     prior = None
 
     def __init__(
-        self, encoder, decoder, likelihood="bernoulli", condition=None, seed=None, **kwargs
+        self,
+        encoder,
+        decoder,
+        likelihood="bernoulli",
+        condition=None,
+        dynamic_binarization=False,
+        seed=None,
+        **kwargs,
     ):
         if condition and not self.conditional:
             raise ValueError(f"`{type(self).__name__}` takes no `condition`. Use `ConditionalVAE`.")
@@ -48,6 +59,12 @@ class LatentVariableModel(Trainer, keras.Model):
         self.encoder = encoder
         self.decoder = decoder
         self.likelihood = likelihoods.get(likelihood)
+        if dynamic_binarization and not isinstance(self.likelihood, likelihoods.Bernoulli):
+            raise ValueError(
+                "`dynamic_binarization` needs the bernoulli likelihood. Received: "
+                f"{self.likelihood.name}."
+            )
+        self.dynamic_binarization = bool(dynamic_binarization)
         self.condition = dict(condition or {})
         self.conditioning = Conditioning(self.condition, seed) if self.condition else None
         self.seed = seed
@@ -57,6 +74,7 @@ class LatentVariableModel(Trainer, keras.Model):
         self.trackers = {name: Average(name=name) for name in ("loss", *self.loss_terms)}
         self.gradient_norm_tracker = Average(name="gradient_norm")
         self.skipped_updates_tracker = keras.metrics.Sum(name="skipped_updates")
+        self.compiled_functions = {}
 
     # Building
 
@@ -155,6 +173,14 @@ class LatentVariableModel(Trainer, keras.Model):
             )
         return inputs["x"], {name: inputs[name] for name in self.condition}
 
+    def as_observed(self, inputs, seed):
+        """Checked inputs as the likelihood is to see them: binary with `dynamic_binarization`."""
+        if not self.dynamic_binarization:
+            return inputs
+        x, conditions = self.named_inputs(inputs)
+        x = binarize(x, seed)
+        return {"x": x, **conditions} if isinstance(inputs, dict) else x
+
     def _keys(self):
         return ["x", *self.condition]
 
@@ -215,10 +241,15 @@ class LatentVariableModel(Trainer, keras.Model):
         inputs, target, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         given, _ = self.named_inputs(inputs)
         x, conditions = self.split_inputs(inputs)
+        grey = x if target is None else model_inputs.as_float(target)
+        given = given if target is None else target
+        target = grey
+        if self.dynamic_binarization:
+            # One threshold for both, as they may be the same image.
+            threshold = keras.random.uniform(ops.shape(x), seed=self.seed_generator)
+            x, target = (ops.cast(threshold < pixels, "float32") for pixels in (x, grey))
         inputs = {"x": x, **conditions} if isinstance(inputs, dict) else x
         outputs = self(inputs, sample_weight=sample_weight, draw=True, training=training)
-        given = given if target is None else target
-        target = x if target is None else model_inputs.as_float(target)
         nats = -self.likelihood.log_prob(
             ops.cast(target, "float32"), ops.cast(outputs["parameters"], "float32")
         )
@@ -374,17 +405,20 @@ class LatentVariableModel(Trainer, keras.Model):
                     (x, y, sample_weight), validation_split
                 )
         if validation_data is not None:
-            validation_data = self._check_validation_data(validation_data)
+            validation_data = self._check_validation_data(
+                validation_data, validation_batch_size or batch_size or 32
+            )
         callbacks = self._add_callbacks(callbacks)
         if model_inputs.is_array(x):
             if not self.built:
                 self.build((None, *(x["x"] if isinstance(x, dict) else x).shape[1:]))
-            if shuffle is True and steps_per_epoch is None:
-                batches = model_inputs.ShuffledBatches(
-                    (x, y, sample_weight), batch_size or 32, self._shuffle_seed
-                )
+            arrays = (x, y, sample_weight)
+            is_shuffled = shuffle is True and steps_per_epoch is None
+            if is_shuffled or model_inputs.is_in_files(arrays):
+                batches = model_inputs.Batches(arrays, batch_size or 32, self._shuffle_seed)
                 validation_batch_size = validation_batch_size or batch_size
-                callbacks.append(model_inputs.ShuffleEachEpoch(batches))
+                if shuffle:
+                    callbacks.append(model_inputs.ShuffleEachEpoch(batches))
                 x, y, sample_weight, batch_size = self.as_dataset(batches), None, None, None
                 shuffle = False
         else:
@@ -430,17 +464,22 @@ class LatentVariableModel(Trainer, keras.Model):
         """
         if model_inputs.is_array(x):
             x, y, sample_weight = model_inputs.check_fit_data(self, x, y, sample_weight)
+            if model_inputs.is_in_files(arrays := (x, y, sample_weight)):
+                x, y, sample_weight = model_inputs.Batches(arrays, batch_size or 32), None, None
+                batch_size = None
         else:
             x = model_inputs.as_keras_takes_it(x)
         return super().evaluate(
             x, y, batch_size=batch_size, verbose=verbose, sample_weight=sample_weight, **kwargs
         )
 
-    def _check_validation_data(self, validation_data):
+    def _check_validation_data(self, validation_data, batch_size):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(validation_data)
         if not model_inputs.is_array(x):
             return model_inputs.as_keras_takes_it(validation_data)
-        return model_inputs.check_fit_data(self, x, y, sample_weight)
+        arrays = model_inputs.check_fit_data(self, x, y, sample_weight)
+        in_files = model_inputs.is_in_files(arrays)
+        return model_inputs.Batches(arrays, batch_size) if in_files else arrays
 
     def _add_callbacks(self, callbacks):
         if callbacks is None:
@@ -490,7 +529,7 @@ class LatentVariableModel(Trainer, keras.Model):
             x, conditions = self.split_inputs(batch)
             return self.code(x, self.encode_condition(conditions, training=False), training=False)
 
-        arrays = in_batches(encode, inputs, batch_size)
+        arrays = in_batches(self.as_compiled("encode", encode), inputs, batch_size)
         return tuple(arrays) if len(arrays) > 1 else arrays[0]
 
     def decode(self, z, conditions=None, batch_size=256):
@@ -519,7 +558,8 @@ class LatentVariableModel(Trainer, keras.Model):
         def decode(batch):
             return [self.decode_mean(batch["z"], {n: batch[n] for n in self.condition})]
 
-        return in_batches(decode, {"z": z, **conditions}, batch_size)[0]
+        arrays = {"z": z, **conditions}
+        return in_batches(self.as_compiled("decode", decode), arrays, batch_size)[0]
 
     def reconstruct(self, inputs, batch_size=256):
         """Decode the posterior mean of every example; the same call gives the same bytes.
@@ -532,7 +572,19 @@ class LatentVariableModel(Trainer, keras.Model):
             float32 array `(n, *data_shape)`, the likelihood's mean.
         """
         inputs = model_inputs.check_examples(self, inputs)
-        return self.predict(inputs, batch_size=batch_size, verbose=0)
+        reconstruct = self.as_compiled("reconstruct", lambda batch: [self.reconstruction(batch)])
+        return in_batches(reconstruct, inputs, batch_size)[0]
+
+    def as_compiled(self, name, function):
+        """The first function that came under a name, compiled where the backend does.
+
+        Args:
+            name: Str. What the function computes.
+            function: Function of tensors that reads the model's variables.
+        """
+        if name not in self.compiled_functions:
+            self.compiled_functions[name] = self.without_gradients(function)
+        return self.compiled_functions[name]
 
     def _check_conditions(self, conditions, count=None):
         conditions = {} if conditions is None else conditions
@@ -575,6 +627,7 @@ class LatentVariableModel(Trainer, keras.Model):
             "encoder": serialize(self.encoder),
             "decoder": serialize(self.decoder),
             "likelihood": serialize(self.likelihood),
+            "dynamic_binarization": self.dynamic_binarization,
             "seed": self.seed,
         }
 

@@ -1,9 +1,16 @@
 """What may go into a model: checks made once, at the edge, and batches in a repeatable order."""
 
 import copy
+from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
+
+from keras_vae import data as image_data
+
+# Threads that read batches of files, and batches that they may be ahead.
+READERS = 4
+BATCHES_AHEAD = 16
 
 
 def is_array(x):
@@ -37,7 +44,7 @@ def check_examples(model, inputs):
 
 def check_data(model, x, name):
     """Check one array of examples against the model's shape and its likelihood's range."""
-    x = to_numpy(x)
+    x = x if isinstance(x, image_data.ImageFiles) else to_numpy(x)
     expected = model.data_shape
     if expected is not None and x.shape[1:] != expected:
         hint = " Add the channels with x[..., None]." if x.shape[1:] == expected[:-1] else ""
@@ -49,12 +56,14 @@ def check_data(model, x, name):
         raise ValueError(f"`{name}` must hold at least one example. Received: shape {x.shape}.")
     if x.dtype.kind not in "fiub":
         raise ValueError(f"`{name}` must be numbers. Received: dtype {x.dtype}.")
+    if isinstance(x, image_data.ImageFiles):
+        return x
+    low, high = model.likelihood.data_range
     smallest, largest = float(x.min()), float(x.max())
     if not (np.isfinite(smallest) and np.isfinite(largest)):
         raise ValueError(
             f"`{name}` must be finite. Received: NaN or infinity. Remove or repair those examples."
         )
-    low, high = model.likelihood.data_range
     if x.dtype == np.uint8 and (low, high) == (0, 1) and largest > 1:
         return x
     if smallest < low or largest > high:
@@ -146,22 +155,33 @@ class DictInTuple:
         return (batch,) if isinstance(batch, dict) else batch
 
 
-class ShuffledBatches(keras.utils.PyDataset):
-    """Batches of arrays whose order depends on the seed and the epoch alone.
+def is_in_files(arrays):
+    """Whether some of nested arrays are read from the disk as they are needed."""
+    kinds = (image_data.ImageFiles, np.memmap)
+    return any(isinstance(array, kinds) for array in keras.tree.flatten(arrays))
+
+
+class Batches(keras.utils.PyDataset):
+    """Batches of arrays in their order, or in one that depends on the seed and the epoch alone.
 
     Keras shuffles with the backend's global generator, whose state no checkpoint holds; with this
-    order a resumed run sees the batches that an uninterrupted one would.
+    order a resumed run sees the batches that an uninterrupted one would. What is in files is read
+    by several threads, ahead of the training; Keras' own `workers` lose the first batch of an epoch
+    that they read before it began (Keras 3.15.1, JAX and PyTorch).
 
     Args:
         arrays: Tuple `(x, y, sample_weight)`; `y` and `sample_weight` may be None.
         batch_size: Int.
-        seed: Callable that returns the seed, an int, at the start of each epoch.
+        seed: Optional callable that returns the seed, an int, at the start of each epoch.
     """
 
-    def __init__(self, arrays, batch_size, seed):
-        super().__init__()
+    def __init__(self, arrays, batch_size, seed=None):
         while arrays[-1] is None:
             arrays = arrays[:-1]
+        self.in_files = is_in_files(arrays)
+        super().__init__()
+        self.readers = ThreadPoolExecutor(READERS) if self.in_files else None
+        self.ahead = {}
         self.arrays = tuple(arrays)
         self.batch_size = batch_size
         self.count = len(keras.tree.flatten(self.arrays)[0])
@@ -171,17 +191,26 @@ class ShuffledBatches(keras.utils.PyDataset):
     def shuffle(self, epoch):
         """Draw the order of an epoch."""
         self.order = np.random.default_rng([self.seed(), epoch]).permutation(self.count)
+        self.ahead = {}
 
     def __len__(self):
         return -(-self.count // self.batch_size)
 
     def __getitem__(self, index):
+        if not self.in_files:
+            return self._batch(index)
+        for later in range(index, min(index + BATCHES_AHEAD, len(self))):
+            if later not in self.ahead:
+                self.ahead[later] = self.readers.submit(self._batch, later)
+        return self.ahead.pop(index).result()
+
+    def _batch(self, index):
         rows = self.order[index * self.batch_size : (index + 1) * self.batch_size]
-        return keras.tree.map_structure(lambda array: array[rows], self.arrays)
+        return keras.tree.map_structure(lambda array: np.asarray(array[rows]), self.arrays)
 
 
 class ShuffleEachEpoch(keras.callbacks.Callback):
-    """Tell `ShuffledBatches` which epoch begins, also after a resumed run's jump ahead."""
+    """Tell `Batches` which epoch begins, also after a resumed run's jump ahead."""
 
     def __init__(self, batches):
         super().__init__()

@@ -122,10 +122,10 @@ class VAE(LatentVariableModel):
             raise ValueError(
                 f"`num_samples` must be a whole number of at least 1. Received: {num_samples!r}"
             )
-        inputs = model_inputs.check_examples(self, inputs)
+        inputs = self.as_observed(model_inputs.check_examples(self, inputs), seed)
         generator = keras.random.SeedGenerator(seed)
         at_once = max(1, 8192 // batch_size)
-        log_weights = self.without_gradients(self._log_weights)
+        log_weights = self.as_compiled("log_weights", self._log_weights)
 
         def estimate(batch):
             x, conditions = self.split_inputs(batch)
@@ -146,14 +146,14 @@ class VAE(LatentVariableModel):
 
     def _log_weights(self, x, condition, z_mean, z_log_var, noise):
         """Log importance weights `(draws, batch)` of codes drawn from the posterior."""
-        draws, batch, latent_dim = noise.shape
+        draws, batch = ops.shape(noise)[:2]
         z = z_mean + ops.exp(z_log_var / 2) * noise
         log_q = -ops.sum(ops.square(noise) + z_log_var + math.log(2 * math.pi), axis=-1) / 2
 
         def repeat(tensor):
             return ops.tile(tensor, (draws,) + (1,) * (len(tensor.shape) - 1))
 
-        flat = ops.reshape(z, (draws * batch, latent_dim))
+        flat = ops.reshape(z, (-1, z_mean.shape[-1]))
         condition = None if condition is None else repeat(condition)
         parameters = self.decoder(join(flat, condition), training=False)
         log_p = self.likelihood.log_prob(repeat(ops.cast(x, "float32")), parameters)

@@ -19,7 +19,12 @@ class Trainer:
         tensorflow_adam.fuse(self.optimizer)
 
     def as_dataset(self, batches):
-        """Batches of arrays in the same order, put together by TensorFlow, not by Python."""
+        """Batches of arrays in the same order, put together by TensorFlow, not by Python.
+
+        What is in files is left to the threads that read them.
+        """
+        if batches.in_files:
+            return batches
         arrays = keras.tree.map_structure(tf.convert_to_tensor, batches.arrays)
         order = tf.TensorSpec((batches.count,), "int64")
         dataset = tf.data.Dataset.from_generator(lambda: [batches.order], output_signature=order)
@@ -31,7 +36,7 @@ class Trainer:
 
     def without_gradients(self, function):
         """A function of tensors that reads the model's variables, to be called many times."""
-        return tf.function(function)
+        return tf.function(function, reduce_retracing=True)
 
     def global_norm(self, tensors):
         """The Euclidean norm of all tensors joined, in float32."""

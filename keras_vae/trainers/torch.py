@@ -30,7 +30,7 @@ class Trainer:
         return {**config, "jit_compile": self.traces_steps} if config else config
 
     def fit(self, *args, **kwargs):
-        """As Keras does, with numbers below 1e-38 taken for 0, as the other backends take them.
+        """As Keras does, with numbers below 1e-38 taken for 0.
 
         Adam's averages of rare gradients become such, and a CPU is slow with them.
         """
