@@ -633,7 +633,7 @@ def forbidden_operators(path):
 def _program(graph):
     """Read from a graph's model what the C files say, or refuse it."""
     from keras_vae.layers.conditioning import Categorical, Continuous
-    from keras_vae.models.base import LatentVariableModel
+    from keras_vae.models.generative import GenerativeModel
     from keras_vae.priors import StandardNormal
 
     model = graph.model
@@ -642,7 +642,7 @@ def _program(graph):
             f"The C format holds the graphs {' and '.join(GRAPHS)}. Received: {graph.name}. "
             f"{_ELSEWHERE}"
         )
-    if getattr(type(model), "decode_mean", None) is not LatentVariableModel.decode_mean:
+    if getattr(type(model), "decode_mean", None) is not GenerativeModel.decode_mean:
         raise ValueError(
             "The C format holds models of `keras_vae` that decode a latent code. Received: "
             f"{type(model).__name__}. {_ELSEWHERE}"

@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 from keras_vae.data import as_float
-from keras_vae.models.base import in_batches
+from keras_vae.models.generative import in_batches
 from keras_vae.models.inputs import check_examples
 
 

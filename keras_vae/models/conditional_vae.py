@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_vae.models import inputs as model_inputs
 from keras_vae.models.vae import VAE
 
 
@@ -32,13 +33,7 @@ class ConditionalVAE(VAE):
     conditional = True
 
     def __init__(self, encoder, decoder, condition, **kwargs):
-        pairs = condition.items() if isinstance(condition, dict) else ()
-        if not pairs or not all(_is_name(name) and hasattr(kind, "encode") for name, kind in pairs):
-            raise ValueError(
-                "`condition` must be a dict of at least one name, a valid identifier other than x, "
-                "z, seed and temperature, each with a Categorical or a Continuous. Received: "
-                f"{condition!r}"
-            )
+        model_inputs.check_kinds(condition)
         super().__init__(encoder, decoder, condition=condition, **kwargs)
 
     def sample(self, conditions, temperature=1.0, seed=None):
@@ -63,14 +58,3 @@ class ConditionalVAE(VAE):
         count = len(next(iter(conditions.values())))
         z = self.prior.sample(count, self.latent_dim, temperature, seed)
         return self.decode(z, conditions)
-
-    def get_config(self):
-        condition = {
-            name: keras.saving.serialize_keras_object(kind) for name, kind in self.condition.items()
-        }
-        return {**super().get_config(), "condition": condition}
-
-
-def _is_name(name):
-    reserved = ("x", "z", "seed", "temperature")
-    return isinstance(name, str) and name.isidentifier() and name not in reserved

@@ -24,7 +24,7 @@ def check_examples(model, inputs):
     """Check a model's input arrays and return them with the dtypes that the model computes in.
 
     Args:
-        model: A `LatentVariableModel`.
+        model: A `GenerativeModel`.
         inputs: `x`, an array `(n, *data_shape)` in the likelihood's range; or a dict with `"x"`
             and, for a conditional model, one array `(n, ...)` per condition.
 
@@ -83,6 +83,22 @@ def as_float(x):
     return keras.ops.cast(x, "float32") / 255
 
 
+def check_kinds(condition):
+    """Check the `condition` of a conditional model: a dict from names to kinds."""
+    pairs = condition.items() if isinstance(condition, dict) else ()
+    if not pairs or not all(_is_name(name) and hasattr(kind, "encode") for name, kind in pairs):
+        raise ValueError(
+            "`condition` must be a dict of at least one name, a valid identifier other than x, "
+            "z, seed and temperature, each with a Categorical or a Continuous. Received: "
+            f"{condition!r}"
+        )
+
+
+def _is_name(name):
+    reserved = ("x", "z", "seed", "temperature")
+    return isinstance(name, str) and name.isidentifier() and name not in reserved
+
+
 def check_conditions(model, conditions, count=None):
     """Check a dict of condition values, `count` of each, or one number of all."""
     checked = {}
@@ -109,6 +125,11 @@ def check_fit_data(model, x, y, sample_weight):
     x = check_examples(model, x)
     data = x["x"] if isinstance(x, dict) else x
     if y is not None:
+        if not model.has_target:
+            raise ValueError(
+                f"`{type(model).__name__}` takes no `y`, because it reconstructs nothing. "
+                'Conditions such as labels go into the input dict: fit({"x": x, "label": y}).'
+            )
         if tuple(getattr(y, "shape", ())) != data.shape:
             raise ValueError(
                 f"`y` is the image to reconstruct and must have the shape of `x`, {data.shape}. "

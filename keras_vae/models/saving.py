@@ -6,7 +6,7 @@ import zipfile
 
 import keras
 
-from keras_vae.models.base import LatentVariableModel, reason
+from keras_vae.models.generative import GenerativeModel, reason
 
 
 def load_model(path):
@@ -44,7 +44,7 @@ def load_model(path):
             "keras.saving.register_keras_serializable and imported. Loading it raised: "
             f"{reason(err)}"
         ) from err
-    if not isinstance(model, LatentVariableModel):
+    if not isinstance(model, GenerativeModel):
         raise ValueError(
             f"{path} must be a model of keras-vae. Received: a {type(model).__name__}."
         )

@@ -7,7 +7,8 @@ from keras import ops
 
 from keras_vae.layers.sampling import Sampling
 from keras_vae.models import inputs as model_inputs
-from keras_vae.models.base import LatentVariableModel, in_batches, join, weighted_mean
+from keras_vae.models.base import LatentVariableModel
+from keras_vae.models.generative import in_batches, join, weighted_mean
 from keras_vae.priors import StandardNormal
 
 # Far outside any useful posterior; beyond it exp() overflows and a single example is NaN.

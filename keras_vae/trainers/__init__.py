@@ -1,7 +1,8 @@
 """The train, test and predict steps: the only place that imports a backend.
 
-Each backend's `Trainer` differentiates and updates; the mathematics is
-`LatentVariableModel.loss_and_terms`, which all three share.
+Each backend's `Trainer` lets the model's `players` move one after the other: it differentiates the
+loss of each by its own variables and updates them. The mathematics is in `loss_and_terms`, which
+all three share.
 """
 
 import keras

@@ -85,36 +85,56 @@ class Trainer:
         return jax.numpy.sqrt(sum(jax.numpy.vdot(tensor, tensor) for tensor in flat))
 
     def train_step(self, state, data):
-        """Draw, differentiate, and update unless a gradient is not finite."""
-        trainable, non_trainable, optimizer, metrics = state
-        differentiate = jax.value_and_grad(self._scaled_loss, has_aux=True)
-        (_, (loss, terms, drawn)), gradients = differentiate(
-            trainable, non_trainable, optimizer, data
-        )
+        """For every player: draw, differentiate, and update unless a gradient is not finite."""
+        *state, metrics = state
+        measured = []
+        for player in self.players:
+            state, numbers = self._move(player, state, data, measured)
+            measured.append(numbers)
+        logs, metrics = self._track(metrics, data, *self.joined(measured))
+        return logs, (*state, metrics)
+
+    def _move(self, player, state, data, earlier):
+        """Let one player move: the new state, and its loss, terms, norm and finiteness."""
+        trainable, non_trainable, optimizer = state
+        own = _Some(player.variables, self.trainable_variables)
+        slots = _Some(player.optimizer.variables, self.optimizer.variables)
+
+        def scaled_loss(weights):
+            loss, (terms, drawn) = self._loss(
+                player, own.put(trainable, weights), non_trainable, data, training=True
+            )
+            with keras.StatelessScope(_pairs(self.optimizer.variables, optimizer)):
+                return player.optimizer.scale_loss(loss), (loss, terms, drawn)
+
+        weights, state_of_optimizer = own.of(trainable), slots.of(optimizer)
+        differentiate = jax.value_and_grad(scaled_loss, has_aux=True)
+        (_, (loss, terms, drawn)), gradients = differentiate(weights)
         with keras.StatelessScope(_pairs(self.optimizer.variables, optimizer)):
-            norm, finite = self.gradient_norm(gradients)
+            norm, finite = self.gradient_norm(player, gradients, earlier)
 
         def update():
-            new = self.optimizer.stateless_apply(optimizer, gradients, trainable)
+            new = player.optimizer.stateless_apply(state_of_optimizer, gradients, weights)
             return tuple(map(list, new))
 
-        if self.optimizer_skips_updates:
-            trainable, optimizer = update()
+        if player.skips_updates:
+            new = update()
         else:
-            keep = (list(trainable), list(optimizer))
-            trainable, optimizer = jax.lax.cond(finite, update, lambda: keep)
+            new = jax.lax.cond(finite, update, lambda: (weights, state_of_optimizer))
         buffers = {id(v) for v in self.buffers}
         non_trainable = [
             jax.numpy.where(finite, new, old) if id(v) in buffers else new
             for v, new, old in zip(self.non_trainable_variables, drawn, non_trainable, strict=True)
         ]
-        logs, metrics = self._track(metrics, data, loss, terms, norm, finite)
-        return logs, (trainable, non_trainable, optimizer, metrics)
+        state = own.put(trainable, new[0]), non_trainable, slots.put(optimizer, new[1])
+        return state, (loss, terms, norm, finite)
 
     def test_step(self, state, data):
         """Draw and measure."""
         trainable, non_trainable, metrics = state
-        loss, (terms, non_trainable) = self._loss(trainable, non_trainable, data, training=False)
+        loss, (terms, non_trainable) = self._loss(
+            self, trainable, non_trainable, data, training=False
+        )
         logs, metrics = self._track(metrics, data, loss, terms)
         return logs, (trainable, non_trainable, metrics)
 
@@ -129,21 +149,33 @@ class Trainer:
             self.non_trainable_variables, non_trainable
         )
 
-    def _loss(self, trainable, non_trainable, data, training):
+    def _loss(self, player, trainable, non_trainable, data, training):
         variables = self._variables(trainable, non_trainable)
         with keras.StatelessScope(variables, collect_losses=True) as scope:
-            loss, terms = self.loss_and_terms(data, training)
+            loss, terms = player.loss_and_terms(data, training)
         return loss, (terms, _values(scope, self.non_trainable_variables))
-
-    def _scaled_loss(self, trainable, non_trainable, optimizer, data):
-        loss, (terms, drawn) = self._loss(trainable, non_trainable, data, training=True)
-        with keras.StatelessScope(_pairs(self.optimizer.variables, optimizer)):
-            return self.optimizer.scale_loss(loss), (loss, terms, drawn)
 
     def _track(self, metrics, *measured):
         with keras.StatelessScope(_pairs(self.metrics_variables, metrics)) as scope:
             logs = self.track(*measured)
         return logs, _values(scope, self.metrics_variables)
+
+
+class _Some:
+    """Where some variables are among all, to take and to put the values of these alone."""
+
+    def __init__(self, some, all_variables):
+        positions = {id(variable): index for index, variable in enumerate(all_variables)}
+        self.positions = [positions[id(variable)] for variable in some]
+
+    def of(self, values):
+        return [values[position] for position in self.positions]
+
+    def put(self, values, new):
+        values = list(values)
+        for position, value in zip(self.positions, new, strict=True):
+            values[position] = value
+        return values
 
 
 def _pairs(variables, values):

@@ -16,7 +16,8 @@ class Trainer:
         if jit_compile == "auto" and not tf.config.list_physical_devices("GPU"):
             jit_compile = False
         super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
-        tensorflow_adam.fuse(self.optimizer)
+        for player in self.players:
+            tensorflow_adam.fuse(player.optimizer)
 
     def as_dataset(self, batches):
         """Batches of arrays in the same order, put together by TensorFlow, not by Python.
@@ -43,32 +44,39 @@ class Trainer:
         return tf.linalg.global_norm([tf.cast(tensor, "float32") for tensor in tensors])
 
     def train_step(self, data):
-        """Draw, differentiate, and update unless a gradient is not finite."""
+        """For every player: draw, differentiate, and update unless a gradient is not finite."""
+        measured = []
+        for player in self.players:
+            measured.append(self._move(player, data, measured))
+        return self.track(data, *self.joined(measured))
+
+    def _move(self, player, data, earlier):
+        """Let one player move and return its loss, terms, norm and whether it was finite."""
         buffers = [tf.identity(v.value) for v in self.buffers]
         with tf.GradientTape() as tape:
-            loss, terms = self.loss_and_terms(data, training=True)
-            scaled_loss = self.optimizer.scale_loss(loss)
-        variables = self.trainable_variables
+            loss, terms = player.loss_and_terms(data, training=True)
+            scaled_loss = player.optimizer.scale_loss(loss)
+        variables = player.variables
         if not self.optimizer.built:  # `tf.cond` must not create variables
-            self.optimizer.build(variables)
+            self.optimizer.build(self.trainable_variables)
         # Keras' own variables fail here where one is unconnected, as their dtype is a string.
         sources = [v.value for v in variables]
         gradients = tape.gradient(scaled_loss, sources, unconnected_gradients="zero")
-        norm, finite = self.gradient_norm(gradients)
+        norm, finite = self.gradient_norm(player, gradients, earlier)
 
         def update():
-            self.optimizer.apply(gradients, variables)
+            player.optimizer.apply(gradients, variables)
 
         def restore():
             for variable, value in zip(self.buffers, buffers, strict=True):
                 variable.assign(value)
 
-        if self.optimizer_skips_updates:
+        if player.skips_updates:
             update()
         else:
             tf.cond(finite, update, lambda: None)
         tf.cond(finite, lambda: None, restore)
-        return self.track(data, loss, terms, norm, finite)
+        return loss, terms, norm, finite
 
     def test_step(self, data):
         """Draw and measure."""

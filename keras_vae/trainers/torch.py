@@ -1,6 +1,7 @@
 """Steps on PyTorch."""
 
 import contextlib
+import functools
 import warnings
 
 import keras
@@ -23,7 +24,8 @@ class Trainer:
         super().compile(optimizer=optimizer, jit_compile=False, run_eagerly=run_eagerly, **kwargs)
         self.traces_steps = jit_compile is True and not run_eagerly
         self.graphs = {}
-        torch_adam.fuse(self.optimizer)
+        for player in self.players:
+            torch_adam.fuse(player.optimizer)
 
     def get_compile_config(self):
         config = super().get_compile_config()
@@ -50,44 +52,59 @@ class Trainer:
         return torch.nn.utils.get_total_norm([tensor.float() for tensor in tensors])
 
     def train_step(self, data):
-        """Draw, differentiate, and update unless a gradient is not finite."""
-        buffers = [v.value.clone() for v in self.buffers]
-        gradients, finite, logs = self._replayed(data) if self.traces_steps else self._step(data)
-        variables = self.trainable_variables
-        with torch.no_grad():
-            if finite or self.optimizer_skips_updates:
-                self.optimizer.apply(list(gradients.values()), [variables[i] for i in gradients])
-            if not finite:
-                for variable, value in zip(self.buffers, buffers, strict=True):
-                    variable.assign(value)
-        return logs
+        """For every player: draw, differentiate, and update unless a gradient is not finite."""
+        made = []
+        for turn, player in enumerate(self.players):
+            buffers = [v.value.clone() for v in self.buffers]
+            step = self._replayed if self.traces_steps else self._step
+            gradients, finite, made = step(turn, data, made)
+            variables = player.variables
+            with torch.no_grad():
+                if finite or player.skips_updates:
+                    chosen = [variables[i] for i in gradients]
+                    player.optimizer.apply(list(gradients.values()), chosen)
+                if not finite:
+                    for variable, value in zip(self.buffers, buffers, strict=True):
+                        variable.assign(value)
+        return made
 
-    def _step(self, data):
-        """All of a step but the update: gradients by index, whether they are finite, and logs."""
-        loss, terms = self.loss_and_terms(data, training=True)
+    def _step(self, turn, data, earlier):
+        """All of a player's step but the update.
+
+        Returns:
+            Tuple of its gradients by index, whether they are finite, and what the players so far
+            measured; or, after the last of them, the logs.
+        """
+        player = self.players[turn]
+        loss, terms = player.loss_and_terms(data, training=True)
         gradients = torch.autograd.grad(
-            self.optimizer.scale_loss(loss),
-            [v.value for v in self.trainable_variables],
+            player.optimizer.scale_loss(loss),
+            [v.value for v in player.variables],
             allow_unused=True,
         )
         gradients = {i: g for i, g in enumerate(gradients) if g is not None}
         with torch.no_grad():
-            norm, finite = self.gradient_norm(list(gradients.values()))
-            return gradients, finite, self.track(data, loss.detach(), terms, norm, finite)
+            norm, finite = self.gradient_norm(player, list(gradients.values()), earlier)
+            terms = {name: term.detach() for name, term in terms.items()}
+            made = [*earlier, (loss.detach(), terms, norm, finite)]
+            if len(made) == len(self.players):
+                made = self.track(data, *self.joined(made))
+            return gradients, finite, made
 
-    def _replayed(self, data):
-        """As `_step`, from a graph that is traced for every kind of batch."""
-        kind = str(keras.tree.map_structure(lambda x: (x.shape, x.dtype), data))
+    def _replayed(self, turn, *given):
+        """As `_step`, from a graph that is traced for every player and kind of batch."""
+        kind = str(keras.tree.map_structure(lambda x: (x.shape, x.dtype), given))
         # A graph holds its variables' tensors; one that was replaced needs another graph.
-        kind = (kind, *(id(v.value) for v in self.variables))
+        kind = (turn, kind, *(id(v.value) for v in self.variables))
         if kind not in self.graphs:
             try:
-                self.graphs[kind] = torch_graph.Replay(self._step, data)
+                step = functools.partial(self._step, turn)
+                self.graphs[kind] = torch_graph.Replay(lambda given: step(*given), given)
             except torch_graph.TraceError as err:
                 warnings.warn(f"The step runs without a graph, more slowly: {err}", stacklevel=2)
                 self.traces_steps = False
-                return self._step(data)
-        return self.graphs[kind](data)
+                return self._step(turn, *given)
+        return self.graphs[kind](given)
 
     def test_step(self, data):
         """Draw and measure."""

@@ -1,0 +1,594 @@
+"""What every generative model shares: inputs, decoding, steps, metrics, saving."""
+
+import dataclasses
+import re
+from collections.abc import Callable
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_vae import likelihoods
+from keras_vae.callbacks import StopOnSkippedUpdates, looks_at_batches
+from keras_vae.layers.conditioning import Conditioning
+from keras_vae.metrics import Average
+from keras_vae.models import inputs as model_inputs
+from keras_vae.trainers import Trainer
+
+STEPS_AT_ONCE = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Player:
+    """A loss, the part of the model that it moves, and the optimizer that moves it.
+
+    Most models have one player, themselves. Where there are several, every training step lets one
+    after the other move, each against what those before it have become.
+
+    Args:
+        loss_and_terms: Function of a batch and of `training` that returns a scalar loss and a dict
+            of the scalars that are reported.
+        part: Keras model. Its trainable variables are differentiated and moved; all others stand.
+        optimizer: Keras optimizer of these variables.
+    """
+
+    loss_and_terms: Callable
+    part: keras.Model
+    optimizer: keras.optimizers.Optimizer
+
+    @property
+    def variables(self):
+        """The trainable variables of the part."""
+        return self.part.trainable_variables
+
+    @property
+    def skips_updates(self):
+        """Whether the optimizer itself skips a non-finite gradient, which it then must see."""
+        return isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer)
+
+
+class GenerativeModel(Trainer, keras.Model):
+    """Networks, of which one decodes a latent code, and a likelihood, trained by plain `fit`.
+
+    A subclass writes `build` and `loss_and_terms`. Everything else is here, but for the gradient
+    steps, which are in `keras_vae.trainers`, one file per backend.
+
+    Args:
+        parts: Dict from the name of an argument and attribute to the Keras model that it is. The
+            `decoder` maps `z`, or `[z, condition]`, to the likelihood's parameters.
+        likelihood: Name or object of `keras_vae.likelihoods`.
+        condition: Optional dict from name to `Categorical` or `Continuous`.
+        seed: Optional int, for all draws of the model and for the order of the batches. The same
+            seed (and the same initial weights) on the same backend gives the same weights.
+    """
+
+    loss_terms = ()
+    conditional = False
+    conditional_class = "ConditionalVAE"
+    has_target = True
+    prior = None
+    latent_dim = None
+
+    def __init__(self, parts, likelihood="bernoulli", condition=None, seed=None, **kwargs):
+        if condition and not self.conditional:
+            raise ValueError(
+                f"`{type(self).__name__}` takes no `condition`. Use `{self.conditional_class}`."
+            )
+        # Without autocast, data and sample weights keep their precision under mixed policies; the
+        # layers inside cast for themselves.
+        super().__init__(autocast=False, **kwargs)
+        self.part_names = tuple(parts)
+        for name, part in parts.items():
+            setattr(self, name, part)
+        self.likelihood = likelihoods.get(likelihood)
+        self.condition = dict(condition or {})
+        self.conditioning = Conditioning(self.condition, seed) if self.condition else None
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.data_shape = getattr(self.decoder, "data_shape", None)
+        self.trackers = {name: Average(name=name) for name in self.reported}
+        self.gradient_norm_tracker = Average(name="gradient_norm")
+        self.skipped_updates_tracker = keras.metrics.Sum(name="skipped_updates")
+        self.compiled_functions = {}
+
+    # Building
+
+    def get_build_config(self):
+        return {"data_shape": list(self.data_shape)} if self.built else None
+
+    def build_from_config(self, config):
+        if config:
+            self.build((None, *config["data_shape"]))
+
+    def _ensure_built(self):
+        if not self.built:
+            self.build()
+
+    # The model as a function of tensors
+
+    def split_inputs(self, inputs):
+        """Return `x` and the dict of conditions, or raise a ValueError that names what is missing.
+
+        Args:
+            inputs: `x`, or a dict with `"x"` and every condition's name. 8-bit images become
+                float32 in [0, 1] here.
+        """
+        x, conditions = self.named_inputs(inputs)
+        return model_inputs.as_float(x), conditions
+
+    def named_inputs(self, inputs):
+        """As `split_inputs`, with `x` as it came."""
+        if not isinstance(inputs, dict):
+            if self.condition:
+                raise ValueError(
+                    f"`{type(self).__name__}` needs a dict with the keys {self._keys()}. "
+                    f"Received: {type(inputs).__name__}. Pass conditions in the input: "
+                    'fit({"x": x, "label": y}).'
+                )
+            return inputs, {}
+        if set(inputs) != {"x", *self.condition}:
+            raise ValueError(
+                f"The input dict must have the keys {self._keys()}. Received: {sorted(inputs)}."
+            )
+        return inputs["x"], {name: inputs[name] for name in self.condition}
+
+    def _keys(self):
+        return ["x", *self.condition]
+
+    def encode_condition(self, conditions, training=None):
+        """Return the conditions' joint vector `(batch, size)`, or None without conditions."""
+        return self.conditioning(conditions, training=training) if self.condition else None
+
+    def decode_mean(self, z, conditions=None):
+        """Decode to the likelihood's mean, as tensors: what a device computes.
+
+        Args:
+            z: Float tensor `(batch, latent)`.
+            conditions: Dict of tensors, int `(batch,)` or float `(batch, dim)` by kind.
+
+        Returns:
+            float32 tensor `(batch, *data_shape)` in the data's range.
+        """
+        return self.likelihood.mean(self.decode_parameters(z, conditions))
+
+    def decode_parameters(self, z, conditions=None):
+        """As `decode_mean`, the likelihood's parameters."""
+        condition = self.encode_condition(conditions or {}, training=False)
+        return self.decoder(join(z, condition), training=False)
+
+    # The loss, shared by the three backends' steps
+
+    @property
+    def reported(self):
+        """Names of the scalars that are averaged over an epoch."""
+        return ("loss", *self.loss_terms)
+
+    @property
+    def players(self):
+        """Who moves in a training step, in this order."""
+        return (Player(self.loss_and_terms, self, self.optimizer),)
+
+    def _validity(self, target, conditions):
+        """Bool tensors `(batch,)`: False for an example that likelihood or a condition excludes.
+
+        Arrays are checked before training; batches of a dataset only here. The loss of such an
+        example is NaN, which makes the step skip its update, and a run of those stops training.
+        """
+        checks = [kind.valid(conditions[name]) for name, kind in self.condition.items()]
+        # 8-bit images cannot be out of range.
+        is_8_bit = keras.backend.standardize_dtype(target.dtype) == "uint8"
+        return checks if is_8_bit else [self.likelihood.valid(target), *checks]
+
+    def gradient_norm(self, player, gradients, earlier=()):
+        """Return the gradients' joint norm, without loss scale, and whether all is well.
+
+        Args:
+            player: The `Player` whose gradients they are.
+            gradients: List of tensors.
+            earlier: What the players before it measured in this step. After one whose gradient
+                was not finite nobody moves.
+
+        Returns:
+            Tuple of a float32 scalar and a bool scalar.
+        """
+        norm = self.global_norm(gradients)
+        if player.skips_updates:
+            norm = norm / ops.cast(player.optimizer.scale_loss(ops.ones(())), "float32")
+        finite = ops.isfinite(norm)
+        return norm, ops.logical_and(earlier[-1][-1], finite) if earlier else finite
+
+    @property
+    def optimizer_skips_updates(self):
+        """Whether an optimizer itself skips a non-finite gradient, as in mixed precision."""
+        return any(player.skips_updates for player in self.players)
+
+    def joined(self, measured):
+        """What the players of one step measured, as `track` takes it.
+
+        Args:
+            measured: List with the loss, terms, norm and finiteness of every player.
+        """
+        if len(measured) == 1:
+            return measured[0]
+        _, terms, norms, finite = zip(*measured, strict=True)
+        together = {name: value for own in terms for name, value in own.items()}
+        return None, together, ops.sqrt(sum(ops.square(norm) for norm in norms)), finite[-1]
+
+    @property
+    def buffers(self):
+        """Float state that a forward pass changes, such as the averages of batch normalisation."""
+        return [v for v in self.non_trainable_variables if "float" in v.dtype]
+
+    def track(self, data, loss, terms, norm=None, finite=None):
+        """Update the metrics with one step and return their values by name.
+
+        A step whose update was skipped counts in `skipped_updates` and nowhere else.
+        """
+        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        weight = ops.cast(ops.shape(keras.tree.flatten(x)[0])[0], "float32")
+        trackers = dict(self.trackers)
+        values = terms if loss is None else {"loss": loss, **terms}
+        if norm is not None:
+            values = {name: ops.where(finite, value, 0.0) for name, value in values.items()}
+            weight = ops.where(finite, weight, 0.0)
+            kept = ops.cast(finite, "float32")
+            self.gradient_norm_tracker.update_state(ops.where(finite, norm, 0.0), kept)
+            self.skipped_updates_tracker.update_state(1.0 - kept)
+            trackers["gradient_norm"] = self.gradient_norm_tracker
+            trackers["skipped_updates"] = self.skipped_updates_tracker
+        for name, value in values.items():
+            trackers[name].update_state(value, weight)
+        return {name: tracker.result() for name, tracker in trackers.items()}
+
+    @property
+    def metrics(self):
+        return [
+            *self.trackers.values(),
+            self.gradient_norm_tracker,
+            self.skipped_updates_tracker,
+        ]
+
+    # Plain Keras, with the edges checked
+
+    def compile(self, optimizer="adam", steps_per_execution="auto", **kwargs):
+        """Configure training, as in Keras.
+
+        The model's loss is its own, so `loss` and `metrics` are refused, not ignored.
+
+        Args:
+            optimizer: Keras optimizer.
+            steps_per_execution: Int, steps between two looks of callbacks; or "auto", for 16 where
+                that is faster (TensorFlow, and JAX but for convolutions on a CPU) and no callback
+                of a `fit` looks at batches, else 1. PyTorch has 1 only.
+            **kwargs: `run_eagerly`, `auto_scale_loss` and `jit_compile`: "auto" is True on JAX,
+                and on TensorFlow with a GPU (XLA is slower on a CPU). On PyTorch True traces a
+                step once for every shape of a batch and replays it, with the same results in less
+                time; a model that decides by a tensor's value goes on without, with a warning.
+        """
+        for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
+            if kwargs.pop(name, None) is not None:
+                raise ValueError(
+                    f"`compile` takes no `{name}`: {type(self).__name__} has its own loss, set by "
+                    "`likelihood`, and reports its terms."
+                )
+        self.chooses_steps = steps_per_execution == "auto"
+        steps = 1 if self.chooses_steps else steps_per_execution
+        super().compile(optimizer=optimizer, steps_per_execution=steps, **kwargs)
+
+    def get_compile_config(self):
+        config = super().get_compile_config()
+        if not config:
+            return config
+        steps = "auto" if self.chooses_steps else self.steps_per_execution
+        return {**config, "steps_per_execution": steps, "backend": keras.backend.backend()}
+
+    def compile_from_config(self, config):
+        config = keras.saving.deserialize_keras_object(config)
+        if config.pop("backend", None) != keras.backend.backend():
+            # How steps are run was resolved for one backend: jit_compile is True on JAX, which
+            # costs a minute of compilation on torch, where steps_per_execution is refused.
+            config = {**config, "jit_compile": "auto", "steps_per_execution": "auto"}
+        self.compile(**config)
+        if self.built:
+            self.optimizer.build(self.trainable_variables)
+
+    def fit(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        epochs=1,
+        verbose="auto",
+        callbacks=None,
+        validation_split=0.0,
+        validation_data=None,
+        shuffle=True,
+        class_weight=None,
+        sample_weight=None,
+        steps_per_epoch=None,
+        validation_batch_size=None,
+        **kwargs,
+    ):
+        """Train, as in Keras.
+
+        Args:
+            x: Array `(n, *data_shape)`; a dict of arrays for a conditional model; or a
+                `tf.data.Dataset`, `PyDataset`, `DataLoader` or generator of batches of these,
+                each batch a tuple such as `(x,)` or `(x, y, sample_weight)`. uint8 is taken for
+                8-bit images, 0 to 255 for 0 to 1, and becomes floats batch by batch.
+            y: Optional array like `x`'s images: the target, where it is not `x` itself.
+            sample_weight: Optional array `(n,)`. Weights an example's whole loss, KL included.
+            callbacks: As in Keras. `callbacks.StopOnSkippedUpdates` is added unless passed.
+            **kwargs: The other arguments of Keras' `fit`, with Keras' meaning. Arrays are checked
+                first and shuffled by the model's seed and the epoch.
+
+        Returns:
+            Keras' `History`: per epoch `loss`, `reconstruction_loss`, `kl_loss` (nats per
+            example), `gradient_norm` and `skipped_updates`.
+        """
+        if class_weight is not None:
+            raise ValueError("`fit` takes no `class_weight`. Pass `sample_weight` instead.")
+        if model_inputs.is_array(x):
+            x, y, sample_weight = model_inputs.check_fit_data(self, x, y, sample_weight)
+            if validation_split and validation_data is None:
+                (x, y, sample_weight), validation_data = _split(
+                    (x, y, sample_weight), validation_split
+                )
+        if validation_data is not None:
+            validation_data = self._check_validation_data(
+                validation_data, validation_batch_size or batch_size or 32
+            )
+        callbacks = self._add_callbacks(callbacks)
+        if model_inputs.is_array(x):
+            if not self.built:
+                self.build((None, *(x["x"] if isinstance(x, dict) else x).shape[1:]))
+            arrays = (x, y, sample_weight)
+            is_shuffled = shuffle is True and steps_per_epoch is None
+            if is_shuffled or model_inputs.is_in_files(arrays):
+                batches = model_inputs.Batches(arrays, batch_size or 32, self._shuffle_seed)
+                validation_batch_size = validation_batch_size or batch_size
+                if shuffle:
+                    callbacks.append(model_inputs.ShuffleEachEpoch(batches))
+                x, y, sample_weight, batch_size = self.as_dataset(batches), None, None, None
+                shuffle = False
+        else:
+            x = model_inputs.as_keras_takes_it(x)
+            if not self.built and self.data_shape is not None:
+                self.build()
+            if not isinstance(x, keras.utils.PyDataset):
+                shuffle = False  # has no meaning there, and Keras warns of its own default
+        if self.compiled:
+            self._choose_steps(callbacks, steps_per_epoch is None and has_length(x))
+        if self.built and self.compiled and not self.optimizer.built:
+            # TensorFlow traces a step that creates variables twice.
+            self.optimizer.build(self.trainable_variables)
+        return super().fit(
+            x,
+            y,
+            batch_size=batch_size,
+            epochs=epochs,
+            verbose=verbose,
+            callbacks=callbacks,
+            validation_data=validation_data,
+            shuffle=shuffle,
+            sample_weight=sample_weight,
+            steps_per_epoch=steps_per_epoch,
+            validation_batch_size=validation_batch_size,
+            **kwargs,
+        )
+
+    def evaluate(
+        self, x=None, y=None, batch_size=None, verbose="auto", sample_weight=None, **kwargs
+    ):
+        """Measure the loss and its terms with drawn codes, as in Keras.
+
+        Args:
+            x: As in `fit`.
+            y: As in `fit`.
+            sample_weight: As in `fit`.
+            **kwargs: The other arguments of Keras' `evaluate`.
+
+        Returns:
+            `[loss, reconstruction_loss, kl_loss]` in nats per example, or a dict of them with
+            `return_dict=True`.
+        """
+        if model_inputs.is_array(x):
+            x, y, sample_weight = model_inputs.check_fit_data(self, x, y, sample_weight)
+            if model_inputs.is_in_files(arrays := (x, y, sample_weight)):
+                x, y, sample_weight = model_inputs.Batches(arrays, batch_size or 32), None, None
+                batch_size = None
+        else:
+            x = model_inputs.as_keras_takes_it(x)
+        return super().evaluate(
+            x, y, batch_size=batch_size, verbose=verbose, sample_weight=sample_weight, **kwargs
+        )
+
+    def _check_validation_data(self, validation_data, batch_size):
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(validation_data)
+        if not model_inputs.is_array(x):
+            return model_inputs.as_keras_takes_it(validation_data)
+        arrays = model_inputs.check_fit_data(self, x, y, sample_weight)
+        in_files = model_inputs.is_in_files(arrays)
+        return model_inputs.Batches(arrays, batch_size) if in_files else arrays
+
+    def _add_callbacks(self, callbacks):
+        if callbacks is None:
+            callbacks = []
+        elif not isinstance(callbacks, list | tuple | keras.callbacks.CallbackList):
+            callbacks = [callbacks]
+        if isinstance(callbacks, keras.callbacks.CallbackList):
+            present = callbacks.callbacks
+        else:
+            present = callbacks = list(callbacks)
+        if not any(isinstance(callback, StopOnSkippedUpdates) for callback in present):
+            callbacks.append(StopOnSkippedUpdates())
+        return callbacks
+
+    def _choose_steps(self, callbacks, knows_end):
+        """Take several steps at once where that is faster and nobody looks at each."""
+        if not self.chooses_steps:
+            return
+        present = getattr(callbacks, "callbacks", callbacks)
+        alone = any(looks_at_batches(callback) for callback in present)
+        # Where an epoch ends early, Keras would take some of the next one's batches.
+        alone = alone or self.run_eagerly or not knows_end
+        steps = STEPS_AT_ONCE if self.groups_steps and not alone else 1
+        if steps != self.steps_per_execution:
+            self.steps_per_execution = steps
+            self.train_function = self.test_function = self.predict_function = None
+
+    def _shuffle_seed(self):
+        return int(ops.convert_to_numpy(self.seed_generator.state)[0])
+
+    # NumPy in, NumPy out
+
+    def decode(self, z, conditions=None, batch_size=256):
+        """Decode latent codes to the likelihood's mean.
+
+        Args:
+            z: Array `(n, latent)`.
+            conditions: Dict of arrays `(n, ...)` for a conditional model.
+            batch_size: Int. Examples computed at once.
+
+        Returns:
+            float32 array `(n, *data_shape)` in the data's range.
+
+        Raises:
+            ValueError: If a shape or a condition does not fit.
+        """
+        self._ensure_built()
+        z = np.asarray(model_inputs.to_numpy(z), "float32")
+        if z.ndim != 2 or z.shape[1] != self.latent_dim or len(z) == 0:
+            raise ValueError(
+                f"`z` must have the shape (n, {self.latent_dim}), n at least 1. "
+                f"Received: {z.shape}."
+            )
+        conditions = self._check_conditions(conditions, len(z))
+
+        def decode(batch):
+            return [self.decode_mean(batch["z"], {n: batch[n] for n in self.condition})]
+
+        arrays = {"z": z, **conditions}
+        return in_batches(self.as_compiled("decode", decode), arrays, batch_size)[0]
+
+    def as_compiled(self, name, function):
+        """The first function that came under a name, compiled where the backend does.
+
+        Args:
+            name: Str. What the function computes.
+            function: Function of tensors that reads the model's variables.
+        """
+        if name not in self.compiled_functions:
+            self.compiled_functions[name] = self.without_gradients(function)
+        return self.compiled_functions[name]
+
+    def _check_conditions(self, conditions, count=None):
+        conditions = {} if conditions is None else conditions
+        if not isinstance(conditions, dict) or set(conditions) != set(self.condition):
+            received = conditions if isinstance(conditions, dict) else [type(conditions).__name__]
+            raise ValueError(
+                f"`{type(self).__name__}` needs a dict of the conditions {sorted(self.condition)}. "
+                f"Received: {sorted(received)}."
+            )
+        return model_inputs.check_conditions(self, conditions, count)
+
+    # Saving
+
+    def save_own_variables(self, store):
+        """Save also the state of every random generator, without which a resumed run drifts."""
+        if self.built and self.compiled and not self.optimizer.built:
+            # Loading builds it, and Keras warns of a file that has no variables for it.
+            self.optimizer.build(self.trainable_variables)
+        super().save_own_variables(store)
+        for index, state in enumerate(self._random_states()):
+            store[f"random_state_{index}"] = ops.convert_to_numpy(state)
+
+    def load_own_variables(self, store):
+        names = store.keys()
+        own = {name: store[name] for name in names if not name.startswith("random_state_")}
+        super().load_own_variables(own)
+        for index, state in enumerate(self._random_states()):
+            state.assign(np.asarray(store[f"random_state_{index}"]))
+
+    def _random_states(self):
+        weights = {id(weight) for weight in self.weights}
+        return [variable for variable in self.variables if id(variable) not in weights]
+
+    def get_config(self):
+        serialize = keras.saving.serialize_keras_object
+        config = super().get_config()
+        config.pop("autocast", None)
+        if self.condition:
+            config["condition"] = {name: serialize(k) for name, k in self.condition.items()}
+        return {
+            **config,
+            **{name: serialize(getattr(self, name)) for name in self.part_names},
+            "likelihood": serialize(self.likelihood),
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{name: _deserialize(value) for name, value in config.items()})
+
+
+def weighted_mean(values, sample_weight=None):
+    """Mean over the batch of values `(batch,)`, each times its weight."""
+    if sample_weight is not None:
+        values = values * ops.cast(ops.reshape(sample_weight, (-1,)), values.dtype)
+    return ops.mean(values)
+
+
+def has_length(data):
+    """Whether arrays or a dataset know how many there are."""
+    try:
+        len(data)
+    except TypeError:
+        return False
+    return True
+
+
+def reason(err):
+    """The one line of a Keras error that says what is wrong."""
+    text = str(err).split("Arguments received by")[0].split("Exception encountered: ")[-1]
+    lines = re.sub(r"\x1b\[\d*m", "", text).split("\n")
+    return " ".join([line for line in lines if line.strip()][-1:])[:300]
+
+
+def in_batches(function, arrays, batch_size, progress=None):
+    """Apply a function of tensors to nested arrays, some rows at a time, and join its results."""
+    results = []
+    starts = range(0, len(keras.tree.flatten(arrays)[0]), batch_size)
+    for start in starts if progress is None else progress(starts):
+        batch = _rows(arrays, slice(start, start + batch_size))
+        tensors = function(keras.tree.map_structure(ops.convert_to_tensor, batch))
+        results.append([ops.convert_to_numpy(tensor) for tensor in tensors])
+    return [np.concatenate(parts) for parts in zip(*results, strict=True)]
+
+
+def join(tensor, condition):
+    return tensor if condition is None else [tensor, condition]
+
+
+def _split(arrays, fraction):
+    """Set the last `fraction` of the arrays aside, as Keras' `validation_split` does."""
+    count = len(keras.tree.flatten(arrays)[0])
+    at = int(np.floor(count * (1 - fraction)))
+    if not 0 < at < count:
+        raise ValueError(
+            f"`validation_split` must leave examples on both sides. Received: {fraction} of "
+            f"{count} examples."
+        )
+    return _rows(arrays, slice(at)), _rows(arrays, slice(at, None))
+
+
+def _rows(arrays, rows):
+    return keras.tree.map_structure(lambda array: None if array is None else array[rows], arrays)
+
+
+def _deserialize(value):
+    if isinstance(value, dict) and "class_name" in value:
+        return keras.saving.deserialize_keras_object(value)
+    if isinstance(value, dict):
+        return {name: _deserialize(item) for name, item in value.items()}
+    return value
