@@ -18,7 +18,9 @@ from keras_vae import (
     metrics,
     models,
     networks,
+    objectives,
     priors,
+    schedules,
 )
 from keras_vae.layers.conditioning import Categorical, Continuous
 from keras_vae.models import VAE, Autoencoder, ConditionalVAE, load_model
@@ -42,5 +44,7 @@ __all__ = [
     "metrics",
     "models",
     "networks",
+    "objectives",
     "priors",
+    "schedules",
 ]

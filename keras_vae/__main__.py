@@ -120,6 +120,30 @@ def make_parser():
     )
     command.add_argument("--kl-weight", type=float, default=1.0, help="beta (default: 1)")
     command.add_argument(
+        "--kl-warmup",
+        type=natural,
+        default=0,
+        metavar="EPOCHS",
+        help="let the KL's weight rise to --kl-weight in so many epochs (default: 0)",
+    )
+    command.add_argument(
+        "--free-bits",
+        type=float,
+        default=0.0,
+        help="nats that each latent dimension costs at least (default: 0)",
+    )
+    command.add_argument(
+        "--objective",
+        choices=("elbo", "iwae", "total_correlation", "mmd"),
+        default="elbo",
+        help="what the model minimises (default: elbo)",
+    )
+    command.add_argument(
+        "--num-samples",
+        type=positive,
+        help="codes drawn for each example in a step (default: 1, with iwae 50)",
+    )
+    command.add_argument(
         "--unknown-rate",
         type=float,
         default=0.0,
@@ -367,6 +391,14 @@ def fill_defaults(args, dataset):
         args.out = str(pathlib.Path("runs") / pathlib.Path(args.data).stem)
     if not (math.isfinite(args.learning_rate) and args.learning_rate > 0):
         raise ValueError(f"--learning-rate must be above 0. Received: {args.learning_rate}")
+    if args.kl_warmup > args.epochs:
+        raise ValueError(
+            f"--kl-warmup must be at most --epochs, {args.epochs}. Received: {args.kl_warmup}"
+        )
+    of_a_vae = {"--objective": "elbo", "--num-samples": None, "--free-bits": 0, "--kl-warmup": 0}
+    for option, default in of_a_vae.items():
+        if args.model == "autoencoder" and vars(args)[option[2:].replace("-", "_")] != default:
+            raise ValueError(f"{option} needs a VAE. Received: --model autoencoder")
 
 
 def prepare_folder(run, args):
@@ -417,14 +449,21 @@ def make_model(args, dataset):
     settings = {"seed": args.seed, "dynamic_binarization": args.dynamic_binarization}
     if args.model == "autoencoder":
         return keras_vae.Autoencoder(encoder, decoder, **settings)
+    kl_weight = args.kl_weight
+    if args.kl_warmup:
+        kl_weight = keras_vae.schedules.LinearWarmup(args.kl_warmup, end=kl_weight)
+    settings |= {
+        "kl_weight": kl_weight,
+        "free_bits": args.free_bits,
+        "objective": args.objective,
+        "num_samples": args.num_samples,
+    }
     if args.model == "vae":
-        return keras_vae.VAE(encoder, decoder, kl_weight=args.kl_weight, **settings)
+        return keras_vae.VAE(encoder, decoder, **settings)
     kind = keras_vae.Categorical(
         len(dataset.class_names), dataset.class_names, unknown_rate=args.unknown_rate
     )
-    return keras_vae.ConditionalVAE(
-        encoder, decoder, condition={"label": kind}, kl_weight=args.kl_weight, **settings
-    )
+    return keras_vae.ConditionalVAE(encoder, decoder, condition={"label": kind}, **settings)
 
 
 def inputs_of(model, x, y):

@@ -69,3 +69,20 @@ class StopOnSkippedUpdates(keras.callbacks.Callback):
                 "because it was not. Check the data for NaN and for values outside the "
                 "likelihood's range, or lower the learning rate."
             )
+
+
+class ScheduledKLWeight(keras.callbacks.Callback):
+    """Set a VAE's `kl_weight` at the start of every epoch, also after a resumed run's jump ahead.
+
+    `fit` adds this callback where the model has a schedule.
+
+    Args:
+        schedule: Object of `keras_vae.schedules`.
+    """
+
+    def __init__(self, schedule):
+        super().__init__()
+        self.schedule = schedule
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.model.kl_weight.assign(self.schedule(epoch))

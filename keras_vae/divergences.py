@@ -3,7 +3,7 @@
 from keras import ops
 
 
-def kl_standard_normal(z_mean, z_log_var):
+def kl_standard_normal(z_mean, z_log_var, by_dimension=False):
     """KL divergence of a diagonal Gaussian from N(0, I).
 
     Computes `sum((z_mean**2 + expm1(z_log_var) - z_log_var) / 2)`. The textbook form
@@ -13,12 +13,15 @@ def kl_standard_normal(z_mean, z_log_var):
     Args:
         z_mean: Float tensor `(batch, latent)`.
         z_log_var: Float tensor, same shape. Natural log of the variance.
+        by_dimension: Bool. Whether to leave the latent dimensions apart.
 
     Returns:
-        Tensor `(batch,)`, nats per example, summed over the latent dimensions.
+        Tensor `(batch,)`, nats per example, summed over the latent dimensions; or
+        `(batch, latent)`, by dimension.
 
     References:
         - Kingma & Welling, 2014, appendix B. https://arxiv.org/abs/1312.6114
     """
     z_mean, z_log_var = ops.convert_to_tensor(z_mean), ops.convert_to_tensor(z_log_var)
-    return ops.sum(ops.square(z_mean) + ops.expm1(z_log_var) - z_log_var, axis=-1) / 2
+    twice = ops.square(z_mean) + ops.expm1(z_log_var) - z_log_var
+    return (twice if by_dimension else ops.sum(twice, axis=-1)) / 2

@@ -20,30 +20,32 @@ def evaluate(model, inputs, batch_size=256, progress=None):
             as one that draws a progress bar.
 
     Returns:
-        Dict of floats, nats per example. `loss` and its terms with one drawn code per example, as
+        Dict of floats, nats per example. `loss` and its terms with drawn codes, as
         `model.evaluate` measures them; `loss_at_mean` and `reconstruction_loss_at_mean` with the
-        posterior mean in the draw's place (for a VAE no bound, but what tutorials report); `elbo`,
-        the evidence lower bound of a VAE: minus the reconstruction loss minus the unweighted KL.
+        posterior mean in the draw's place (for a VAE no bound, but what tutorials report): the
+        latter plus the weighted KL, whatever the objective; `elbo`, the evidence lower bound of a
+        VAE: minus the reconstruction loss minus the unweighted KL.
     """
     inputs = model.as_observed(check_examples(model, inputs), seed=0)
 
     def measure(batch):
         x, _ = model.split_inputs(batch)
-        results = []
-        for draw in (True, False):
-            outputs = model(batch, draw=draw, training=False)
-            parameters = ops.cast(outputs["parameters"], "float32")
-            results.append(-model.likelihood.log_prob(x, parameters))
-        return [*results, outputs.get("kl", ops.zeros_like(results[0]))]
+        loss, terms = model.loss_and_terms(batch, training=False)
+        outputs = model(batch, draw=False, training=False)
+        parameters = ops.cast(outputs["parameters"], "float32")
+        at_mean = -model.likelihood.log_prob(x, parameters)
+        kl = outputs.get("kl", ops.zeros_like(at_mean))
+        values = [loss, *(terms[name] for name in model.loss_terms)]
+        # A batch's own value stands for each of its examples.
+        return [at_mean, kl, *(value * ops.ones_like(at_mean) for value in values)]
 
     measure = model.as_compiled("evaluate", measure)
-    drawn, at_mean, kl = in_batches(measure, inputs, batch_size, progress)
-    drawn, at_mean, kl = (float(np.mean(nats, dtype="float64")) for nats in (drawn, at_mean, kl))
-    weight = float(ops.convert_to_numpy(getattr(model, "kl_weight", 0.0)))
-    results = {"loss": drawn + weight * kl, "reconstruction_loss": drawn}
+    nats = in_batches(measure, inputs, batch_size, progress)
+    at_mean, kl, *values = (float(np.mean(values, dtype="float64")) for values in nats)
+    results = dict(zip(("loss", *model.loss_terms), values, strict=True))
     if "kl_loss" in model.loss_terms:
-        results["kl_loss"] = kl
-        results["elbo"] = -drawn - kl
+        results["elbo"] = -results["reconstruction_loss"] - results["kl_loss"]
+    weight = float(ops.convert_to_numpy(getattr(model, "kl_weight", 0.0)))
     results["loss_at_mean"] = at_mean + weight * kl
     results["reconstruction_loss_at_mean"] = at_mean
     return results

@@ -27,6 +27,10 @@ class StandardNormal:
         """
         return kl_standard_normal(z_mean, z_log_var)
 
+    def kl_by_dimension(self, z_mean, z_log_var):
+        """As `kl`, `(batch, latent)`: what each latent dimension adds to it."""
+        return kl_standard_normal(z_mean, z_log_var, by_dimension=True)
+
     def log_prob(self, z):
         """Log density of `z` `(..., latent)`, in nats, `(...)`."""
         z = ops.convert_to_tensor(z)

@@ -67,3 +67,43 @@ def dense_vae_loss_and_gradients(weights, x, label, noise, sample_weight, kl_wei
         "decoder/output": (h2.T @ d_logits, d_logits.sum(0)),
     }
     return loss, gradients
+
+
+def log_mean_exp(values, axis=0):
+    """Logarithm of the mean of exponentials, without overflow."""
+    top = values.max(axis=axis, keepdims=True)
+    return np.log(np.mean(np.exp(values - top), axis=axis)) + np.squeeze(top, axis)
+
+
+def total_correlation(z, z_mean, z_log_var, dataset_size=None):
+    """Mean of `log q(z) - sum_j log q(z_j)`, one code at a time (Chen et al., appendix C).
+
+    Args:
+        z: `(n, latent)`; code i was drawn from posterior i.
+        z_mean, z_log_var: `(n, latent)`.
+        dataset_size: The share of a code's own posterior in q(z) is one of so many; without, each
+            of the batch has the same.
+    """
+    n, latent = z.shape
+    differences = []
+    for i in range(n):
+        shares = np.full(n, 1 / n)
+        if dataset_size is not None:
+            shares[:] = (dataset_size - 1) / (dataset_size * (n - 1))
+            shares[i] = 1 / dataset_size
+        variances = np.exp(z_log_var)
+        density = np.exp(-((z[i] - z_mean) ** 2) / (2 * variances)) / np.sqrt(2 * np.pi * variances)
+        joint = np.sum(shares * density.prod(axis=1))
+        singles = [np.sum(shares * density[:, j]) for j in range(latent)]
+        differences.append(np.log(joint) - np.sum(np.log(singles)))
+    return np.mean(differences)
+
+
+def mmd(one, other, bandwidth):
+    """Squared maximum mean discrepancy, pair by pair (Gretton et al., 2012, eq. 5)."""
+
+    def similarity(a, b):
+        pairs = [np.exp(-np.sum((x - y) ** 2) / (2 * bandwidth**2)) for x in a for y in b]
+        return np.mean(pairs)
+
+    return similarity(one, one) + similarity(other, other) - 2 * similarity(one, other)

@@ -10,7 +10,18 @@ import pytest
 from keras import ops
 
 import keras_vae
-from keras_vae import callbacks, data, layers, likelihoods, metrics, models, networks, priors
+from keras_vae import (
+    callbacks,
+    data,
+    layers,
+    likelihoods,
+    metrics,
+    models,
+    networks,
+    objectives,
+    priors,
+    schedules,
+)
 from keras_vae.layers import Categorical, Continuous
 from tests import conformance
 from tests.conftest import BACKEND
@@ -149,11 +160,36 @@ CONFIGURABLE = [
     (Continuous, lambda: Continuous(2)),
     (priors.StandardNormal, priors.StandardNormal),
     (likelihoods.Bernoulli, likelihoods.Bernoulli),
+    (schedules.Constant, lambda: schedules.Constant(0.5)),
+    (schedules.LinearWarmup, lambda: schedules.LinearWarmup(3, 0.1, 0.8)),
+    (schedules.CosineWarmup, lambda: schedules.CosineWarmup(3, 0.1, 0.8)),
+    (schedules.Cyclical, lambda: schedules.Cyclical(3, 0.7, 0.1, 0.8)),
+    (objectives.ELBO, lambda: objectives.ELBO(2, "score_function", None)),
+    (objectives.IWAE, lambda: objectives.IWAE(3, "reparameterized")),
+    (objectives.TotalCorrelation, lambda: objectives.TotalCorrelation(2.0, 100, 3)),
+    (objectives.MMD, lambda: objectives.MMD(2.0, 0.5, 3)),
 ]
+# What a VAE may minimise, beside the default.
+OBJECTIVES = {
+    "draws and free bits": {"num_samples": 2, "free_bits": 0.1},
+    "schedule": {"kl_weight": schedules.LinearWarmup(1)},
+    "score function": {"objective": objectives.ELBO(2, "score_function")},
+    "iwae": {"objective": objectives.IWAE(3)},
+    "total correlation": {"objective": objectives.TotalCorrelation(2.0, 100)},
+    "mmd": {"objective": objectives.MMD(2.0)},
+}
 METRICS = [(metrics.Average, lambda: metrics.Average(name="loss"))]
-CALLBACKS = [(callbacks.StopOnSkippedUpdates, lambda: callbacks.StopOnSkippedUpdates(9, 2))]
+CALLBACKS = [
+    (callbacks.StopOnSkippedUpdates, lambda: callbacks.StopOnSkippedUpdates(9, 2)),
+    (
+        callbacks.ScheduledKLWeight,
+        lambda: callbacks.ScheduledKLWeight(schedules.LinearWarmup(2)),
+    ),
+]
 # Public, but no Keras object that is built, trained or saved.
 DATA = {data.Dataset, data.DataError, data.ImageFiles}
+# To be subclassed; their subclasses are checked.
+BASES = {objectives.Objective, schedules.Schedule}
 CHECKED = {row[0] for row in [*MODELS, *LAYERS, *CONFIGURABLE, *METRICS, *CALLBACKS]}
 
 
@@ -181,6 +217,19 @@ def test_model(tmp_path, cls, parts, kinds):
     unused = 2 if cls is models.Autoencoder and parts is not functional_with_one_head else 0
     with keras.saving.custom_object_scope({"PlainEncoder": PlainEncoder}):
         conformance.check_model(make, inputs, tmp_path, unused)
+
+
+@pytest.mark.parametrize("options", OBJECTIVES.values(), ids=OBJECTIVES)
+def test_objective(tmp_path, options):
+    random.seed(1)
+    kind, label = CONDITIONS["categorical"]["label"]
+
+    def make():
+        model = models.ConditionalVAE(*dense(3), condition={"label": kind}, seed=7, **options)
+        model.compile(keras.optimizers.Adam(1e-2), run_eagerly=EAGERLY)
+        return model
+
+    conformance.check_model(make, {"x": X, "label": label}, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -236,7 +285,7 @@ def public_classes():
 
 
 def test_every_public_class_is_covered():
-    assert public_classes() - CHECKED - DATA == set()
+    assert public_classes() - CHECKED - DATA - BASES == set()
     assert CHECKED - public_classes() == set()
 
 

@@ -139,6 +139,18 @@ def test_the_other_models_train_and_draw(archive, tmp_path, capsys, model):
         fails(capsys, ["sample", folder], "needs a model with a prior")
 
 
+def test_train_takes_an_objective_and_a_warm_up(archive, tmp_path):
+    folder = tmp_path / "iwae"
+    asked = ["--objective", "iwae", "--num-samples", "3", "--kl-warmup", "2"]
+    assert main(["train", "--data", str(archive), "--out", str(folder), *SMALL, *asked]) == 0
+    model = keras_vae.load_model(folder)
+    assert isinstance(model.objective, keras_vae.objectives.IWAE)
+    assert model.num_samples == 3
+    assert [model.kl_schedule(epoch) for epoch in range(3)] == [0.5, 1.0, 1.0]
+    evaluation = json.loads((folder / "evaluation.json").read_text())
+    assert evaluation["loss"] < evaluation["reconstruction_loss"] + evaluation["kl_loss"]
+
+
 def test_an_interrupted_run_keeps_its_model_and_resumes_bit_identical(
     run, archive, tmp_path, capsys, monkeypatch
 ):
@@ -208,6 +220,10 @@ def test_bad_arguments_are_one_line(run, archive, tmp_path, capsys):
     fails(capsys, ["train", "--data", "nowhere"], "nowhere")
     fails(capsys, ["train", *data, "--learning-rate", "0"], "--learning-rate")
     fails(capsys, ["train", *data, "--kl-weight", "-1", *SMALL], "`kl_weight`")
+    fails(capsys, ["train", *data, "--kl-warmup", "3", *SMALL], "at most --epochs, 2. Received: 3")
+    fails(capsys, ["train", *data, "--free-bits", "-1", *SMALL], "`free_bits`")
+    autoencoder = ["train", *data, "--model", "autoencoder", *SMALL]
+    fails(capsys, [*autoencoder, "--objective", "iwae"], "--objective needs a VAE")
     fails(capsys, ["train", "--data", archive, "--out", run, *SMALL], "holds a run already")
     fails(capsys, ["train", "--data", archive, "--out", archive, *SMALL], "File exists")
     fails(capsys, ["train", "--data", archive, "--out", archive / "x", *SMALL], "Not a directory")

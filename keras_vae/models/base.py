@@ -11,6 +11,7 @@ from keras_vae.models.generative import (
     in_batches,
     join,
     reason,
+    repeat,
     weighted_mean,
 )
 
@@ -32,6 +33,7 @@ class LatentVariableModel(GenerativeModel):
 
     loss_terms = ("reconstruction_loss",)
     code_names = ("z",)
+    num_samples = 1
 
     def __init__(self, encoder, decoder, dynamic_binarization=False, **kwargs):
         super().__init__({"encoder": encoder, "decoder": decoder}, **kwargs)
@@ -123,7 +125,7 @@ class LatentVariableModel(GenerativeModel):
     # The loss
 
     def loss_and_terms(self, data, training):
-        """Draw a code for a batch and measure it.
+        """Draw `num_samples` codes for each example of a batch and measure them.
 
         Args:
             data: `x`, or a tuple of `x`, the target (default: `x`) and sample weights.
@@ -145,17 +147,27 @@ class LatentVariableModel(GenerativeModel):
             threshold = keras.random.uniform(ops.shape(x), seed=self.seed_generator)
             x, target = (ops.cast(threshold < pixels, "float32") for pixels in (x, grey))
         inputs = {"x": x, **conditions} if isinstance(inputs, dict) else x
-        outputs = self(inputs, sample_weight=sample_weight, draw=True, training=training)
+        draws = self.num_samples
+        outputs = self(inputs, sample_weight=sample_weight, draw=draws, training=training)
         nats = -self.likelihood.log_prob(
-            ops.cast(target, "float32"), ops.cast(outputs["parameters"], "float32")
+            repeat(ops.cast(target, "float32"), draws), ops.cast(outputs["parameters"], "float32")
         )
         for valid in self._validity(given, conditions):
             # A product, because NaN must reach the gradient as well.
-            nats = nats * ops.where(valid, 1.0, float("nan"))
-        terms = {"reconstruction_loss": weighted_mean(nats, sample_weight)}
-        if "kl" in outputs:
-            terms["kl_loss"] = weighted_mean(outputs["kl"], sample_weight)
-        return terms["reconstruction_loss"] + sum(self.losses), terms
+            nats = nats * repeat(ops.where(valid, 1.0, float("nan")), draws)
+        loss, terms = self.objective_and_terms(outputs, nats, sample_weight)
+        return loss + sum(self.losses), terms
+
+    def objective_and_terms(self, outputs, nats, sample_weight):
+        """Return the loss, but for what `call` added, and a dict of its terms.
+
+        Args:
+            outputs: Dict, as `call` returns it.
+            nats: Float tensor `(num_samples * batch,)`, minus the log-likelihood.
+            sample_weight: Optional float tensor `(batch,)`.
+        """
+        reconstruction = weighted_mean(nats, sample_weight)
+        return reconstruction, {"reconstruction_loss": reconstruction}
 
     def as_observed(self, inputs, seed):
         """Checked inputs as the likelihood is to see them: binary with `dynamic_binarization`."""

@@ -338,7 +338,7 @@ class GenerativeModel(Trainer, keras.Model):
             validation_data = self._check_validation_data(
                 validation_data, validation_batch_size or batch_size or 32
             )
-        callbacks = self._add_callbacks(callbacks)
+        callbacks = self._add_callbacks(callbacks, epochs)
         if model_inputs.is_array(x):
             if not self.built:
                 self.build((None, *(x["x"] if isinstance(x, dict) else x).shape[1:]))
@@ -411,7 +411,7 @@ class GenerativeModel(Trainer, keras.Model):
         in_files = model_inputs.is_in_files(arrays)
         return model_inputs.Batches(arrays, batch_size) if in_files else arrays
 
-    def _add_callbacks(self, callbacks):
+    def _add_callbacks(self, callbacks, epochs):
         if callbacks is None:
             callbacks = []
         elif not isinstance(callbacks, list | tuple | keras.callbacks.CallbackList):
@@ -533,10 +533,17 @@ class GenerativeModel(Trainer, keras.Model):
 
 
 def weighted_mean(values, sample_weight=None):
-    """Mean over the batch of values `(batch,)`, each times its weight."""
+    """Mean of values `(batch,)`, or `(draws, batch)`, each times its example's weight."""
     if sample_weight is not None:
         values = values * ops.cast(ops.reshape(sample_weight, (-1,)), values.dtype)
     return ops.mean(values)
+
+
+def repeat(tensor, count):
+    """Return a batch `count` times, one copy after the other; None as it is."""
+    if tensor is None or (isinstance(count, int) and count == 1):
+        return tensor
+    return ops.tile(tensor, (count,) + (1,) * (len(tensor.shape) - 1))
 
 
 def has_length(data):

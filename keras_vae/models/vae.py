@@ -1,15 +1,20 @@
 """The variational autoencoder."""
 
+import functools
 import math
 
 import keras
 from keras import ops
 
+from keras_vae import arguments, objectives
+from keras_vae.callbacks import ScheduledKLWeight
 from keras_vae.layers.sampling import Sampling
+from keras_vae.metrics import Average
 from keras_vae.models import inputs as model_inputs
 from keras_vae.models.base import LatentVariableModel
-from keras_vae.models.generative import in_batches, join, weighted_mean
+from keras_vae.models.generative import in_batches, join, repeat, weighted_mean
 from keras_vae.priors import StandardNormal
+from keras_vae.schedules import Schedule
 
 # Far outside any useful posterior; beyond it exp() overflows and a single example is NaN.
 LOG_VAR_RANGE = (-30.0, 20.0)
@@ -20,7 +25,8 @@ class VAE(LatentVariableModel):
     """Variational autoencoder: the negative evidence lower bound as loss.
 
     The loss is `-log p(x|z) + kl_weight * KL(q(z|x) || p(z))` in nats per example, with one draw
-    of `z` per example, summed over data and latent dimensions and averaged over the batch.
+    of `z` per example, summed over data and latent dimensions and averaged over the batch; or
+    another objective.
 
     Args:
         encoder: Keras model from `x` to `(z_mean, z_log_var)`, each `(batch, latent)`. The
@@ -28,57 +34,123 @@ class VAE(LatentVariableModel):
         decoder: Keras model from `z` to the likelihood's parameters, shaped like `x`.
         likelihood: Name or object of `keras_vae.likelihoods`.
         prior: Object of `keras_vae.priors`. Defaults to `StandardNormal()`.
-        kl_weight: Float, at least 0: beta. 1 gives the bound itself; it is never rescaled.
+        kl_weight: Float, at least 0: beta. 1 gives the bound itself; it is never rescaled. Or one
+            of `keras_vae.schedules`, by which each `fit` sets the weight at the start of every
+            epoch; a training too short to reach the schedule's end is an error.
+        free_bits: Float, at least 0, in nats. Least KL that each latent dimension counts with,
+            averaged over the batch: `sum_j max(free_bits, mean_batch KL_j)` takes the KL's place in
+            the loss. `kl_loss` stays the KL itself.
+        num_samples: Optional int, at least 1. Codes drawn for each example in `fit` and `evaluate`;
+            the decoder sees the batch so many times. Defaults to the objective's own number.
+        objective: `"elbo"`, `"iwae"`, `"total_correlation"`, `"mmd"` or an object of
+            `keras_vae.objectives`, which has `num_samples` and `gradient` as arguments itself.
+        gradient: Optional name of the gradient's estimator, of those that the objective knows:
+            `"reparameterized"`; `"score_function"` for the ELBO; `"doubly_reparameterized"` for
+            the IWAE.
         seed: Optional int, for the draws and the order of the batches.
 
     Call arguments:
         inputs: `x`, float `(batch, *data_shape)`.
         sample_weight: Optional float `(batch,)`; weights the KL that the call adds.
-        draw: Whether to draw `z` rather than take `z_mean`. Defaults to `training`.
+        draw: How many `z` to draw for each example (True is 1), rather than take `z_mean`.
+            Defaults to `training`.
         training: Bool.
 
     Returns:
-        Dict of `"parameters"` (the likelihood's, `(batch, *data_shape)`), `"z_mean"`,
-        `"z_log_var"`, `"z"` (`(batch, latent)`) and `"kl"` (`(batch,)`, nats).
+        Dict of `"parameters"` (the likelihood's, `(draws * batch, *data_shape)`), `"z_mean"`,
+        `"z_log_var"` (`(batch, latent)`), `"kl"` (`(batch,)`, nats) and `"z"`
+        (`(draws * batch, latent)`, the batch once for each draw).
 
     References:
         - Kingma & Welling, 2014. https://arxiv.org/abs/1312.6114
         - Higgins et al., 2017, for `kl_weight`. https://openreview.net/forum?id=Sy2fzU9gl
+        - Kingma et al., 2016, for `free_bits`. https://arxiv.org/abs/1606.04934
     """
 
     loss_terms = ("reconstruction_loss", "kl_loss")
     code_names = ("z_mean", "z_log_var")
 
-    def __init__(self, encoder, decoder, prior=None, kl_weight=1.0, **kwargs):
-        if not (math.isfinite(kl_weight) and kl_weight >= 0):
-            raise ValueError(f"`kl_weight` must be at least 0. Received: {kl_weight!r}")
+    def __init__(
+        self,
+        encoder,
+        decoder,
+        prior=None,
+        kl_weight=1.0,
+        free_bits=0.0,
+        num_samples=None,
+        objective="elbo",
+        gradient=None,
+        **kwargs,
+    ):
+        schedule = kl_weight if isinstance(kl_weight, Schedule) else None
+        first_weight = arguments.not_negative(schedule(0) if schedule else kl_weight, "kl_weight")
+        objective = objectives.get(objective, num_samples=num_samples, gradient=gradient)
+        prior = StandardNormal() if prior is None else prior
+        if arguments.not_negative(free_bits, "free_bits"):
+            _check_free_bits(objective, prior)
         super().__init__(encoder, decoder, **kwargs)
-        self.prior = StandardNormal() if prior is None else prior
+        self.prior = prior
         self.sampling = Sampling(self.seed)
-        self.initial_kl_weight = float(kl_weight)
+        self.objective = objective
+        self.free_bits = float(free_bits)
+        self.kl_schedule = schedule
+        self.initial_kl_weight = first_weight
         self.kl_weight = self.add_weight(
             name="kl_weight",
             shape=(),
-            initializer=keras.initializers.Constant(kl_weight),
+            initializer=keras.initializers.Constant(first_weight),
             dtype="float32",
             trainable=False,
         )
+        self.loss_terms = (*self.loss_terms, *objective.terms)
+        self.trackers.update({name: Average(name=name) for name in objective.terms})
+
+    @property
+    def num_samples(self):
+        """How many codes `fit` and `evaluate` draw for each example."""
+        return self.objective.num_samples
 
     def call(self, inputs, sample_weight=None, draw=None, training=None):
         x, conditions = self.split_inputs(inputs)
         condition = self.encode_condition(conditions, training=training)
         z_mean, z_log_var = self.code(x, condition, training=training)
         kl = self.prior.kl(z_mean, z_log_var)
-        self.add_loss(self.kl_weight * weighted_mean(kl, sample_weight))
-        draw = training if draw is None else draw
-        z = self.sampling(z_mean, z_log_var) if draw else z_mean
+        if self.objective.adds_kl:
+            self.add_loss(self.kl_weight * self._counted_kl(kl, z_mean, z_log_var, sample_weight))
+        draws = int(bool(training) if draw is None else draw)
+        code = {"z": z_mean}
+        if draws:
+            z = self.sampling(repeat(z_mean, draws), repeat(z_log_var, draws))
+            code = self.objective.through(z)
+            condition = repeat(condition, draws)
         return {
-            "parameters": self.decoder(join(z, condition), training=training),
+            "parameters": self.decoder(join(code["z"], condition), training=training),
             "z_mean": z_mean,
             "z_log_var": z_log_var,
-            "z": z,
             "kl": kl,
+            **code,
         }
+
+    def _counted_kl(self, kl, z_mean, z_log_var, sample_weight):
+        """The KL averaged over the batch, of each latent dimension no less than the free bits."""
+        if not self.free_bits:
+            return weighted_mean(kl, sample_weight)
+        nats = self.prior.kl_by_dimension(z_mean, z_log_var)
+        if sample_weight is not None:
+            nats = nats * ops.cast(ops.reshape(sample_weight, (-1, 1)), nats.dtype)
+        return ops.sum(ops.maximum(ops.mean(nats, axis=0), self.free_bits))
+
+    def objective_and_terms(self, outputs, nats, sample_weight):
+        average = functools.partial(weighted_mean, sample_weight=sample_weight)
+        loss, terms = self.objective(self, outputs, nats, average)
+        return loss, {**terms, "kl_loss": average(outputs["kl"])}
+
+    def _add_callbacks(self, callbacks, epochs):
+        callbacks = super()._add_callbacks(callbacks, epochs)
+        if self.kl_schedule:
+            self.kl_schedule.check(epochs)
+            callbacks.append(ScheduledKLWeight(self.kl_schedule))
+        return callbacks
 
     def code(self, x, condition=None, training=None):
         z_mean, z_log_var = self.encoder(join(x, condition), training=training)
@@ -150,19 +222,30 @@ class VAE(LatentVariableModel):
         draws, batch = ops.shape(noise)[:2]
         z = z_mean + ops.exp(z_log_var / 2) * noise
         log_q = -ops.sum(ops.square(noise) + z_log_var + math.log(2 * math.pi), axis=-1) / 2
-
-        def repeat(tensor):
-            return ops.tile(tensor, (draws,) + (1,) * (len(tensor.shape) - 1))
-
         flat = ops.reshape(z, (-1, z_mean.shape[-1]))
-        condition = None if condition is None else repeat(condition)
-        parameters = self.decoder(join(flat, condition), training=False)
-        log_p = self.likelihood.log_prob(repeat(ops.cast(x, "float32")), parameters)
+        parameters = self.decoder(join(flat, repeat(condition, draws)), training=False)
+        log_p = self.likelihood.log_prob(repeat(ops.cast(x, "float32"), draws), parameters)
         return ops.reshape(log_p, (draws, batch)) + self.prior.log_prob(z) - log_q
 
     def get_config(self):
+        serialize = keras.saving.serialize_keras_object
         return {
             **super().get_config(),
-            "prior": keras.saving.serialize_keras_object(self.prior),
-            "kl_weight": self.initial_kl_weight,
+            "prior": serialize(self.prior),
+            "kl_weight": serialize(self.kl_schedule or self.initial_kl_weight),
+            "free_bits": self.free_bits,
+            "objective": serialize(self.objective),
         }
+
+
+def _check_free_bits(objective, prior):
+    """Refuse free bits where they would do nothing, or cannot be had."""
+    if not objective.adds_kl:
+        raise ValueError(
+            f"`free_bits` must be 0 with {type(objective).__name__}, whose loss has no KL term."
+        )
+    if not hasattr(prior, "kl_by_dimension"):
+        raise ValueError(
+            "`free_bits` needs a prior whose KL is a sum over the latent dimensions, such as "
+            f"StandardNormal. Received: {type(prior).__name__}"
+        )

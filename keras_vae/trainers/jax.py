@@ -67,7 +67,8 @@ class Trainer:
 
         @jax.jit
         def stateless(values, *tensors):
-            with keras.StatelessScope(_pairs(self.variables, values)) as scope:
+            variables = _pairs(self.variables, values)
+            with keras.StatelessScope(variables, collect_losses=True) as scope:
                 results = function(*tensors)
             return results, _values(scope, self._random_states())
 

@@ -1,0 +1,130 @@
+"""log p(x) of binarised MNIST, by importance sampling, of the model that papers report it for.
+
+    KERAS_BACKEND=jax python benchmarks/likelihood.py vae --epochs 250
+    KERAS_BACKEND=jax python benchmarks/likelihood.py conditional_vae --epochs 250
+    KERAS_BACKEND=jax python benchmarks/likelihood.py iwae --epochs 25
+
+A 784-200-200-50 network with tanh, binarised anew in every step; Adam, whose rate falls to 0 along
+a cosine. Prints as JSON the log-likelihood of the first 1,000 test images, binarised once, with
+5,000 importance samples each, in nats per image. Bounds: VAE at least -89.3 and ConditionalVAE at
+least -85.4, each within 10 minutes of one CPU core; `iwae`, 50 samples a step, better than `vae`
+by 0.8 at equal epochs.
+"""
+
+import argparse
+import json
+import platform
+import random
+import sys
+import time
+
+import keras
+import numpy as np
+
+import keras_vae
+from keras_vae import data, networks
+from keras_vae.runs import versions
+
+EPOCHS = {"vae": 250, "conditional_vae": 250, "iwae": 25}
+LATENT_DIM, UNITS = 50, (200, 200)
+
+
+class Progress(keras.callbacks.Callback):
+    """Tell on standard error how far the training is."""
+
+    def on_train_begin(self, logs=None):
+        self.start = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        seconds = time.perf_counter() - self.start
+        report(f"epoch {epoch + 1} of {self.params['epochs']}: {logs['loss']:.2f}, {seconds:.0f} s")
+
+
+def report(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def make_model(config, seed, num_samples):
+    encoder = networks.DenseEncoder(LATENT_DIM, UNITS, "tanh")
+    decoder = networks.DenseDecoder((28, 28, 1), UNITS[::-1], "tanh")
+    options = {"dynamic_binarization": True, "seed": seed}
+    if config == "conditional_vae":
+        options["condition"] = {"label": keras_vae.Categorical(10)}
+        return keras_vae.ConditionalVAE(encoder, decoder, **options)
+    if config == "iwae":
+        options["objective"] = keras_vae.objectives.IWAE(num_samples)
+    return keras_vae.VAE(encoder, decoder, **options)
+
+
+def active_units(z_mean):
+    """How many latent dimensions vary with the image (Burda et al., 2016, section 5.2)."""
+    return int(np.sum(np.var(z_mean, axis=0) > 0.01))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("config", choices=EPOCHS)
+    parser.add_argument("--epochs", type=int, help=f"default: {EPOCHS}")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--learning-rate", type=float, default=2e-3)
+    parser.add_argument(
+        "--iwae-samples", type=int, default=50, help="of iwae, a step (%(default)s)"
+    )
+    parser.add_argument("--train-examples", type=int, help="default: all 60,000")
+    parser.add_argument("--examples", type=int, default=1000, help="test images (%(default)s)")
+    parser.add_argument("--num-samples", type=int, default=5000, help="importance samples, k")
+    parser.add_argument("--out", help="JSON file for the result, too")
+    args = parser.parse_args()
+    args.epochs = args.epochs or EPOCHS[args.config]
+    random.seed(args.seed)
+    np.random.seed(args.seed)
+    mnist = data.load("mnist")
+    model = make_model(args.config, args.seed, args.iwae_samples)
+    split = {
+        "train": (mnist.x_train[: args.train_examples], mnist.y_train[: args.train_examples]),
+        "test": (mnist.x_test[: args.examples], mnist.y_test[: args.examples]),
+    }
+    inputs = {
+        name: {"x": x, "label": y} if model.condition else x for name, (x, y) in split.items()
+    }
+    steps = args.epochs * -(-len(split["train"][0]) // args.batch_size)
+    rate = keras.optimizers.schedules.CosineDecay(args.learning_rate, steps)
+    on_torch = keras.backend.backend() == "torch"
+    model.compile(keras.optimizers.Adam(rate), jit_compile=True if on_torch else "auto")
+    start, cpu_start = time.perf_counter(), time.process_time()
+    model.fit(
+        inputs["train"],
+        batch_size=args.batch_size,
+        epochs=args.epochs,
+        verbose=0,
+        callbacks=[Progress()],
+    )
+    seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
+    report(f"log p(x) of {args.examples} images with k = {args.num_samples}")
+    start = time.perf_counter()
+    nats = model.log_likelihood(inputs["test"], num_samples=args.num_samples, seed=args.seed)
+    z_mean, _ = model.encode(inputs["test"])
+    losses = model.evaluate(inputs["test"], verbose=0, return_dict=True)
+    result = {
+        **vars(args),
+        "log_likelihood": float(nats.mean()),
+        "standard_error": float(nats.std(ddof=1) / np.sqrt(len(nats))),
+        "test": {name: float(value) for name, value in losses.items()},
+        "active_units": active_units(z_mean),
+        "seconds": round(seconds, 1),
+        "cpu_seconds": round(cpu_seconds, 1),
+        "likelihood_seconds": round(time.perf_counter() - start, 1),
+        "backend": keras.backend.backend(),
+        "machine": platform.platform(),
+        "versions": versions(),
+    }
+    text = json.dumps(result, indent=2)
+    print(text)
+    if args.out:
+        with open(args.out, "w", encoding="utf-8") as file:
+            file.write(text + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,358 @@
+"""Objectives: what a VAE minimises, from what it drew and how well that explains the data."""
+
+import math
+
+import keras
+from keras import ops
+
+from keras_vae import arguments
+
+
+class Objective:
+    """The reconstruction loss and a penalty of the codes, which a subclass writes.
+
+    The model adds `kl_weight` times the KL divergence, by `add_loss`, if `adds_kl`.
+
+    Args:
+        num_samples: Int, at least 1. L, the codes drawn for each example. The reconstruction loss
+            is their mean, the estimate of Kingma & Welling (2014), eq. 7.
+
+    Raises:
+        ValueError: If an argument is out of range.
+    """
+
+    terms = ()
+    adds_kl = True
+
+    def __init__(self, num_samples=1):
+        self.num_samples = arguments.whole(num_samples, "num_samples")
+
+    def through(self, z):
+        """Say what gradients may do on their way back through a draw.
+
+        Args:
+            z: Float tensor `(L * batch, latent)`, drawn by reparameterisation.
+
+        Returns:
+            Dict with `"z"`, the same values, and whatever `__call__` needs beside.
+        """
+        return {"z": z}
+
+    def __call__(self, model, outputs, nats, average):
+        """Measure a batch.
+
+        Args:
+            model: The VAE, for its `prior`, `kl_weight` and `seed_generator`.
+            outputs: Dict of `"z_mean"` and `"z_log_var"` `(batch, latent)`, and of what `through`
+                returned; the batch L times, one draw after the other.
+            nats: Float tensor `(L * batch,)`, `-log p(x|z)`.
+            average: Function from values `(batch,)` or `(L, batch)` to their mean, weighted by the
+                examples' weights.
+
+        Returns:
+            Tuple of the loss and a dict of `"reconstruction_loss"` and what `terms` names, float32
+            scalars in nats per example.
+        """
+        reconstruction = average(self.by_draw(nats) if self.num_samples > 1 else nats)
+        penalty, terms = self.penalty(model, outputs, average)
+        loss = reconstruction if penalty is None else reconstruction + penalty
+        return loss, {"reconstruction_loss": reconstruction, **terms}
+
+    def penalty(self, model, outputs, average):
+        """What is added to the reconstruction loss, or None, and a dict of terms to report."""
+        return None, {}
+
+    def by_draw(self, tensor):
+        """Split `(L * batch, ...)` into `(L, batch, ...)`."""
+        return ops.reshape(tensor, (self.num_samples, -1, *tensor.shape[1:]))
+
+    def get_config(self):
+        return {"num_samples": self.num_samples}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class ELBO(Objective):
+    """The evidence lower bound, `E[-log p(x|z)] + kl_weight * KL(q(z|x) || p(z))`.
+
+    Args:
+        num_samples: Int, at least 1. Codes drawn for each example.
+        gradient: How the encoder learns from the reconstruction loss: `"reparameterized"`, through
+            the draws, or `"score_function"` (REINFORCE), from the losses of the draws alone, as if
+            the decoder could not be differentiated. Both are unbiased; the second varies far more.
+        baseline: What the score function takes off a draw's loss, without bias:
+            `"leave_one_out"`, the mean loss of the example's other draws, or with `num_samples=1`
+            of the batch's other examples; or None.
+
+    References:
+        - Kingma & Welling, 2014, eq. 7. https://arxiv.org/abs/1312.6114
+        - Williams, 1992, for the score function. https://doi.org/10.1007/BF00992696
+        - Kool et al., 2019, for the baseline. https://openreview.net/forum?id=r1lgTGL5DE
+    """
+
+    def __init__(self, num_samples=1, gradient="reparameterized", baseline="leave_one_out"):
+        super().__init__(num_samples)
+        self.gradient = arguments.one_of(
+            gradient, "gradient", ("reparameterized", "score_function")
+        )
+        self.baseline = arguments.one_of(baseline, "baseline", ("leave_one_out", None))
+
+    def through(self, z):
+        return {"z": ops.stop_gradient(z) if self.gradient == "score_function" else z}
+
+    def __call__(self, model, outputs, nats, average):
+        loss, terms = super().__call__(model, outputs, nats, average)
+        if self.gradient == "score_function":
+            loss = loss + average(self._score(outputs, ops.stop_gradient(self.by_draw(nats))))
+        return loss, terms
+
+    def _score(self, outputs, nats):
+        """Zeros `(L, batch)` whose derivative is that of the draws' log density, times `nats`."""
+        if self.baseline:
+            # Of the other draws; and of the other examples where there is one draw of each.
+            axis = 0 if self.num_samples > 1 else 1
+            others = ops.cast(ops.shape(nats)[axis] - 1, nats.dtype)
+            others_nats = ops.sum(nats, axis=axis, keepdims=True) - nats
+            nats = nats - others_nats / ops.maximum(others, 1.0)
+        log_q = log_normal(self.by_draw(outputs["z"]), outputs["z_mean"], outputs["z_log_var"])
+        return nats * (log_q - ops.stop_gradient(log_q))
+
+    def get_config(self):
+        return {**super().get_config(), "gradient": self.gradient, "baseline": self.baseline}
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class IWAE(Objective):
+    """The importance-weighted bound, which tightens with the number of draws.
+
+    Minimises `-log mean_k w_k`, `log w_k = log p(x|z_k) + kl_weight * (log p(z_k) - log q(z_k|x))`;
+    with the weight 1 this bounds `-log p(x)` from above, and with one draw it is the negative ELBO
+    with a drawn KL. `reconstruction_loss` and `kl_loss` are reported as for the ELBO.
+
+    Args:
+        num_samples: Int, at least 1. K.
+        gradient: `"doubly_reparameterized"`, whose signal for the encoder does not drown in noise
+            as K grows, or `"reparameterized"`, the bound's plain derivative. Both have the same
+            expectation.
+
+    References:
+        - Burda et al., 2016, eq. 8. https://arxiv.org/abs/1509.00519
+        - Tucker et al., 2019, for the doubly reparameterized gradient.
+          https://arxiv.org/abs/1810.04152
+    """
+
+    adds_kl = False
+
+    def __init__(self, num_samples=50, gradient="doubly_reparameterized"):
+        super().__init__(num_samples)
+        choices = ("doubly_reparameterized", "reparameterized")
+        self.gradient = arguments.one_of(gradient, "gradient", choices)
+
+    def through(self, z):
+        if self.gradient == "reparameterized":
+            return {"z": z}
+        gated = _gate(ops.cast(z, "float32"))
+        return {"z": gated[..., :-2], "gate": gated[..., -2:]}
+
+    def __call__(self, model, outputs, nats, average):
+        z, z_mean, z_log_var = (outputs[name] for name in ("z", "z_mean", "z_log_var"))
+        if "gate" in outputs:
+            z_mean, z_log_var = ops.stop_gradient(z_mean), ops.stop_gradient(z_log_var)
+        z = ops.cast(self.by_draw(z), "float32")
+        log_ratio = model.prior.log_prob(z) - log_normal(z, z_mean, z_log_var)
+        nats = self.by_draw(nats)
+        log_weights = model.kl_weight * log_ratio - nats
+        log_sum = ops.logsumexp(log_weights, axis=0)
+        loss = -average(log_sum - math.log(self.num_samples))
+        if "gate" in outputs:
+            # Through its draw, a normalised weight w multiplies the gradient once more; with a
+            # kl_weight b other than 1 the same steps as in the paper lead to 1 - b + b w.
+            weights = ops.stop_gradient(ops.exp(log_weights - log_sum))
+            factor = 1 - model.kl_weight * (1 - weights)
+            gate = self.by_draw(outputs["gate"])
+            loss = loss + ops.sum(factor * gate[..., 0] + gate[..., 1])
+        return loss, {"reconstruction_loss": average(nats)}
+
+    def get_config(self):
+        return {**super().get_config(), "gradient": self.gradient}
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class TotalCorrelation(Objective):
+    """The ELBO with the dependence between latent dimensions weighted by beta (β-TC-VAE).
+
+    Adds `(beta - 1) * TC`, `TC = KL(q(z) || prod_j q(z_j))`, to the ELBO's loss, whose KL holds TC
+    once already: then it has the weight beta in all, and the rest of the KL keeps `kl_weight`. The
+    mixture `q(z)` of all posteriors is estimated from those of the batch, as `total_correlation`.
+
+    Args:
+        beta: Float, at least 0.
+        dataset_size: Optional int, the number of training examples, `len(x_train)`. With it a
+            code's own posterior counts as one of so many (stratified sampling, the others sharing
+            their weight evenly, which has the paper's mean). Without, each of the batch counts
+            the same: weighted sampling, less the constant `(latent - 1) * log(dataset_size)`, in
+            which alone the size enters. The gradient is the same then.
+        num_samples: Int, at least 1. Codes drawn for each example.
+
+    References:
+        - Chen et al., 2018, section 3 and appendix C. https://arxiv.org/abs/1802.04942
+    """
+
+    terms = ("total_correlation",)
+
+    def __init__(self, beta=6.0, dataset_size=None, num_samples=1):
+        super().__init__(num_samples)
+        self.beta = arguments.not_negative(beta, "beta")
+        if dataset_size is not None:
+            dataset_size = arguments.whole(dataset_size, "dataset_size", least=2)
+        self.dataset_size = dataset_size
+
+    def penalty(self, model, outputs, average):
+        z = ops.expand_dims(ops.cast(self.by_draw(outputs["z"]), "float32"), 2)
+        z_mean, z_log_var = outputs["z_mean"], outputs["z_log_var"]
+        # (L, batch of codes, batch of posteriors, latent)
+        log_q = -(ops.square(z - z_mean) * ops.exp(-z_log_var) + z_log_var) / 2
+        log_q = log_q - math.log(2 * math.pi) / 2
+        log_share = self._log_share(ops.shape(z_mean)[0])
+        joint = ops.logsumexp(ops.sum(log_q, axis=-1) + log_share, axis=2)
+        single = ops.logsumexp(log_q + ops.expand_dims(log_share, -1), axis=2)
+        correlation = average(joint - ops.sum(single, axis=-1))
+        return (self.beta - 1) * correlation, {"total_correlation": correlation}
+
+    def _log_share(self, batch):
+        """Log of the share `(batch, batch)` that each posterior has in q(z) of each code."""
+        count = ops.cast(batch, "float32")
+        if self.dataset_size is None:
+            return -ops.reshape(ops.log(count), (1, 1))
+        index = ops.arange(batch)
+        own = 1 / self.dataset_size
+        others = (1 - own) / ops.maximum(count - 1, 1.0)
+        is_own = ops.expand_dims(index, 1) == ops.expand_dims(index, 0)
+        return ops.log(ops.where(is_own, own, others))
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "beta": self.beta,
+            "dataset_size": self.dataset_size,
+        }
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class MMD(Objective):
+    """The ELBO and a distance of all codes together from the prior (InfoVAE).
+
+    Adds `weight * MMD`, the squared maximum mean discrepancy between the batch's codes and as many
+    draws of the prior: `mean k(z, z') + mean k(p, p') - 2 mean k(z, p)` over all pairs, with the
+    kernel `k(a, b) = exp(-|a - b|^2 / (2 bandwidth^2))`. It is at least 0. In the paper's terms,
+    `kl_weight` is 1 - alpha and `weight` alpha + lambda - 1; with `kl_weight=0` nothing pulls
+    single posteriors to the prior. Sample weights do not enter it.
+
+    Args:
+        weight: Float, at least 0.
+        bandwidth: Optional float above 0. Defaults to the square root of the latent size, where
+            two draws of N(0, I) have k = 1/e or so.
+        num_samples: Int, at least 1. Codes drawn for each example.
+
+    References:
+        - Zhao et al., 2019. https://arxiv.org/abs/1706.02262
+        - Gretton et al., 2012, eq. 5. https://jmlr.org/papers/v13/gretton12a.html
+    """
+
+    terms = ("mmd",)
+
+    def __init__(self, weight=1000.0, bandwidth=None, num_samples=1):
+        super().__init__(num_samples)
+        self.weight = arguments.not_negative(weight, "weight")
+        if bandwidth is not None and arguments.not_negative(bandwidth, "bandwidth") == 0:
+            raise ValueError("`bandwidth` must be above 0. Received: 0")
+        self.bandwidth = bandwidth
+
+    def penalty(self, model, outputs, average):
+        z = ops.cast(outputs["z"], "float32")
+        latent_dim = z.shape[-1]
+        seed = keras.random.randint((1,), 0, 2**31 - 1, seed=model.seed_generator)
+        index = ops.arange(ops.shape(z)[0], dtype="int32")
+        drawn = model.prior.draw(seed, index, ops.ones((1,)), latent_dim)
+        scale = 2 * (latent_dim if self.bandwidth is None else self.bandwidth**2)
+
+        def similarity(one, other):
+            squares = [ops.sum(ops.square(a), axis=-1) for a in (one, other)]
+            distance = ops.expand_dims(squares[0], 1) + ops.expand_dims(squares[1], 0)
+            distance = distance - 2 * ops.matmul(one, ops.transpose(other))
+            return ops.mean(ops.exp(-ops.maximum(distance, 0.0) / scale))
+
+        mmd = similarity(z, z) + similarity(drawn, drawn) - 2 * similarity(z, drawn)
+        return self.weight * mmd, {"mmd": mmd}
+
+    def get_config(self):
+        return {**super().get_config(), "weight": self.weight, "bandwidth": self.bandwidth}
+
+
+OBJECTIVES = {"elbo": ELBO, "iwae": IWAE, "total_correlation": TotalCorrelation, "mmd": MMD}
+
+
+def get(identifier, **options):
+    """Return an objective from its name and options, or the objective itself.
+
+    Args:
+        identifier: `"elbo"`, `"iwae"`, `"total_correlation"`, `"mmd"` or an `Objective`.
+        **options: Arguments for a name; those that are None are left out.
+
+    Raises:
+        ValueError: If there is none of that name, or it does not take an option.
+    """
+    options = {name: value for name, value in options.items() if value is not None}
+    if isinstance(identifier, Objective):
+        if options:
+            raise ValueError(
+                f"`{next(iter(options))}` must be an argument of the objective where that is an "
+                f"object. Write: {type(identifier).__name__}({_written(options)})."
+            )
+        return identifier
+    arguments.one_of(identifier, "objective", tuple(OBJECTIVES))
+    cls = OBJECTIVES[identifier]
+    if "gradient" in options and cls not in (ELBO, IWAE):
+        raise ValueError(
+            f"`gradient` must be left out with the objective {identifier!r}, whose penalty needs "
+            f"the reparameterized one. Received: {options['gradient']!r}"
+        )
+    return cls(**options)
+
+
+def log_normal(z, z_mean, z_log_var):
+    """Log density of a diagonal Gaussian, in nats, summed over the last axis, in float32.
+
+    Args:
+        z: Float tensor `(..., latent)`.
+        z_mean: Float tensor whose shape broadcasts with it.
+        z_log_var: Float tensor, same shape. Natural log of the variance.
+
+    Returns:
+        Tensor `(...)`.
+    """
+    squares = ops.square(ops.cast(z, "float32") - z_mean) * ops.exp(-z_log_var)
+    return -ops.sum(squares + z_log_var + math.log(2 * math.pi), axis=-1) / 2
+
+
+@ops.custom_gradient
+def _gate(z):
+    """`z` and two columns of zeros, whose gradients' ratio multiplies the gradient of `z`.
+
+    So a loss can weight the gradient that reaches a draw by what is known only after the draw was
+    decoded. It is a ratio so that a loss scale cancels.
+    """
+
+    def gradient(*arguments, upstream=None):
+        upstream = arguments[-1] if upstream is None else upstream
+        return upstream[..., :-2] * upstream[..., -2:-1] / upstream[..., -1:]
+
+    zeros = ops.zeros_like(z[..., :1])
+    return ops.concatenate([z, zeros, zeros], axis=-1), gradient
+
+
+def _written(options):
+    return ", ".join(f"{name}={value!r}" for name, value in options.items())
