@@ -11,6 +11,15 @@ import sys
 import time
 
 BACKENDS = ("tensorflow", "jax", "torch")
+# The names in `keras_vae.likelihoods`, which cannot be imported before the backend is chosen.
+LIKELIHOODS = (
+    "bernoulli",
+    "continuous_bernoulli",
+    "gaussian",
+    "laplace",
+    "discretized_logistic_mixture",
+    "categorical",
+)
 
 # What `train` uses where an argument is left out. The networks of 28x28 greys are those that
 # benchmarks/conditional_quality.py measures.
@@ -117,6 +126,12 @@ def make_parser():
         "--learning-rate",
         type=float,
         help="Adam's, at the start; it falls to 0 along a cosine (default: by the data)",
+    )
+    command.add_argument(
+        "--likelihood",
+        choices=LIKELIHOODS,
+        default="bernoulli",
+        help="what the decoder says about a pixel (default: bernoulli)",
     )
     command.add_argument("--kl-weight", type=float, default=1.0, help="beta (default: 1)")
     command.add_argument(
@@ -446,7 +461,11 @@ def make_model(args, dataset):
     else:
         encoder = networks.ConvEncoder(args.latent_dim, args.hidden_units)
         decoder = networks.ConvDecoder(shape, reverse)
-    settings = {"seed": args.seed, "dynamic_binarization": args.dynamic_binarization}
+    settings = {
+        "likelihood": args.likelihood,
+        "seed": args.seed,
+        "dynamic_binarization": args.dynamic_binarization,
+    }
     if args.model == "autoencoder":
         return keras_vae.Autoencoder(encoder, decoder, **settings)
     kl_weight = args.kl_weight

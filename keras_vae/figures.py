@@ -77,12 +77,13 @@ def image_grid(images, columns, data_range=(0.0, 1.0)):
     Args:
         images: Float array `(n, height, width, channels)` with 1 or 3 channels.
         columns: Int.
-        data_range: Pair of floats, black and white. Values beyond are clipped.
+        data_range: Pair of floats, black and white. Values beyond are clipped. Where it is not
+            finite, as of a Gaussian likelihood, black is 0 and white 1.
 
     Returns:
         uint8 array `(height, width)` or `(height, width, 3)`.
     """
-    low, high = data_range
+    low, high = data_range if np.isfinite(data_range).all() else (0.0, 1.0)
     images = np.clip((images - low) / (high - low), 0, 1)
     images = np.round(255 * images).astype("uint8")
     factor = max(1, math.ceil(SMALLEST_TILE / max(images.shape[1:3])))

@@ -20,6 +20,27 @@ def binary_cross_entropy(x, logits):
     return nats.reshape(len(x), -1).sum(axis=1)
 
 
+def softmax(logits):
+    """Probabilities along the first axis."""
+    weights = np.exp(logits - logits.max(axis=0))
+    return weights / weights.sum(axis=0)
+
+
+def discretized_logistic_mixture(logits, mean, scale, levels):
+    """Salimans et al., section 2.1: the probability of every level, from -1 to 1, first axis.
+
+    The parameters are float64 `(components, ...)`.
+    """
+    edges = (2 * np.arange(1, levels) - 1) / (levels - 1) - 1
+    position = (edges.reshape(-1, *[1] * logits.ndim) - mean) / scale
+    zero, one = np.zeros_like(position[:1]), np.ones_like(position[:1])
+    below = np.concatenate([zero, np.exp(-np.logaddexp(0, -position)), one])
+    above = np.concatenate([one, np.exp(-np.logaddexp(0, position)), zero])
+    # Of two tails, the difference of the smaller ones keeps its digits.
+    of_components = np.where(below[:-1] < 0.5, np.diff(below, axis=0), -np.diff(above, axis=0))
+    return np.sum(of_components * softmax(logits), axis=1)
+
+
 def dense_vae_loss_and_gradients(weights, x, label, noise, sample_weight, kl_weight):
     """Negative ELBO of a one-hidden-layer conditional VAE, and its gradients by hand.
 

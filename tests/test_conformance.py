@@ -168,6 +168,14 @@ CONFIGURABLE = [
     (objectives.IWAE, lambda: objectives.IWAE(3, "reparameterized")),
     (objectives.TotalCorrelation, lambda: objectives.TotalCorrelation(2.0, 100, 3)),
     (objectives.MMD, lambda: objectives.MMD(2.0, 0.5, 3)),
+    (likelihoods.ContinuousBernoulli, likelihoods.ContinuousBernoulli),
+    (likelihoods.Gaussian, lambda: likelihoods.Gaussian("optimal")),
+    (likelihoods.Laplace, lambda: likelihoods.Laplace(0.5)),
+    (
+        likelihoods.DiscretizedLogisticMixture,
+        lambda: likelihoods.DiscretizedLogisticMixture(2, levels=16),
+    ),
+    (likelihoods.Categorical, lambda: likelihoods.Categorical(16)),
 ]
 # What a VAE may minimise, beside the default.
 OBJECTIVES = {

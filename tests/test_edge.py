@@ -453,6 +453,16 @@ def test_a_picture_is_cut_and_averaged_to_the_models_size(edge, tmp_path):
     np.testing.assert_allclose(read[..., 0], small, rtol=0, atol=1e-7)
 
 
+def test_data_without_a_range_may_be_any_number_and_pictures_are_0_to_1(edge, tmp_path):
+    values = np.linspace(-3, 5, 16, dtype=np.float32).reshape(4, 4, 1)
+    np.save(tmp_path / "image.npy", values)
+    np.testing.assert_array_equal(
+        edge.read_image(str(tmp_path / "image.npy"), [4, 4, 1], None), values
+    )
+    white = edge.read_image(str(picture(tmp_path, np.ones((4, 4)))), [4, 4, 1], None)
+    np.testing.assert_array_equal(white, np.ones((4, 4, 1)))
+
+
 def test_an_image_is_scored_for_every_class(format, run, tmp_path):
     found = exported("conv")
     image = np.random.default_rng(3).integers(0, 256, (9, 7, 3)) / 255

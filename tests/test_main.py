@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import keras_vae
-from keras_vae.__main__ import DEFAULTS, main
+from keras_vae.__main__ import DEFAULTS, LIKELIHOODS, main
 from tests.conftest import BACKEND
 
 SMALL = ["--hidden-units", "8", "--latent-dim", "2", "--epochs", "2", "--batch-size", "16"]
@@ -90,6 +90,23 @@ def test_evaluate_prints_and_writes_the_terms(run, capsys):
     assert results["examples"] == 8
     assert main(["evaluate", str(run)]) == 0
     assert "log_likelihood" not in json.loads((run / "evaluation.json").read_text())
+
+
+def test_train_takes_every_likelihood():
+    assert tuple(keras_vae.likelihoods.LIKELIHOODS) == LIKELIHOODS
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "discretized_logistic_mixture"])
+def test_a_run_with_another_likelihood_is_trained_measured_and_drawn(
+    archive, tmp_path, capsys, likelihood
+):
+    folder = tmp_path / "run"
+    arguments = ["--model", "vae", "--likelihood", likelihood, "--out", str(folder)]
+    assert main(["train", "--data", str(archive), *arguments, *SMALL]) == 0
+    assert keras_vae.load_model(folder).likelihood.name == likelihood
+    assert main(["evaluate", str(folder), "--num-samples", "5"]) == 0
+    assert main(["figures", str(folder)]) == 0
+    assert main(["sample", str(folder), "--out", str(tmp_path / "x.png")]) == 0
 
 
 def test_sample_repeats_with_the_seed_and_takes_names(run, tmp_path, capsys):

@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 import keras_vae
-from keras_vae.models.base import STEPS_AT_ONCE
+from keras_vae.models.generative import STEPS_AT_ONCE
 from keras_vae.schedules import Constant, CosineWarmup, Cyclical, LinearWarmup
 from tests.conftest import BACKEND
 from tests.test_training import assert_same_weights

@@ -24,7 +24,8 @@ class LatentVariableModel(GenerativeModel):
 
     Args:
         encoder: Keras model from `x`, or `[x, condition]`, to the latent code's parameters.
-        decoder: Keras model from `z`, or `[z, condition]`, to the likelihood's parameters.
+        decoder: Keras model from `z`, or `[z, condition]`, to the likelihood's parameters: shaped
+            like `x`, with as many times its channels as the likelihood has `parameters_per_value`.
         dynamic_binarization: Whether `fit` and `evaluate` draw every pixel as 0 or 1 with its grey
             value as the probability, anew for every batch (Burda et al., 2016). Then losses are
             those of binary images; `log_likelihood` draws them by its seed.
@@ -37,6 +38,9 @@ class LatentVariableModel(GenerativeModel):
 
     def __init__(self, encoder, decoder, dynamic_binarization=False, **kwargs):
         super().__init__({"encoder": encoder, "decoder": decoder}, **kwargs)
+        self.parameters_per_value = getattr(self.likelihood, "parameters_per_value", 1)
+        if getattr(decoder, "parameters_per_value", 1) is None and not decoder.built:
+            decoder.set_parameters_per_value(self.parameters_per_value)
         self.latent_dim = getattr(encoder, "latent_dim", None)
         if dynamic_binarization and not isinstance(self.likelihood, likelihoods.Bernoulli):
             raise ValueError(
@@ -82,11 +86,7 @@ class LatentVariableModel(GenerativeModel):
                 f"The decoder must accept the encoder's latent code of size {latent_dim}{beside}. "
                 f"It raised: {reason(err)}"
             ) from err
-        if tuple(made.shape[1:]) != data_shape:
-            raise ValueError(
-                f"The decoder must make what the data are, {data_shape}. Received: "
-                f"{tuple(made.shape[1:])}. Set the decoder's output_shape."
-            )
+        self._check_made(tuple(made.shape[1:]), data_shape)
         self.latent_dim = latent_dim
         self.data_shape = data_shape
         self.built = True
@@ -102,6 +102,21 @@ class LatentVariableModel(GenerativeModel):
                 f"of one shape (batch, latent), in this order. Received: {shapes}."
             )
         return int(shapes[0][-1])
+
+    def _check_made(self, made, data_shape):
+        """Check the shape of what the decoder makes."""
+        count = self.parameters_per_value
+        if count == 1 and made != data_shape:
+            raise ValueError(
+                f"The decoder must make what the data are, {data_shape}. Received: {made}. Set the "
+                "decoder's output_shape."
+            )
+        if count > 1 and made != (*data_shape[:-1], data_shape[-1] * count):
+            raise ValueError(
+                f"The {self.likelihood.name} likelihood needs {count} numbers for each value of "
+                f"the data {data_shape}: {(*data_shape[:-1], data_shape[-1] * count)}. Received "
+                f"from the decoder: {made}. Set its parameters_per_value={count}."
+            )
 
     def code(self, x, condition=None, training=None):
         """Encode to the latent code's parameters, as tensors, one for each of `code_names`.
@@ -149,9 +164,14 @@ class LatentVariableModel(GenerativeModel):
         inputs = {"x": x, **conditions} if isinstance(inputs, dict) else x
         draws = self.num_samples
         outputs = self(inputs, sample_weight=sample_weight, draw=draws, training=training)
-        nats = -self.likelihood.log_prob(
-            repeat(ops.cast(target, "float32"), draws), ops.cast(outputs["parameters"], "float32")
-        )
+        target = repeat(ops.cast(target, "float32"), draws)
+        parameters = ops.cast(outputs["parameters"], "float32")
+        if training and hasattr(self.likelihood, "log_prob_in_training"):
+            nats = -self.likelihood.log_prob_in_training(
+                target, parameters, repeat(sample_weight, draws)
+            )
+        else:
+            nats = -self.likelihood.log_prob(target, parameters)
         for valid in self._validity(given, conditions):
             # A product, because NaN must reach the gradient as well.
             nats = nats * repeat(ops.where(valid, 1.0, float("nan")), draws)

@@ -64,7 +64,7 @@ def check_data(model, x, name):
         raise ValueError(
             f"`{name}` must be finite. Received: NaN or infinity. Remove or repair those examples."
         )
-    if x.dtype == np.uint8 and (low, high) == (0, 1) and largest > 1:
+    if x.dtype == np.uint8 and low <= 0 and high >= 1 and largest > 1:
         return x
     if smallest < low or largest > high:
         is_8_bit = smallest >= 0 and 1 < largest <= 255

@@ -31,7 +31,8 @@ class VAE(LatentVariableModel):
     Args:
         encoder: Keras model from `x` to `(z_mean, z_log_var)`, each `(batch, latent)`. The
             log-variance is clipped to [-30, 20].
-        decoder: Keras model from `z` to the likelihood's parameters, shaped like `x`.
+        decoder: Keras model from `z` to the likelihood's parameters: shaped like `x`, with as many
+            times its channels as the likelihood has `parameters_per_value`.
         likelihood: Name or object of `keras_vae.likelihoods`.
         prior: Object of `keras_vae.priors`. Defaults to `StandardNormal()`.
         kl_weight: Float, at least 0: beta. 1 gives the bound itself; it is never rescaled. Or one
@@ -57,9 +58,9 @@ class VAE(LatentVariableModel):
         training: Bool.
 
     Returns:
-        Dict of `"parameters"` (the likelihood's, `(draws * batch, *data_shape)`), `"z_mean"`,
-        `"z_log_var"` (`(batch, latent)`), `"kl"` (`(batch,)`, nats) and `"z"`
-        (`(draws * batch, latent)`, the batch once for each draw).
+        Dict of `"parameters"` (the likelihood's, as the decoder gives them for
+        `(draws * batch, latent)`), `"z_mean"`, `"z_log_var"` (`(batch, latent)`), `"kl"`
+        (`(batch,)`, nats) and `"z"` (`(draws * batch, latent)`, the batch once for each draw).
 
     References:
         - Kingma & Welling, 2014. https://arxiv.org/abs/1312.6114

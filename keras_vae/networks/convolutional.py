@@ -5,7 +5,7 @@ import math
 import keras
 from keras import ops
 
-from keras_vae.networks.dense import join_condition, split_condition
+from keras_vae.networks.dense import check_count, join_condition, split_condition
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -89,6 +89,8 @@ class ConvDecoder(keras.Model):
         batch_normalization: Bool. Without it the convolutions have a bias instead.
         negative_slope: Float, of LeakyReLU.
         transposed: Bool. Double by transposed convolutions instead.
+        parameters_per_value: Int, how many numbers the likelihood needs for each value of the data.
+            Left out, the model sets it by its likelihood.
 
     Call arguments:
         inputs: `z`, float `(batch, latent)`, or a list `[z, condition]` with a float
@@ -96,7 +98,7 @@ class ConvDecoder(keras.Model):
         training: Bool, for batch normalisation.
 
     Returns:
-        float32 tensor `(batch, *output_shape)`.
+        float32 tensor `(batch, *output_shape)`, with `parameters_per_value` times its channels.
 
     References:
         - Odena et al., 2016, for resizing before convolving. https://doi.org/10.23915/distill.00003
@@ -110,6 +112,7 @@ class ConvDecoder(keras.Model):
         batch_normalization=True,
         negative_slope=0.2,
         transposed=False,
+        parameters_per_value=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -148,6 +151,15 @@ class ConvDecoder(keras.Model):
             dtype=self.variable_dtype,
             name="parameters",
         )
+        self.parameters_per_value = None
+        if parameters_per_value is not None:
+            self.set_parameters_per_value(parameters_per_value)
+
+    def set_parameters_per_value(self, count):
+        """Give `count` numbers for each value, as further channels. Before the first call only."""
+        check_count(count)
+        self.channels.filters = self.data_shape[2] * count
+        self.parameters_per_value = count
 
     def call(self, inputs, training=None):
         h = self.reshape(self.project(join_condition(inputs)))
@@ -161,6 +173,7 @@ class ConvDecoder(keras.Model):
             "output_shape": list(self.data_shape),
             **self.options,
             "transposed": self.transposed,
+            "parameters_per_value": self.parameters_per_value,
         }
 
 

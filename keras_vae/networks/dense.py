@@ -67,16 +67,25 @@ class DenseDecoder(keras.Model):
         output_shape: Tuple of ints, the shape of one example, such as `(28, 28, 1)`.
         hidden_units: Tuple of ints, the widths of the hidden layers.
         activation: Activation of the hidden layers. The last layer has none: it gives logits.
+        parameters_per_value: Int, how many numbers the likelihood needs for each value of the data.
+            Left out, the model sets it by its likelihood.
 
     Call arguments:
         inputs: `z`, float `(batch, latent)`, or a list `[z, condition]` with a float
             `(batch, size)`, put beside it.
 
     Returns:
-        float32 tensor `(batch, *output_shape)`.
+        float32 tensor `(batch, *output_shape)`, with `parameters_per_value` times its channels.
     """
 
-    def __init__(self, output_shape, hidden_units=(400,), activation="relu", **kwargs):
+    def __init__(
+        self,
+        output_shape,
+        hidden_units=(400,),
+        activation="relu",
+        parameters_per_value=None,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.data_shape = tuple(output_shape)
         self.hidden_units = tuple(hidden_units)
@@ -86,6 +95,17 @@ class DenseDecoder(keras.Model):
             math.prod(self.data_shape), dtype=self.variable_dtype, name="parameters"
         )
         self.reshape = keras.layers.Reshape(self.data_shape, dtype=self.variable_dtype)
+        self.parameters_per_value = None
+        if parameters_per_value is not None:
+            self.set_parameters_per_value(parameters_per_value)
+
+    def set_parameters_per_value(self, count):
+        """Give `count` numbers for each value, as further channels. Before the first call only."""
+        check_count(count)
+        *sides, channels = self.data_shape
+        self.reshape.target_shape = (*sides, channels * count)
+        self.outputs_dense.units = math.prod(self.reshape.target_shape)
+        self.parameters_per_value = count
 
     def call(self, inputs):
         h = join_condition(inputs)
@@ -99,7 +119,17 @@ class DenseDecoder(keras.Model):
             "output_shape": list(self.data_shape),
             "hidden_units": list(self.hidden_units),
             "activation": self.activation,
+            "parameters_per_value": self.parameters_per_value,
         }
+
+
+def check_count(count):
+    """Check a `parameters_per_value`."""
+    if not (type(count) is int and count >= 1):
+        raise ValueError(
+            "`parameters_per_value` must be a whole number of at least 1, or None for what the "
+            f"likelihood needs. Received: {count!r}"
+        )
 
 
 def dense_stack(units, activation):

@@ -184,7 +184,7 @@ def look_at(options, manifest, run):
     if manifest["graph"] != graph:
         raise InputError(f"{option} needs the {graph} graph, not the {manifest['graph']}")
     rows = rows_of_conditions(options, manifest["conditions"])
-    image = read_image(path, manifest["data_shape"], manifest["data_range"] or [0.0, 1.0])
+    image = read_image(path, manifest["data_shape"], manifest["data_range"])
     inputs = {"x": np.repeat(image[None], len(rows), axis=0)}
     for condition in manifest["conditions"]:
         kind = np.int32 if condition["kind"] == "categorical" else np.float32
@@ -290,13 +290,15 @@ def read_image(path, shape, data_range):
             grey, cut to the model's proportions and averaged down where that is needed; or a
             `.npy` of exactly the model's shape and range.
         shape: List of ints, the model's data shape.
-        data_range: Pair of floats, black and white.
+        data_range: Pair of floats, black and white; or None for any number, with 0 and 1 for a
+            picture's black and white.
 
     Returns:
         float32 array of that shape.
     """
-    low, high = data_range
-    if path.lower().endswith(".npy"):
+    is_array = path.lower().endswith(".npy")
+    low, high = data_range or ((-np.inf, np.inf) if is_array else (0.0, 1.0))
+    if is_array:
         try:
             image = np.load(path, allow_pickle=False).astype(np.float32)
         except (ValueError, EOFError, TypeError) as err:
