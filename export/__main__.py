@@ -234,7 +234,9 @@ def _next_command(path):
     if found["graph"] not in ("decoder", "sampler"):
         return shlex.join(["python", "-m", "export", "--verify", str(path)])
     words = ["python", "mobile_demo/edge/sample.py", "--model", str(path)]
-    if found["prior"] is None:
+    prior = found["prior"] or {}
+    is_drawn = prior.get("kind") == "standard_normal" or "means" in prior
+    if found["graph"] == "decoder" and not is_drawn:
         return shlex.join([*words, "--self-test"])
     for condition in found["conditions"]:
         if condition["kind"] == "continuous":

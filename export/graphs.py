@@ -148,7 +148,10 @@ def decoder(model):
     def function(tensors):
         return {"x": _mean(model, tensors["z"], tensors)}
 
-    draw = functools.partial(_draw, inputs)
+    def draw(rows, rng):
+        drawn = _draw(inputs, rows, rng)
+        return {**drawn, "z": _as_prior(model, drawn["z"], drawn, rng)}
+
     return Graph("decoder", inputs, (_data_spec(model, "x"),), function, model, draw)
 
 
@@ -194,16 +197,16 @@ def sampler(model):
         ValueError: If the model has no prior to draw from.
     """
     _check(model, "sampler", "decode_mean")
-    if not hasattr(model.prior, "draw"):
+    if not hasattr(model.prior, "fixed"):
         raise ValueError(
             "The `sampler` graph needs a model with a prior to draw from. Received: "
             f"{type(model).__name__}. Export its `decoder`."
         )
-    return _sampler_over(decoder(model), model.prior)
+    return _sampler_over(decoder(model), model.prior.fixed())
 
 
 def _sampler_over(decoder, prior):
-    """Put the draw of `z` before a decoder."""
+    """Put the draw of `z` from a fixed prior before a decoder."""
     from keras import ops
 
     [latent_dim] = [spec.shape[1] for spec in decoder.inputs if spec.name == "z"]
@@ -223,8 +226,9 @@ def _sampler_over(decoder, prior):
             index = ops.cast(ops.cumsum(ones), "int32") - 1
         else:
             index = first
-        z = prior.draw(tensors["seed"], index, tensors["temperature"], latent_dim)
         given = {spec.name: tensors[spec.name] for spec in conditions}
+        condition = _condition(decoder.model, given)
+        z = prior.draw(tensors["seed"], index, tensors["temperature"], latent_dim, condition)
         return {**decoder.function({"z": z, **given}), "z": z}
 
     def draw(rows, rng):
@@ -248,7 +252,8 @@ def scorer(model):
     Returns:
         A `Graph` with the inputs `x` and one for each condition, and the outputs `score`, the
         negative ELBO in nats at the posterior mean (for an autoencoder, the negative
-        log-likelihood), and `x_reconstructed`.
+        log-likelihood; under a prior without a closed KL, with its estimate there, `Prior.kl`),
+        and `x_reconstructed`.
 
     Raises:
         ValueError: If the model has no likelihood.
@@ -260,6 +265,7 @@ def scorer(model):
             f"{type(model).__name__} without one. Export its `decoder` and `encoder`."
         )
     outputs = (TensorSpec("score", "float32", (None,)), _data_spec(model, "x_reconstructed"))
+    prior = None if model.prior is None else model.prior.fixed()
 
     def function(tensors):
         code = _code(model, tensors)
@@ -267,7 +273,7 @@ def scorer(model):
         parameters = model.decode_parameters(code[0], conditions)
         score = -model.likelihood.log_prob(tensors["x"], parameters)
         if len(code) == 2:
-            score = score + model.prior.kl(*code)
+            score = score + prior.kl(*code, condition=_condition(model, conditions))
         mean = model.likelihood.mean(parameters)
         return {"score": _float(score), "x_reconstructed": _float(mean)}
 
@@ -418,9 +424,37 @@ def _mean(model, z, tensors):
 
 
 def _code(model, tensors):
+    return model.code(tensors["x"], _condition(model, tensors), training=False)
+
+
+def _condition(model, tensors):
+    """The vector of a model's conditions, or None for one that has no such thing."""
+    if not getattr(model, "condition", None):
+        return None
     conditions = {name: tensors[name] for name in model.condition}
-    condition = model.encode_condition(conditions, training=False)
-    return model.code(tensors["x"], condition, training=False)
+    return model.encode_condition(conditions, training=False)
+
+
+def draw_codes(model, seed, rows, conditions, temperature=1.0):
+    """The codes `(rows, latent)` that a model's sampler draws for a seed, as an array."""
+    condition = _condition(model, {k: _tensor(values) for k, values in conditions.items()})
+    return model.prior.sample(rows, model.latent_dim, temperature, seed, condition)
+
+
+def _as_prior(model, noise, inputs, rng):
+    """Codes of the model's prior; of N(0, I), and where there is no prior, the noise itself."""
+    from keras_vae.priors import StandardNormal
+
+    prior = getattr(model, "prior", None)
+    if not hasattr(prior, "fixed") or isinstance(prior, StandardNormal):
+        return noise
+    return draw_codes(model, int(rng.integers(2**31)), len(noise), inputs)
+
+
+def _tensor(array):
+    import keras
+
+    return keras.ops.convert_to_tensor(array)
 
 
 def _float(tensor):
@@ -440,10 +474,10 @@ def _draw(specs, rows, rng):
 
 
 def _draw_data(model, rows, rng):
-    """Data that the model itself makes of normal codes."""
+    """Data that the model itself makes of its prior's codes."""
     conditions = _draw(_condition_specs(model), rows, rng)
     z = rng.standard_normal((rows, model.latent_dim), dtype=np.float32)
-    return {"x": model.decode(z, conditions), **conditions}
+    return {"x": model.decode(_as_prior(model, z, conditions, rng), conditions), **conditions}
 
 
 @contextlib.contextmanager

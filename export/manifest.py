@@ -221,6 +221,7 @@ def _scores(graph, held_out):
 
 
 def _golden(graph, quantize, run):
+    from export.graphs import draw_codes
     from keras_vae import portable_random
 
     sizes = [math.prod(spec.shape[1:]) for spec in (*graph.inputs, *graph.outputs) if spec.batched]
@@ -234,12 +235,15 @@ def _golden(graph, quantize, run):
             inputs["temperature"] = np.ones(1, np.float32)
         elif spec.name == "index" and graph.name == "sampler":
             inputs["index"] = position
-        elif spec.name == "z" and len(spec.shape) == 2:
-            seed = np.array([GOLDEN_SEED], np.int32)
-            inputs["z"] = portable_random.normal(seed, position, spec.shape[1])
         elif spec.num_values is not None:
             # The first class and the last: neither the reserved index nor all the same.
             inputs[spec.name] = np.array([0, max(spec.num_values - 2, 0)][:count], np.int32)
+    if any(spec.name == "z" and len(spec.shape) == 2 for spec in graph.inputs):
+        if hasattr(getattr(graph.model, "prior", None), "fixed"):
+            inputs["z"] = draw_codes(graph.model, GOLDEN_SEED, count, inputs)
+        else:
+            seed, [latent_dim] = np.array([GOLDEN_SEED], np.int32), inputs["z"].shape[1:]
+            inputs["z"] = portable_random.normal(seed, position, latent_dim)
     outputs = (graph.evaluate if run is None else run)(inputs)
     conditions = {spec.name for spec in graph.inputs} - {"x", "z", "seed", "temperature"}
     return {

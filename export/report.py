@@ -187,7 +187,11 @@ class Reporter:
         else:
             mean = run({"z": code[0], **conditions})["x"]
         log_prob = model.likelihood.log_prob(x, model.likelihood.from_mean(mean))
-        kl = model.prior.kl(*(ops.convert_to_tensor(values) for values in code))
+        condition = model.encode_condition(
+            {name: ops.convert_to_tensor(values) for name, values in conditions.items()}
+        )
+        code = [ops.convert_to_tensor(values) for values in code]
+        kl = model.prior.kl(*code, condition=condition)
         return float(np.mean(ops.convert_to_numpy(log_prob - kl), dtype="float64"))
 
 

@@ -51,6 +51,19 @@ DEFAULTS = {
 }
 
 
+# What `train --prior` takes; the last three are fitted to the trained model's codes.
+PRIORS = {
+    "standard_normal": "N(0, I), the default",
+    "conditional_normal": "a Gaussian for each class, learned",
+    "gaussian_mixture": "10 Gaussians, learned",
+    "vamp": "the mean of 100 posteriors of learned pseudo-inputs",
+    "real_nvp": "a normalizing flow, for each class",
+    "fitted_gaussian": "after training, a Gaussian for each class",
+    "fitted_mixture": "after training, 10 Gaussians for each class",
+    "fitted_kernel_density": "after training, up to 500 kernels for each class",
+}
+
+
 def main(argv=None):
     """Run a command and return its exit status: 0, 2 for bad input, 1 for anything else."""
     argv = sys.argv[1:] if argv is None else list(argv)
@@ -157,6 +170,13 @@ def make_parser():
         "--num-samples",
         type=positive,
         help="codes drawn for each example in a step (default: 1, with iwae 50)",
+    )
+    command.add_argument(
+        "--prior",
+        choices=PRIORS,
+        default="standard_normal",
+        metavar="NAME",
+        help="; ".join(f"{name}: {text}" for name, text in PRIORS.items()),
     )
     command.add_argument(
         "--unknown-rate",
@@ -266,6 +286,7 @@ def train(args):
     finally:
         if log.csv_file is not None:  # Keras leaves it open when training stops with an error
             log.csv_file.close()
+    fit_prior(model, args, dataset)
     run.save_model(model)
     seconds = time.perf_counter() - start
     run.write_json(run.config_path, {**config, "finished": now(), "seconds": round(seconds, 1)})
@@ -404,6 +425,18 @@ def fill_defaults(args, dataset):
             setattr(args, name, value)
     if args.out is None:
         args.out = str(pathlib.Path("runs") / pathlib.Path(args.data).stem)
+    if args.model == "autoencoder" and args.prior != "standard_normal":
+        raise ValueError(f"--prior needs a model with a prior. Received: {args.model}.")
+    if args.model == "vae" and args.prior == "conditional_normal":
+        raise ValueError("--prior conditional_normal needs --model conditional_vae.")
+    if args.prior.startswith("fitted_"):
+        import importlib.util
+
+        if importlib.util.find_spec("sklearn") is None:
+            raise ImportError(
+                f"--prior {args.prior} needs scikit-learn. Install it with: pip install "
+                '"keras-vae[cli]"'
+            )
     if not (math.isfinite(args.learning_rate) and args.learning_rate > 0):
         raise ValueError(f"--learning-rate must be above 0. Received: {args.learning_rate}")
     if args.kl_warmup > args.epochs:
@@ -472,6 +505,7 @@ def make_model(args, dataset):
     if args.kl_warmup:
         kl_weight = keras_vae.schedules.LinearWarmup(args.kl_warmup, end=kl_weight)
     settings |= {
+        "prior": make_prior(args),
         "kl_weight": kl_weight,
         "free_bits": args.free_bits,
         "objective": args.objective,
@@ -483,6 +517,27 @@ def make_model(args, dataset):
         len(dataset.class_names), dataset.class_names, unknown_rate=args.unknown_rate
     )
     return keras_vae.ConditionalVAE(encoder, decoder, condition={"label": kind}, **settings)
+
+
+def make_prior(args):
+    """Build the prior that training begins with."""
+    from keras_vae import priors
+
+    kinds = {
+        "conditional_normal": priors.ConditionalNormal,
+        "gaussian_mixture": priors.GaussianMixture,
+        "vamp": priors.VampPrior,
+        "real_nvp": priors.RealNVP,
+    }
+    return kinds.get(args.prior, priors.StandardNormal)()
+
+
+def fit_prior(model, args, dataset):
+    """Fit the prior to the trained model's codes, if the arguments ask for it."""
+    fitted, _, kind = args.prior.partition("fitted_")
+    if kind and not fitted:
+        inputs = inputs_of(model, dataset.x_train, dataset.y_train)
+        model.fit_prior(inputs, kind, seed=args.seed)
 
 
 def inputs_of(model, x, y):

@@ -25,3 +25,23 @@ def kl_standard_normal(z_mean, z_log_var, by_dimension=False):
     z_mean, z_log_var = ops.convert_to_tensor(z_mean), ops.convert_to_tensor(z_log_var)
     twice = ops.square(z_mean) + ops.expm1(z_log_var) - z_log_var
     return (twice if by_dimension else ops.sum(twice, axis=-1)) / 2
+
+
+def kl_normal(z_mean, z_log_var, prior_mean, prior_log_var, by_dimension=False):
+    """KL divergence of a diagonal Gaussian from another.
+
+    In units of the second one it is that from N(0, I), and as exact.
+
+    Args:
+        z_mean: Float tensor `(batch, latent)`.
+        z_log_var: Float tensor, same shape. Natural log of the variance.
+        prior_mean: Float tensor that broadcasts to this shape.
+        prior_log_var: Float tensor like `prior_mean`.
+        by_dimension: Bool. Whether to leave the latent dimensions apart.
+
+    Returns:
+        As `kl_standard_normal`.
+    """
+    z_mean, z_log_var = ops.convert_to_tensor(z_mean), ops.convert_to_tensor(z_log_var)
+    z_mean = (z_mean - prior_mean) / ops.exp(prior_log_var / 2)
+    return kl_standard_normal(z_mean, z_log_var - prior_log_var, by_dimension)

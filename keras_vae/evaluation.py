@@ -34,19 +34,18 @@ def evaluate(model, inputs, batch_size=256, progress=None):
         outputs = model(batch, draw=False, training=False)
         parameters = ops.cast(outputs["parameters"], "float32")
         at_mean = -model.likelihood.log_prob(x, parameters)
-        kl = outputs.get("kl", ops.zeros_like(at_mean))
         values = [loss, *(terms[name] for name in model.loss_terms)]
         # A batch's own value stands for each of its examples.
-        return [at_mean, kl, *(value * ops.ones_like(at_mean) for value in values)]
+        return [at_mean, *(value * ops.ones_like(at_mean) for value in values)]
 
     measure = model.as_compiled("evaluate", measure)
     nats = in_batches(measure, inputs, batch_size, progress)
-    at_mean, kl, *values = (float(np.mean(values, dtype="float64")) for values in nats)
+    at_mean, *values = (float(np.mean(values, dtype="float64")) for values in nats)
     results = dict(zip(("loss", *model.loss_terms), values, strict=True))
     if "kl_loss" in model.loss_terms:
         results["elbo"] = -results["reconstruction_loss"] - results["kl_loss"]
     weight = float(ops.convert_to_numpy(getattr(model, "kl_weight", 0.0)))
-    results["loss_at_mean"] = at_mean + weight * kl
+    results["loss_at_mean"] = at_mean + weight * results.get("kl_loss", 0.0)
     results["reconstruction_loss_at_mean"] = at_mean
     return results
 

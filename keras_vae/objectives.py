@@ -23,6 +23,7 @@ class Objective:
 
     terms = ()
     adds_kl = True
+    draws_prior = False
 
     def __init__(self, num_samples=1):
         self.num_samples = arguments.whole(num_samples, "num_samples")
@@ -43,8 +44,9 @@ class Objective:
 
         Args:
             model: The VAE, for its `prior`, `kl_weight` and `seed_generator`.
-            outputs: Dict of `"z_mean"` and `"z_log_var"` `(batch, latent)`, and of what `through`
-                returned; the batch L times, one draw after the other.
+            outputs: Dict of `"z_mean"` and `"z_log_var"` `(batch, latent)`, of the `"condition"`
+                `(batch, size)` if there is one, and of what `through` returned; the batch L times,
+                one draw after the other.
             nats: Float tensor `(L * batch,)`, `-log p(x|z)`.
             average: Function from values `(batch,)` or `(L, batch)` to their mean, weighted by the
                 examples' weights.
@@ -162,7 +164,9 @@ class IWAE(Objective):
         if "gate" in outputs:
             z_mean, z_log_var = ops.stop_gradient(z_mean), ops.stop_gradient(z_log_var)
         z = ops.cast(self.by_draw(z), "float32")
-        log_ratio = model.prior.log_prob(z) - log_normal(z, z_mean, z_log_var)
+        log_ratio = model.prior.log_prob(z, outputs.get("condition")) - log_normal(
+            z, z_mean, z_log_var
+        )
         nats = self.by_draw(nats)
         log_weights = model.kl_weight * log_ratio - nats
         log_sum = ops.logsumexp(log_weights, axis=0)
@@ -263,6 +267,7 @@ class MMD(Objective):
     """
 
     terms = ("mmd",)
+    draws_prior = True
 
     def __init__(self, weight=1000.0, bandwidth=None, num_samples=1):
         super().__init__(num_samples)
@@ -276,7 +281,10 @@ class MMD(Objective):
         latent_dim = z.shape[-1]
         seed = keras.random.randint((1,), 0, 2**31 - 1, seed=model.seed_generator)
         index = ops.arange(ops.shape(z)[0], dtype="int32")
-        drawn = model.prior.draw(seed, index, ops.ones((1,)), latent_dim)
+        condition = outputs.get("condition")
+        if condition is not None:
+            condition = ops.tile(condition, (self.num_samples, 1))
+        drawn = model.prior.draw(seed, index, ops.ones((1,)), latent_dim, condition)
         scale = 2 * (latent_dim if self.bandwidth is None else self.bandwidth**2)
 
         def similarity(one, other):

@@ -79,6 +79,22 @@ def normal(seed, index, latent_dim, ops=np):
     return ops.take(a, first // 16, axis=0) + ops.take(b, second // 16, axis=0)
 
 
+def uniform(seed, index):
+    """Draw a whole number from 0 to 2^31 - 1 for each example, apart from its normals.
+
+    It takes the last dimension, 4095, which `normal` must then leave: `latent_dim` below 4096.
+
+    Args:
+        seed: Integer array or tensor `(1,)`, from 0 to 2^31 - 1.
+        index: Integer array or tensor `(n,)`, from 0 to 2^20 - 1: which examples of the seed.
+
+    Returns:
+        Integer array or tensor `(n,)`.
+    """
+    first, second = words(seed, index, MOST_DIMENSIONS - 1)
+    return first * 32768 + second // 2
+
+
 def words(seed, index, dimension):
     """The two random words of a counter: integers from 0 to 65535.
 

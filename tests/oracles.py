@@ -128,3 +128,28 @@ def mmd(one, other, bandwidth):
         return np.mean(pairs)
 
     return similarity(one, one) + similarity(other, other) - 2 * similarity(one, other)
+
+
+def mixture_log_density(z, means, variances, weights):
+    """Log density of a mixture of diagonal Gaussians, from its definition: `z` `(n, latent)`."""
+    each = [np.exp(gaussian_log_density(z, m, v)) for m, v in zip(means, variances, strict=True)]
+    return np.log(np.asarray(weights) @ np.array(each))
+
+
+def real_nvp(noise, condition, couplings):
+    """Dinh et al., eq. 7 and 8: from noise to codes, each `(n, latent)`.
+
+    Args:
+        noise: `(n, latent)`.
+        condition: `(n, size)`.
+        couplings: One dict a layer: `hidden`, a list of pairs (kernel, bias) before a ReLU;
+            `log_scale` and `shift`, such pairs; and `kept`, the mask b of the paper.
+    """
+    z = noise
+    for layer in couplings:
+        kept, h = layer["kept"], np.concatenate([z * layer["kept"], condition], axis=1)
+        for kernel, bias in layer["hidden"]:
+            h = np.maximum(h @ kernel + bias, 0.0)
+        s, t = (h @ kernel + bias for kernel, bias in (layer["log_scale"], layer["shift"]))
+        z = kept * z + (1 - kept) * (z * np.exp(2 * np.tanh(s / 2)) + t)
+    return z

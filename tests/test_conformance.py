@@ -159,6 +159,7 @@ CONFIGURABLE = [
     (Categorical, lambda: Categorical(3, names=("a", "b", "c"), unknown_rate=0.1)),
     (Continuous, lambda: Continuous(2)),
     (priors.StandardNormal, priors.StandardNormal),
+    (priors.FittedMixture, lambda: priors.FittedMixture([("label", 2, 3)])),
     (likelihoods.Bernoulli, likelihoods.Bernoulli),
     (schedules.Constant, lambda: schedules.Constant(0.5)),
     (schedules.LinearWarmup, lambda: schedules.LinearWarmup(3, 0.1, 0.8)),
@@ -186,6 +187,13 @@ OBJECTIVES = {
     "total correlation": {"objective": objectives.TotalCorrelation(2.0, 100)},
     "mmd": {"objective": objectives.MMD(2.0)},
 }
+# Trained as a part of a conditional model.
+PRIORS = [
+    (priors.ConditionalNormal, lambda: priors.ConditionalNormal((4,))),
+    (priors.GaussianMixture, lambda: priors.GaussianMixture(3, seed=1)),
+    (priors.VampPrior, lambda: priors.VampPrior(3, seed=1)),
+    (priors.RealNVP, lambda: priors.RealNVP(2, (4,), "tanh")),
+]
 METRICS = [(metrics.Average, lambda: metrics.Average(name="loss"))]
 CALLBACKS = [
     (callbacks.StopOnSkippedUpdates, lambda: callbacks.StopOnSkippedUpdates(9, 2)),
@@ -198,7 +206,7 @@ CALLBACKS = [
 DATA = {data.Dataset, data.DataError, data.ImageFiles}
 # To be subclassed; their subclasses are checked.
 BASES = {objectives.Objective, schedules.Schedule}
-CHECKED = {row[0] for row in [*MODELS, *LAYERS, *CONFIGURABLE, *METRICS, *CALLBACKS]}
+CHECKED = {row[0] for row in [*MODELS, *LAYERS, *CONFIGURABLE, *PRIORS, *METRICS, *CALLBACKS]}
 
 
 def names(rows):
@@ -247,6 +255,23 @@ def test_layer(tmp_path, cls, make, inputs, spread):
     layer = make()
     assert type(layer) is cls
     conformance.check_layer(layer, inputs, tmp_path, spread)
+
+
+@pytest.mark.parametrize(("cls", "make_prior"), PRIORS, ids=[r[0].__name__ for r in PRIORS])
+def test_prior(tmp_path, cls, make_prior):
+    random.seed(1)
+    chosen = CONDITIONS["several"]
+
+    def make():
+        condition = {name: kind for name, (kind, _) in chosen.items()}
+        size = sum(kind.size for kind in condition.values())
+        model = models.ConditionalVAE(*dense(size), condition, prior=make_prior(), seed=7)
+        model.compile(keras.optimizers.Adam(1e-2), run_eagerly=EAGERLY)
+        return model
+
+    assert type(make().prior) is cls
+    inputs = {"x": X, **{name: values for name, (_, values) in chosen.items()}}
+    conformance.check_model(make, inputs, tmp_path)
 
 
 @pytest.mark.parametrize(("cls", "make"), CONFIGURABLE, ids=[r[0].__name__ for r in CONFIGURABLE])

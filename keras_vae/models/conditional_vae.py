@@ -1,6 +1,7 @@
 """The conditional variational autoencoder."""
 
 import keras
+from keras import ops
 
 from keras_vae.models import inputs as model_inputs
 from keras_vae.models.vae import VAE
@@ -11,7 +12,8 @@ class ConditionalVAE(VAE):
     """Variational autoencoder whose encoder and decoder both see conditions.
 
     It maximises a bound of `log p(x|c)`: the posterior is `q(z|x, c)`, the likelihood
-    `p(x|z, c)`, and the prior of `z` does not depend on the condition `c`.
+    `p(x|z, c)`; the prior of `z` depends on the condition `c` if it is one that can, such as
+    `priors.ConditionalNormal`.
 
     Args:
         encoder: Keras model from `[x, condition]` to `(z_mean, z_log_var)`; `condition` is a
@@ -56,5 +58,8 @@ class ConditionalVAE(VAE):
         self._ensure_built()
         conditions = self._check_conditions(conditions)
         count = len(next(iter(conditions.values())))
-        z = self.prior.sample(count, self.latent_dim, temperature, seed)
+        condition = self.encode_condition(
+            {name: ops.convert_to_tensor(values) for name, values in conditions.items()}
+        )
+        z = self.prior.sample(count, self.latent_dim, temperature, seed, condition)
         return self.decode(z, conditions)

@@ -66,7 +66,6 @@ class GenerativeModel(Trainer, keras.Model):
     conditional = False
     conditional_class = "ConditionalVAE"
     has_target = True
-    prior = None
     latent_dim = None
 
     def __init__(self, parts, likelihood="bernoulli", condition=None, seed=None, **kwargs):
@@ -81,6 +80,8 @@ class GenerativeModel(Trainer, keras.Model):
         for name, part in parts.items():
             setattr(self, name, part)
         self.likelihood = likelihoods.get(likelihood)
+        # Not on the class: on PyTorch that would hide a layer of this name.
+        self.prior = None
         self.condition = dict(condition or {})
         self.conditioning = Conditioning(self.condition, seed) if self.condition else None
         self.seed = seed

@@ -4,6 +4,7 @@ import functools
 import math
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_vae import arguments, objectives
@@ -13,7 +14,8 @@ from keras_vae.metrics import Average
 from keras_vae.models import inputs as model_inputs
 from keras_vae.models.base import LatentVariableModel
 from keras_vae.models.generative import in_batches, join, repeat, weighted_mean
-from keras_vae.priors import StandardNormal
+from keras_vae.priors import StandardNormal, fitted
+from keras_vae.priors.base import Prior
 from keras_vae.schedules import Schedule
 
 # Far outside any useful posterior; beyond it exp() overflows and a single example is NaN.
@@ -34,7 +36,8 @@ class VAE(LatentVariableModel):
         decoder: Keras model from `z` to the likelihood's parameters: shaped like `x`, with as many
             times its channels as the likelihood has `parameters_per_value`.
         likelihood: Name or object of `keras_vae.likelihoods`.
-        prior: Object of `keras_vae.priors`. Defaults to `StandardNormal()`.
+        prior: Object of `keras_vae.priors`. Defaults to `StandardNormal()`. Where the KL has no
+            closed form for it, it is estimated with the drawn `z`.
         kl_weight: Float, at least 0: beta. 1 gives the bound itself; it is never rescaled. Or one
             of `keras_vae.schedules`, by which each `fit` sets the weight at the start of every
             epoch; a training too short to reach the schedule's end is an error.
@@ -60,7 +63,8 @@ class VAE(LatentVariableModel):
     Returns:
         Dict of `"parameters"` (the likelihood's, as the decoder gives them for
         `(draws * batch, latent)`), `"z_mean"`, `"z_log_var"` (`(batch, latent)`), `"kl"`
-        (`(batch,)`, nats) and `"z"` (`(draws * batch, latent)`, the batch once for each draw).
+        (`(batch,)`, nats), `"z"` (`(draws * batch, latent)`, the batch once for each draw) and,
+        in a conditional model, `"condition"` (`(batch, size)`).
 
     References:
         - Kingma & Welling, 2014. https://arxiv.org/abs/1312.6114
@@ -87,6 +91,7 @@ class VAE(LatentVariableModel):
         first_weight = arguments.not_negative(schedule(0) if schedule else kl_weight, "kl_weight")
         objective = objectives.get(objective, num_samples=num_samples, gradient=gradient)
         prior = StandardNormal() if prior is None else prior
+        _check_prior(objective, prior)
         if arguments.not_negative(free_bits, "free_bits"):
             _check_free_bits(objective, prior)
         super().__init__(encoder, decoder, **kwargs)
@@ -111,32 +116,49 @@ class VAE(LatentVariableModel):
         """How many codes `fit` and `evaluate` draw for each example."""
         return self.objective.num_samples
 
+    def build(self, input_shape=None):
+        super().build(input_shape)
+        self.prior.build_for(self)
+
     def call(self, inputs, sample_weight=None, draw=None, training=None):
         x, conditions = self.split_inputs(inputs)
         condition = self.encode_condition(conditions, training=training)
         z_mean, z_log_var = self.code(x, condition, training=training)
-        kl = self.prior.kl(z_mean, z_log_var)
-        if self.objective.adds_kl:
-            self.add_loss(self.kl_weight * self._counted_kl(kl, z_mean, z_log_var, sample_weight))
         draws = int(bool(training) if draw is None else draw)
         code = {"z": z_mean}
+        repeated = condition
         if draws:
-            z = self.sampling(repeat(z_mean, draws), repeat(z_log_var, draws))
-            code = self.objective.through(z)
-            condition = repeat(condition, draws)
+            code["z"] = self.sampling(repeat(z_mean, draws), repeat(z_log_var, draws))
+            repeated = repeat(condition, draws)
+        kl = self._kl(z_mean, z_log_var, code["z"], repeated, draws)
+        if draws:
+            code = self.objective.through(code["z"])
+        if self.objective.adds_kl:
+            kl_loss = self._counted_kl(kl, z_mean, z_log_var, condition, sample_weight)
+            self.add_loss(self.kl_weight * kl_loss)
+        if condition is not None:
+            code["condition"] = condition
         return {
-            "parameters": self.decoder(join(code["z"], condition), training=training),
+            "parameters": self.decoder(join(code["z"], repeated), training=training),
             "z_mean": z_mean,
             "z_log_var": z_log_var,
             "kl": kl,
             **code,
         }
 
-    def _counted_kl(self, kl, z_mean, z_log_var, sample_weight):
+    def _kl(self, z_mean, z_log_var, z, condition, draws):
+        """The KL `(batch,)`, averaged over the draws where it is estimated by them."""
+        if draws <= 1:
+            return self.prior.kl(z_mean, z_log_var, z=z, condition=condition)
+        means, log_vars = repeat(z_mean, draws), repeat(z_log_var, draws)
+        kl = self.prior.kl(means, log_vars, z=z, condition=condition)
+        return ops.mean(ops.reshape(kl, (draws, -1)), axis=0)
+
+    def _counted_kl(self, kl, z_mean, z_log_var, condition, sample_weight):
         """The KL averaged over the batch, of each latent dimension no less than the free bits."""
         if not self.free_bits:
             return weighted_mean(kl, sample_weight)
-        nats = self.prior.kl_by_dimension(z_mean, z_log_var)
+        nats = self.prior.kl_by_dimension(z_mean, z_log_var, condition)
         if sample_weight is not None:
             nats = nats * ops.cast(ops.reshape(sample_weight, (-1, 1)), nats.dtype)
         return ops.sum(ops.maximum(ops.mean(nats, axis=0), self.free_bits))
@@ -172,6 +194,76 @@ class VAE(LatentVariableModel):
         """
         self._ensure_built()
         return self.decode(self.prior.sample(count, self.latent_dim, temperature, seed))
+
+    def fit_prior(
+        self,
+        inputs,
+        kind="mixture",
+        per_class=None,
+        num_components=None,
+        batch_size=256,
+        seed=None,
+    ):
+        """Replace the prior by one fitted to the codes of data, after training.
+
+        The codes that the decoder has seen are those of the aggregated posterior, the mean of
+        `q(z|x)` over the data, and N(0, I) may put samples where there are none. One code is
+        drawn for each example, and a density fitted to them through scikit-learn; it is saved
+        with the model and drawn from by `sample` and by exported files.
+
+        Args:
+            inputs: As in `fit`: the training data.
+            kind: `"gaussian"`, diagonal; `"mixture"`, of diagonal Gaussians; or
+                `"kernel_density"`, one equal Gaussian for each of some codes.
+            per_class: Whether to fit one density for each class, and one to all codes for
+                *unknown*; with several labels, the name of one. Defaults to whether the model has
+                one label.
+            num_components: Optional int, for each class. Defaults to 10 for a mixture, and for a
+                kernel density to 500 or the number of examples of the smallest class.
+            batch_size: Int. Examples encoded at once.
+            seed: Optional int, for the draws and the fit.
+
+        Returns:
+            The prior, a `priors.FittedMixture`, now `model.prior`. If it takes the place of one
+            with trainable weights, the optimizer starts anew.
+
+        Raises:
+            ValueError: If the model is not trained, or there are too few examples of a class.
+            ImportError: Without scikit-learn.
+
+        References:
+            - Ghosh et al., 2020, section 4, for deterministic codes.
+              https://arxiv.org/abs/1903.12436
+        """
+        if not self.built:
+            raise ValueError(
+                f"`fit_prior` needs a trained model. Received: a {type(self).__name__} that is "
+                "not built. Call fit first."
+            )
+        inputs = model_inputs.check_examples(self, inputs)
+        name = fitted.label_of(self, per_class)
+        classes, labels, names = (), None, ()
+        if name is not None:
+            classes = [entry for entry in fitted.classes_of(self) if entry[0] == name]
+            labels, names = inputs[name], self.condition[name].names
+        rng = np.random.default_rng(seed)
+        z_mean, z_log_var = self.encode(inputs, batch_size)
+        codes = z_mean + np.exp(z_log_var / 2) * rng.standard_normal(z_mean.shape, "float32")
+        self._replace_prior(fitted.fit(codes, labels, kind, num_components, classes, names, rng))
+        return self.prior
+
+    def _replace_prior(self, prior):
+        """Change the prior of a built model, to which Keras lets no part be added."""
+        prior.build_for(self)
+        trainable = len(self.trainable_variables)
+        self._tracker.unlock()
+        if isinstance(self.prior, keras.layers.Layer):
+            self._tracker.untrack(self.prior)
+        self.prior = prior
+        self._tracker.lock()
+        self.train_function = self.test_function = self.predict_function = None
+        if self.compiled and len(self.trainable_variables) != trainable:
+            self.compile_from_config(self.get_compile_config())
 
     def log_likelihood(self, inputs, num_samples=5000, batch_size=64, seed=None):
         """Estimate `log p(x)` by importance sampling from the posterior.
@@ -226,7 +318,7 @@ class VAE(LatentVariableModel):
         flat = ops.reshape(z, (-1, z_mean.shape[-1]))
         parameters = self.decoder(join(flat, repeat(condition, draws)), training=False)
         log_p = self.likelihood.log_prob(repeat(ops.cast(x, "float32"), draws), parameters)
-        return ops.reshape(log_p, (draws, batch)) + self.prior.log_prob(z) - log_q
+        return ops.reshape(log_p, (draws, batch)) + self.prior.log_prob(z, condition) - log_q
 
     def get_config(self):
         serialize = keras.saving.serialize_keras_object
@@ -237,6 +329,16 @@ class VAE(LatentVariableModel):
             "free_bits": self.free_bits,
             "objective": serialize(self.objective),
         }
+
+
+def _check_prior(objective, prior):
+    """Refuse an objective that draws from a prior which is drawn from only after training."""
+    if objective.draws_prior and type(prior).draw is Prior.draw:
+        raise ValueError(
+            f"{type(objective).__name__} needs a prior to draw from while it is learned: "
+            "StandardNormal, ConditionalNormal or RealNVP. Received: "
+            f"{type(prior).__name__}"
+        )
 
 
 def _check_free_bits(objective, prior):

@@ -132,9 +132,9 @@ def check_count(count):
         )
 
 
-def dense_stack(units, activation):
+def dense_stack(units, activation, **kwargs):
     """Dense layers, one per width."""
-    return [keras.layers.Dense(width, activation=activation) for width in units]
+    return [keras.layers.Dense(width, activation=activation, **kwargs) for width in units]
 
 
 def split_condition(inputs):

@@ -112,10 +112,12 @@ def sample(options, manifest, run, runtime):
     if manifest["graph"] not in ("decoder", "sampler"):
         option = "--score" if manifest["graph"] == "scorer" else "--encode"
         raise InputError(f"this file holds the {manifest['graph']} graph: use {option} image.png")
-    if manifest["prior"] != {"kind": "standard_normal"}:
+    if manifest["prior"] is None:
+        raise InputError(f"this {manifest['model']} has no prior to sample from")
+    if manifest["graph"] == "decoder" and not can_draw(manifest["prior"]):
         raise InputError(
-            "this program samples from the prior N(0, I), and the prior of this "
-            f"{manifest['model']} is {manifest['prior']}"
+            f"this program does not draw from the prior {manifest['prior']['kind']} itself: use "
+            "the sampler, which does: python -m export --graph sampler"
         )
     rows = rows_of_conditions(options, manifest["conditions"])
     total = len(rows) * options.count
@@ -131,7 +133,7 @@ def sample(options, manifest, run, runtime):
         kind = np.int32 if condition["kind"] == "categorical" else np.float32
         inputs[condition["name"]] = np.array(values, kind)
     if manifest["graph"] == "decoder":
-        inputs["z"] = draw(seed, total, manifest["latent_dim"], options.temperature)
+        inputs["z"] = draw_code(manifest, inputs, seed, total, options.temperature)
     else:
         if not inputs:
             inputs["index"] = np.arange(total, dtype=np.int32)
@@ -209,20 +211,66 @@ def look_at(options, manifest, run):
         print(json.dumps(found))
 
 
-def draw(seed, count, latent_dim, temperature):
+def can_draw(prior):
+    """Whether the manifest says all that it takes to draw from a prior."""
+    return prior["kind"] == "standard_normal" or "means" in prior
+
+
+def draw_code(manifest, conditions, seed, count, temperature):
     """Latent codes `(count, latent_dim)`, the ones that `model.sample(..., seed)` decodes.
 
-    Each is the sum of two table entries, chosen by the two halves of a Feistel network over the
-    seed, the example and the dimension: `keras_vae/portable_random.py` says why.
+    A mixture of Gaussians has a row of components for every combination of the labels that it
+    depends on. The component is chosen by a whole number against thresholds, so that all
+    machines choose alike.
     """
+    prior, latent_dim = manifest["prior"], manifest["latent_dim"]
+    noise = draw(seed, count, latent_dim, temperature)
+    if prior["kind"] == "standard_normal":
+        return noise
+    components, sizes = prior["components"], row_sizes(manifest)
+    at = np.zeros(count, np.int32)
+    for name, size in sizes.items():
+        at = at * size + conditions[name]
+    if components > 1:
+        left, right = words(seed, count, 4095)
+        number = left[:, 0] * 32768 + right[:, 0] // 2
+        thresholds = np.array(prior["thresholds"], np.int32).reshape(-1, components - 1)
+        component = np.zeros(count, np.int32)
+        for row in np.unique(at):
+            of_row = at == row
+            component[of_row] = np.searchsorted(thresholds[row], number[of_row], side="right")
+        at = at * components + component
+    tables = (np.array(prior[name], np.float32) for name in ("means", "scales"))
+    means, scales = (table.reshape(-1, latent_dim)[at] for table in tables)
+    return noise * scales + means
+
+
+def row_sizes(manifest):
+    """Of each label that the prior depends on, the number of classes with *unknown*."""
+    sizes = {condition["name"]: condition["size"] + 1 for condition in manifest["conditions"]}
+    return {name: sizes[name] for name in manifest["prior"]["conditions"]}
+
+
+def words(seed, count, dimension):
+    """Two integers from 0 to 65535 for each example and dimension, `(count, dimensions)`."""
     low, high = seed % 65536, seed // 65536
     mixed = (low * 20077 + high * 25057) % 65536
     key = [low + 40503, high + 35129, mixed + 46337]
     index = np.arange(count, dtype=np.int32)[:, None]
-    left, right = index // 65536 * 4096 + np.arange(latent_dim, dtype=np.int32), index % 65536
+    left, right = index // 65536 * 4096 + dimension, index % 65536
     for n in range(7):
         x = right + key[n % 3]
         left, right = right, (x * (x // 16) // 128 + left) % 65536
+    return left, right
+
+
+def draw(seed, count, latent_dim, temperature):
+    """Codes `(count, latent_dim)` of N(0, temperature^2).
+
+    Each is the sum of two table entries, chosen by the two halves of a Feistel network over the
+    seed, the example and the dimension: `keras_vae/portable_random.py` says why.
+    """
+    left, right = words(seed, count, np.arange(latent_dim, dtype=np.int32))
     standard = statistics.NormalDist()
     density = [standard.pdf(standard.inv_cdf(i / 4096)) for i in range(1, 4096)]
     means = -4096 * np.diff([0.0, *density, 0.0])
@@ -255,7 +303,12 @@ def self_test(manifest, run, runtime):
         else:
             inputs["z"] = code
         tolerance = float(golden["tolerance"])
-        drawn = draw(seed, len(target), manifest["latent_dim"], temperature)
+        # Without a prior the golden code is of N(0, I); one that is not drawn here is believed.
+        drawn = code
+        if manifest["prior"] is None:
+            drawn = draw(seed, len(target), manifest["latent_dim"], temperature)
+        elif can_draw(manifest["prior"]):
+            drawn = draw_code(manifest, inputs, seed, len(target), temperature)
         sound = 0 <= seed < SEEDS and 0 < tolerance <= LARGEST_TOLERANCE
     except (KeyError, TypeError, ValueError, OverflowError) as err:
         raise InputError("the golden sample in the manifest is damaged") from err
@@ -652,7 +705,6 @@ def check_manifest(data, name):
         require(bounds[0] < bounds[1], "data_range")
     require(isinstance(manifest.get("golden"), dict), "golden")
     require(isinstance(manifest.get("model"), str), "model")
-    require("prior" in manifest, "prior")
     require(isinstance(manifest.get("conditions"), list), "conditions")
     for condition in manifest["conditions"]:
         require(isinstance(condition, dict), "conditions")
@@ -664,7 +716,37 @@ def check_manifest(data, name):
             require(isinstance(names, list) and len(names) == condition["size"], "names")
             require(all(isinstance(word, str) for word in names), "names")
             require(isinstance(condition.get("unknown"), bool), "unknown")
+    require("prior" in manifest, "prior")
+    prior = manifest["prior"]
+    require(prior is None or isinstance(prior, dict), "prior")
+    if prior is not None:
+        require(isinstance(prior.get("kind"), str) and len(prior["kind"]) < 100, "prior")
+        if can_draw(prior) and prior["kind"] != "standard_normal":
+            require(is_mixture(manifest), "prior")
     return manifest
+
+
+def is_mixture(manifest):
+    """Whether the parameters of a prior are those of a mixture of Gaussians, in numbers."""
+    prior = manifest["prior"]
+    try:
+        rows = math.prod(row_sizes(manifest).values())
+        components, latent_dim = prior["components"], manifest["latent_dim"]
+        arrays = [np.array(prior[name]) for name in ("means", "scales", "thresholds")]
+        sizes = [rows * components * latent_dim] * 2 + [rows * (components - 1)]
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return False
+    fits = prior["kind"] == "gaussian_mixture" and type(components) is int and components > 0
+    fits = fits and [array.shape for array in arrays] == [(size,) for size in sizes]
+    means, scales, thresholds = arrays
+    return (
+        fits
+        and means.dtype.kind in "if"
+        and scales.dtype.kind in "if"
+        and bool(np.isfinite(means).all() and np.isfinite(scales).all())
+        and (not thresholds.size or thresholds.dtype.kind == "i")
+        and bool(np.all((thresholds >= 0) & (thresholds < SEEDS)))
+    )
 
 
 class TFLiteFile:

@@ -555,7 +555,7 @@ def test_other_activations_likelihoods_conditions_and_priors_are_refused():
         c.convert(graphs.decoder(make(networks.DenseDecoder((4,), ()), {"angle": Angle(2)})))
 
     model = make(networks.DenseDecoder((4,), ()), {})
-    model.prior = types.SimpleNamespace(draw=lambda *arguments: None)
+    model.prior = types.SimpleNamespace(fixed=lambda: None)
     with refused("draws from the prior StandardNormal", "SimpleNamespace"):
         c.convert(graphs.sampler(model))
     model.likelihood = types.SimpleNamespace(name="cauchy")

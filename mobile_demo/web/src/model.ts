@@ -105,7 +105,7 @@ export class Graph {
 
   /** Run the golden sample of the manifest: the largest error, and whether the codes are equal. */
   async selfTest(): Promise<Proof> {
-    const { golden, latentDim, graph } = this.manifest;
+    const { golden, latentDim, graph, standardNormal } = this.manifest;
     const { rows, values } = golden;
     const inputs: Tensors = {};
     for (const { name, batched } of inputsOf(this.manifest)) {
@@ -115,14 +115,16 @@ export class Graph {
       const whole = name === "index" || this.isCategorical(name);
       inputs[name] = whole ? Int32Array.from(given) : Float32Array.from(given);
     }
-    const drawn = draw(golden.seed, rows, latentDim, golden.temperature);
+    // Codes of another prior are not drawn here: a decoder's are taken as they are, and those that
+    // a sampler gives are compared like its other outputs.
+    const drawn = standardNormal ? draw(golden.seed, rows, latentDim, golden.temperature) : null;
     if (graph === "sampler") {
       inputs.seed = Int32Array.of(golden.seed);
       inputs.temperature = Float32Array.of(golden.temperature);
     }
     const outputs = await this.run(inputs, rows);
     let sameCodes: boolean | null = null;
-    if (graph === "decoder" || graph === "sampler") {
+    if (drawn && (graph === "decoder" || graph === "sampler")) {
       const expected = values.z;
       const made = graph === "sampler" ? outputs.z! : drawn;
       sameCodes = expected?.length === made.length && made.every((z, i) => z === Math.fround(expected[i]!) && z === drawn[i]);
@@ -233,14 +235,20 @@ export class Model {
   /** The samples of a seed, as `model.sample` gives them: example k is row k. */
   async sample(choices: Choice[], seed: number, temperature: number): Promise<Float32Array> {
     const rows = choices.length;
-    if (this.has("decoder")) {
+    if (this.has("decoder") && this.manifest.standardNormal) {
       return this.decode(draw(seed, rows, this.manifest.latentDim, temperature), choices);
     }
+    if (!this.has("sampler")) {
+      throw new FileError(
+        `This page does not draw from the prior of ${this.generator.file.name} itself. Add its sampler: python -m export --graph decoder,sampler.`,
+      );
+    }
+    const sampler = await this.graph("sampler");
     const conditions = conditionInputs(this.manifest.conditions, choices);
     const index = Int32Array.from({ length: rows }, (_, i) => i);
     const batch: Tensors = this.manifest.conditions.length ? conditions : { index };
     const single = { seed: Int32Array.of(seed), temperature: Float32Array.of(temperature) };
-    return (await this.generator.run({ ...batch, ...single }, rows)).x!;
+    return (await sampler.run({ ...batch, ...single }, rows)).x!;
   }
 
   async dispose(): Promise<void> {

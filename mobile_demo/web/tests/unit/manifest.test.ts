@@ -69,6 +69,12 @@ test("other files are refused in a sentence", () => {
   }
 });
 
+test("another prior is known as such", () => {
+  for (const prior of [{ kind: "gaussian_mixture", components: 2 }, { kind: "real_nvp" }, null, "standard_normal"]) {
+    expect(checkManifest({ ...raw(), prior }, "decoder.onnx").standardNormal).toBe(false);
+  }
+});
+
 test("a newer schema is said", () => {
   expect(() => checkManifest({ ...raw(), schema: 2 }, "decoder.onnx")).toThrow(/schema 2, and this page reads 1/);
 });

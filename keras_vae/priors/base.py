@@ -1,0 +1,155 @@
+"""What every prior does."""
+
+import math
+import secrets
+
+import numpy as np
+from keras import ops
+
+from keras_vae import portable_random
+
+_MOST_AT_ONCE = 4096
+
+
+class Prior:
+    """A distribution of latent codes, p(z) or p(z | condition).
+
+    A subclass writes `log_prob`, `draw` and `manifest`, and `kl` where it has a closed form. With
+    weights it is a `keras.layers.Layer` too, whose `build` and `call` take `z` and `condition`.
+    """
+
+    def build_for(self, model):
+        """Create what the prior needs, for a model that knows its sizes.
+
+        Args:
+            model: A `LatentVariableModel` whose `latent_dim`, `data_shape` and conditions are set.
+
+        Raises:
+            ValueError: If the prior does not fit the model.
+        """
+
+    def fixed(self):
+        """The prior as it is now, made of constants where that is possible: what is exported."""
+        return self
+
+    def log_prob(self, z, condition=None):
+        """Log density of codes.
+
+        Args:
+            z: Float tensor `(..., latent)`.
+            condition: Optional float tensor `(batch, size)`, from `encode_condition`, for `z` of
+                shape `(batch, latent)` or `(draws, batch, latent)`.
+
+        Returns:
+            Tensor `(...)`, nats.
+        """
+        raise NotImplementedError
+
+    def kl(self, z_mean, z_log_var, z=None, condition=None):
+        """KL divergence of `q = N(z_mean, exp(z_log_var))` from the prior.
+
+        Where it has no closed form, as here, this is the one-draw estimate
+        `log q(z) - log p(z)`: right on average if `z` was drawn from `q`, and of any sign.
+
+        Args:
+            z_mean: Float tensor `(batch, latent)`.
+            z_log_var: Float tensor, same shape. Natural log of the variance.
+            z: Float tensor, same shape: the draw. Without it `z_mean` stands in its place.
+            condition: Optional float tensor `(batch, size)`, from `encode_condition`.
+
+        Returns:
+            Tensor `(batch,)`, nats per example.
+        """
+        z_mean, z_log_var = ops.convert_to_tensor(z_mean), ops.convert_to_tensor(z_log_var)
+        z = z_mean if z is None else ops.cast(z, z_mean.dtype)
+        squares = ops.square(z - z_mean) * ops.exp(-z_log_var)
+        log_q = -ops.sum(squares + z_log_var + math.log(2 * math.pi), axis=-1) / 2
+        return log_q - self.log_prob(z, condition)
+
+    def sample(self, count, latent_dim, temperature=1.0, seed=None, condition=None):
+        """Draw codes, the same ones on every backend and in every exported file.
+
+        Args:
+            count: Int, at most 2^20. Number of codes. Code k of a seed does not depend on it.
+            latent_dim: Int, at most 4096.
+            temperature: Float, at least 0. Scales the standard deviation, of a mixture that of the
+                component that was drawn, of a flow that of its base; 0 gives the mean.
+            seed: Optional int, from 0 to 2^31 - 1. Defaults to one drawn by the system.
+            condition: Optional float array `(count, size)`, from `encode_condition`.
+
+        Returns:
+            float32 array `(count, latent_dim)`.
+        """
+        if not (math.isfinite(temperature) and temperature >= 0):
+            raise ValueError(f"`temperature` must be at least 0. Received: {temperature!r}")
+        seed = secrets.randbelow(portable_random.SEEDS) if seed is None else seed
+        portable_random.check(seed, count, latent_dim)
+        if condition is not None:
+            condition = ops.convert_to_numpy(condition)
+        prior, seed, temperature = self.fixed(), np.array([seed], "int32"), np.float32(temperature)
+        parts = []
+        for start in range(0, count, _MOST_AT_ONCE):
+            index = np.arange(start, min(start + _MOST_AT_ONCE, count), dtype="int32")
+            given = None if condition is None else condition[index]
+            z = prior.draw(seed, index, temperature, latent_dim, given, np)
+            parts.append(ops.convert_to_numpy(z))
+        return np.concatenate(parts)
+
+    def draw(self, seed, index, temperature, latent_dim, condition=None, ops=ops):
+        """As `sample`, unchecked, for chosen examples of a seed, as part of a graph.
+
+        Args:
+            seed: Int tensor `(1,)`.
+            index: Int tensor `(n,)`. Which examples of the seed.
+            temperature: Float tensor `(1,)`.
+            latent_dim: Int.
+            condition: Optional float tensor `(n, size)`.
+            ops: `keras.ops` for tensors, `numpy` for arrays.
+
+        Returns:
+            float32 tensor `(n, latent_dim)`.
+        """
+        raise NotImplementedError
+
+    def manifest(self):
+        """What a device must know, as plain data: the `kind`, and what it takes to draw from it.
+
+        Without the latter a device needs the `sampler` graph, which draws for itself.
+        """
+        raise NotImplementedError
+
+
+def build_layer(prior, *shapes):
+    """Build a prior that is a layer, or check that it was built for these shapes.
+
+    Raises:
+        ValueError: If it belongs to a model of other sizes.
+    """
+    if not prior.built:
+        prior.build(*shapes)
+        return
+    config = prior.get_build_config()
+    built = list((config.get("shapes_dict") or config).values())
+    if [list(shape[1:]) for shape in built] != [list(shape[1:]) for shape in shapes]:
+        raise ValueError(
+            f"The prior must be built for what the model has, {_sizes(shapes)}. Received: a "
+            f"{type(prior).__name__} built for {_sizes(built)}. Make a new one."
+        )
+
+
+def _sizes(shapes):
+    return " and ".join(str(tuple(shape)) for shape in shapes)
+
+
+def condition_size(model):
+    """Width of the vector that a model's networks see, 0 without conditions."""
+    return model.conditioning.size if model.condition else 0
+
+
+def check_whole(name, value, least=1):
+    """Return a whole number of at least `least`, or raise a ValueError that names it."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise ValueError(
+            f"`{name}` must be a whole number of at least {least}. Received: {value!r}"
+        )
+    return int(value)

@@ -1,0 +1,128 @@
+"""A normal prior whose mean and variance depend on the condition."""
+
+import math
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_vae import portable_random
+from keras_vae.divergences import kl_normal
+from keras_vae.networks.dense import dense_stack
+from keras_vae.priors.base import Prior, build_layer, condition_size
+from keras_vae.priors.fitted import MOST_ROWS, FittedMixture, classes_of, row_vectors
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class ConditionalNormal(Prior, keras.layers.Layer):
+    """p(z | condition): a diagonal Gaussian, its mean and log-variance learned with the model.
+
+    They are a dense network of the condition's vector. Without hidden layers they are linear in
+    it, which for one label is a mean and a variance of its own for every class. Training begins
+    at N(0, I), or near it. The KL has a closed form.
+
+    Args:
+        hidden_units: Tuple of ints, widths of hidden layers, for what is not linear in the
+            condition: continuous ones, or several at once.
+        activation: Activation of the hidden layers.
+
+    Call arguments:
+        z: Float tensor `(batch, latent)`.
+        condition: Float tensor `(batch, size)`.
+
+    Returns:
+        Tensor `(batch,)`, the log density in nats.
+
+    References:
+        - Sohn et al., 2015, the conditional prior p(z|x) of section 4.1.
+          https://papers.nips.cc/paper/5775
+    """
+
+    def __init__(self, hidden_units=(), activation="tanh", **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        self.hidden_units = tuple(hidden_units)
+        self.activation = activation
+        self.hidden = dense_stack(self.hidden_units, activation, dtype=self.variable_dtype)
+        self.heads = None
+        self.classes = None
+
+    def build_for(self, model):
+        if not model.condition:
+            raise ValueError(
+                "`ConditionalNormal` needs a model with conditions. Received: "
+                f"{type(model).__name__}. Use ConditionalVAE, or another prior."
+            )
+        build_layer(self, (None, model.latent_dim), (None, condition_size(model)))
+        classes = classes_of(model)
+        sizes = [num_classes + 1 for _, _, num_classes in classes]
+        if len(classes) == len(model.condition) and math.prod(sizes) <= MOST_ROWS:
+            self.classes = classes
+
+    def build(self, z_shape, condition_shape):
+        # Through a kernel of 0 no gradient would reach the hidden layers.
+        small = keras.initializers.RandomNormal(stddev=0.01)
+        initializer = small if self.hidden else "zeros"
+        self.heads = [
+            keras.layers.Dense(
+                z_shape[-1], kernel_initializer=initializer, dtype=self.variable_dtype, name=name
+            )
+            for name in ("mean", "log_var")
+        ]
+        shape = tuple(condition_shape)
+        for layer in self.hidden:
+            layer.build(shape)
+            shape = layer.compute_output_shape(shape)
+        for head in self.heads:
+            head.build(shape)
+        self.built = True
+
+    def mean_and_log_var(self, condition):
+        """Mean and log-variance, each `(batch, latent)`, of conditions `(batch, size)`."""
+        h = ops.cast(condition, self.variable_dtype)
+        for layer in self.hidden:
+            h = layer(h)
+        mean, log_var = (head(h) for head in self.heads)
+        return mean, log_var
+
+    def call(self, z, condition):
+        return self.log_prob(z, condition)
+
+    def compute_output_shape(self, z_shape, condition_shape=None):
+        return z_shape[:-1]
+
+    def log_prob(self, z, condition=None):
+        mean, log_var = self.mean_and_log_var(condition)
+        squares = ops.square(ops.convert_to_tensor(z) - mean) * ops.exp(-log_var)
+        return -ops.sum(squares + log_var + math.log(2 * math.pi), axis=-1) / 2
+
+    def kl(self, z_mean, z_log_var, z=None, condition=None):
+        """As `Prior.kl`, in closed form."""
+        return kl_normal(z_mean, z_log_var, *self.mean_and_log_var(condition))
+
+    def kl_by_dimension(self, z_mean, z_log_var, condition=None):
+        """As `kl`, `(batch, latent)`: what each latent dimension adds to it."""
+        prior = self.mean_and_log_var(condition)
+        return kl_normal(z_mean, z_log_var, *prior, by_dimension=True)
+
+    def fixed(self):
+        """A table with one row for every combination of labels; with a continuous one, itself."""
+        if self.classes is None:
+            return self
+        mean, log_var = map(ops.convert_to_numpy, self.mean_and_log_var(row_vectors(self.classes)))
+        ones = np.ones((len(mean), 1))
+        return FittedMixture.of(mean[:, None], np.exp(log_var / 2)[:, None], ones, self.classes)
+
+    def draw(self, seed, index, temperature, latent_dim, condition=None, ops=ops):
+        noise = portable_random.normal(seed, index, latent_dim, ops) * temperature
+        mean, log_var = self.mean_and_log_var(condition)
+        return mean + keras.ops.exp(log_var / 2) * keras.ops.convert_to_tensor(noise)
+
+    def manifest(self):
+        return {"kind": "conditional_normal"} if self.classes is None else self.fixed().manifest()
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "hidden_units": list(self.hidden_units),
+            "activation": self.activation,
+        }

@@ -1,0 +1,70 @@
+"""A mixture of Gaussians that is learned with the model."""
+
+import keras
+from keras import ops
+
+from keras_vae.priors.base import Prior, build_layer, check_whole
+from keras_vae.priors.fitted import FittedMixture, check_latent_dim, log_mixture
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class GaussianMixture(Prior, keras.layers.Layer):
+    """p(z) as a mixture of diagonal Gaussians; weights, means and variances are learned.
+
+    The KL is the one-draw estimate, but for a single component, where it has a closed form.
+
+    Args:
+        num_components: Int, at least 1.
+        seed: Optional int, for the initial means, drawn from N(0, I).
+
+    Call arguments:
+        z: Float tensor `(batch, latent)`.
+
+    Returns:
+        Tensor `(batch,)`, the log density in nats.
+
+    References:
+        - Tomczak & Welling, 2018, section 2, the mixture that VampPrior is compared with.
+          https://arxiv.org/abs/1705.07120
+    """
+
+    def __init__(self, num_components=10, seed=None, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        self.num_components = check_whole("num_components", num_components)
+        self.seed = seed
+
+    def build_for(self, model):
+        build_layer(self, (None, model.latent_dim))
+
+    def build(self, z_shape):
+        latent_dim = check_latent_dim(z_shape[-1])
+        shape = (self.num_components, latent_dim)
+        normal = keras.initializers.RandomNormal(stddev=1.0, seed=self.seed)
+        self.means = self.add_weight(name="means", shape=shape, initializer=normal)
+        self.log_vars = self.add_weight(name="log_vars", shape=shape, initializer="zeros")
+        self.logits = self.add_weight(name="logits", shape=shape[:1], initializer="zeros")
+        self.built = True
+
+    def call(self, z):
+        return self.log_prob(z)
+
+    def compute_output_shape(self, z_shape):
+        return z_shape[:-1]
+
+    def log_prob(self, z, condition=None):
+        return log_mixture(z, self.means, self.log_vars, ops.log_softmax(self.logits))
+
+    def fixed(self):
+        scales, weights = ops.exp(self.log_vars / 2), ops.softmax(self.logits)
+        means, scales, weights = map(ops.convert_to_numpy, (self.means, scales, weights))
+        return FittedMixture.of(means[None], scales[None], weights[None])
+
+    def manifest(self):
+        return self.fixed().manifest()
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_components": self.num_components,
+            "seed": self.seed,
+        }

@@ -1,0 +1,159 @@
+"""A normalizing flow as the prior."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_vae import portable_random
+from keras_vae.networks.dense import dense_stack
+from keras_vae.priors.base import Prior, build_layer, check_whole, condition_size
+from keras_vae.priors.standard_normal import StandardNormal
+
+# exp(2) = 7.4 times wider or narrower by one layer is enough, and none overflows.
+_LOG_SCALE_RANGE = 2.0
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class RealNVP(Prior, keras.layers.Layer):
+    """p(z) as N(0, I) passed through invertible layers, learned with the model.
+
+    Each affine coupling layer keeps every other latent dimension, and scales and shifts the rest
+    by what a dense network makes of those kept. In a conditional model the networks see the
+    condition beside them: the flow is p(z | condition). Training begins near N(0, I). The KL is
+    the one-draw estimate.
+
+    Args:
+        num_layers: Int, at least 2: with one, half of the dimensions would stay normal.
+        hidden_units: Tuple of ints, the widths of each network's hidden layers.
+        activation: Activation of the hidden layers.
+
+    Call arguments:
+        z: Float tensor `(batch, latent)`, latent at least 2.
+        condition: Optional float tensor `(batch, size)`.
+
+    Returns:
+        Tensor `(batch,)`, the log density in nats.
+
+    References:
+        - Dinh et al., 2017, eq. 3 to 8. https://arxiv.org/abs/1605.08803 (there a learned factor
+          limits the log-scale, here a fixed one, [-2, 2] a layer)
+    """
+
+    def __init__(self, num_layers=6, hidden_units=(64, 64), activation="relu", **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        self.num_layers = check_whole("num_layers", num_layers, least=2)
+        self.hidden_units = tuple(hidden_units)
+        self.activation = activation
+        self.couplings = [
+            Coupling(layer % 2, self.hidden_units, activation, dtype=self.variable_dtype)
+            for layer in range(self.num_layers)
+        ]
+
+    def build_for(self, model):
+        build_layer(self, (None, model.latent_dim), (None, condition_size(model)))
+
+    def build(self, z_shape, condition_shape=None):
+        size = condition_shape[-1] if condition_shape else 0
+        if z_shape[-1] < 2:
+            raise ValueError(
+                "`RealNVP` needs at least 2 latent dimensions, of which each layer keeps some. "
+                f"Received: {z_shape[-1]}. Use GaussianMixture."
+            )
+        for coupling in self.couplings:
+            coupling.build((None, z_shape[-1]), (None, size))
+        self.built = True
+
+    def call(self, z, condition=None):
+        return self.log_prob(z, condition)
+
+    def compute_output_shape(self, z_shape, condition_shape=None):
+        return z_shape[:-1]
+
+    def log_prob(self, z, condition=None):
+        noise, log_scale = self.to_noise(z, condition)
+        return StandardNormal().log_prob(noise) - log_scale
+
+    def from_noise(self, noise, condition=None):
+        """Codes of normal noise, each `(..., latent)`."""
+        z = ops.convert_to_tensor(noise)
+        for coupling in self.couplings:
+            log_scale, shift = coupling(z, condition)
+            z = z * ops.exp(log_scale) + shift
+        return z
+
+    def to_noise(self, z, condition=None):
+        """The inverse of `from_noise`, and the log-determinant of `from_noise`, `(...)`."""
+        z, total = ops.convert_to_tensor(z), 0.0
+        for coupling in reversed(self.couplings):
+            # Of the dimensions that the layer keeps, which are all that it looks at.
+            log_scale, shift = coupling(z, condition)
+            z = (z - shift) * ops.exp(-log_scale)
+            total = total + ops.sum(log_scale, axis=-1)
+        return z, total
+
+    def draw(self, seed, index, temperature, latent_dim, condition=None, ops=ops):
+        noise = portable_random.normal(seed, index, latent_dim, ops) * temperature
+        return self.from_noise(noise, condition)
+
+    def manifest(self):
+        return {"kind": "real_nvp"}
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_layers": self.num_layers,
+            "hidden_units": list(self.hidden_units),
+            "activation": self.activation,
+        }
+
+
+class Coupling(keras.layers.Layer):
+    """The network of an affine coupling layer: from the dimensions kept to what it does to others.
+
+    Args:
+        parity: 0 or 1: keeps the even dimensions or the odd ones.
+        hidden_units: Tuple of ints.
+        activation: Activation of the hidden layers.
+
+    Call arguments:
+        z: Float tensor `(..., latent)`.
+        condition: Optional float tensor `(batch, size)`.
+
+    Returns:
+        Tuple of log-scale and shift, each `(..., latent)` and 0 in the dimensions kept.
+    """
+
+    def __init__(self, parity, hidden_units, activation, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        self.parity = parity
+        self.hidden = dense_stack(hidden_units, activation, dtype=self.variable_dtype)
+
+    def build(self, z_shape, condition_shape):
+        latent_dim = z_shape[-1]
+        self.kept = (np.arange(latent_dim) % 2 == self.parity).astype("float32")
+        # Small, for a flow that begins near the identity; not 0, which no gradient would pass.
+        small = keras.initializers.RandomNormal(stddev=0.01)
+        self.heads = [
+            keras.layers.Dense(
+                latent_dim, kernel_initializer=small, dtype=self.variable_dtype, name=name
+            )
+            for name in ("log_scale", "shift")
+        ]
+        shape = (None, latent_dim + condition_shape[-1])
+        for layer in self.hidden:
+            layer.build(shape)
+            shape = layer.compute_output_shape(shape)
+        for head in self.heads:
+            head.build(shape)
+        self.built = True
+
+    def call(self, z, condition=None):
+        kept = ops.convert_to_tensor(self.kept)
+        h = z * kept
+        if condition is not None:
+            condition = ops.cast(condition, h.dtype) + ops.zeros_like(h[..., :1])
+            h = ops.concatenate([h, condition], axis=-1)
+        for layer in self.hidden:
+            h = layer(h)
+        log_scale, shift = (head(h) * (1 - kept) for head in self.heads)
+        return _LOG_SCALE_RANGE * ops.tanh(log_scale / _LOG_SCALE_RANGE), shift

@@ -1,0 +1,85 @@
+"""The variational mixture of posteriors."""
+
+import math
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_vae.priors.base import Prior, build_layer, check_whole, condition_size
+from keras_vae.priors.fitted import FittedMixture, check_latent_dim, log_mixture
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class VampPrior(Prior, keras.layers.Layer):
+    """p(z) as the mean of the posteriors of learned pseudo-inputs, which pass the encoder.
+
+    A pseudo-input is all that the encoder sees: in a conditional model a vector in the place of
+    the condition belongs to each, and p(z) itself does not depend on the condition. The KL is the
+    one-draw estimate. When the model is exported, the encoder runs once and the prior is a mixture
+    of Gaussians like any other.
+
+    Args:
+        num_components: Int, at least 1. Number of pseudo-inputs, K.
+        seed: Optional int, for the initial pseudo-inputs.
+
+    References:
+        - Tomczak & Welling, 2018, eq. 9. https://arxiv.org/abs/1705.07120 (they keep images in
+          range by a hard tanh, we by a sigmoid)
+    """
+
+    def __init__(self, num_components=100, seed=None, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        self.num_components = check_whole("num_components", num_components)
+        self.seed = seed
+
+    def build_for(self, model):
+        check_latent_dim(model.latent_dim)
+        # A function, not the model: Keras would take that for a part of its own part.
+        self.code = lambda *inputs: model.code(*inputs, training=False)
+        self.data_range = model.likelihood.data_range
+        build_layer(self, (None, *model.data_shape), (None, condition_size(model)))
+
+    def build(self, x_shape, condition_shape):
+        size = condition_shape[-1]
+        initializers = keras.initializers
+        self.pseudo_inputs = self.add_weight(
+            name="pseudo_inputs",
+            shape=(self.num_components, *x_shape[1:]),
+            initializer=initializers.RandomNormal(stddev=1.0, seed=self.seed),
+        )
+        self.pseudo_conditions = None
+        if size:
+            self.pseudo_conditions = self.add_weight(
+                name="pseudo_conditions",
+                shape=(self.num_components, size),
+                initializer=initializers.RandomUniform(0.0, 1.0, seed=self.seed),
+            )
+        self.built = True
+
+    def components(self):
+        """Mean and log-variance of the components, each `(num_components, latent)`."""
+        low, high = self.data_range
+        x = ops.convert_to_tensor(self.pseudo_inputs)
+        if math.isfinite(low) and math.isfinite(high):
+            x = low + (high - low) * ops.sigmoid(x)
+        condition = self.pseudo_conditions
+        return self.code(x, None if condition is None else ops.convert_to_tensor(condition))
+
+    def log_prob(self, z, condition=None):
+        return log_mixture(z, *self.components(), -math.log(self.num_components))
+
+    def fixed(self):
+        mean, log_var = map(ops.convert_to_numpy, self.components())
+        weights = np.full((1, len(mean)), 1 / len(mean))
+        return FittedMixture.of(mean[None], np.exp(log_var / 2)[None], weights)
+
+    def manifest(self):
+        return self.fixed().manifest()
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_components": self.num_components,
+            "seed": self.seed,
+        }
