@@ -34,15 +34,18 @@ def mean_distance(images):
     return distances.sum() / (len(flat) * (len(flat) - 1))
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("run", nargs="?", default="runs/mnist", help="default: runs/mnist")
-    parser.add_argument("--data", default="mnist")
-    args = parser.parse_args()
+def measure(model, dataset):
+    """Judge a conditional model's samples by a classifier that is trained here.
+
+    Args:
+        model: Model with the condition `label`.
+        dataset: `data.Dataset`, of whose training images the classifier is made.
+
+    Returns:
+        Dict of `accuracy`, `accuracy_per_class`, `classifier_accuracy` and `diversity`.
+    """
     random.seed(0)
     np.random.seed(0)
-    model = keras_vae.load_model(args.run)
-    dataset = data.load(args.data)
     classifier = train_classifier(dataset, verbose=2)
     x_test = data.as_float(dataset.x_test)
     real = classifier.evaluate(x_test, dataset.y_test, verbose=0)[1]
@@ -55,14 +58,23 @@ def main():
         / mean_distance(x_test[dataset.y_test == c][:DISTANCES_PER_CLASS])
         for c in classes
     ]
-    per_class = {dataset.class_names[c]: float(np.mean(given[labels == c] == c)) for c in classes}
-    result = {
+    return {
         "accuracy": float(np.mean(given == labels)),
-        "accuracy_per_class": per_class,
+        "accuracy_per_class": {
+            dataset.class_names[c]: float(np.mean(given[labels == c] == c)) for c in classes
+        },
         "classifier_accuracy": float(real),
         "diversity": float(np.mean(ratios)),
     }
-    print(json.dumps(result, indent=2))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("run", nargs="?", default="runs/mnist", help="default: runs/mnist")
+    parser.add_argument("--data", default="mnist")
+    args = parser.parse_args()
+    model = keras_vae.load_model(args.run)
+    print(json.dumps(measure(model, data.load(args.data)), indent=2))
 
 
 if __name__ == "__main__":

@@ -168,7 +168,7 @@ def encoder(model):
     Raises:
         ValueError: If the model has no encoder.
     """
-    _check(model, "encoder", "encoder")
+    _check(model, "encoder", "code_names")
     outputs = [TensorSpec(name, "float32", (None, model.latent_dim)) for name in model.code_names]
 
     def function(tensors):
@@ -258,7 +258,7 @@ def scorer(model):
     Raises:
         ValueError: If the model has no likelihood.
     """
-    _check(model, "scorer", "encoder")
+    _check(model, "scorer", "code_names")
     if getattr(model, "likelihood", None) is None:
         raise ValueError(
             "The `scorer` graph needs a model with a likelihood. Received: "
@@ -396,8 +396,14 @@ def _how_to_call(model, names):
 
 
 def _check(model, graph, attribute):
-    parts = (attribute, "condition", "latent_dim", "data_shape", "code_names")
-    if not all(hasattr(model, name) for name in parts):
+    parts = ("decode_mean", "condition", "latent_dim", "data_shape")
+    own = all(hasattr(model, name) for name in parts)
+    if own and not hasattr(model, attribute):
+        raise ValueError(
+            f"The `{graph}` graph needs a model with an encoder. Received: {type(model).__name__}. "
+            "Export its `decoder` or `sampler`."
+        )
+    if not own:
         raise ValueError(
             f"The `{graph}` graph needs a model of `keras_vae` that has it; for another Keras "
             f"model, name its `inputs`. Received: {type(model).__name__}."

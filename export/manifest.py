@@ -194,14 +194,15 @@ def golden(manifest, ports, source):
 
 
 def _map(graph, held_out):
-    """A plane through the latent space that shows most of it, or None without data.
+    """A plane through the latent space that shows most of it, or None without data or encoder.
 
     Of the posterior means of held-out examples, their mean and the two directions in which they
     vary most, each 2.5 standard deviations long: the point (u, v) of a square from -1 to 1 is the
     code `origin + u x + v y`.
     """
     model = graph.model
-    if graph.name == "scorer" or held_out is None or model.latent_dim < 2:
+    has_codes = hasattr(model, "encode") and model.latent_dim > 1
+    if graph.name == "scorer" or held_out is None or not has_codes:
         return None
     means = model.encode(held_out if model.condition else held_out["x"])
     means = np.asarray(means[0] if isinstance(means, tuple) else means, np.float64)

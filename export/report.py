@@ -165,7 +165,8 @@ class Reporter:
 
     def _elbo(self, run):
         """Mean ELBO of held-out examples with the graph computed by `run`, or None."""
-        if self.dataset is None or self.graph.name == "sampler":
+        has_codes = hasattr(self.model, "encode")
+        if self.dataset is None or self.graph.name == "sampler" or not has_codes:
             return None
         from keras import ops
 

@@ -23,13 +23,15 @@ from keras_vae import (
     schedules,
 )
 from keras_vae.layers.conditioning import Categorical, Continuous
-from keras_vae.models import VAE, Autoencoder, ConditionalVAE, load_model
+from keras_vae.models import GAN, VAE, Autoencoder, ConditionalGAN, ConditionalVAE, load_model
 from keras_vae.version import __version__
 
 __all__ = [
+    "GAN",
     "VAE",
     "Autoencoder",
     "Categorical",
+    "ConditionalGAN",
     "ConditionalVAE",
     "Continuous",
     "__version__",

@@ -1,6 +1,7 @@
 """The command line: train, evaluate, sample, figures, export, env."""
 
 import argparse
+import functools
 import json
 import math
 import os
@@ -62,6 +63,12 @@ PRIORS = {
     "fitted_mixture": "after training, 10 Gaussians for each class",
     "fitted_kernel_density": "after training, up to 500 kernels for each class",
 }
+# What differs for a GAN. The network of 28x28 greys is that of benchmarks/conditional_gan.py.
+GAN_DEFAULTS = {
+    "digits": {"latent_dim": 16, "epochs": 200, "learning_rate": 1e-3},
+    "grey": {"network": "conv", "hidden_units": (16, 32), "latent_dim": 32, "learning_rate": 4e-4},
+    "colour": {"latent_dim": 64, "epochs": 50, "learning_rate": 2e-4},
+}
 
 
 def main(argv=None):
@@ -114,7 +121,7 @@ def make_parser():
     command = add("train", train, "Train a model and write a run folder.")
     command.add_argument(
         "--model",
-        choices=("autoencoder", "vae", "conditional_vae"),
+        choices=("autoencoder", "vae", "conditional_vae", "gan", "conditional_gan"),
         default="conditional_vae",
         help="default: conditional_vae",
     )
@@ -189,6 +196,17 @@ def make_parser():
         action="store_true",
         help="draw every pixel as 0 or 1, anew for every batch: for likelihoods to compare",
     )
+    command.add_argument(
+        "--label-smoothing",
+        type=float,
+        default=0.0,
+        help="share by which a GAN's real images count as generated (default: 0)",
+    )
+    command.add_argument(
+        "--spectral-normalization",
+        action="store_true",
+        help="bound the gain of a GAN's discriminator",
+    )
     command.add_argument("--seed", type=natural, default=0, help="default: 0")
     command.add_argument("--resume", action="store_true", help="go on with an interrupted run")
     command.add_argument("--overwrite", action="store_true", help="replace a run in the folder")
@@ -245,11 +263,9 @@ def train(args):
     random.seed(args.seed)  # Keras' initializers take their seeds from here
     np.random.seed(args.seed)
     model = make_model(args, dataset)
-    steps = args.epochs * math.ceil(len(dataset.x_train) / args.batch_size)
-    schedule = keras.optimizers.schedules.CosineDecay(args.learning_rate, steps)
     # On PyTorch our networks can be traced, with the same results.
     jit_compile = True if keras.backend.backend() == "torch" else "auto"
-    model.compile(keras.optimizers.Adam(schedule), jit_compile=jit_compile)
+    model.compile(optimizer_of(args, dataset), jit_compile=jit_compile)
     model.build()
     config = {
         "arguments": {k: v for k, v in vars(args).items() if k not in ("command", "traceback")},
@@ -307,7 +323,10 @@ def evaluate(args):
     results = measure(model, x, y)
     if args.num_samples:
         if not hasattr(model, "log_likelihood"):
-            raise ValueError(f"--num-samples needs a VAE. Received: a {type(model).__name__}.")
+            raise ValueError(
+                "--num-samples needs a VAE, which has a likelihood of the data. Received: a "
+                f"{type(model).__name__}."
+            )
         nats = model.log_likelihood(inputs_of(model, x, y), num_samples=args.num_samples, seed=0)
         results["log_likelihood"] = float(nats.mean())
         results["log_likelihood_standard_error"] = float(nats.std() / math.sqrt(len(nats)))
@@ -376,9 +395,10 @@ def figures(args):
     by_class = [np.flatnonzero(dataset.y_test == c)[:1] for c in range(len(dataset.class_names))]
     chosen = np.concatenate(by_class)[:16]
     x, y = dataset.x_test[chosen], dataset.y_test[chosen]
-    reconstructed = model.reconstruct(inputs_of(model, x, y))
-    figure = draw.reconstructions(data.as_float(x), reconstructed, title, data_range)
-    paths.append(run.save_figure("reconstructions", figure))
+    if hasattr(model, "reconstruct"):
+        reconstructed = model.reconstruct(inputs_of(model, x, y))
+        figure = draw.reconstructions(data.as_float(x), reconstructed, title, data_range)
+        paths.append(run.save_figure("reconstructions", figure))
     if hasattr(model, "sample"):
         columns = 12
         if model.condition:
@@ -417,7 +437,8 @@ def fill_defaults(args, dataset):
     """Set what was left out by what the data are."""
     shape = dataset.x_train.shape[1:]
     small = max(shape[:2]) <= 16
-    defaults = DEFAULTS["colour" if shape[2] == 3 else "digits" if small else "grey"]
+    kind = "colour" if shape[2] == 3 else "digits" if small else "grey"
+    defaults = {**DEFAULTS[kind], **(GAN_DEFAULTS[kind] if is_gan(args) else {})}
     for name, value in defaults.items():
         if name == "hidden_units" and args.network != defaults["network"]:
             value = (32, 64) if args.network == "conv" else (512, 512)
@@ -481,8 +502,51 @@ def prepare_folder(run, args):
         shutil.rmtree(run.backup, ignore_errors=True)
 
 
+def optimizer_of(args, dataset):
+    """Adam whose learning rate falls to 0 along a cosine."""
+    import keras
+
+    steps = args.epochs * math.ceil(len(dataset.x_train) / args.batch_size)
+    schedule = keras.optimizers.schedules.CosineDecay(args.learning_rate, steps)
+    # DCGAN's momentum for GANs: with a larger one the players swing around each other.
+    return keras.optimizers.Adam(schedule, beta_1=0.5 if is_gan(args) else 0.9)
+
+
+def is_gan(args):
+    return args.model in ("gan", "conditional_gan")
+
+
+def make_gan(args, dataset):
+    """Build the GAN that the arguments describe."""
+    import keras_vae
+
+    shape, names = dataset.x_train.shape[1:], dataset.class_names
+    networks = keras_vae.networks
+    generator, discriminator = {
+        "dense": (networks.DenseDecoder, networks.DenseDiscriminator),
+        "conv": (networks.ConvDecoder, networks.ConvDiscriminator),
+    }[args.network]
+    generator = generator(shape, tuple(reversed(args.hidden_units)))
+    discriminator = functools.partial(
+        discriminator, args.hidden_units, spectral_normalization=args.spectral_normalization
+    )
+    options = {
+        "latent_dim": args.latent_dim,
+        "label_smoothing": args.label_smoothing,
+        "seed": args.seed,
+    }
+    if args.model == "gan":
+        return keras_vae.GAN(generator, discriminator(), **options)
+    kind = keras_vae.Categorical(len(names), names, unknown_rate=args.unknown_rate)
+    return keras_vae.ConditionalGAN(
+        generator, discriminator(num_classes=len(names)), condition={"label": kind}, **options
+    )
+
+
 def make_model(args, dataset):
     """Build the model that the arguments describe."""
+    if is_gan(args):
+        return make_gan(args, dataset)
     import keras_vae
 
     shape = dataset.x_train.shape[1:]

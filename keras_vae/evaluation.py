@@ -24,8 +24,11 @@ def evaluate(model, inputs, batch_size=256, progress=None):
         `model.evaluate` measures them; `loss_at_mean` and `reconstruction_loss_at_mean` with the
         posterior mean in the draw's place (for a VAE no bound, but what tutorials report): the
         latter plus the weighted KL, whatever the objective; `elbo`, the evidence lower bound of a
-        VAE: minus the reconstruction loss minus the unweighted KL.
+        VAE: minus the reconstruction loss minus the unweighted KL. Of a GAN, which has no
+        likelihood, the losses of its players as `model.evaluate` has them.
     """
+    if not hasattr(model, "encode"):
+        return model.evaluate(inputs, batch_size=batch_size, verbose=0, return_dict=True)
     inputs = model.as_observed(check_examples(model, inputs), seed=0)
 
     def measure(batch):

@@ -6,7 +6,15 @@ import numpy as np
 
 # Okabe & Ito's palette: distinct for every kind of colour vision.
 COLOURS = {"train": "#0072B2", "test": "#D55E00"}
-TERMS = {"loss": "loss", "reconstruction_loss": "reconstruction", "kl_loss": "KL"}
+TERMS = {
+    "loss": "loss",
+    "reconstruction_loss": "reconstruction",
+    "kl_loss": "KL",
+    "discriminator_loss": "discriminator",
+    "generator_loss": "generator",
+    "class_loss": "classes, real",
+    "generated_class_loss": "classes, generated",
+}
 SMALLEST_TILE = 64
 GAP = 2
 

@@ -153,3 +153,75 @@ def real_nvp(noise, condition, couplings):
         s, t = (h @ kernel + bias for kernel, bias in (layer["log_scale"], layer["shift"]))
         z = kept * z + (1 - kept) * (z * np.exp(2 * np.tanh(s / 2)) + t)
     return z
+
+
+def dense_gan_losses(weights, x, z, label=None, smoothing=0.0, sample_weight=1.0):
+    """Losses of a GAN of one hidden layer a network, from the papers, by probabilities.
+
+    Goodfellow et al., 2014, with the generator's loss of section 3; Salimans et al., 2016, for
+    one-sided smoothing; Odena et al., 2017, eq. 2 and 3, with labels.
+
+    Args:
+        weights: Dict of float64 pairs (kernel, bias): `generator/hidden` (ReLU),
+            `generator/output`, `discriminator/hidden` (LeakyReLU of slope 0.2),
+            `discriminator/logit` and, with labels, `discriminator/classes`.
+        x: `(n, pixels)`.
+        z: `(n, latent)`.
+        label: Optional one-hot `(n, classes)`; a row of zeros is an unknown label.
+        smoothing: Float.
+        sample_weight: `(n,)`, or 1.
+
+    Returns:
+        Tuple of both players' losses and a dict of their terms.
+    """
+
+    def layer(name, h):
+        kernel, bias = weights[name]
+        return h @ kernel + bias
+
+    def sigmoid(logits):
+        return 1.0 / (1.0 + np.exp(-logits))
+
+    def judge(images):
+        before = layer("discriminator/hidden", images)
+        h = np.where(before > 0, before, 0.2 * before)
+        p_real = sigmoid(layer("discriminator/logit", h))[:, 0]
+        if label is None:
+            return p_real, np.zeros(len(h))
+        p_class = np.exp(layer("discriminator/classes", h))
+        p_class /= p_class.sum(axis=1, keepdims=True)
+        return p_real, -np.sum(label * np.log(p_class), axis=1)
+
+    codes = z if label is None else np.concatenate([z, label], axis=1)
+    hidden = np.maximum(layer("generator/hidden", codes), 0.0)
+    (real, named), (generated, generated_named) = (
+        judge(x),
+        judge(sigmoid(layer("generator/output", hidden))),
+    )
+    told = -(1 - smoothing) * np.log(real) - smoothing * np.log1p(-real)
+    terms = {
+        "discriminator_loss": np.mean(sample_weight * told) - np.mean(np.log1p(-generated)),
+        "generator_loss": -np.mean(np.log(generated)),
+    }
+    if label is None:
+        return terms["discriminator_loss"], terms["generator_loss"], terms
+    terms["class_loss"] = np.mean(sample_weight * named)
+    terms["generated_class_loss"] = np.mean(generated_named)
+    return (
+        terms["discriminator_loss"] + terms["class_loss"] + terms["generated_class_loss"],
+        terms["generator_loss"] + terms["generated_class_loss"],
+        terms,
+    )
+
+
+def numerical_gradient(function, array, step=1e-7):
+    """Gradient of a function without arguments by the float64 array that it reads, in place."""
+    gradient = np.zeros_like(array)
+    for index in np.ndindex(array.shape):
+        value = array[index]
+        array[index] = value + step
+        above = function()
+        array[index] = value - step
+        gradient[index] = (above - function()) / (2 * step)
+        array[index] = value
+    return gradient

@@ -45,6 +45,10 @@ def unknown_or(values, count):
 CONDITIONS = {
     "categorical": {"label": (Categorical(3, names=("a", "b", "c")), LABEL)},
     "continuous": {"angle": (Continuous(2), ANGLE)},
+    "labels": {
+        "label": (Categorical(3, unknown_rate=0.4), unknown_or(LABEL, 3)),
+        "colour": (Categorical(2), LABEL % 2),
+    },
     "several": {
         "label": (Categorical(3, unknown_rate=0.4), unknown_or(LABEL, 3)),
         "angle": (Continuous(2), ANGLE),
@@ -123,6 +127,23 @@ def functional_with_one_head(size):
     return functional(size, heads=1)
 
 
+def dense_players(size):
+    discriminator = networks.DenseDiscriminator((8,), num_classes=size or None)
+    return networks.DenseDecoder(SHAPE, (8,)), discriminator
+
+
+def conv_players(size):
+    discriminator = networks.ConvDiscriminator((4,), 3, size or None, spectral_normalization=True)
+    return networks.ConvDecoder(SHAPE, (4,)), discriminator
+
+
+def functional_players(size):
+    """Functional models; the discriminator has two heads where there are conditions."""
+    x = keras.Input(SHAPE)
+    heads = [keras.layers.Dense(width)(keras.layers.Flatten()(x)) for width in (1, size) if width]
+    return functional(size)[1], keras.Model(x, heads)
+
+
 MODELS = [
     (models.Autoencoder, conv, None),
     (models.Autoencoder, functional_with_one_head, None),
@@ -134,6 +155,10 @@ MODELS = [
     (models.ConditionalVAE, conv, "several"),
     (models.ConditionalVAE, own, "several"),
     (models.ConditionalVAE, functional, "categorical"),
+    (models.GAN, dense_players, None),
+    (models.GAN, functional_players, None),
+    (models.ConditionalGAN, conv_players, "categorical"),
+    (models.ConditionalGAN, functional_players, "labels"),
 ]
 
 # Class, how to make one, how it is called, and whether those are separate arguments.
@@ -143,6 +168,24 @@ LAYERS = [
         layers.Conditioning,
         lambda: layers.Conditioning({n: kind for n, (kind, _) in CONDITIONS["several"].items()}),
         {name: values for name, (_, values) in CONDITIONS["several"].items()},
+        False,
+    ),
+    (
+        layers.SpectralNormalization,
+        lambda: layers.SpectralNormalization(keras.layers.Dense(4, use_bias=False), 2),
+        Z,
+        False,
+    ),
+    (
+        networks.DenseDiscriminator,
+        lambda: networks.DenseDiscriminator((5,), num_classes=2, negative_slope=0.3),
+        X,
+        False,
+    ),
+    (
+        networks.ConvDiscriminator,
+        lambda: networks.ConvDiscriminator((2,), 3, spectral_normalization=True),
+        X,
         False,
     ),
     (networks.DenseEncoder, lambda: networks.DenseEncoder(3, (5, 4), "tanh"), [X, CODES], False),
@@ -219,11 +262,16 @@ def test_model(tmp_path, cls, parts, kinds):
     chosen = CONDITIONS[kinds] if kinds else {}
 
     def make():
-        kwargs = {} if cls is models.Autoencoder else {"kl_weight": 0.5}
+        kwargs = {"kl_weight": 0.5}
+        if cls is models.Autoencoder:
+            kwargs = {}
+        elif issubclass(cls, models.GAN):
+            kwargs = {"latent_dim": 3, "label_smoothing": 0.1}
         if kinds:
             kwargs["condition"] = {name: kind for name, (kind, _) in chosen.items()}
         size = sum(kind.size for kind, _ in chosen.values())
-        model = cls(*parts(size), seed=7 if parts is dense else None, **kwargs)
+        seed = 7 if parts in (dense, dense_players) else None
+        model = cls(*parts(size), seed=seed, **kwargs)
         model.compile(keras.optimizers.Adam(1e-2), run_eagerly=EAGERLY)
         assert type(model) is cls
         return model

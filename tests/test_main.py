@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import keras_vae
-from keras_vae.__main__ import DEFAULTS, LIKELIHOODS, main
+from keras_vae.__main__ import DEFAULTS, GAN_DEFAULTS, LIKELIHOODS, main
 from tests.conftest import BACKEND
 
 SMALL = ["--hidden-units", "8", "--latent-dim", "2", "--epochs", "2", "--batch-size", "16"]
@@ -168,6 +168,28 @@ def test_train_takes_an_objective_and_a_warm_up(archive, tmp_path):
     assert evaluation["loss"] < evaluation["reconstruction_loss"] + evaluation["kl_loss"]
 
 
+@pytest.mark.parametrize("model", ["gan", "conditional_gan"])
+def test_gans_train_evaluate_draw_and_sample(archive, tmp_path, capsys, model):
+    folder = tmp_path / model
+    network = "conv" if model == "gan" else "dense"
+    arguments = ["--model", model, "--network", network, "--data", str(archive)]
+    arguments += ["--spectral-normalization", "--label-smoothing", "0.1"]
+    assert main(["train", *arguments, "--out", str(folder), *SMALL]) == 0
+    assert keras_vae.load_model(folder).label_smoothing == 0.1
+    results = json.loads((folder / "evaluation.json").read_text())
+    assert {"discriminator_loss", "generator_loss"} <= set(results)
+    assert main(["evaluate", str(folder), "--examples", "8"]) == 0
+    assert main(["figures", str(folder)]) == 0
+    drawn = {path.name for path in (folder / "figures").iterdir()}
+    assert drawn == {"learning_curves.png", "samples.png"}
+    label = ["--label", "two"] if model == "conditional_gan" else []
+    out = str(tmp_path / "x.npy")
+    assert main(["sample", str(folder), *label, "--count", "3", "--seed", "1", "--out", out]) == 0
+    assert np.load(out).shape == (3, 6, 5, 1)
+    capsys.readouterr()
+    fails(capsys, ["evaluate", folder, "--num-samples", "5"], "needs a VAE, which has a likelihood")
+
+
 def test_an_interrupted_run_keeps_its_model_and_resumes_bit_identical(
     run, archive, tmp_path, capsys, monkeypatch
 ):
@@ -279,3 +301,4 @@ def test_a_full_disk_leaves_no_half_written_file(run, capsys, monkeypatch):
 @pytest.mark.parametrize("name", sorted(DEFAULTS))
 def test_the_defaults_name_every_setting(name):
     assert set(DEFAULTS[name]) == set(DEFAULTS["grey"])
+    assert set(GAN_DEFAULTS[name]) <= set(DEFAULTS[name])

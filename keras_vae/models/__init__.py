@@ -1,8 +1,10 @@
 """Models, one file per family."""
 
 from keras_vae.models.autoencoder import Autoencoder
+from keras_vae.models.conditional_gan import ConditionalGAN
 from keras_vae.models.conditional_vae import ConditionalVAE
+from keras_vae.models.gan import GAN
 from keras_vae.models.saving import load_model
 from keras_vae.models.vae import VAE
 
-__all__ = ["VAE", "Autoencoder", "ConditionalVAE", "load_model"]
+__all__ = ["GAN", "VAE", "Autoencoder", "ConditionalGAN", "ConditionalVAE", "load_model"]

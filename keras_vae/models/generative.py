@@ -187,7 +187,7 @@ class GenerativeModel(Trainer, keras.Model):
             player: The `Player` whose gradients they are.
             gradients: List of tensors.
             earlier: What the players before it measured in this step. After one whose gradient
-                was not finite nobody moves.
+                was not finite nobody moves, but for an optimizer that decides for itself.
 
         Returns:
             Tuple of a float32 scalar and a bool scalar.
@@ -324,8 +324,9 @@ class GenerativeModel(Trainer, keras.Model):
                 first and shuffled by the model's seed and the epoch.
 
         Returns:
-            Keras' `History`: per epoch `loss`, `reconstruction_loss`, `kl_loss` (nats per
-            example), `gradient_norm` and `skipped_updates`.
+            Keras' `History`: per epoch what `reported` names, such as `loss`,
+            `reconstruction_loss` and `kl_loss` (nats per example), `gradient_norm` and
+            `skipped_updates`.
         """
         if class_weight is not None:
             raise ValueError("`fit` takes no `class_weight`. Pass `sample_weight` instead.")

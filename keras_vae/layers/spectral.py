@@ -1,0 +1,97 @@
+"""Linear layers of bounded gain."""
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class SpectralNormalization(keras.layers.Wrapper):
+    """A linear layer divided by the largest singular value of its kernel, plus a bias.
+
+    The kernel is taken as a matrix with one column per output, also a convolution's. Its largest
+    singular value is estimated by power iteration from where the last training step left off, and
+    the gradient passes through the division. Keras' layer of this name writes the divided kernel
+    into the variable instead, which on JAX lasts for one pass only: there it neither bounds a model
+    that is evaluated nor gives the weights of the other backends.
+
+    Args:
+        layer: Layer with a kernel, linear and without a bias of its own, such as
+            `Dense(64, use_bias=False)`.
+        power_iterations: Int, at least 1. Iterations in each call.
+
+    Call arguments:
+        inputs: Tensor, as the layer takes it.
+        training: Bool. Only in training is the estimate kept for the next call.
+
+    Returns:
+        Tensor, as the layer makes it.
+
+    Raises:
+        ValueError: If the layer has no kernel, or a bias or an activation, or `power_iterations` is
+            below 1.
+
+    References:
+        - Miyato et al., 2018, algorithm 1. https://arxiv.org/abs/1802.05957
+    """
+
+    def __init__(self, layer, power_iterations=1, **kwargs):
+        super().__init__(layer, autocast=False, **kwargs)
+        linear = getattr(layer, "activation", None) in (None, keras.activations.linear)
+        if getattr(layer, "use_bias", True) or not linear:
+            raise ValueError(
+                "`SpectralNormalization` needs a linear layer with use_bias=False and without an "
+                f"activation, such as Dense or Conv2D. Received: {type(layer).__name__}."
+            )
+        if int(power_iterations) != power_iterations or power_iterations < 1:
+            raise ValueError(
+                "`power_iterations` must be a whole number of at least 1. Received: "
+                f"{power_iterations!r}"
+            )
+        self.power_iterations = int(power_iterations)
+        # Made here, where the other initializers take their seeds, not when the layer is built.
+        self.initializer = keras.initializers.RandomNormal()
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        units = self.layer.kernel.shape[-1]
+        self.bias = self.add_weight(name="bias", shape=(units,), initializer="zeros")
+        self.direction = self.add_weight(
+            name="direction", shape=(units,), initializer=self.initializer, trainable=False
+        )
+
+    def call(self, inputs, training=None):
+        norm, direction = self.spectral_norm()
+        if training:
+            self.direction.assign(direction)
+        outputs = self.layer(inputs)
+        dtype = outputs.dtype
+        return outputs / ops.cast(norm, dtype) + ops.cast(self.bias, dtype)
+
+    def spectral_norm(self):
+        """Estimate the kernel's largest singular value.
+
+        Returns:
+            Tuple of a float scalar, at most that value, and the unit vector `(outputs,)` to go on
+            from.
+        """
+        kernel = ops.convert_to_tensor(self.layer.kernel)
+        matrix = ops.reshape(kernel, (-1, kernel.shape[-1]))
+        fixed = ops.stop_gradient(matrix)
+        right = ops.convert_to_tensor(self.direction)
+        for _ in range(self.power_iterations):
+            left = _unit(ops.matmul(fixed, right))
+            right = _unit(ops.matmul(left, fixed))
+        norm = ops.vdot(left, ops.matmul(matrix, right))
+        return ops.maximum(norm, 1e-12), right
+
+    def compute_output_shape(self, input_shape):
+        return self.layer.compute_output_shape(input_shape)
+
+    def get_config(self):
+        config = {**super().get_config(), "power_iterations": self.power_iterations}
+        config.pop("autocast", None)
+        return config
+
+
+def _unit(vector):
+    return vector / (ops.norm(vector) + 1e-12)

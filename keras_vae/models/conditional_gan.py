@@ -1,0 +1,99 @@
+"""The conditional generative adversarial network, by an auxiliary classifier."""
+
+import keras
+from keras import ops
+
+from keras_vae.models import inputs as model_inputs
+from keras_vae.models.conditional_vae import ConditionalVAE
+from keras_vae.models.gan import GAN
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class ConditionalGAN(GAN):
+    """Generator that sees labels and discriminator that also names them.
+
+    Beside their losses of `GAN`, both players lower the cross-entropy of the labels, in nats per
+    example: the discriminator on real images (reported as `class_loss`) and on generated ones, the
+    generator on generated ones (`generated_class_loss`). An *unknown* label adds nothing to it.
+
+    Args:
+        generator: Keras model from `[z, condition]` to the likelihood's parameters; `condition` is
+            a float vector `(batch, size)`.
+        discriminator: Keras model from `x` to `(logit, class_logits)`, `(batch, 1)` and
+            `(batch, size)`, such as `ConvDiscriminator(num_classes=10)`.
+        condition: Dict from name to `Categorical`. The names are the keys of `fit`'s input dict, of
+            `sample`'s conditions and the inputs of exported graphs.
+        latent_dim: Int, size of `z`.
+        class_loss_weight: Float, at least 0. Factor of the cross-entropies of the labels.
+        **kwargs: As for `GAN`.
+
+    Call arguments:
+        inputs, training: As for `GAN`.
+
+    References:
+        - Odena et al., 2017, eq. 2 and 3, with the generator's non-saturating loss.
+          https://arxiv.org/abs/1610.09585
+    """
+
+    loss_terms = ("discriminator_loss", "class_loss", "generator_loss", "generated_class_loss")
+    conditional = True
+
+    def __init__(
+        self, generator, discriminator, condition, latent_dim, class_loss_weight=1.0, **kwargs
+    ):
+        model_inputs.check_kinds(condition)
+        unnamed = [name for name, kind in condition.items() if kind.kind != "categorical"]
+        if unnamed:
+            raise ValueError(
+                "`condition` of a `ConditionalGAN` must be Categorical, because the discriminator "
+                f"names classes. Received another kind for: {', '.join(unnamed)}."
+            )
+        if not 0 <= class_loss_weight < float("inf"):
+            raise ValueError(
+                f"`class_loss_weight` must be at least 0. Received: {class_loss_weight!r}"
+            )
+        super().__init__(generator, discriminator, latent_dim, condition=condition, **kwargs)
+        self.class_loss_weight = float(class_loss_weight)
+
+    def _check_judgement(self, judged):
+        size = self.conditioning.size
+        shapes = [tuple(head.shape) for head in keras.tree.flatten(judged)]
+        if shapes not in ([(None, 1), (None, size)], [(None,), (None, size)]):
+            raise ValueError(
+                "The discriminator of a `ConditionalGAN` needs a class head: it must return "
+                f"`(logit, class_logits)`, (batch, 1) and (batch, {size}). Received: {shapes}. "
+                f"Make it with num_classes={size}."
+            )
+
+    def told_apart(self, real, generated, condition, weight):
+        loss, terms = super().told_apart(real, generated, condition, weight)
+        terms["class_loss"] = ops.mean(weight * self._class_nats(real[1], condition))
+        named = terms["class_loss"] + ops.mean(self._class_nats(generated[1], condition))
+        return loss + self.class_loss_weight * named, terms
+
+    def taken_for_real(self, generated, condition):
+        loss, terms = super().taken_for_real(generated, condition)
+        terms["generated_class_loss"] = ops.mean(self._class_nats(generated[1], condition))
+        return loss + self.class_loss_weight * terms["generated_class_loss"], terms
+
+    def _class_nats(self, class_logits, condition):
+        """Cross-entropy of the labels `(batch,)`, summed over the conditions.
+
+        Args:
+            class_logits: Float tensor `(batch, size)`.
+            condition: Float tensor, same shape: for each condition a one-hot vector, or zeros for
+                *unknown*.
+        """
+        nats, start = 0.0, 0
+        for kind in self.condition.values():
+            own = slice(start, start + kind.size)
+            log_p = ops.log_softmax(class_logits[:, own], axis=-1)
+            nats = nats - ops.sum(condition[:, own] * log_p, axis=-1)
+            start += kind.size
+        return nats
+
+    # A code is drawn and decoded as a conditional VAE's is.
+    sample = ConditionalVAE.sample
+
+    def get_config(self):
+        return {**super().get_config(), "class_loss_weight": self.class_loss_weight}

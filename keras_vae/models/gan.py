@@ -1,0 +1,287 @@
+"""The generative adversarial network."""
+
+import keras
+from keras import ops
+
+from keras_vae.models.generative import GenerativeModel, Player, join, reason
+from keras_vae.models.players import JointOptimizer
+from keras_vae.models.vae import VAE
+from keras_vae.priors import StandardNormal
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class GAN(GenerativeModel):
+    """Generator and discriminator, each trained against the other inside one step.
+
+    With `D(x)` the discriminator's logit of *real* and `G(z)` the likelihood's mean, a step first
+    lowers the discriminator's loss `softplus(-D(x)) + softplus(D(G(z)))` by its weights and then,
+    with fresh draws of `z`, the generator's non-saturating loss `softplus(-D(G(z)))` by those of
+    the generator: cross-entropies in nats per example, averaged over the batch. At equilibrium
+    they are 2 log 2 and log 2.
+
+    Args:
+        generator: Keras model from `z` to the likelihood's parameters, such as `DenseDecoder`: to
+            the logits of the pixels.
+        discriminator: Keras model from `x` to a logit `(batch, 1)`, such as `DenseDiscriminator`.
+            It sees real and generated images side by side in one batch.
+        latent_dim: Int, size of `z`, which is drawn from N(0, I).
+        label_smoothing: Float in [0, 1). Real images count as *generated* to this share; generated
+            ones never as real.
+        likelihood: Name or object of `keras_vae.likelihoods`.
+        seed: Optional int, for the draws and the order of the batches.
+
+    Call arguments:
+        inputs: `z`, float `(batch, latent)`, or a list of it and the condition, as the generator
+            takes it.
+        training: Bool.
+
+    Returns:
+        The generator's output, `(batch, *data_shape)`.
+
+    References:
+        - Goodfellow et al., 2014, algorithm 1 with one step of each. https://arxiv.org/abs/1406.2661
+        - Salimans et al., 2016, section 3.4, for the smoothing. https://arxiv.org/abs/1606.03498
+    """
+
+    loss_terms = ("discriminator_loss", "generator_loss")
+    conditional_class = "ConditionalGAN"
+    has_target = False
+
+    def __init__(self, generator, discriminator, latent_dim, label_smoothing=0.0, **kwargs):
+        if int(latent_dim) != latent_dim or latent_dim < 1:
+            raise ValueError(
+                f"`latent_dim` must be a whole number of at least 1. Received: {latent_dim!r}"
+            )
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(f"`label_smoothing` must be in [0, 1). Received: {label_smoothing!r}")
+        super().__init__({"generator": generator, "discriminator": discriminator}, **kwargs)
+        self.latent_dim = int(latent_dim)
+        self.label_smoothing = float(label_smoothing)
+        self.prior = StandardNormal()
+
+    @property
+    def decoder(self):
+        """The generator, by the name that all models have for it."""
+        return self.generator
+
+    @property
+    def reported(self):
+        # The sum of the losses says nothing: what one player wins the other loses.
+        return self.loss_terms
+
+    def build(self, input_shape=None):
+        """Create all weights.
+
+        Args:
+            input_shape: Optional shape of `x` with its batch axis, or a dict that has it under
+                `"x"`, to compare with what the generator makes.
+        """
+        if isinstance(input_shape, dict):
+            input_shape = input_shape["x"]
+        labels = {name: keras.KerasTensor((None,), "int32") for name in self.condition}
+        condition = self.encode_condition(labels)
+        beside = f" and a condition of size {self.conditioning.size}" if self.condition else ""
+        try:
+            made = self.generator(join(keras.KerasTensor((None, self.latent_dim)), condition))
+        except (ValueError, TypeError) as err:
+            raise ValueError(
+                f"The generator must accept codes of size {self.latent_dim}{beside}. It raised: "
+                f"{reason(err)}"
+            ) from err
+        data_shape = tuple(getattr(made, "shape", ())[1:])
+        if not data_shape:
+            raise ValueError(
+                "The generator must return one tensor, the likelihood's parameters. Received: "
+                f"{type(made).__name__}."
+            )
+        if input_shape is not None and tuple(input_shape[1:]) != data_shape:
+            raise ValueError(
+                f"The generator must make what the data are, {tuple(input_shape[1:])}. Received: "
+                f"{data_shape}. Set the generator's output_shape."
+            )
+        try:
+            judged = self.discriminator(keras.KerasTensor((None, *data_shape)))
+        except (ValueError, TypeError) as err:
+            raise ValueError(
+                f"The discriminator must accept examples of shape {data_shape}. It raised: "
+                f"{reason(err)}"
+            ) from err
+        self._check_judgement(judged)
+        self.data_shape = data_shape
+        self.built = True
+
+    def _check_judgement(self, judged):
+        """Check what the discriminator returns, given as symbolic tensors."""
+        shapes = [tuple(head.shape) for head in keras.tree.flatten(judged)]
+        if shapes not in ([(None, 1)], [(None,)]):
+            raise ValueError(
+                f"The discriminator of a `{type(self).__name__}` must return one logit per "
+                f"example, (batch, 1). Received: {shapes}."
+            )
+
+    def call(self, inputs, training=None):
+        return self.generator(inputs, training=training)
+
+    # The losses
+
+    @property
+    def players(self):
+        """The discriminator, which moves first, and the generator."""
+        of_generator, of_discriminator = self.optimizer.optimizers
+        return (
+            Player(self.discriminator_loss, self.discriminator, of_discriminator),
+            Player(self.generator_loss, self.generator, of_generator),
+        )
+
+    def loss_and_terms(self, data, training):
+        """Measure both losses of a batch: None, as nobody lowers their sum, and their terms."""
+        _, terms = self.discriminator_loss(data, training)
+        _, more = self.generator_loss(data, training)
+        return None, {**terms, **more}
+
+    def discriminator_loss(self, data, training):
+        """Draw images and measure how well the discriminator tells them from a batch.
+
+        Args:
+            data: `x`, or a tuple of `x`, a target that is not looked at, and sample weights, which
+                weight the real examples.
+            training: Bool.
+
+        Returns:
+            Tuple of the discriminator's loss and a dict of its terms, float32 scalars in nats per
+            example.
+        """
+        inputs, _, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        given, conditions = self.named_inputs(inputs)
+        x, _ = self.split_inputs(inputs)
+        condition = self.encode_condition(conditions, training=training)
+        made = ops.stop_gradient(self._generate(x, condition, training))
+        judged = self.discriminator(
+            ops.concatenate([ops.cast(x, made.dtype), made]), training=training
+        )
+        real, generated = zip(*map(_halves, keras.tree.flatten(judged)), strict=True)
+        weight = ops.ones_like(real[0])
+        if sample_weight is not None:
+            weight = ops.cast(ops.reshape(sample_weight, (-1,)), weight.dtype)
+        for valid in self._validity(given, conditions):
+            # A product, because NaN must reach the gradient as well.
+            weight = weight * ops.where(valid, 1.0, float("nan"))
+        loss, terms = self.told_apart(real, generated, condition, weight)
+        return loss + sum(self.discriminator.losses), terms
+
+    def generator_loss(self, data, training):
+        """Draw images and measure how well the discriminator sees through them.
+
+        Args:
+            data: As for `discriminator_loss`; only the number of examples and their conditions
+                count.
+            training: Bool.
+
+        Returns:
+            Tuple of the generator's loss and a dict of its terms, float32 scalars in nats per
+            example.
+        """
+        inputs, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        x, conditions = self.named_inputs(inputs)
+        condition = self.encode_condition(conditions, training=training)
+        judged = self.discriminator(self._generate(x, condition, training), training=training)
+        generated = [_float(head) for head in keras.tree.flatten(judged)]
+        loss, terms = self.taken_for_real(generated, condition)
+        return loss + sum(self.generator.losses), terms
+
+    def told_apart(self, real, generated, condition, weight):
+        """The discriminator's loss and its terms.
+
+        Args:
+            real, generated: What the discriminator says of either, a tuple of logits `(batch,)`
+                and, with a class head, logits of the classes `(batch, size)`.
+            condition: Float tensor `(batch, size)`, or None.
+            weight: Float tensor `(batch,)`, of the real examples.
+        """
+        as_real, as_generated = ops.softplus(-real[0]), ops.softplus(real[0])
+        nats = (1 - self.label_smoothing) * as_real + self.label_smoothing * as_generated
+        loss = ops.mean(nats * weight) + ops.mean(ops.softplus(generated[0]))
+        return loss, {"discriminator_loss": loss}
+
+    def taken_for_real(self, generated, condition):
+        """The generator's loss and its terms; the arguments are those of `told_apart`."""
+        loss = ops.mean(ops.softplus(-generated[0]))
+        return loss, {"generator_loss": loss}
+
+    def _generate(self, x, condition, training):
+        """As many images as there are examples, `(batch, *data_shape)`, each of a new code."""
+        shape = (ops.shape(x)[0], self.latent_dim)
+        z = keras.random.normal(shape, dtype="float32", seed=self.seed_generator)
+        parameters = self.generator(join(z, condition), training=training)
+        return self.likelihood.mean(ops.cast(parameters, "float32"))
+
+    # Plain Keras, with the edges checked
+
+    def compile(self, optimizer="adam", discriminator_optimizer=None, **kwargs):
+        """Configure training, as in Keras.
+
+        Args:
+            optimizer: Keras optimizer of the generator.
+            discriminator_optimizer: Keras optimizer of the discriminator. Defaults to another one
+                with the same settings.
+            **kwargs: As for every model of this package. In mixed float16 each optimizer finds a
+                loss scale of its own.
+        """
+        optimizer = keras.optimizers.get(optimizer)
+        if discriminator_optimizer is None:
+            discriminator_optimizer = type(optimizer).from_config(optimizer.get_config())
+        optimizers = [optimizer, keras.optimizers.get(discriminator_optimizer)]
+        if optimizers[0] is optimizers[1]:
+            raise ValueError(
+                "`optimizer` and `discriminator_optimizer` must be two optimizers, because each "
+                "has a state of its own. Received: one. Leave the second out to have it copied."
+            )
+        if kwargs.pop("auto_scale_loss", True) and self.dtype_policy.name == "mixed_float16":
+            optimizers = [_with_loss_scale(each) for each in optimizers]
+        joint = JointOptimizer(optimizers, lambda: (self.generator, self.discriminator))
+        super().compile(optimizer=joint, auto_scale_loss=False, **kwargs)
+
+    def get_compile_config(self):
+        config = super().get_compile_config()
+        if not config:
+            return config
+        optimizer, discriminator_optimizer = config["optimizer"]["config"]["optimizers"]
+        return {
+            **config,
+            "optimizer": optimizer,
+            "discriminator_optimizer": discriminator_optimizer,
+        }
+
+    def predict(self, *args, **kwargs):
+        raise ValueError(
+            f"A `{type(self).__name__}` has no encoder, so it reconstructs nothing. Use `sample` "
+            "or `decode`."
+        )
+
+    # A code is drawn and decoded as a VAE's is.
+    sample = VAE.sample
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "latent_dim": self.latent_dim,
+            "label_smoothing": self.label_smoothing,
+        }
+
+
+def _halves(head):
+    """A head's values `(batch, ...)` for the real images and for the generated ones."""
+    head = _float(head)
+    count = ops.shape(head)[0] // 2
+    return head[:count], head[count:]
+
+
+def _float(head):
+    """A head in float32; logits `(batch, 1)` as `(batch,)`."""
+    head = ops.cast(head, "float32")
+    return head[:, 0] if len(head.shape) == 2 and head.shape[1] == 1 else head
+
+
+def _with_loss_scale(optimizer):
+    scaled = keras.optimizers.LossScaleOptimizer
+    return optimizer if isinstance(optimizer, scaled) else scaled(optimizer)
