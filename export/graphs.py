@@ -22,7 +22,7 @@ class TensorSpec:
         name: The name that devices bind by.
         dtype: `"float32"` or `"int32"`.
         shape: Tuple; its first entry is None for the batch, or 1 for one value for all of it.
-        num_values: For an int32 input: it takes 0 to `num_values - 1`.
+        num_values: For int32: from 0 to `num_values - 1`.
     """
 
     name: str
@@ -137,20 +137,24 @@ def decoder(model):
         model: A model of `keras_vae` with a latent code.
 
     Returns:
-        A `Graph` with the inputs `z` and one for each condition, and the output `x`.
+        A `Graph` with the inputs `z`, or `codes` where the code is one of a codebook's indices,
+        and one for each condition, and the output `x`.
 
     Raises:
         ValueError: If the model has no latent code.
     """
     _check(model, "decoder", "decode_mean")
-    inputs = (TensorSpec("z", "float32", (None, model.latent_dim)), *_condition_specs(model))
+    [code] = _code_specs(model, ["z"])
+    inputs = (code, *_condition_specs(model))
 
     def function(tensors):
-        return {"x": _mean(model, tensors["z"], tensors)}
+        return {"x": _mean(model, tensors[code.name], tensors)}
 
     def draw(rows, rng):
         drawn = _draw(inputs, rows, rng)
-        return {**drawn, "z": _as_prior(model, drawn["z"], drawn, rng)}
+        if code.name == "z":
+            drawn["z"] = _as_prior(model, drawn["z"], drawn, rng)
+        return drawn
 
     return Graph("decoder", inputs, (_data_spec(model, "x"),), function, model, draw)
 
@@ -163,17 +167,19 @@ def encoder(model):
 
     Returns:
         A `Graph` with the inputs `x` and one for each condition, and the outputs `z_mean` and
-        `z_log_var`, or `z` where the code is no distribution.
+        `z_log_var`, or `z` where the code is no distribution, or `codes`, int32.
 
     Raises:
         ValueError: If the model has no encoder.
     """
     _check(model, "encoder", "code_names")
-    outputs = [TensorSpec(name, "float32", (None, model.latent_dim)) for name in model.code_names]
+    outputs = _code_specs(model, model.code_names)
 
     def function(tensors):
+        from keras import ops
+
         code = _code(model, tensors)
-        return {name: _float(y) for name, y in zip(model.code_names, code, strict=True)}
+        return {s.name: ops.cast(y, s.dtype) for s, y in zip(outputs, code, strict=True)}
 
     inputs = (_data_spec(model, "x"), *_condition_specs(model))
     draw = functools.partial(_draw_data, model)
@@ -199,7 +205,7 @@ def sampler(model):
     _check(model, "sampler", "decode_mean")
     if not hasattr(model.prior, "fixed"):
         raise ValueError(
-            "The `sampler` graph needs a model with a prior to draw from. Received: "
+            "The `sampler` graph needs a model with a prior to draw from in one pass. Received: "
             f"{type(model).__name__}. Export its `decoder`."
         )
     return _sampler_over(decoder(model), model.prior.fixed())
@@ -263,6 +269,11 @@ def scorer(model):
         raise ValueError(
             "The `scorer` graph needs a model with a likelihood. Received: "
             f"{type(model).__name__} without one. Export its `decoder` and `encoder`."
+        )
+    if hasattr(model, "quantizer"):
+        raise ValueError(
+            "The `scorer` graph needs a model whose loss bounds the likelihood. Received: "
+            f"{type(model).__name__}. Export its `decoder` and `encoder`."
         )
     outputs = (TensorSpec("score", "float32", (None,)), _data_spec(model, "x_reconstructed"))
     prior = None if model.prior is None else model.prior.fixed()
@@ -421,6 +432,14 @@ def _condition_specs(model):
     )
 
 
+def _code_specs(model, names):
+    """The parts of a latent code; or the one grid of indices, where there is a codebook."""
+    if hasattr(model, "quantizer"):
+        grid = (None, *model.grid_shape)
+        return (TensorSpec("codes", "int32", grid, model.quantizer.num_codes),)
+    return tuple(TensorSpec(name, "float32", (None, model.latent_dim)) for name in names)
+
+
 def _data_spec(model, name):
     return TensorSpec(name, "float32", (None, *model.data_shape))
 
@@ -474,7 +493,9 @@ def _draw(specs, rows, rng):
     return {
         spec.name: rng.standard_normal((rows, *spec.shape[1:]), dtype=np.float32)
         if spec.num_values is None
-        else rng.permutation(np.arange(rows) % spec.num_values).astype(np.int32)
+        else rng.permutation(np.arange(rows * math.prod(spec.shape[1:])) % spec.num_values)
+        .astype(np.int32)
+        .reshape(rows, *spec.shape[1:])
         for spec in specs
     }
 
@@ -482,8 +503,10 @@ def _draw(specs, rows, rng):
 def _draw_data(model, rows, rng):
     """Data that the model itself makes of its prior's codes."""
     conditions = _draw(_condition_specs(model), rows, rng)
-    z = rng.standard_normal((rows, model.latent_dim), dtype=np.float32)
-    return {"x": model.decode(_as_prior(model, z, conditions, rng), conditions), **conditions}
+    specs = _code_specs(model, ["z"])
+    [code] = _draw(specs, rows, rng).values()
+    code = _as_prior(model, code, conditions, rng) if specs[0].name == "z" else code
+    return {"x": model.decode(code, conditions), **conditions}
 
 
 @contextlib.contextmanager
@@ -550,19 +573,21 @@ def _upsampling_as_resize(model):
 
 @contextlib.contextmanager
 def _convertible_ops():
-    """Let two operations of Keras run as operators that the converters and runtimes have.
+    """Let some operations of Keras run as operators that the converters and runtimes have.
 
     `take` also lets indices count from the end, which takes three more operators; the
     microcontroller runtime lacks one of them, and no label or word is negative. `expm1` is missing
     in ONNX, and TFLite's converter makes `exp(x) - 1` of it, which has no digits left near 0.
+    `argmax` looks at the bits of its input to tell zeros apart, for which TFLite has no operator.
     """
     import keras
     import tensorflow as tf
 
-    originals = keras.ops.take, keras.ops.expm1
+    originals = keras.ops.take, keras.ops.expm1, keras.ops.argmax
     try:
         keras.ops.take = lambda x, indices, axis=None: tf.gather(x, indices, axis=axis)
         keras.ops.expm1 = lambda x: tf.tanh(x / 2) * (tf.exp(x) + 1)
+        keras.ops.argmax = lambda x, axis=None: tf.argmax(x, axis=axis, output_type="int32")
         yield
     finally:
-        keras.ops.take, keras.ops.expm1 = originals
+        keras.ops.take, keras.ops.expm1, keras.ops.argmax = originals

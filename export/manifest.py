@@ -63,6 +63,7 @@ def build(graph, converter, quantize="none", training=None, run=None, held_out=N
         "graph": graph.name,
         "model": type(model).__name__,
         "latent_dim": None if latent_dim is None else int(latent_dim),
+        **_codebook(model),
         "data_shape": None if None in data_shape else [int(size) for size in data_shape],
         "data_range": [float(value) for value in data_range] if finite else None,
         "conditions": _conditions(graph),
@@ -193,6 +194,14 @@ def golden(manifest, ports, source):
     return found
 
 
+def _codebook(model):
+    """The grid of codes that a vector-quantized model takes in the place of a latent code."""
+    if not hasattr(model, "quantizer"):
+        return {}
+    num_codes = int(model.quantizer.num_codes)
+    return {"codes": {"grid_shape": list(model.grid_shape), "num_codes": num_codes}}
+
+
 def _map(graph, held_out):
     """A plane through the latent space that shows most of it, or None without data or encoder.
 
@@ -201,8 +210,8 @@ def _map(graph, held_out):
     code `origin + u x + v y`.
     """
     model = graph.model
-    has_codes = hasattr(model, "encode") and model.latent_dim > 1
-    if graph.name == "scorer" or held_out is None or not has_codes:
+    has_codes = hasattr(model, "encode") and not hasattr(model, "quantizer")
+    if graph.name == "scorer" or held_out is None or not has_codes or model.latent_dim < 2:
         return None
     means = model.encode(held_out if model.condition else held_out["x"])
     means = np.asarray(means[0] if isinstance(means, tuple) else means, np.float64)
@@ -236,7 +245,7 @@ def _golden(graph, quantize, run):
             inputs["temperature"] = np.ones(1, np.float32)
         elif spec.name == "index" and graph.name == "sampler":
             inputs["index"] = position
-        elif spec.num_values is not None:
+        elif spec.num_values is not None and len(spec.shape) == 1:
             # The first class and the last: neither the reserved index nor all the same.
             inputs[spec.name] = np.array([0, max(spec.num_values - 2, 0)][:count], np.int32)
     if any(spec.name == "z" and len(spec.shape) == 2 for spec in graph.inputs):
@@ -246,15 +255,16 @@ def _golden(graph, quantize, run):
             seed, [latent_dim] = np.array([GOLDEN_SEED], np.int32), inputs["z"].shape[1:]
             inputs["z"] = portable_random.normal(seed, position, latent_dim)
     outputs = (graph.evaluate if run is None else run)(inputs)
-    conditions = {spec.name for spec in graph.inputs} - {"x", "z", "seed", "temperature"}
+    own = ("x", "z", "codes", "seed", "temperature")
+    conditions = {spec.name for spec in graph.inputs} - set(own)
     return {
         "seed": GOLDEN_SEED,
         "temperature": 1.0,
         "tolerance": TOLERANCES[quantize],
         "conditions": {name: _plain(inputs[name]) for name in inputs if name in conditions},
-        **{name: _plain(inputs[name]) for name in ("x", "z") if name in inputs},
+        **{name: _plain(inputs[name]) for name in ("x", "z", "codes") if name in inputs},
         **{
-            name: _plain(value) if name == "z" else _rounded(value)
+            name: _plain(value) if name in ("z", "codes") else _rounded(value)
             for name, value in outputs.items()
         },
     }
@@ -262,9 +272,9 @@ def _golden(graph, quantize, run):
 
 def _plain(array):
     """Rows of ints, or of floats that read back as the same float32."""
-    if array.ndim == 1:
-        return array.tolist() if array.dtype == np.int32 else exact(array)
-    return [exact(row) for row in array]
+    if array.dtype == np.int32:
+        return array.tolist() if array.ndim == 1 else array.reshape(len(array), -1).tolist()
+    return exact(array) if array.ndim == 1 else [exact(row) for row in array]
 
 
 def _rounded(array):

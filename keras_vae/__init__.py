@@ -23,17 +23,28 @@ from keras_vae import (
     schedules,
 )
 from keras_vae.layers.conditioning import Categorical, Continuous
-from keras_vae.models import GAN, VAE, Autoencoder, ConditionalGAN, ConditionalVAE, load_model
+from keras_vae.models import (
+    GAN,
+    VAE,
+    VQVAE,
+    Autoencoder,
+    ConditionalGAN,
+    ConditionalVAE,
+    PixelCNN,
+    load_model,
+)
 from keras_vae.version import __version__
 
 __all__ = [
     "GAN",
     "VAE",
+    "VQVAE",
     "Autoencoder",
     "Categorical",
     "ConditionalGAN",
     "ConditionalVAE",
     "Continuous",
+    "PixelCNN",
     "__version__",
     "callbacks",
     "data",

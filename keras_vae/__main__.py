@@ -8,6 +8,7 @@ import os
 import pathlib
 import random
 import shlex
+import shutil
 import sys
 import time
 
@@ -52,6 +53,30 @@ DEFAULTS = {
 }
 
 
+# What `train --model` takes.
+MODELS = {
+    "autoencoder": "a code to reconstruct from, nothing to sample",
+    "vae": "samples and scores without classes",
+    "conditional_vae": "samples of a class and scores, the default",
+    "vq_vae": "a grid of discrete codes, sharp reconstructions, a prior over the codes",
+    "gan": "sharp samples, no scores",
+    "conditional_gan": "sharp samples of a class, no scores",
+}
+# Options that only some of them know.
+OPTIONS_OF = {
+    ("vae", "conditional_vae"): (
+        "prior",
+        "kl_weight",
+        "kl_warmup",
+        "free_bits",
+        "objective",
+        "num_samples",
+    ),
+    ("autoencoder", "vae", "conditional_vae", "vq_vae"): ("likelihood", "dynamic_binarization"),
+    ("conditional_vae", "vq_vae", "conditional_gan"): ("unknown_rate",),
+    ("gan", "conditional_gan"): ("label_smoothing", "spectral_normalization"),
+    ("vq_vae",): ("num_codes", "levels", "prior_epochs"),
+}
 # What `train --prior` takes; the last three are fitted to the trained model's codes.
 PRIORS = {
     "standard_normal": "N(0, I), the default",
@@ -121,9 +146,10 @@ def make_parser():
     command = add("train", train, "Train a model and write a run folder.")
     command.add_argument(
         "--model",
-        choices=("autoencoder", "vae", "conditional_vae", "gan", "conditional_gan"),
+        choices=MODELS,
         default="conditional_vae",
-        help="default: conditional_vae",
+        metavar="NAME",
+        help="; ".join(f"{name}: {text}" for name, text in MODELS.items()),
     )
     command.add_argument(
         "--data",
@@ -207,6 +233,19 @@ def make_parser():
         action="store_true",
         help="bound the gain of a GAN's discriminator",
     )
+    command.add_argument(
+        "--num-codes", type=positive, default=128, help="of a vq_vae's codebook (default: 128)"
+    )
+    command.add_argument(
+        "--levels",
+        type=units,
+        help="let a vq_vae round to these numbers of levels, by commas, instead of a codebook",
+    )
+    command.add_argument(
+        "--prior-epochs",
+        type=positive,
+        help="of a vq_vae's prior over the codes (default: as --epochs)",
+    )
     command.add_argument("--seed", type=natural, default=0, help="default: 0")
     command.add_argument("--resume", action="store_true", help="go on with an interrupted run")
     command.add_argument("--overwrite", action="store_true", help="replace a run in the folder")
@@ -285,15 +324,31 @@ def train(args):
     )
     start = time.perf_counter()
     log = keras.callbacks.CSVLogger(run.history_path, append=args.resume)
+    verbose = 1 if sys.stdout.isatty() else 2
+    prior_backup = run.backup / "prior"
     try:
-        model.fit(
-            inputs_of(model, dataset.x_train, dataset.y_train),
-            validation_data=(inputs_of(model, dataset.x_test, dataset.y_test),),
-            batch_size=args.batch_size,
-            epochs=args.epochs,
-            verbose=1 if sys.stdout.isatty() else 2,
-            callbacks=[keras.callbacks.BackupAndRestore(run.backup), log],
-        )
+        if prior_backup.is_dir():  # of a resumed run that was interrupted there
+            model = run.load_model()
+        else:
+            model.fit(
+                inputs_of(model, dataset.x_train, dataset.y_train),
+                validation_data=(inputs_of(model, dataset.x_test, dataset.y_test),),
+                batch_size=args.batch_size,
+                epochs=args.epochs,
+                verbose=verbose,
+                callbacks=[keras.callbacks.BackupAndRestore(run.backup), log],
+            )
+        if hasattr(model, "quantizer"):
+            run.save_model(model)
+            print("Training the prior over the codes", flush=True)
+            model.fit_prior(
+                {"x": dataset.x_train, "label": dataset.y_train},
+                batch_size=args.batch_size,
+                epochs=args.prior_epochs or args.epochs,
+                verbose=verbose,
+                callbacks=[keras.callbacks.BackupAndRestore(prior_backup)],
+            )
+            shutil.rmtree(run.backup, ignore_errors=True)
     except KeyboardInterrupt:
         run.save_model(model)
         again = f"{command_line(sys.argv[1:])} --resume"
@@ -401,8 +456,8 @@ def figures(args):
         paths.append(run.save_figure("reconstructions", figure))
     if hasattr(model, "sample"):
         columns = 12
-        if model.condition:
-            names = model.condition["label"].names
+        if conditions := sampled_conditions(model):
+            names = conditions["label"].names
             labels = np.repeat(np.arange(len(names)), columns)
             images = model.sample({"label": labels}, seed=0)
         else:
@@ -433,12 +488,35 @@ def env(args):
 # Parts of commands
 
 
+def check_options(args):
+    """Refuse options that mean nothing to the model, rather than ignore them."""
+    default = make_parser().parse_args(["train"])
+    for models, names in OPTIONS_OF.items():
+        for name in names:
+            if args.model not in models and getattr(args, name) != getattr(default, name):
+                raise ValueError(
+                    f"--{name.replace('_', '-')} needs --model {' or '.join(models)}. Received: "
+                    f"--model {args.model}."
+                )
+
+
 def fill_defaults(args, dataset):
     """Set what was left out by what the data are."""
+    check_options(args)
     shape = dataset.x_train.shape[1:]
     small = max(shape[:2]) <= 16
     kind = "colour" if shape[2] == 3 else "digits" if small else "grey"
     defaults = {**DEFAULTS[kind], **(GAN_DEFAULTS[kind] if is_gan(args) else {})}
+    if args.model == "vq_vae":
+        if args.network == "dense":
+            raise ValueError("--model vq_vae needs --network conv. Received: dense.")
+        grids = {"network": "conv", "hidden_units": (64,) if small else (32, 64)}
+        defaults = {**defaults, **grids, "latent_dim": len(args.levels or range(16))}
+        if args.levels and args.latent_dim not in (None, len(args.levels)):
+            raise ValueError(
+                f"--latent-dim must be the number of --levels, {len(args.levels)}. Received: "
+                f"{args.latent_dim}"
+            )
     for name, value in defaults.items():
         if name == "hidden_units" and args.network != defaults["network"]:
             value = (32, 64) if args.network == "conv" else (512, 512)
@@ -446,8 +524,6 @@ def fill_defaults(args, dataset):
             setattr(args, name, value)
     if args.out is None:
         args.out = str(pathlib.Path("runs") / pathlib.Path(args.data).stem)
-    if args.model == "autoencoder" and args.prior != "standard_normal":
-        raise ValueError(f"--prior needs a model with a prior. Received: {args.model}.")
     if args.model == "vae" and args.prior == "conditional_normal":
         raise ValueError("--prior conditional_normal needs --model conditional_vae.")
     if args.prior.startswith("fitted_"):
@@ -464,10 +540,6 @@ def fill_defaults(args, dataset):
         raise ValueError(
             f"--kl-warmup must be at most --epochs, {args.epochs}. Received: {args.kl_warmup}"
         )
-    of_a_vae = {"--objective": "elbo", "--num-samples": None, "--free-bits": 0, "--kl-warmup": 0}
-    for option, default in of_a_vae.items():
-        if args.model == "autoencoder" and vars(args)[option[2:].replace("-", "_")] != default:
-            raise ValueError(f"{option} needs a VAE. Received: --model autoencoder")
 
 
 def prepare_folder(run, args):
@@ -497,8 +569,6 @@ def prepare_folder(run, args):
                 f"{run.folder} holds a run already. Choose another --out, replace it with "
                 "--overwrite, or go on with an interrupted one with --resume."
             )
-        import shutil
-
         shutil.rmtree(run.backup, ignore_errors=True)
 
 
@@ -552,17 +622,37 @@ def make_model(args, dataset):
     shape = dataset.x_train.shape[1:]
     networks = keras_vae.networks
     reverse = tuple(reversed(args.hidden_units))
+    kind = keras_vae.Categorical(
+        len(dataset.class_names), dataset.class_names, unknown_rate=args.unknown_rate
+    )
+    settings = {
+        "likelihood": args.likelihood,
+        "seed": args.seed,
+        "dynamic_binarization": args.dynamic_binarization,
+    }
+    if args.model == "vq_vae":
+        layers = keras_vae.layers
+        quantizer = (
+            layers.FiniteScalarQuantizer(args.levels)
+            if args.levels
+            else layers.VectorQuantizer(args.num_codes, args.latent_dim, seed=args.seed)
+        )
+        model = keras_vae.VQVAE(
+            networks.ConvGridEncoder(args.latent_dim, args.hidden_units),
+            networks.ConvGridDecoder(shape, reverse),
+            quantizer,
+            **settings,
+        )
+        model.build()
+        grid = (model.grid_shape, quantizer.num_codes)
+        model.set_prior(keras_vae.PixelCNN(*grid, {"label": kind}, seed=args.seed))
+        return model
     if args.network == "dense":
         encoder = networks.DenseEncoder(args.latent_dim, args.hidden_units)
         decoder = networks.DenseDecoder(shape, reverse)
     else:
         encoder = networks.ConvEncoder(args.latent_dim, args.hidden_units)
         decoder = networks.ConvDecoder(shape, reverse)
-    settings = {
-        "likelihood": args.likelihood,
-        "seed": args.seed,
-        "dynamic_binarization": args.dynamic_binarization,
-    }
     if args.model == "autoencoder":
         return keras_vae.Autoencoder(encoder, decoder, **settings)
     kl_weight = args.kl_weight
@@ -577,9 +667,6 @@ def make_model(args, dataset):
     }
     if args.model == "vae":
         return keras_vae.VAE(encoder, decoder, **settings)
-    kind = keras_vae.Categorical(
-        len(dataset.class_names), dataset.class_names, unknown_rate=args.unknown_rate
-    )
     return keras_vae.ConditionalVAE(encoder, decoder, condition={"label": kind}, **settings)
 
 
@@ -609,6 +696,11 @@ def inputs_of(model, x, y):
     return {"x": x, "label": y} if model.condition else x
 
 
+def sampled_conditions(model):
+    """The conditions, by name, of what a model samples: its own, or those of its prior."""
+    return model.condition or getattr(model.prior, "condition", {})
+
+
 def measure(model, x, y):
     """Evaluate with a progress bar."""
     from rich.progress import track
@@ -618,25 +710,34 @@ def measure(model, x, y):
     def progress(batches):
         return track(batches, "Evaluating", transient=True, disable=not sys.stdout.isatty())
 
-    return evaluate(model, inputs_of(model, x, y), progress=progress)
+    results = evaluate(model, inputs_of(model, x, y), progress=progress)
+    if hasattr(model, "fit_prior") and model.prior is not None:
+        codes = {"codes": model.encode(x), "label": y}
+        results["prior_loss"] = -float(model.prior.log_likelihood(codes).mean())
+    return results
 
 
 def report_evaluation(run, results):
     """Write `evaluation.json` and print it as a table."""
     run.write_json(run.evaluation_path, results)
     for name, value in results.items():
-        unit = "" if isinstance(value, int) else " nats"
-        print(f"{name:>30} {value:10.2f}{unit}" if unit else f"{name:>30} {value:10,}")
+        if isinstance(value, int):
+            print(f"{name:>30} {value:10,}")
+        elif name in ("perplexity", "codes_used", "mean_squared_error"):
+            print(f"{name:>30} {value:10.4g}")
+        else:
+            print(f"{name:>30} {value:10.2f} nats")
     print(run.evaluation_path)
 
 
 def sample_rows(model, labels):
     """Return the class index of each row, or None for an unconditional model, and a description."""
-    if not model.condition:
+    conditions = sampled_conditions(model)
+    if not conditions:
         if labels:
             raise ValueError(f"A {type(model).__name__} takes no --label.")
         return None, "no class"
-    kind = model.condition["label"]
+    kind = conditions["label"]
     if not labels:
         return list(range(kind.num_classes)), "every class"
     words = [
@@ -656,7 +757,8 @@ def sample_rows(model, labels):
 
 def sample_label(model):
     """The arguments that ask for one class."""
-    return ("--label", model.condition["label"].names[-3:][0]) if model.condition else ()
+    conditions = sampled_conditions(model)
+    return ("--label", conditions["label"].names[-3:][0]) if conditions else ()
 
 
 def write_png(path, pixels):

@@ -4,9 +4,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_vae.data import as_float
+from keras_vae import data
 from keras_vae.models.generative import in_batches
-from keras_vae.models.inputs import check_examples
+from keras_vae.models.inputs import as_float, check_examples
 
 
 def evaluate(model, inputs, batch_size=256, progress=None):
@@ -25,10 +25,13 @@ def evaluate(model, inputs, batch_size=256, progress=None):
         posterior mean in the draw's place (for a VAE no bound, but what tutorials report): the
         latter plus the weighted KL, whatever the objective; `elbo`, the evidence lower bound of a
         VAE: minus the reconstruction loss minus the unweighted KL. Of a GAN, which has no
-        likelihood, the losses of its players as `model.evaluate` has them.
+        likelihood, the losses of its players as `model.evaluate` has them; for a `VQVAE`, see
+        `evaluate_codes`.
     """
     if not hasattr(model, "encode"):
         return model.evaluate(inputs, batch_size=batch_size, verbose=0, return_dict=True)
+    if hasattr(model, "quantizer"):
+        return evaluate_codes(model, inputs, batch_size, progress)
     inputs = model.as_observed(check_examples(model, inputs), seed=0)
 
     def measure(batch):
@@ -51,6 +54,44 @@ def evaluate(model, inputs, batch_size=256, progress=None):
     results["loss_at_mean"] = at_mean + weight * results.get("kl_loss", 0.0)
     results["reconstruction_loss_at_mean"] = at_mean
     return results
+
+
+def evaluate_codes(model, x, batch_size=256, progress=None):
+    """Measure a `VQVAE` on held-out examples.
+
+    Args:
+        model: `VQVAE`.
+        x: Array as `fit` takes it.
+        batch_size: Int. Examples computed at once.
+        progress: As for `evaluate`.
+
+    Returns:
+        Dict of floats: `loss`, `reconstruction_loss` and `commitment_loss` in nats per example;
+        `mean_squared_error`, the mean over all pixels of the squared error of the reconstruction;
+        `perplexity` of the codes; and `codes_used`, the share of the codebook that occurs.
+    """
+
+    def measure(batch):
+        data = as_float(batch)
+        outputs = model(data, training=False)
+        parameters = ops.cast(outputs["parameters"], "float32")
+        error = ops.square(model.likelihood.mean(parameters) - data)
+        error = ops.mean(error, axis=tuple(range(1, len(data.shape))))
+        nats = -model.likelihood.log_prob(data, parameters)
+        return [nats, outputs["commitment"], error, outputs["codes"]]
+
+    *values, codes = in_batches(measure, check_examples(model, x), batch_size, progress)
+    nats, commitment, error = (float(np.mean(value, dtype="float64")) for value in values)
+    usage = np.bincount(codes.reshape(-1), minlength=model.quantizer.num_codes) / codes.size
+    used = usage[usage > 0]
+    return {
+        "loss": nats + model.quantizer.commitment_weight * commitment,
+        "reconstruction_loss": nats,
+        "commitment_loss": commitment,
+        "mean_squared_error": error,
+        "perplexity": float(np.exp(-np.sum(used * np.log(used)))),
+        "codes_used": len(used) / len(usage),
+    }
 
 
 def train_classifier(dataset, epochs=5, verbose=0):
@@ -87,6 +128,6 @@ def train_classifier(dataset, epochs=5, verbose=0):
         keras.optimizers.Adam(2e-3), "sparse_categorical_crossentropy", metrics=["accuracy"]
     )
     batch_size = min(256, max(16, len(dataset.x_train) // 64))
-    x_train = as_float(dataset.x_train)
+    x_train = data.as_float(dataset.x_train)
     classifier.fit(x_train, dataset.y_train, batch_size=batch_size, epochs=epochs, verbose=verbose)
     return classifier

@@ -14,6 +14,7 @@ TERMS = {
     "generator_loss": "generator",
     "class_loss": "classes, real",
     "generated_class_loss": "classes, generated",
+    "commitment_loss": "commitment",
 }
 SMALLEST_TILE = 64
 GAP = 2

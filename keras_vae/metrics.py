@@ -1,6 +1,7 @@
 """Metrics that the models report."""
 
 import keras
+from keras import ops
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -22,3 +23,38 @@ class Average(keras.metrics.Mean):
 
     def result(self):
         return self.total / self.count
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class Perplexity(keras.metrics.Metric):
+    """How many codes would carry as much if all were used equally: `exp` of the usage's entropy.
+
+    The usage is that of all batches together: the entropy of a small batch alone is too low. NaN
+    when nothing was counted.
+
+    Args:
+        num_codes: Int.
+        name: String.
+    """
+
+    def __init__(self, num_codes, name="perplexity", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.num_codes = num_codes
+        self.total = self.add_variable((num_codes,), "zeros", name="total")
+
+    def update_state(self, usage, weight=1.0):
+        """Count the usage of a batch with a weight.
+
+        Args:
+            usage: float32 `(num_codes,)`, each code's share.
+            weight: float32 scalar.
+        """
+        self.total.assign_add(ops.broadcast_to(usage * weight, (self.num_codes,)))
+
+    def result(self):
+        share = self.total / ops.sum(self.total)
+        # A code that is never used adds nothing: the logarithm's argument is 1 there.
+        return ops.exp(-ops.sum(share * ops.log(ops.where(share > 0, share, 1.0)), axis=-1))
+
+    def get_config(self):
+        return {**super().get_config(), "num_codes": self.num_codes}

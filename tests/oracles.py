@@ -225,3 +225,35 @@ def numerical_gradient(function, array, step=1e-7):
         gradient[index] = (above - function()) / (2 * step)
         array[index] = value
     return gradient
+
+
+def nearest_codes(vectors, codebook):
+    """Index of the codebook's row nearest to each vector `(n, dim)`."""
+    return ((vectors[:, None] - codebook) ** 2).sum(axis=-1).argmin(axis=1)
+
+
+def codebook_step(vectors, codebook, usage, decay):
+    """van den Oord et al., 2017, appendix A.1: counts N, sums m = N e, and the codebook m / N.
+
+    Returns:
+        Tuple `(codebook, usage)` after a step.
+    """
+    one_hot = np.eye(len(codebook))[nearest_codes(vectors, codebook)]
+    counts = decay * usage + (1 - decay) * one_hot.sum(axis=0)
+    sums = decay * usage[:, None] * codebook + (1 - decay) * one_hot.T @ vectors
+    return sums / counts[:, None], counts
+
+
+def finite_scalar_quantization(z, levels):
+    """Each entry's tanh, rounded to equidistant levels from -1 to 1, and the index of the level."""
+    grids = [np.linspace(-1, 1, count) for count in levels]
+    index = np.stack(
+        [np.abs(np.tanh(z[..., i, None]) - grid).argmin(-1) for i, grid in enumerate(grids)], -1
+    )
+    return np.stack([grid[index[..., i]] for i, grid in enumerate(grids)], -1), index
+
+
+def perplexity(codes, num_codes):
+    """The exponential of the entropy of the codes' frequencies."""
+    share = np.bincount(codes.reshape(-1), minlength=num_codes) / codes.size
+    return np.exp(-sum(p * np.log(p) for p in share if p > 0))

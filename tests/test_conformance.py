@@ -103,6 +103,17 @@ def conv(size):
     return networks.ConvEncoder(3, (4,)), networks.ConvDecoder(SHAPE, (4,))
 
 
+def grid(size):
+    """An encoder to a grid of 3 by 3 codes, its decoder, a codebook and a prior over the codes."""
+    ends = networks.ConvGridEncoder(3, (4,)), networks.ConvGridDecoder(SHAPE, (4,))
+    return *ends, layers.VectorQuantizer(6, 3, seed=2), models.PixelCNN((3, 3), 6, None, 4, 2, 3)
+
+
+def rounded_grid(size):
+    ends = networks.ConvGridEncoder(2, (4,)), networks.ConvGridDecoder(SHAPE, (4,))
+    return *ends, layers.FiniteScalarQuantizer((3, 2)), models.PixelCNN((3, 3), 6, None, 4, 2, 3)
+
+
 def own(size):
     return OwnEncoder(3), OwnDecoder()
 
@@ -159,6 +170,8 @@ MODELS = [
     (models.GAN, functional_players, None),
     (models.ConditionalGAN, conv_players, "categorical"),
     (models.ConditionalGAN, functional_players, "labels"),
+    (models.VQVAE, grid, None),
+    (models.VQVAE, rounded_grid, None),
 ]
 
 # Class, how to make one, how it is called, and whether those are separate arguments.
@@ -186,6 +199,27 @@ LAYERS = [
         networks.ConvDiscriminator,
         lambda: networks.ConvDiscriminator((2,), 3, spectral_normalization=True),
         X,
+        False,
+    ),
+    (layers.VectorQuantizer, lambda: layers.VectorQuantizer(4, 1, seed=1), X, False),
+    (layers.FiniteScalarQuantizer, lambda: layers.FiniteScalarQuantizer((4,)), X, False),
+    (layers.MaskedConv2D, lambda: layers.MaskedConv2D(3, 3, "vertical", True), X, False),
+    (networks.ConvGridEncoder, lambda: networks.ConvGridEncoder(3, (2,), 5), X, False),
+    (
+        networks.ConvGridDecoder,
+        lambda: networks.ConvGridDecoder((12, 9, 2), (2,), batch_normalization=False),
+        X,
+        False,
+    ),
+    (
+        models.PixelCNN,
+        lambda: models.PixelCNN(
+            (2, 2), 3, {n: kind for n, (kind, _) in CONDITIONS["several"].items()}, 4, 2, 3
+        ),
+        {
+            "codes": GENERATOR.integers(0, 3, (16, 2, 2)).astype("int32"),
+            **{name: values for name, (_, values) in CONDITIONS["several"].items()},
+        },
         False,
     ),
     (networks.DenseEncoder, lambda: networks.DenseEncoder(3, (5, 4), "tanh"), [X, CODES], False),
@@ -237,7 +271,10 @@ PRIORS = [
     (priors.VampPrior, lambda: priors.VampPrior(3, seed=1)),
     (priors.RealNVP, lambda: priors.RealNVP(2, (4,), "tanh")),
 ]
-METRICS = [(metrics.Average, lambda: metrics.Average(name="loss"))]
+METRICS = [
+    (metrics.Average, lambda: metrics.Average(name="loss")),
+    (metrics.Perplexity, lambda: metrics.Perplexity(3)),
+]
 CALLBACKS = [
     (callbacks.StopOnSkippedUpdates, lambda: callbacks.StopOnSkippedUpdates(9, 2)),
     (
@@ -262,9 +299,9 @@ def test_model(tmp_path, cls, parts, kinds):
     chosen = CONDITIONS[kinds] if kinds else {}
 
     def make():
-        kwargs = {"kl_weight": 0.5}
-        if cls is models.Autoencoder:
-            kwargs = {}
+        kwargs = {}
+        if issubclass(cls, models.VAE):
+            kwargs = {"kl_weight": 0.5}
         elif issubclass(cls, models.GAN):
             kwargs = {"latent_dim": 3, "label_smoothing": 0.1}
         if kinds:

@@ -302,3 +302,33 @@ def test_a_full_disk_leaves_no_half_written_file(run, capsys, monkeypatch):
 def test_the_defaults_name_every_setting(name):
     assert set(DEFAULTS[name]) == set(DEFAULTS["grey"])
     assert set(GAN_DEFAULTS[name]) <= set(DEFAULTS[name])
+
+
+VQ_VAE = ["--model", "vq_vae", "--hidden-units", "4", "--epochs", "2", "--batch-size", "16"]
+
+
+def test_a_vq_vae_is_trained_with_its_prior_and_sampled(archive, tmp_path, capsys):
+    folder = tmp_path / "vq"
+    options = ["--latent-dim", "3", "--num-codes", "6", "--prior-epochs", "1", "--out", str(folder)]
+    assert main(["train", "--data", str(archive), *VQ_VAE, *options]) == 0
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"model.keras", "config.json", "history.csv", "evaluation.json"}
+    evaluation = json.loads((folder / "evaluation.json").read_text())
+    assert {"commitment_loss", "perplexity", "codes_used", "prior_loss"} < set(evaluation)
+    assert "Next: python -m keras_vae sample" in (said := capsys.readouterr().out)
+    assert "--label one" in said
+    out = tmp_path / "two.npy"
+    arguments = ["--label", "two", "--count", "3", "--seed", "4", "--out", str(out)]
+    assert main(["sample", str(folder), *arguments]) == 0
+    expected = keras_vae.load_model(folder).sample({"label": [1] * 3}, seed=4)
+    np.testing.assert_array_equal(np.load(out), expected)
+    assert main(["figures", str(folder)]) == 0
+    assert len(list((folder / "figures").iterdir())) == 3
+
+
+def test_a_vq_vae_needs_codes_and_convolutions(archive, tmp_path, capsys):
+    train = ["train", "--data", archive, "--out", tmp_path / "out", *VQ_VAE]
+    fails(capsys, [*train, "--num-codes", "1"], "`num_codes` must be whole numbers of at least 2")
+    fails(capsys, [*train, "--levels", "3,1"], "`levels` must be whole numbers of at least 2")
+    fails(capsys, [*train, "--levels", "3,2", "--latent-dim", "3"], "must be the number of --lev")
+    fails(capsys, [*train, "--network", "dense"], "--model vq_vae needs --network conv")

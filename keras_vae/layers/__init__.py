@@ -1,7 +1,18 @@
 """Layers that the models are made of."""
 
 from keras_vae.layers.conditioning import Categorical, Conditioning, Continuous
+from keras_vae.layers.masked_convolution import MaskedConv2D
+from keras_vae.layers.quantizers import FiniteScalarQuantizer, VectorQuantizer
 from keras_vae.layers.sampling import Sampling
 from keras_vae.layers.spectral import SpectralNormalization
 
-__all__ = ["Categorical", "Conditioning", "Continuous", "Sampling", "SpectralNormalization"]
+__all__ = [
+    "Categorical",
+    "Conditioning",
+    "Continuous",
+    "FiniteScalarQuantizer",
+    "MaskedConv2D",
+    "Sampling",
+    "SpectralNormalization",
+    "VectorQuantizer",
+]

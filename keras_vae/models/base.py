@@ -78,21 +78,22 @@ class LatentVariableModel(GenerativeModel):
                 f"The encoder must accept examples of shape {data_shape}{beside}. It raised: "
                 f"{reason(err)}"
             ) from err
-        latent_dim = self._check_code(code)
+        code_shape = self._check_code(code)
         try:
-            made = self.decoder(join(keras.KerasTensor((None, latent_dim)), condition))
+            made = self.decoder(join(keras.KerasTensor((None, *code_shape)), condition))
         except (ValueError, TypeError) as err:
+            size = "×".join(map(str, code_shape))
             raise ValueError(
-                f"The decoder must accept the encoder's latent code of size {latent_dim}{beside}. "
+                f"The decoder must accept the encoder's latent code of size {size}{beside}. "
                 f"It raised: {reason(err)}"
             ) from err
         self._check_made(tuple(made.shape[1:]), data_shape)
-        self.latent_dim = latent_dim
+        self.latent_dim = code_shape[-1]
         self.data_shape = data_shape
         self.built = True
 
     def _check_code(self, code):
-        """Check what the encoder returns, one head or two, and return the latent size."""
+        """Check what the encoder returns, one head or two, and return the code's shape."""
         heads = code if isinstance(code, list | tuple) else [code]
         shapes = [getattr(head, "shape", type(head).__name__) for head in heads]
         count_fits = len(self.code_names) <= len(heads) <= 2
@@ -101,7 +102,7 @@ class LatentVariableModel(GenerativeModel):
                 f"The encoder must return {' and '.join(f'`{name}`' for name in self.code_names)} "
                 f"of one shape (batch, latent), in this order. Received: {shapes}."
             )
-        return int(shapes[0][-1])
+        return (int(shapes[0][-1]),)
 
     def _check_made(self, made, data_shape):
         """Check the shape of what the decoder makes."""

@@ -3,11 +3,14 @@
 from keras_vae.networks.convolutional import ConvDecoder, ConvEncoder
 from keras_vae.networks.dense import DenseDecoder, DenseEncoder
 from keras_vae.networks.discriminators import ConvDiscriminator, DenseDiscriminator
+from keras_vae.networks.grid import ConvGridDecoder, ConvGridEncoder
 
 __all__ = [
     "ConvDecoder",
     "ConvDiscriminator",
     "ConvEncoder",
+    "ConvGridDecoder",
+    "ConvGridEncoder",
     "DenseDecoder",
     "DenseDiscriminator",
     "DenseEncoder",

@@ -128,7 +128,7 @@ class ConvDecoder(keras.Model):
         for _ in hidden_units:
             sizes.insert(0, tuple(math.ceil(side / 2) for side in sizes[0]))
         smallest, targets = (*sizes[0], hidden_units[0]), sizes[1:]
-        self.project = keras.layers.Dense(math.prod(smallest))
+        self.project = self._project(smallest)
         self.reshape = keras.layers.Reshape(smallest)
         self.stages = []
         for width, before, after in zip(hidden_units, sizes, targets, strict=False):
@@ -160,6 +160,10 @@ class ConvDecoder(keras.Model):
         check_count(count)
         self.channels.filters = self.data_shape[2] * count
         self.parameters_per_value = count
+
+    def _project(self, smallest):
+        """The layer that makes the smallest image, of some shape."""
+        return keras.layers.Dense(math.prod(smallest))
 
     def call(self, inputs, training=None):
         h = self.reshape(self.project(join_condition(inputs)))

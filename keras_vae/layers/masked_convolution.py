@@ -1,0 +1,58 @@
+"""A convolution that does not see what comes later in raster order."""
+
+import keras
+import numpy as np
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class MaskedConv2D(keras.layers.Conv2D):
+    """A convolution whose kernel is zero from some row or column on, of stride 1, same size.
+
+    Args:
+        filters: Int, channels of the output.
+        kernel_size: Odd int.
+        stack: `"vertical"`: a square kernel that sees the rows above. `"horizontal"`: a kernel of
+            one row that sees what is to the left.
+        sees_center: Bool. Whether it also sees its own row, or its own place.
+        **kwargs: As for Keras' `Conv2D`.
+
+    Call arguments:
+        inputs: Float tensor `(batch, height, width, channels)`.
+
+    Returns:
+        Tensor `(batch, height, width, filters)`.
+
+    Raises:
+        ValueError: If an argument is none of these.
+
+    References:
+        - van den Oord et al., 2016, section 2.2. https://arxiv.org/abs/1606.05328
+    """
+
+    def __init__(self, filters, kernel_size, stack, sees_center, **kwargs):
+        if stack not in ("vertical", "horizontal"):
+            raise ValueError(f"`stack` must be 'vertical' or 'horizontal'. Received: {stack!r}")
+        if kernel_size % 2 != 1:
+            raise ValueError(f"`kernel_size` must be odd. Received: {kernel_size!r}")
+        shape = (kernel_size if stack == "vertical" else 1, kernel_size)
+        super().__init__(filters, shape, padding="same", data_format="channels_last", **kwargs)
+        self.stack = stack
+        self.sees_center = sees_center
+        seen = np.arange(kernel_size) < kernel_size // 2 + sees_center
+        seen = seen[:, None] if stack == "vertical" else seen[None, :]
+        self.mask = np.broadcast_to(seen, shape)[..., None, None].astype("float32")
+
+    def convolution_op(self, inputs, kernel):
+        mask = keras.ops.cast(self.mask, kernel.dtype)
+        return super().convolution_op(inputs, kernel * mask)
+
+    def get_config(self):
+        config = super().get_config()
+        for name in ("padding", "data_format", "strides", "dilation_rate", "groups"):
+            config.pop(name)
+        return {
+            **config,
+            "kernel_size": self.kernel_size[1],
+            "stack": self.stack,
+            "sees_center": self.sees_center,
+        }

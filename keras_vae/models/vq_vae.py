@@ -1,0 +1,230 @@
+"""The vector-quantized variational autoencoder."""
+
+import keras
+import numpy as np
+
+from keras_vae.layers.conditioning import Categorical
+from keras_vae.layers.quantizers import usage
+from keras_vae.metrics import Perplexity
+from keras_vae.models import inputs as model_inputs
+from keras_vae.models.base import LatentVariableModel
+from keras_vae.models.generative import in_batches, weighted_mean
+from keras_vae.models.pixel_cnn import PixelCNN, check_codes
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class VQVAE(LatentVariableModel):
+    """Autoencoder whose code is a grid of indices into a codebook, with a prior learnt after it.
+
+    The loss is `-log p(x|codes) + commitment_weight * |z - sg(vectors of the codes)|^2` in nats
+    per example, summed over data, grid and vectors, averaged over the batch; `fit` and `evaluate`
+    report both terms, and the codebook's perplexity. Nothing is drawn. To sample, train a
+    `PixelCNN` over the codes with `fit_prior`; it becomes part of the model and of its file.
+
+    ```python
+    vqvae = keras_vae.VQVAE(
+        keras_vae.networks.ConvGridEncoder(latent_dim=16, hidden_units=(32, 64)),
+        keras_vae.networks.ConvGridDecoder((28, 28, 1), hidden_units=(64, 32)),
+        keras_vae.layers.VectorQuantizer(num_codes=128, dim=16),
+    )
+    vqvae.compile(keras.optimizers.Adam(1e-3))
+    vqvae.fit(x, epochs=10)
+    vqvae.encode(x)                                         # int32 (n, 7, 7)
+    vqvae.fit_prior({"x": x, "label": y}, epochs=10)
+    vqvae.sample({"label": [7] * 16}, seed=42)
+    ```
+
+    Args:
+        encoder: Keras model from `x` to a grid of vectors, `(batch, height, width, dim)`.
+        decoder: Keras model from that grid to the likelihood's parameters, shaped like `x`.
+        quantizer: `layers.VectorQuantizer` or `layers.FiniteScalarQuantizer`.
+        likelihood: Name or object of `keras_vae.likelihoods`.
+        prior: Optional `PixelCNN` over the codes, trained already or to be.
+        seed: Optional int, for the order of the batches.
+
+    Call arguments:
+        inputs: `x`, float `(batch, *data_shape)`.
+        sample_weight: Optional float `(batch,)`; weights the commitment loss that the call adds.
+            The codebook counts every example once.
+        draw: Unused; there for the steps that all models share.
+        training: Bool. Whether the codebook follows.
+
+    Returns:
+        Dict of `"parameters"` (the likelihood's, `(batch, *data_shape)`), `"codes"` (int32
+        `(batch, height, width)`), `"z"` (their vectors) and `"commitment"` (`(batch,)`, the squared
+        distance of the encoder's vectors from them).
+
+    References:
+        - van den Oord et al., 2017. https://arxiv.org/abs/1711.00937
+        - Mentzer et al., 2023, for `FiniteScalarQuantizer`. https://arxiv.org/abs/2309.15505
+    """
+
+    loss_terms = ("reconstruction_loss", "commitment_loss")
+    code_names = ("codes",)
+
+    def __init__(self, encoder, decoder, quantizer, prior=None, **kwargs):
+        super().__init__(encoder, decoder, **kwargs)
+        if not (hasattr(quantizer, "embed") and hasattr(quantizer, "num_codes")):
+            raise ValueError(
+                "`quantizer` must be a VectorQuantizer or a FiniteScalarQuantizer of "
+                f"keras_vae.layers. Received: {quantizer!r}"
+            )
+        self.quantizer = quantizer
+        self.trackers["perplexity"] = Perplexity(quantizer.num_codes)
+        self.grid_shape = None
+        if prior is not None:
+            vars(self)["prior"] = prior
+
+    def build(self, input_shape=None):
+        super().build(input_shape)
+        if self.prior is not None:
+            self.set_prior(self.prior)
+
+    def _check_code(self, code):
+        shape = tuple(getattr(code, "shape", ()))
+        if len(shape) != 4 or None in shape[1:]:
+            raise ValueError(
+                "The encoder must return a grid of vectors, (batch, height, width, dim). "
+                f"Received: {shape or type(code).__name__}. See networks.ConvGridEncoder."
+            )
+        if not self.quantizer.built:
+            self.quantizer.build(shape)
+        self.grid_shape = tuple(map(int, shape[1:3]))
+        return tuple(map(int, shape[1:]))
+
+    def call(self, inputs, sample_weight=None, draw=None, training=None):
+        x, _ = self.split_inputs(inputs)
+        z, codes, distance = self.quantizer(self.encoder(x, training=training), training=training)
+        commitment = weighted_mean(distance, sample_weight)
+        self.add_loss(self.quantizer.commitment_weight * commitment)
+        return {
+            "parameters": self.decoder(z, training=training),
+            "z": z,
+            "codes": codes,
+            "commitment": distance,
+        }
+
+    def objective_and_terms(self, outputs, nats, sample_weight):
+        loss, terms = super().objective_and_terms(outputs, nats, sample_weight)
+        return loss, {
+            **terms,
+            "commitment_loss": weighted_mean(outputs["commitment"], sample_weight),
+            "perplexity": usage(outputs["codes"], self.quantizer.num_codes),
+        }
+
+    def code(self, x, condition=None, training=None):
+        _, codes, _ = self.quantizer(self.encoder(x, training=training), training=training)
+        return (codes,)
+
+    def decode_parameters(self, z, conditions=None):
+        """The likelihood's parameters from codes, int `(batch, height, width)`."""
+        return self.decoder(self.quantizer.embed(z), training=False)
+
+    def decode(self, codes, conditions=None, batch_size=256):
+        """Decode codes to the likelihood's mean.
+
+        Args:
+            codes: Int array `(n, height, width)`, as `encode` gives them.
+            conditions: None; the decoder has none.
+            batch_size: Int. Examples computed at once.
+
+        Returns:
+            float32 array `(n, *data_shape)` in the data's range.
+
+        Raises:
+            ValueError: If the shape differs or a code is not in the codebook.
+        """
+        self._ensure_built()
+        codes = check_codes(codes, self.grid_shape, self.quantizer.num_codes)
+        self._check_conditions(conditions)
+        decode = self.as_compiled("decode", lambda batch: [self.decode_mean(batch)])
+        return in_batches(decode, codes, batch_size)[0]
+
+    def fit_prior(self, inputs, prior=None, epochs=10, batch_size=128, **kwargs):
+        """Train a prior over the codes of some examples, to be called when the model is trained.
+
+        Args:
+            inputs: `x` as in `fit`, for a prior without conditions; or a dict of `"x"` and one
+                array of labels or conditions per name, `{"x": x, "label": y}`.
+            prior: Optional `PixelCNN`. Defaults to the one that the model has, which is trained
+                on, or else to `PixelCNN(model.grid_shape, num_codes)`, with a `Categorical` for
+                each array of integer labels. It is compiled with Adam unless it is compiled.
+            epochs, batch_size, **kwargs: As for Keras' `fit`.
+
+        Returns:
+            Keras' `History`: `loss` per epoch, `-log p(codes | conditions)` in nats per example.
+        """
+        conditions = {k: v for k, v in inputs.items() if k != "x"} if type(inputs) is dict else {}
+        codes = self.encode(inputs["x"] if conditions else inputs)
+        prior = prior or self.prior or self._new_prior(conditions)
+        if not prior.compiled:
+            prior.compile(keras.optimizers.Adam(1e-3))
+        self.set_prior(prior)
+        inputs = {"codes": codes, **conditions} if conditions else codes
+        return prior.fit(inputs, epochs=epochs, batch_size=batch_size, **kwargs)
+
+    def _new_prior(self, conditions):
+        kinds = {}
+        for name, values in conditions.items():
+            values = np.asarray(model_inputs.to_numpy(values))
+            if values.ndim != 1 or values.dtype.kind not in "iu":
+                raise ValueError(
+                    f"`fit_prior` makes a prior for integer labels (n,) only. Received: {name} of "
+                    f"{values.dtype} {values.shape}. Pass prior=PixelCNN(..., condition=...)."
+                )
+            kinds[name] = Categorical(int(values.max()) + 1)
+        return PixelCNN(self.grid_shape, self.quantizer.num_codes, kinds, seed=self.seed)
+
+    def set_prior(self, prior):
+        """Take a prior that is trained already. It is saved with the model, in one file.
+
+        Args:
+            prior: `PixelCNN` over this model's codes.
+
+        Raises:
+            ValueError: If it is made for other codes.
+        """
+        self._ensure_built()
+        expected = (self.grid_shape, self.quantizer.num_codes)
+        if not isinstance(prior, PixelCNN) or (prior.grid_shape, prior.num_codes) != expected:
+            received = getattr(prior, "grid_shape", prior), getattr(prior, "num_codes", None)
+            raise ValueError(
+                f"The prior must be a PixelCNN of grid_shape={expected[0]} and "
+                f"num_codes={expected[1]}. Received: {received[0]} and {received[1]}."
+            )
+        if not prior.built:
+            prior.build()
+        # Past Keras' tracking: the steps of this model must neither see nor change its weights.
+        # Saving finds it nevertheless.
+        vars(self)["prior"] = prior
+
+    def sample(self, conditions=1, temperature=1.0, seed=None):
+        """Decode codes drawn from the prior.
+
+        Args:
+            conditions: Int, how many; or, for a prior with conditions, a dict from each one's name
+                to its values, one for each sample.
+            temperature: Float, at least 0. Divides the prior's logits; 0 takes the likeliest code
+                at each place.
+            seed: Optional int, from 0 to 2^31 - 1. The same seed gives the same codes on every
+                backend, unless a draw falls within rounding of the border between two codes.
+
+        Returns:
+            float32 array `(n, *data_shape)`, the likelihood's mean.
+        """
+        if self.prior is None:
+            raise ValueError(
+                "Sampling needs a prior over the codes, and this model has none. Train one with "
+                'fit_prior({"x": x, "label": y}).'
+            )
+        return self.decode(self.prior.sample(conditions, temperature, seed))
+
+    def _random_states(self):
+        weights = {id(weight) for weight in self.prior.weights} if self.prior else set()
+        states = self.prior.variables if self.prior else []
+        return super()._random_states() + [v for v in states if id(v) not in weights]
+
+    def get_config(self):
+        serialize = keras.saving.serialize_keras_object
+        prior = None if self.prior is None else serialize(self.prior)
+        return {**super().get_config(), "quantizer": serialize(self.quantizer), "prior": prior}

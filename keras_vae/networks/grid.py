@@ -1,0 +1,88 @@
+"""Convolutional encoder and decoder between an image and a grid of vectors, to be quantized."""
+
+import keras
+
+from keras_vae.networks.convolutional import ConvDecoder, _apply, _finish_stage, _options
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class ConvGridEncoder(keras.Model):
+    """Strided convolutions from an image to a grid of vectors.
+
+    Each stage is a convolution of stride 2, batch normalisation and LeakyReLU, and halves the
+    image, rounding up; a last convolution makes the vectors. Two stages turn 28×28 into 7×7.
+
+    Args:
+        latent_dim: Int, length of the vectors.
+        hidden_units: Tuple of ints, the channels of each stage.
+        kernel_size: Int.
+        batch_normalization: Bool. Without it the convolutions have a bias instead.
+        negative_slope: Float, of LeakyReLU.
+
+    Call arguments:
+        x: Float tensor `(batch, height, width, channels)`.
+        training: Bool, for batch normalisation.
+
+    Returns:
+        float32 tensor `(batch, grid height, grid width, latent_dim)`.
+
+    References:
+        - van den Oord et al., 2017, section 4.1, without its residual blocks.
+          https://arxiv.org/abs/1711.00937
+    """
+
+    def __init__(
+        self,
+        latent_dim,
+        hidden_units=(32, 64),
+        kernel_size=3,
+        batch_normalization=True,
+        negative_slope=0.2,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.latent_dim = latent_dim
+        self.options = _options(hidden_units, kernel_size, batch_normalization, negative_slope)
+        self.stages = [
+            [
+                keras.layers.Conv2D(
+                    width, kernel_size, 2, padding="same", use_bias=not batch_normalization
+                ),
+                *_finish_stage(batch_normalization, negative_slope),
+            ]
+            for width in hidden_units
+        ]
+        self.vectors = keras.layers.Conv2D(
+            latent_dim, kernel_size, padding="same", dtype=self.variable_dtype, name="vectors"
+        )
+
+    def call(self, x, training=None):
+        for stage in self.stages:
+            x = _apply(stage, x, training)
+        return self.vectors(x)
+
+    def get_config(self):
+        return {**super().get_config(), "latent_dim": self.latent_dim, **self.options}
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class ConvGridDecoder(ConvDecoder):
+    """From a grid of vectors to the likelihood's parameters of an image.
+
+    As `ConvDecoder`, with a convolution in the place of its dense layer. As many stages as the
+    encoder has lead back to the size of its image, odd ones too.
+
+    Args:
+        output_shape, hidden_units, kernel_size, batch_normalization, negative_slope, transposed:
+            As for `ConvDecoder`.
+
+    Call arguments:
+        inputs: Float `(batch, grid height, grid width, latent)`.
+        training: Bool, for batch normalisation.
+
+    Returns:
+        float32 tensor `(batch, *output_shape)`.
+    """
+
+    def _project(self, smallest):
+        return keras.layers.Conv2D(smallest[-1], self.options["kernel_size"], padding="same")

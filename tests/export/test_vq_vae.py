@@ -1,0 +1,111 @@
+"""The graphs of a model with a codebook: codes go in and come out as int32."""
+
+import numpy as np
+import pytest
+
+import export
+import keras_vae
+from export import graphs, parity, verification
+from tests.export.exported import FORMATS
+from tests.export.test_parity import converts_here
+
+QUANTIZERS = {
+    "codebook": lambda: keras_vae.layers.VectorQuantizer(7, 3),
+    "levels": lambda: keras_vae.layers.FiniteScalarQuantizer((3, 2, 2)),
+}
+
+
+def make_model(kind):
+    """An untrained model whose weights are large enough to make varied pictures and codes."""
+    quantizer = QUANTIZERS[kind]()
+    networks = keras_vae.networks
+    model = keras_vae.VQVAE(
+        networks.ConvGridEncoder(3, (4, 6)),
+        networks.ConvGridDecoder((9, 7, 1), (6, 4)),
+        quantizer,
+    )
+    model.build()
+    rng = np.random.default_rng(1)
+    for weight in (*model.encoder.weights, *model.decoder.weights):
+        values = rng.standard_normal(weight.shape) * 0.6
+        is_variance = weight.path.endswith("moving_variance")
+        weight.assign(0.5 + np.abs(values) if is_variance else values)
+    return model
+
+
+@pytest.fixture(scope="module", params=QUANTIZERS)
+def files(request, tmp_path_factory):
+    """A model, and its files by graph and format."""
+    model, folder = make_model(request.param), tmp_path_factory.mktemp("files")
+    variants = [(format, "none") for format in FORMATS]
+    made = export.export_files(model, variants, ("decoder", "encoder"), folder)
+    return model, {path.name: path for path, _ in made}
+
+
+@converts_here
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("rows", [1, 3, 16])
+def test_files_code_and_decode_as_the_model_does(files, format, rows):
+    model, paths = files
+    run = {g: export.module_of(format).load(paths[f"{g}.{format}"]) for g in ("decoder", "encoder")}
+    x = np.random.default_rng(3).uniform(size=(rows, 9, 7, 1)).astype("float32")
+    [codes] = run["encoder"]({"x": x}).values()
+    assert codes.dtype == np.int32
+    np.testing.assert_array_equal(codes, model.encode(x))
+    codes = np.random.default_rng(4).integers(0, model.quantizer.num_codes, (rows, 3, 2))
+    codes = codes.astype("int32")
+    made = run["decoder"]({"codes": codes})["x"]
+    expected = model.decode(codes)
+    assert expected.std() > 0.05
+    # Measured: 3e-6.
+    np.testing.assert_allclose(made, expected, rtol=0, atol=1e-5)
+
+
+@converts_here
+@pytest.mark.parametrize("format", FORMATS)
+def test_the_manifest_says_what_codes_there_are(files, format):
+    model, paths = files
+    module = export.module_of(format)
+    for graph in ("decoder", "encoder"):
+        path = paths[f"{graph}.{format}"]
+        found = module.read_manifest(path)
+        codes = {"grid_shape": [3, 2], "num_codes": model.quantizer.num_codes}
+        assert found["codes"] == codes
+        assert found["model"] == "VQVAE"
+        assert found["conditions"] == []
+        golden = np.array(found["golden"]["codes"])
+        assert golden.shape == (2, 6)
+        [port] = [
+            port
+            for side in ("inputs", "outputs")
+            for port in module.describe(path)["signatures"][0][side]
+            if port["name"] == "codes"
+        ]
+        assert (port["dtype"], port["shape"]) == ("int32", ["batch", 3, 2])
+        assert verification.check_golden(path, module)[0] < 1e-5
+
+
+def test_sampler_and_scorer_are_refused_in_one_line():
+    model = make_model("codebook")
+    model.set_prior(keras_vae.PixelCNN((3, 2), 7, None, 4, 1, 3))
+    for build, words in ((graphs.sampler, "prior to draw from in one"), (graphs.scorer, "bounds")):
+        with pytest.raises(ValueError, match=words) as err:
+            build(model)
+        assert "\n" not in str(err.value)
+
+
+def test_inputs_hold_every_code_on_a_grid():
+    model = make_model("codebook")
+    examples = parity.examples(graphs.decoder(model))
+    assert examples["codes"].shape == (16, 3, 2)
+    assert set(examples["codes"].reshape(-1).tolist()) == set(range(7))
+
+
+def test_codes_are_right_or_wrong_but_for_one_tie():
+    codes = np.zeros((4, 5), "int32")
+    assert parity.difference(codes, codes) == 0
+    other = codes.copy()
+    other[0, 0] = 6
+    assert parity.difference(other, codes) == 0
+    other[3, 3] = 1
+    assert parity.difference(other, codes) == 1 / 20
