@@ -711,7 +711,7 @@ def measure(model, x, y):
         return track(batches, "Evaluating", transient=True, disable=not sys.stdout.isatty())
 
     results = evaluate(model, inputs_of(model, x, y), progress=progress)
-    if hasattr(model, "fit_prior") and model.prior is not None:
+    if hasattr(model, "quantizer") and model.prior is not None:
         codes = {"codes": model.encode(x), "label": y}
         results["prior_loss"] = -float(model.prior.log_likelihood(codes).mean())
     return results

@@ -262,7 +262,11 @@ def test_bad_arguments_are_one_line(run, archive, tmp_path, capsys):
     fails(capsys, ["train", *data, "--kl-warmup", "3", *SMALL], "at most --epochs, 2. Received: 3")
     fails(capsys, ["train", *data, "--free-bits", "-1", *SMALL], "`free_bits`")
     autoencoder = ["train", *data, "--model", "autoencoder", *SMALL]
-    fails(capsys, [*autoencoder, "--objective", "iwae"], "--objective needs a VAE")
+    fails(
+        capsys,
+        [*autoencoder, "--objective", "iwae"],
+        "--objective needs --model vae or conditional_vae",
+    )
     fails(capsys, ["train", "--data", archive, "--out", run, *SMALL], "holds a run already")
     fails(capsys, ["train", "--data", archive, "--out", archive, *SMALL], "File exists")
     fails(capsys, ["train", "--data", archive, "--out", archive / "x", *SMALL], "Not a directory")

@@ -169,9 +169,7 @@ class PixelCNN(keras.Model):
         if model_inputs.is_array(x):
             x = self._check(x)
             if shuffle is True and not kwargs.get("validation_split"):
-                batches = model_inputs.ShuffledBatches(
-                    (x,), batch_size or 32, lambda: self.seed or 0
-                )
+                batches = model_inputs.Batches((x,), batch_size or 32, lambda: self.seed or 0)
                 callbacks = kwargs.pop("callbacks", None) or []
                 callbacks = list(callbacks) if isinstance(callbacks, list | tuple) else [callbacks]
                 kwargs["callbacks"] = [*callbacks, model_inputs.ShuffleEachEpoch(batches)]

@@ -138,20 +138,24 @@ def test_mistakes_are_one_line(arguments, words, tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize(("number", "expected"), [(errno.EACCES, 2), (errno.ENOSPC, 1)])
 def test_a_file_that_cannot_be_written_is_one_line(number, expected, monkeypatch, capsys):
+    folder = exported("dense").run  # made by the function that is about to refuse
+
     def refuse(*arguments, **options):
         raise OSError(number, os.strerror(number), "out/decoder.tflite")
 
     monkeypatch.setattr(export, "export_files", refuse)
-    status, _, errors = run(capsys, "--model", exported("dense").run)
+    status, _, errors = run(capsys, "--model", folder)
     assert (status, errors) == (expected, f"error: out/decoder.tflite: {os.strerror(number)}\n")
 
 
 def test_a_failed_check_is_one_line_and_status_1(monkeypatch, capsys):
+    folder = exported("dense").run
+
     def refuse(*arguments, **options):
         raise export.ExportError("decoder.tflite: disagrees\nwith the model")
 
     monkeypatch.setattr(export, "export_files", refuse)
-    status, _, errors = run(capsys, "--model", exported("dense").run)
+    status, _, errors = run(capsys, "--model", folder)
     assert (status, errors) == (1, "error: decoder.tflite: disagrees with the model\n")
 
 
