@@ -11,7 +11,7 @@ Prints, as JSON:
   image gain when the sampler draws its code itself, at batch sizes 1 and 16. Bounds: 64,000 and
   1.5.
 - `files`: every variant in its runtime: bytes, largest error against Keras over 256 seeded images,
-  milliseconds an image alone and in a batch of 16.
+  milliseconds an image alone and in a batch of 16, and these over the same two products in NumPy.
 
 Pin it to one core, with one thread: `OMP_NUM_THREADS=1 taskset -c 0 python benchmarks/...`.
 """
@@ -147,8 +147,13 @@ def main():
             }
             if format != "c":
                 for rows in (1, 16):
-                    timed = in_turn({"x": CALLERS[path.suffix](path, {"z": z[:rows]})})
+                    calls = {
+                        "numpy": numpy_floor(model, z[:rows]),
+                        "x": CALLERS[path.suffix](path, {"z": z[:rows]}),
+                    }
+                    timed = in_turn(calls)
                     row[f"milliseconds_of_{rows}"] = round(timed["x"] / rows, 4)
+                    row[f"over_numpy_of_{rows}"] = round(timed["x"] / timed["numpy"], 2)
             result["files"].append(row)
             print(json.dumps(row), flush=True)
     print(json.dumps({k: v for k, v in result.items() if k != "files"}, indent=2))

@@ -35,7 +35,7 @@ def test_a_vector_becomes_its_nearest_code():
     assert len(set(expected)) > 3
     np.testing.assert_array_equal(vectors, codebook[codes])
     squares = ((z - codebook[expected]) ** 2).reshape(5, -1).sum(axis=1)
-    # Measured: 2e-7.
+    # Measured on PyTorch: 7e-8.
     np.testing.assert_allclose(distance, squares, rtol=1e-6)
     np.testing.assert_array_equal(ops.convert_to_numpy(layer.embed(codes)), vectors)
 
@@ -51,7 +51,7 @@ def test_the_codebook_is_the_moving_average_of_its_vectors():
         codebook, used = oracles.codebook_step(
             z.astype("float64").reshape(-1, 2), codebook, used, 0.9
         )
-        # Measured: 2e-7.
+        # Measured on PyTorch: 1e-7.
         np.testing.assert_allclose(state(layer)[0], codebook, atol=1e-6)
         np.testing.assert_allclose(state(layer)[1], used, rtol=1e-6)
 

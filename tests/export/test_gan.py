@@ -65,7 +65,6 @@ def test_both_graphs_make_the_samples_of_the_model(files, format):
         np.testing.assert_array_equal(made["z"].view("uint32"), z.view("uint32"))
         expected = model.sample(labels or 16, temperature=0.7, seed=seed)
         assert np.ptp(expected) > 0.5
-        # Measured: at most 4e-7.
         np.testing.assert_allclose(made["x"], expected, rtol=0, atol=2e-6)
         decoded = run["decoder"]({"z": z, **labels})["x"]
         np.testing.assert_allclose(decoded, expected, rtol=0, atol=2e-6)
