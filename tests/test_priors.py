@@ -363,6 +363,19 @@ def test_a_better_prior_is_measured_as_one(images):
     assert np.all(np.array(results[1]) > np.array(results[0]))
 
 
+def test_training_goes_on_with_the_fitted_prior(images):
+    """Also where the step was traced before: its KL is that of the new prior."""
+    model, inputs = trained(images, kl_weight=0.01)  # a posterior far from N(0, I)
+    model.fit(inputs, batch_size=24, epochs=30, verbose=0)
+    model.compile(
+        keras.optimizers.SGD(0.0), **({"jit_compile": True} if BACKEND == "torch" else {})
+    )
+    before = model.fit(inputs, batch_size=48, verbose=0).history["kl_loss"][0]
+    model.fit_prior(inputs, "gaussian", seed=0)
+    after = model.fit(inputs, batch_size=48, verbose=0).history["kl_loss"][0]
+    assert after < before - 0.1
+
+
 def test_a_torn_file_of_a_fitted_prior_is_refused():
     prior = fitted()
     store = {}

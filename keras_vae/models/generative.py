@@ -484,6 +484,12 @@ class GenerativeModel(Trainer, keras.Model):
             self.compiled_functions[name] = self.without_gradients(function)
         return self.compiled_functions[name]
 
+    def forget_compiled(self):
+        """Drop what was compiled, after a change that is no change of a variable."""
+        self.train_function = self.test_function = self.predict_function = None
+        self.compiled_functions.clear()
+        getattr(self, "graphs", {}).clear()  # of PyTorch's traced steps
+
     def _check_conditions(self, conditions, count=None):
         conditions = {} if conditions is None else conditions
         if not isinstance(conditions, dict) or set(conditions) != set(self.condition):

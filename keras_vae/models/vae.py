@@ -261,7 +261,7 @@ class VAE(LatentVariableModel):
             self._tracker.untrack(self.prior)
         self.prior = prior
         self._tracker.lock()
-        self.train_function = self.test_function = self.predict_function = None
+        self.forget_compiled()
         if self.compiled and len(self.trainable_variables) != trainable:
             self.compile_from_config(self.get_compile_config())
 
