@@ -19,6 +19,11 @@ import keras_vae
 BACKEND = keras.backend.backend()
 
 
+def slow_on_jax(test):
+    """Leave a test to `make test-slow` on JAX, where compiling it takes a dozen seconds or more."""
+    return pytest.mark.slow(test) if BACKEND == "jax" else test
+
+
 @pytest.fixture(autouse=True)
 def _seeded():
     # Keras' initializers and seed generators take their default seed from `random`.

@@ -7,6 +7,7 @@ from PIL import Image
 
 import keras_vae
 from keras_vae import data
+from tests.conftest import slow_on_jax
 from tests.test_training import assert_same_weights
 
 
@@ -20,6 +21,7 @@ def folder(tmp_path):
     return tmp_path
 
 
+@slow_on_jax
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_images_in_files_train_as_those_in_memory(make, folder, shuffle):
     histories, models = [], []

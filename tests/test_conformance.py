@@ -24,7 +24,7 @@ from keras_vae import (
 )
 from keras_vae.layers import Categorical, Continuous
 from tests import conformance
-from tests.conftest import BACKEND
+from tests.conftest import BACKEND, slow_on_jax
 
 # A step of these models runs faster than TensorFlow traces it.
 EAGERLY = BACKEND == "tensorflow"
@@ -342,6 +342,7 @@ def test_layer(tmp_path, cls, make, inputs, spread):
     conformance.check_layer(layer, inputs, tmp_path, spread)
 
 
+@slow_on_jax
 @pytest.mark.parametrize(("cls", "make_prior"), PRIORS, ids=[r[0].__name__ for r in PRIORS])
 def test_prior(tmp_path, cls, make_prior):
     random.seed(1)

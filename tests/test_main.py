@@ -13,7 +13,7 @@ import pytest
 
 import keras_vae
 from keras_vae.__main__ import DEFAULTS, GAN_DEFAULTS, LIKELIHOODS, main
-from tests.conftest import BACKEND
+from tests.conftest import BACKEND, slow_on_jax
 
 SMALL = ["--hidden-units", "8", "--latent-dim", "2", "--epochs", "2", "--batch-size", "16"]
 
@@ -96,6 +96,7 @@ def test_train_takes_every_likelihood():
     assert tuple(keras_vae.likelihoods.LIKELIHOODS) == LIKELIHOODS
 
 
+@slow_on_jax
 @pytest.mark.parametrize("likelihood", ["gaussian", "discretized_logistic_mixture"])
 def test_a_run_with_another_likelihood_is_trained_measured_and_drawn(
     archive, tmp_path, capsys, likelihood
@@ -168,6 +169,7 @@ def test_train_takes_an_objective_and_a_warm_up(archive, tmp_path):
     assert evaluation["loss"] < evaluation["reconstruction_loss"] + evaluation["kl_loss"]
 
 
+@slow_on_jax
 @pytest.mark.parametrize("model", ["gan", "conditional_gan"])
 def test_gans_train_evaluate_draw_and_sample(archive, tmp_path, capsys, model):
     folder = tmp_path / model
@@ -311,6 +313,7 @@ def test_the_defaults_name_every_setting(name):
 VQ_VAE = ["--model", "vq_vae", "--hidden-units", "4", "--epochs", "2", "--batch-size", "16"]
 
 
+@slow_on_jax
 def test_a_vq_vae_is_trained_with_its_prior_and_sampled(archive, tmp_path, capsys):
     folder = tmp_path / "vq"
     options = ["--latent-dim", "3", "--num-codes", "6", "--prior-epochs", "1", "--out", str(folder)]

@@ -11,7 +11,7 @@ import keras_vae
 from keras_vae import evaluation
 from keras_vae.layers import FiniteScalarQuantizer, VectorQuantizer
 from tests import oracles
-from tests.conftest import BACKEND
+from tests.conftest import BACKEND, slow_on_jax
 from tests.test_training import Batches
 
 
@@ -69,6 +69,7 @@ def test_the_loss_is_the_reconstruction_and_the_commitment(images):
     assert found["codes_used"] == len(set(codes.reshape(-1))) / 6
 
 
+@slow_on_jax
 def test_a_sample_weight_multiplies_both_terms(images):
     x, _ = images
     model = make()
@@ -145,6 +146,7 @@ def small_prior(model, **kwargs):
     )
 
 
+@slow_on_jax
 def test_a_prior_is_fitted_saved_and_trained_on(images, tmp_path):
     x, label = images
     model = make()

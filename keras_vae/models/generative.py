@@ -342,8 +342,6 @@ class GenerativeModel(Trainer, keras.Model):
             )
         callbacks = self._add_callbacks(callbacks, epochs)
         if model_inputs.is_array(x):
-            if not self.built:
-                self.build((None, *(x["x"] if isinstance(x, dict) else x).shape[1:]))
             arrays = (x, y, sample_weight)
             is_shuffled = shuffle is True and steps_per_epoch is None
             if is_shuffled or model_inputs.is_in_files(arrays):

@@ -23,6 +23,8 @@ def is_array(x):
 def check_examples(model, inputs):
     """Check a model's input arrays and return them with the dtypes that the model computes in.
 
+    They also tell the shape of the data to a model that is not built yet, and build it.
+
     Args:
         model: A `GenerativeModel`.
         inputs: `x`, an array `(n, *data_shape)` in the likelihood's range; or a dict with `"x"`
@@ -37,6 +39,8 @@ def check_examples(model, inputs):
     """
     x, conditions = model.named_inputs(inputs)
     x = check_data(model, x, name="x")
+    if not model.built:
+        model.build((None, *x.shape[1:]))
     if not isinstance(inputs, dict):
         return x
     return {"x": x, **check_conditions(model, conditions, len(x))}
