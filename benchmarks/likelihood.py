@@ -15,6 +15,7 @@ import argparse
 import json
 import platform
 import random
+import resource
 import sys
 import time
 
@@ -44,10 +45,12 @@ def report(text):
     print(text, file=sys.stderr, flush=True)
 
 
-def make_model(config, seed, num_samples):
+def make_model(config, seed, num_samples, kl_warmup=0):
     encoder = networks.DenseEncoder(LATENT_DIM, UNITS, "tanh")
     decoder = networks.DenseDecoder((28, 28, 1), UNITS[::-1], "tanh")
     options = {"dynamic_binarization": True, "seed": seed}
+    if kl_warmup:
+        options["kl_weight"] = keras_vae.schedules.LinearWarmup(kl_warmup)
     if config == "conditional_vae":
         options["condition"] = {"label": keras_vae.Categorical(10)}
         return keras_vae.ConditionalVAE(encoder, decoder, **options)
@@ -71,6 +74,7 @@ def main():
     parser.add_argument(
         "--iwae-samples", type=int, default=50, help="of iwae, a step (%(default)s)"
     )
+    parser.add_argument("--kl-warmup", type=int, default=0, help="epochs (%(default)s)")
     parser.add_argument("--train-examples", type=int, help="default: all 60,000")
     parser.add_argument("--examples", type=int, default=1000, help="test images (%(default)s)")
     parser.add_argument("--num-samples", type=int, default=5000, help="importance samples, k")
@@ -80,7 +84,7 @@ def main():
     random.seed(args.seed)
     np.random.seed(args.seed)
     mnist = data.load("mnist")
-    model = make_model(args.config, args.seed, args.iwae_samples)
+    model = make_model(args.config, args.seed, args.iwae_samples, args.kl_warmup)
     split = {
         "train": (mnist.x_train[: args.train_examples], mnist.y_train[: args.train_examples]),
         "test": (mnist.x_test[: args.examples], mnist.y_test[: args.examples]),
@@ -115,6 +119,7 @@ def main():
         "seconds": round(seconds, 1),
         "cpu_seconds": round(cpu_seconds, 1),
         "likelihood_seconds": round(time.perf_counter() - start, 1),
+        "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         "backend": keras.backend.backend(),
         "machine": platform.platform(),
         "versions": versions(),

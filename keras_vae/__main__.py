@@ -91,7 +91,13 @@ PRIORS = {
 # What differs for a GAN. The network of 28x28 greys is that of benchmarks/conditional_gan.py.
 GAN_DEFAULTS = {
     "digits": {"latent_dim": 16, "epochs": 200, "learning_rate": 1e-3},
-    "grey": {"network": "conv", "hidden_units": (16, 32), "latent_dim": 32, "learning_rate": 4e-4},
+    "grey": {
+        "network": "conv",
+        "hidden_units": (16, 32),
+        "latent_dim": 32,
+        "epochs": 12,
+        "learning_rate": 4e-4,
+    },
     "colour": {"latent_dim": 64, "epochs": 50, "learning_rate": 2e-4},
 }
 

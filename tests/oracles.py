@@ -208,7 +208,7 @@ def dense_gan_losses(weights, x, z, label=None, smoothing=0.0, sample_weight=1.0
     terms["class_loss"] = np.mean(sample_weight * named)
     terms["generated_class_loss"] = np.mean(generated_named)
     return (
-        terms["discriminator_loss"] + terms["class_loss"] + terms["generated_class_loss"],
+        terms["discriminator_loss"] + terms["class_loss"],
         terms["generator_loss"] + terms["generated_class_loss"],
         terms,
     )

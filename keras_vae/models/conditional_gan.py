@@ -13,8 +13,10 @@ class ConditionalGAN(GAN):
     """Generator that sees labels and discriminator that also names them.
 
     Beside their losses of `GAN`, both players lower the cross-entropy of the labels, in nats per
-    example: the discriminator on real images (reported as `class_loss`) and on generated ones, the
-    generator on generated ones (`generated_class_loss`). An *unknown* label adds nothing to it.
+    example: the discriminator on real images (reported as `class_loss`), the generator on generated
+    ones (`generated_class_loss`). An *unknown* label adds nothing to it. The paper's discriminator
+    lowers it on generated images too; then it learns to read signs of a class that no real image
+    has, and an independent classifier agrees less with the labels.
 
     Args:
         generator: Keras model from `[z, condition]` to the likelihood's parameters; `condition` is
@@ -31,7 +33,8 @@ class ConditionalGAN(GAN):
         inputs, training: As for `GAN`.
 
     References:
-        - Odena et al., 2017, eq. 2 and 3, with the generator's non-saturating loss.
+        - Odena et al., 2017, eq. 2 and 3, with the generator's non-saturating loss and the
+          discriminator's labels of real images only.
           https://arxiv.org/abs/1610.09585
     """
 
@@ -68,8 +71,7 @@ class ConditionalGAN(GAN):
     def told_apart(self, real, generated, condition, weight):
         loss, terms = super().told_apart(real, generated, condition, weight)
         terms["class_loss"] = ops.mean(weight * self._class_nats(real[1], condition))
-        named = terms["class_loss"] + ops.mean(self._class_nats(generated[1], condition))
-        return loss + self.class_loss_weight * named, terms
+        return loss + self.class_loss_weight * terms["class_loss"], terms
 
     def taken_for_real(self, generated, condition):
         loss, terms = super().taken_for_real(generated, condition)
