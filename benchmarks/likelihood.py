@@ -1,14 +1,17 @@
 """log p(x) of binarised MNIST, by importance sampling, of the model that papers report it for.
 
-    KERAS_BACKEND=jax python benchmarks/likelihood.py vae --epochs 250
-    KERAS_BACKEND=jax python benchmarks/likelihood.py conditional_vae --epochs 250
-    KERAS_BACKEND=jax python benchmarks/likelihood.py iwae --epochs 25
+    KERAS_BACKEND=jax python benchmarks/likelihood.py vae
+    KERAS_BACKEND=jax python benchmarks/likelihood.py conditional_vae
+    KERAS_BACKEND=jax python benchmarks/likelihood.py conditional_prior
+    KERAS_BACKEND=jax python benchmarks/likelihood.py vae --epochs 25 --kl-warmup 10
+    KERAS_BACKEND=jax python benchmarks/likelihood.py iwae
 
-A 784-200-200-50 network with tanh, binarised anew in every step; Adam, whose rate falls to 0 along
-a cosine. Prints as JSON the log-likelihood of the first 1,000 test images, binarised once, with
-5,000 importance samples each, in nats per image. Bounds: VAE at least -89.3 and ConditionalVAE at
-least -85.4, each within 10 minutes of one CPU core; `iwae`, 50 samples a step, better than `vae`
-by 0.8 at equal epochs.
+A 784-200-200-50 network, binarised anew in every step; Adam, whose rate falls to 0 along a cosine;
+the KL's weight rises from 0 to 1 in the first epochs. Prints as JSON the log-likelihood of the
+first 1,000 test images, binarised once, with 5,000 importance samples each, in nats per image.
+Bounds: `vae` at least -89.3 and `conditional_vae` at least -85.4, each within 10 minutes of one CPU
+core; `conditional_prior`, p(z | label) with learned means and variances, at least -84.0 within an
+hour; `iwae`, 50 samples a step, better than `vae` by 0.8 at equal epochs.
 """
 
 import argparse
@@ -26,8 +29,14 @@ import keras_vae
 from keras_vae import data, networks
 from keras_vae.runs import versions
 
-EPOCHS = {"vae": 250, "conditional_vae": 250, "iwae": 25}
-LATENT_DIM, UNITS = 50, (200, 200)
+# Epochs, and in how many of them the KL's weight rises.
+CONFIGURATIONS = {
+    "vae": (110, 20),
+    "conditional_vae": (110, 20),
+    "conditional_prior": (400, 40),
+    "iwae": (25, 10),
+}
+LATENT_DIM, UNITS, ACTIVATION = 50, (200, 200), "gelu"
 
 
 class Progress(keras.callbacks.Callback):
@@ -45,14 +54,16 @@ def report(text):
     print(text, file=sys.stderr, flush=True)
 
 
-def make_model(config, seed, num_samples, kl_warmup=0):
-    encoder = networks.DenseEncoder(LATENT_DIM, UNITS, "tanh")
-    decoder = networks.DenseDecoder((28, 28, 1), UNITS[::-1], "tanh")
+def make_model(config, seed, num_samples, kl_warmup):
+    encoder = networks.DenseEncoder(LATENT_DIM, UNITS, ACTIVATION)
+    decoder = networks.DenseDecoder((28, 28, 1), UNITS[::-1], ACTIVATION)
     options = {"dynamic_binarization": True, "seed": seed}
     if kl_warmup:
         options["kl_weight"] = keras_vae.schedules.LinearWarmup(kl_warmup)
-    if config == "conditional_vae":
+    if config.startswith("conditional"):
         options["condition"] = {"label": keras_vae.Categorical(10)}
+        if config == "conditional_prior":
+            options["prior"] = keras_vae.priors.ConditionalNormal()
         return keras_vae.ConditionalVAE(encoder, decoder, **options)
     if config == "iwae":
         options["objective"] = keras_vae.objectives.IWAE(num_samples)
@@ -66,21 +77,23 @@ def active_units(z_mean):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("config", choices=EPOCHS)
-    parser.add_argument("--epochs", type=int, help=f"default: {EPOCHS}")
+    parser.add_argument("config", choices=CONFIGURATIONS)
+    parser.add_argument("--epochs", type=int, help="default: by the configuration")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--batch-size", type=int, default=128)
-    parser.add_argument("--learning-rate", type=float, default=2e-3)
+    parser.add_argument("--learning-rate", type=float, default=3e-3)
     parser.add_argument(
         "--iwae-samples", type=int, default=50, help="of iwae, a step (%(default)s)"
     )
-    parser.add_argument("--kl-warmup", type=int, default=0, help="epochs (%(default)s)")
+    parser.add_argument("--kl-warmup", type=int, help="epochs (default: likewise)")
     parser.add_argument("--train-examples", type=int, help="default: all 60,000")
     parser.add_argument("--examples", type=int, default=1000, help="test images (%(default)s)")
     parser.add_argument("--num-samples", type=int, default=5000, help="importance samples, k")
     parser.add_argument("--out", help="JSON file for the result, too")
     args = parser.parse_args()
-    args.epochs = args.epochs or EPOCHS[args.config]
+    epochs, kl_warmup = CONFIGURATIONS[args.config]
+    args.epochs = args.epochs or epochs
+    args.kl_warmup = kl_warmup if args.kl_warmup is None else args.kl_warmup
     random.seed(args.seed)
     np.random.seed(args.seed)
     mnist = data.load("mnist")
