@@ -256,22 +256,16 @@ def _held_out(model, run, say):
 
 def load_model(path, inputs=None):
     """Load what `export` takes as a path: a model of ours, or with `inputs` any Keras model."""
-    import keras
-
     import keras_vae
 
     if inputs is None:
         return keras_vae.load_model(path)
     from export import graphs
+    from keras_vae.models import saving
 
-    try:
-        model = keras.saving.load_model(path, compile=False, safe_mode=True)
-        # A subclassed model has no weights to load before it is called.
-        graphs.of_keras_model(model, inputs)
-        model.load_weights(path)
-        return model
-    except (ValueError, TypeError, OSError) as err:
-        raise ValueError(f"{path} must be a model that Keras can load. It says: {err}") from err
+    return saving.load_any(
+        path, compile=False, call=lambda model: graphs.of_keras_model(model, inputs)
+    )
 
 
 def build_graph(model, name, inputs=None):

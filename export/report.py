@@ -146,12 +146,11 @@ class Reporter:
             return None
 
     def _classifier(self, run):
-        import keras
-
         from keras_vae.evaluation import train_classifier
+        from keras_vae.models import saving
 
         if run.classifier_path.is_file():
-            return keras.saving.load_model(run.classifier_path, safe_mode=True)
+            return saving.load_any(run.classifier_path, compile=False)
         self.say("training a classifier of real images, kept with the run")
         classifier = train_classifier(self.dataset)
         run.save_model(classifier, run.classifier_path)

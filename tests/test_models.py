@@ -371,14 +371,14 @@ def with_config(config):
 @pytest.mark.parametrize(
     ("write", "words"),
     [
-        (lambda source, path: path.write_bytes(b""), "which is none or cut"),
-        (lambda source, path: path.write_text("not a model"), "which is none or cut"),
-        (write_cut, "which is none or cut"),
-        (write_zip, "config.json"),
+        (lambda source, path: path.write_bytes(b""), "no archive, or one that is cut off"),
+        (lambda source, path: path.write_text("not a model"), "no archive"),
+        (write_cut, "no archive, or one that is cut off"),
+        (write_zip, "an archive without 'config.json'"),
         (write_sequential, "Received: a Sequential."),
-        (without(".h5"), "model.weights.h5"),
-        (with_config(b"{"), "Loading it raised: Expecting property name"),
-        (with_config(b"[]"), "Loading it raised: "),
+        (without(".h5"), "an archive without 'model.weights.h5'"),
+        (with_config(b"{"), "a config.json that is damaged: Expecting property name"),
+        (with_config(b"[]"), "a config.json that is no JSON object"),
     ],
     ids=["empty", "text", "cut", "zip", "sequential", "no weights", "cut config", "empty config"],
 )
@@ -393,10 +393,10 @@ def test_a_file_of_something_else_is_refused_in_one_line(run_folder, tmp_path, w
 
 def test_another_file_ending_is_refused_in_one_line(run_folder, tmp_path):
     shutil.copy(run_folder / "model.keras", tmp_path / "model.zip")
-    assert "must be a model of keras-vae" in refused(keras_vae.load_model, tmp_path / "model.zip")
+    assert "must be a .keras file" in refused(keras_vae.load_model, tmp_path / "model.zip")
 
 
-def test_a_class_that_is_not_registered_is_named(tmp_path):
+def test_a_class_that_is_not_registered_is_named_and_may_be_passed(tmp_path):
     class Unregistered(DenseEncoder):
         pass
 
@@ -404,4 +404,8 @@ def test_a_class_that_is_not_registered_is_named(tmp_path):
     model.build()
     model.save(tmp_path / "model.keras")
     message = refused(keras_vae.load_model, tmp_path)
-    assert "Could not locate class 'Unregistered'" in message
+    assert "Unregistered', which may not be loaded from a file" in message
+    assert "pass it in custom_objects" in message
+    custom_objects = {"Unregistered": Unregistered}
+    loaded = keras_vae.load_model(tmp_path, custom_objects)
+    assert type(loaded.encoder) is Unregistered

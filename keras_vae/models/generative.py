@@ -565,7 +565,8 @@ def reason(err):
     """The one line of a Keras error that says what is wrong."""
     text = str(err).split("Arguments received by")[0].split("Exception encountered: ")[-1]
     lines = re.sub(r"\x1b\[\d*m", "", text).split("\n")
-    return " ".join([line for line in lines if line.strip()][-1:])[:300]
+    line = " ".join([line for line in lines if line.strip()][-1:])[:300]
+    return "".join(c if c.isprintable() else " " for c in line)
 
 
 def in_batches(function, arrays, batch_size, progress=None):

@@ -2,27 +2,34 @@
 
 import os
 import pathlib
-import zipfile
 
 import keras
 
+from keras_vae.models import untrusted
 from keras_vae.models.generative import GenerativeModel, reason
 
 
-def load_model(path):
+def load_model(path, custom_objects=None):
     """Load a model of this package, whichever backend trained it.
 
-    Keras' safe mode is on: no code from the file runs.
+    The file is taken for data, never for code. Before Keras sees any of it, these must hold: it is
+    a local file with the members that Keras writes and no others; every class in its config is one
+    of Keras' plain layers, optimizers, initializers and such, or is registered in this process, or
+    is in `custom_objects`; its weights are finite and as large as they say; and its config asks
+    for no more parameters than it holds.
 
     Args:
         path: A `.keras` file, or a run folder that holds `model.keras`.
+        custom_objects: Optional dict from name to class, for classes of your own that are not
+            registered. A class that you name gets its arguments from the file.
 
     Returns:
         The model, compiled as it was saved.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is not a model of this package, or is damaged.
+        ValueError: If the file is not a model of this package, is damaged or may be unsafe; or if
+            `keras.config.enable_unsafe_deserialization` was called in this process.
     """
     path = pathlib.Path(os.fspath(path))
     if path.is_dir():
@@ -32,20 +39,56 @@ def load_model(path):
                 f"one with: python -m keras_vae train --out {path}"
             )
         path = path / "model.keras"
-    if not path.is_file():
-        raise FileNotFoundError(f"There must be a .keras file or a run folder at {path}.")
-    if not zipfile.is_zipfile(path):
-        raise ValueError(f"A model must be a .keras file. Received: {path}, which is none or cut.")
-    try:
-        model = keras.saving.load_model(path, safe_mode=True)
-    except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as err:
-        raise ValueError(
-            f"{path} must be a model of keras-vae, with every class of your own registered by "
-            "keras.saving.register_keras_serializable and imported. Loading it raised: "
-            f"{reason(err)}"
-        ) from err
+    model = load_any(path, custom_objects)
     if not isinstance(model, GenerativeModel):
         raise ValueError(
             f"{path} must be a model of keras-vae. Received: a {type(model).__name__}."
         )
     return model
+
+
+def load_any(path, custom_objects=None, compile=True, call=None):
+    """Load any Keras model with the checks of `load_model`.
+
+    Args:
+        path: Path of a `.keras` file.
+        custom_objects: As for `load_model`.
+        compile: Whether to compile the model as it was saved.
+        call: Optional function that calls the model once. A subclassed model has no weights to
+            load before.
+
+    Returns:
+        The model.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is damaged or may be unsafe.
+    """
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There must be a .keras file or a run folder at {path}.")
+    if path.suffix != ".keras":
+        raise ValueError(f"A model must be a .keras file. Received: {path}.")
+    try:
+        content = untrusted.read(path, custom_objects, compile)
+    except ValueError as err:
+        raise ValueError(
+            f"{path} must be a .keras file that is whole and safe to load. Received: {err}"
+        ) from err
+    with untrusted.copied(content) as copy:
+        return _load(copy, path, custom_objects, compile, call)
+
+
+def _load(copy, path, custom_objects, compile, call):
+    try:
+        model = keras.saving.load_model(copy, custom_objects, compile=compile, safe_mode=True)
+        if call is not None:
+            call(model)
+            model.load_weights(copy)
+        return model
+    # Constructors that get arguments of a wrong type or range raise almost any type.
+    except Exception as err:
+        raise ValueError(
+            f"{path} must be a model whose classes take what it says. Loading it raised: "
+            f"{reason(err) or type(err).__name__}"
+        ) from err

@@ -1,0 +1,325 @@
+"""A `.keras` file from elsewhere, checked and written anew before Keras sees it.
+
+A config may name any class of Keras, and some of these read files or run code; the library that
+reads the weights can be crashed by one altered byte. So nothing of the file goes to Keras: its
+config is checked against lists of what models are made of, its arrays are read by `hdf5`, and
+Keras is given a new archive made of the two.
+"""
+
+import contextlib
+import dataclasses
+import json
+import math
+import pathlib
+import tempfile
+import threading
+import zipfile
+
+import keras
+import ml_dtypes
+import numpy as np
+
+from keras_vae import archives
+from keras_vae.models import hdf5
+
+MAX_CONFIG_BYTES = 2**24
+MAX_METADATA_BYTES = 2**16
+MAX_CONFIG_DEPTH = 100
+# Sizes by which a constructor allocates or loops before it asks for a weight.
+MOST = {"kernel_size": 1000, "num_classes": 10_000, "num_codes": 2**20, "num_layers": 1000}
+# Weights that need no data in the file, such as a scalar that a class added later.
+FREE_PARAMETERS = 2**16
+
+_MEMBERS = {"metadata.json", "config.json", "model.weights.h5"}
+# What Keras makes of data alone. Left out are layers that load files (StringLookup, TFSMLayer),
+# run code (Lambda, JaxLayer), or allocate or loop by a number (the spectrograms, Hashing).
+_LAYERS = """
+    Activation ActivityRegularization Add AdditiveAttention AlphaDropout Attention Average
+    AdaptiveAveragePooling1D AdaptiveAveragePooling2D AdaptiveAveragePooling3D
+    AdaptiveMaxPooling1D AdaptiveMaxPooling2D AdaptiveMaxPooling3D
+    AveragePooling1D AveragePooling2D AveragePooling3D BatchNormalization Bidirectional
+    CenterCrop Concatenate Conv1D Conv1DTranspose Conv2D Conv2DTranspose Conv3D Conv3DTranspose
+    ConvLSTM1D ConvLSTM2D ConvLSTM3D Cropping1D Cropping2D Cropping3D Dense DepthwiseConv1D
+    DepthwiseConv2D Dot Dropout ELU EinsumDense Embedding Flatten GRU GRUCell GaussianDropout
+    GaussianNoise GlobalAveragePooling1D GlobalAveragePooling2D GlobalAveragePooling3D
+    GlobalMaxPooling1D GlobalMaxPooling2D GlobalMaxPooling3D GroupNormalization
+    GroupQueryAttention Identity InputLayer LSTM LSTMCell LayerNormalization LeakyReLU Masking
+    MaxPooling1D MaxPooling2D MaxPooling3D Maximum Minimum MultiHeadAttention Multiply
+    Normalization PReLU Permute RMSNormalization RNN ReLU RepeatVector Rescaling Reshape Resizing
+    SeparableConv1D SeparableConv2D SimpleRNN SimpleRNNCell Softmax SpatialDropout1D
+    SpatialDropout2D SpatialDropout3D SpectralNormalization StackedRNNCells Subtract
+    TimeDistributed UnitNormalization UpSampling1D UpSampling2D UpSampling3D ZeroPadding1D
+    ZeroPadding2D ZeroPadding3D
+"""
+_MODELS = frozenset({"Functional", "Sequential"})
+_POLICIES = frozenset({"DTypePolicy", "FloatDTypePolicy", "DTypePolicyMap"})
+_CLASSES = {
+    "keras": _MODELS | _POLICIES,
+    "keras.models": _MODELS,
+    "keras.src.models.functional": _MODELS,
+    "keras.dtype_policies": _POLICIES,
+    "keras.layers": frozenset(_LAYERS.split()),
+}
+_FAMILIES = {
+    "keras.constraints": keras.constraints.Constraint,
+    "keras.initializers": keras.initializers.Initializer,
+    "keras.losses": keras.losses.Loss,
+    "keras.optimizers": keras.optimizers.Optimizer,
+    "keras.optimizers.schedules": keras.optimizers.schedules.LearningRateSchedule,
+    "keras.regularizers": keras.regularizers.Regularizer,
+}
+_TORCH_OPTIMIZERS = "keras.src.backend.torch.optimizers."
+_PLAIN = ("__keras_tensor__", "__ellipsis__", "__slice__")
+_NO_ACTIVATIONS = ("get", "serialize", "deserialize")
+_loading = threading.Lock()
+
+
+@dataclasses.dataclass(frozen=True)
+class Content:
+    """What is in a `.keras` file that was checked.
+
+    Attributes:
+        config: Dict.
+        metadata: Dict.
+        arrays: Dict from path to array, the weights.
+        groups: List of the paths of all groups of arrays, parents first.
+    """
+
+    config: dict
+    metadata: dict
+    arrays: dict
+    groups: list
+
+
+def read(path, custom_objects=None, compile=True):
+    """Read and check a `.keras` file.
+
+    Args:
+        path: Path of the file.
+        custom_objects: Optional dict from name to class, further classes that are allowed.
+        compile: Whether to keep what says how the model was compiled.
+
+    Returns:
+        `Content`.
+
+    Raises:
+        ValueError: If the file is refused. The message is what was found, as the end of a
+            sentence.
+    """
+    if not in_safe_mode():
+        raise ValueError(
+            "a process in which keras.config.enable_unsafe_deserialization() was called, so that "
+            "any file could run code"
+        )
+    content = _read(path)
+    if not compile:
+        content.config.pop("compile_config", None)
+    check_config(content.config, custom_objects)
+    return content
+
+
+@contextlib.contextmanager
+def copied(content):
+    """Give a new `.keras` file for Keras to load within the block.
+
+    Within it no weight is made for which there are no data: what a config asks for is counted
+    before it is allocated.
+
+    Args:
+        content: `Content`.
+
+    Yields:
+        Path of the new file.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        copy = pathlib.Path(folder) / "model.keras"
+        weights = copy.with_name("model.weights.h5")
+        _write_weights(weights, content)
+        with zipfile.ZipFile(copy, "w") as archive:
+            archive.writestr("metadata.json", json.dumps(content.metadata))
+            archive.writestr("config.json", json.dumps(content.config))
+            archive.write(weights, weights.name)
+        weights.unlink()
+        stored = sum(array.size for array in content.arrays.values())
+        with _loading, _bounded(stored + FREE_PARAMETERS):
+            yield copy
+
+
+def in_safe_mode():
+    """Whether this process still refuses code in a file."""
+    try:
+        # Nothing that could run: outside safe mode it fails for want of a value.
+        keras.saving.deserialize_keras_object(
+            {"class_name": "__lambda__", "config": {}}, safe_mode=True
+        )
+    except ValueError:
+        return True
+    except KeyError:
+        return False
+    return False
+
+
+def check_config(config, custom_objects=None):
+    """Check a config, parsed from JSON: every class, every depth and the sizes in `MOST`.
+
+    It names optimizers by their public module, whichever backend wrote the file.
+
+    Raises:
+        ValueError: As for `read`.
+    """
+    pending = [(config, 0)]
+    while pending:
+        value, depth = pending.pop()
+        if depth > MAX_CONFIG_DEPTH:
+            raise ValueError(f"a config of more than {MAX_CONFIG_DEPTH} levels")
+        if isinstance(value, dict):
+            if "class_name" in value:
+                _check_class(value, custom_objects)
+            _check_sizes(value)
+            _check_nodes(value.get("inbound_nodes"))
+            pending += [(item, depth + 1) for item in value.values()]
+        elif isinstance(value, list):
+            pending += [(item, depth + 1) for item in value]
+
+
+def _read(path):
+    with archives.opened(path) as archive:
+        sizes = {info.filename: info.file_size for info in archive.infolist()}
+        if set(sizes) != _MEMBERS:
+            odd = sorted(set(sizes) ^ _MEMBERS)[0]
+            missing = odd in _MEMBERS
+            raise ValueError(f"an archive {'without' if missing else 'with'} {odd[:100]!a}")
+        for name, most in (
+            ("config.json", MAX_CONFIG_BYTES),
+            ("metadata.json", MAX_METADATA_BYTES),
+        ):
+            if sizes[name] > most:
+                raise ValueError(f"a {name} of {sizes[name]} bytes, more than {most}")
+        config = _parsed(archives.read(archive, "config.json"), "config.json")
+        metadata = _parsed(archives.read(archive, "metadata.json"), "metadata.json")
+        try:
+            arrays, groups = hdf5.read(archives.read(archive, "model.weights.h5"))
+        except hdf5.DamagedError as err:
+            raise ValueError(f"weights that are damaged or unsafe: {err}") from err
+    for name, array in arrays.items():
+        if array.dtype.kind not in "iub" and not np.isfinite(array).all():
+            raise ValueError(f"weights that are not finite, in {name!a}")
+    return Content(config, metadata, arrays, groups)
+
+
+def _parsed(content, name):
+    try:
+        parsed = json.loads(content.decode("utf-8"))
+    except (ValueError, RecursionError) as err:
+        raise ValueError(f"a {name} that is damaged: {err}") from err
+    if not isinstance(parsed, dict):
+        raise ValueError(f"a {name} that is no JSON object")
+    return parsed
+
+
+def _write_weights(path, content):
+    import h5py
+
+    with h5py.File(path, "w") as file:
+        for group in content.groups:
+            file.create_group(group)
+        for name, array in content.arrays.items():
+            stored = file.create_dataset(name, data=array)
+            if array.dtype == ml_dtypes.bfloat16:
+                stored.attrs["dtype"] = "bfloat16"
+
+
+def _check_class(value, custom_objects):
+    """Refuse a class that is neither of Keras' plain ones nor known to this process."""
+    name, module = value["class_name"], value.get("module")
+    registered = value.get("registered_name", name)
+    if not isinstance(name, str) or not isinstance(registered, str | None):
+        raise ValueError("a class whose name is no text")
+    if name in _PLAIN:
+        return
+    if name == "function":
+        name = value.get("config")
+        known = isinstance(name, str) and _registered(name, custom_objects)
+        if known or _is_activation(name, module):
+            return
+    elif isinstance(value.get("config"), dict):
+        if registered and _registered(registered, custom_objects):
+            return
+        # On PyTorch, Keras names its own module for what it exports as keras.optimizers.
+        if isinstance(module, str) and module.startswith(_TORCH_OPTIMIZERS):
+            module = value["module"] = "keras.optimizers"
+        # Without a module, Keras goes by rules of older versions.
+        if registered in (None, name) and _is_plain(name, module):
+            return
+    raise ValueError(
+        f"the class {f'{module}.{name}'[:100]!a}, which may not be loaded from a file. If it "
+        "is your own, import the module that registers it, or pass it in custom_objects."
+    )
+
+
+def _registered(name, custom_objects):
+    return keras.saving.get_registered_object(name, custom_objects=custom_objects) is not None
+
+
+def _is_plain(name, module):
+    if not isinstance(module, str):
+        return False
+    if module in _FAMILIES:
+        found = getattr(_module(module), name, None)
+        return isinstance(found, type) and issubclass(found, _FAMILIES[module])
+    return name in _CLASSES.get(module, ())
+
+
+def _module(name):
+    found = keras
+    for part in name.split(".")[1:]:
+        found = getattr(found, part)
+    return found
+
+
+def _is_activation(name, module):
+    known = isinstance(name, str) and name.islower() and name not in _NO_ACTIVATIONS
+    return (
+        known
+        and module in ("builtins", "keras.activations")
+        and not name.startswith("_")
+        and callable(getattr(keras.activations, name, None))
+    )
+
+
+def _check_sizes(value):
+    for name, most in MOST.items():
+        sizes = value.get(name)
+        for size in sizes if isinstance(sizes, list) else [sizes]:
+            if isinstance(size, int | float) and not size <= most:
+                raise ValueError(f"a config with {name}={size:.6g}, more than {most}")
+
+
+def _check_nodes(nodes):
+    """Refuse a layer that is called with data alone: it would run while the model is loaded."""
+    for node in nodes if isinstance(nodes, list) else []:
+        if "__keras_tensor__" not in json.dumps(node):
+            raise ValueError("a layer that is called with data of the config")
+
+
+@contextlib.contextmanager
+def _bounded(most):
+    """Count what layers of this thread ask for, and refuse what exceeds `most` parameters."""
+    original, thread, asked = keras.Layer.add_weight, threading.get_ident(), 0
+
+    def add_weight(layer, shape=None, *args, **kwargs):
+        nonlocal asked
+        if threading.get_ident() == thread:
+            asked += math.prod(int(size) for size in shape or ())
+            if asked > most:
+                raise ValueError(
+                    f"A config must ask for no more parameters than its file holds, {most}. "
+                    f"Received: {asked} or more."
+                )
+        return original(layer, shape, *args, **kwargs)
+
+    keras.Layer.add_weight = add_weight
+    try:
+        yield
+    finally:
+        keras.Layer.add_weight = original
