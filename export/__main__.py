@@ -215,7 +215,11 @@ def _module_of_file(path, option):
     format = path.suffix.removeprefix(".")
     if format not in exporter.FORMATS:
         raise ValueError(f"{option} reads .tflite, .onnx and .c files. Received: {path}.")
-    if path.stat().st_size > _LARGEST_FILE:
+    size = path.stat().st_size
+    if not path.is_file():
+        # A pipe or a device never ends.
+        raise ValueError(f"{option} reads regular files. Received: {path}, which is none.")
+    if size > _LARGEST_FILE:
         raise ValueError(f"{path} is larger than 2 GiB, the most that a file can be.")
     return exporter.module_of(format)
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.metadata
+import math
 import pathlib
 
 import numpy as np
@@ -252,11 +253,23 @@ def _modernize_resize(node):
 def _read(path):
     import onnx
 
-    model = onnx.load_model_from_string(pathlib.Path(path).read_bytes())
+    path = pathlib.Path(path)
+    content = path.read_bytes()
+    model = onnx.load_model_from_string(content)
     if not model.ir_version or not model.graph.node:
-        raise ValueError(
-            f"{pathlib.Path(path).name} is no ONNX file, or is cut off: it holds no graph."
-        )
+        raise ValueError(f"{path.name} is no ONNX file, or is cut off: it holds no graph.")
+    for tensor in _tensors(model):
+        if tensor.external_data or tensor.data_location == onnx.TensorProto.EXTERNAL:
+            raise ValueError(
+                f"{path.name} must hold all of its weights. Received: a tensor whose data are in "
+                "another file. Export it again with python -m export."
+            )
+        # Two values of four bits fit into a byte.
+        if min(tensor.dims, default=0) < 0 or math.prod(tensor.dims) > 2 * len(content):
+            raise ValueError(
+                f"{path.name} is damaged: it says of a tensor that its shape is "
+                f"{manifest.one_line(list(tensor.dims), 60)}, and holds {len(content)} bytes."
+            )
     return model
 
 
@@ -274,13 +287,32 @@ def _damage_named(path):
 
 
 def _operators(model):
-    pending = [model.graph.node, *(function.node for function in model.functions)]
-    while pending:
-        for node in pending.pop():
+    for graph in _graphs(model):
+        for node in graph.node:
             domain, operator = _text(node.domain), _text(node.op_type)
             yield operator if domain in _STANDARD_DOMAINS else f"{domain}.{operator}"
-            for attribute in node.attribute:
-                pending.extend(graph.node for graph in (attribute.g, *attribute.graphs))
+
+
+def _tensors(model):
+    """Every tensor that a model stores: weights, and constants of its operators."""
+    for graph in _graphs(model):
+        yield from getattr(graph, "initializer", ())
+        for sparse in getattr(graph, "sparse_initializer", ()):
+            yield from (sparse.values, sparse.indices)
+        for attribute in (attribute for node in graph.node for attribute in node.attribute):
+            yield from (attribute.t, *attribute.tensors)
+            for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+                yield from (sparse.values, sparse.indices)
+
+
+def _graphs(model):
+    """The graph, the functions, and the graphs inside their operators."""
+    pending = [model.graph, *model.functions]
+    while pending:
+        graph = pending.pop()
+        yield graph
+        for attribute in (attribute for node in graph.node for attribute in node.attribute):
+            pending += [*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])]
 
 
 def _port(value):

@@ -19,8 +19,6 @@ import math
 
 import numpy as np
 
-from keras_vae.data import as_float
-
 QUANTIZATIONS = ("none", "float16", "int8", "int8-full")
 
 # Largest error that a file may have against its model, for outputs up to 1; larger ones scale it.
@@ -59,6 +57,9 @@ def calibration(graph, data=None, rows=CALIBRATION_ROWS):
     rng = np.random.default_rng(1)
     if data is None:
         return graph.draw(rows, rng)
+    # Here, for `--inspect` and `--verify` do without Keras.
+    from keras_vae.data import as_float
+
     count = graph.count(data)
     index = rng.permutation(count)[:rows] if count >= rows else rng.integers(0, count, rows)
     rows = graph.rows(data, index)

@@ -19,7 +19,9 @@ from export import graphs, manifest, parity
 from export.quantization import TOLERANCES
 
 SECONDS = 60
-MEMORY = 8 * 2**30
+# What a runtime may allocate: this, and a few copies of the file.
+MEMORY = 3 * 2**29
+COPIES = 8
 _COMMAND = "from export import verification; verification._child()"
 # Inputs that have one value for the whole batch.
 _SINGLE = ("seed", "temperature")
@@ -146,17 +148,20 @@ def _run_apart(path, module):
 
 def _environment():
     path = os.pathsep.join(entry for entry in sys.path if entry)
-    return {**os.environ, "PYTHONPATH": path, "KERAS_BACKEND": "tensorflow"}
+    # A thread's stack counts as memory, whether it is used or not.
+    threads = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    return {**os.environ, **threads, "PYTHONPATH": path, "KERAS_BACKEND": "tensorflow"}
 
 
 def _child():
     """The other end of `_run_apart`: a path on standard input, the answer on standard output."""
+    path, name = json.load(sys.stdin)
     with contextlib.suppress(ImportError, ValueError, OSError):
         import resource
 
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+        limit = MEMORY + COPIES * os.path.getsize(path)
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    path, name = json.load(sys.stdin)
     answer = os.dup(1)
     os.dup2(2, 1)  # what a runtime prints is no answer
     try:

@@ -11,10 +11,11 @@ import io
 import math
 import os
 import warnings
-import zipfile
 from pathlib import Path
 
 import numpy as np
+
+from keras_vae import archives
 
 # The most memory that the arrays of one set may need.
 MAX_BYTES = 16 * 2**30
@@ -277,10 +278,13 @@ def _load_named(name):
 
 def _load_npz(path, name, class_names=None):
     readable = f"{path!r} must be a complete .npz file. Received: "
-    with _explained(readable, "Write it again with np.savez_compressed."):
-        archive = zipfile.ZipFile(path)
-    with archive:
-        entries = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+    advice = "Write it again with np.savez_compressed."
+    with contextlib.ExitStack() as stack:
+        with _explained(readable, advice):
+            archive = stack.enter_context(archives.opened(path))
+            entries = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+            if len(entries) < len(archive.infolist()):
+                raise ValueError("an archive that holds an array twice")
         if missing := [array for array in _ARRAYS if array not in entries]:
             raise DataError(
                 f"{path!r} must hold the arrays {', '.join(_ARRAYS)}. Received: no "
@@ -290,7 +294,7 @@ def _load_npz(path, name, class_names=None):
         entries = {array: entries[array] for array in (*_ARRAYS, "class_names") if array in entries}
         counts = [_check_entry(archive, info, path) for info in entries.values()]
         _check_memory(sum(counts), path)
-        with _explained(readable, "Write it again with np.savez_compressed."):
+        with _explained(readable, advice):
             arrays = {array: _read_entry(archive, info) for array, info in entries.items()}
             if "class_names" in arrays:
                 class_names = tuple(arrays.pop("class_names").ravel()[: MAX_CLASSES + 1].tolist())
@@ -303,9 +307,6 @@ def _check_entry(archive, info, path):
         f"{info.filename!r} in {path!r} must begin with the header of a NumPy array. Received: ",
         "Write the file again with np.savez_compressed.",
     ):
-        # Other methods expand a few bytes without bound; NumPy writes only these two.
-        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise ValueError(f"zip compression method {info.compress_type}")
         # A header may announce 4 GB of itself, which NumPy would read before refusing it.
         with archive.open(info) as entry:
             start = io.BytesIO(entry.read(_NPY_HEADER_BYTES))

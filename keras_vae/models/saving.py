@@ -69,14 +69,16 @@ def load_any(path, custom_objects=None, compile=True, call=None):
         raise FileNotFoundError(f"There must be a .keras file or a run folder at {path}.")
     if path.suffix != ".keras":
         raise ValueError(f"A model must be a .keras file. Received: {path}.")
+    unsafe = f"{path} must be a .keras file that is whole and safe to load. Received: "
     try:
         content = untrusted.read(path, custom_objects, compile)
     except ValueError as err:
-        raise ValueError(
-            f"{path} must be a .keras file that is whole and safe to load. Received: {err}"
-        ) from err
-    with untrusted.copied(content) as copy:
-        return _load(copy, path, custom_objects, compile, call)
+        raise ValueError(f"{unsafe}{err}") from err
+    try:
+        with untrusted.copied(content) as copy:
+            return _load(copy, path, custom_objects, compile, call)
+    except untrusted.TooLargeError as err:
+        raise ValueError(f"{unsafe}{err}") from err
 
 
 def _load(copy, path, custom_objects, compile, call):

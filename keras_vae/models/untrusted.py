@@ -26,7 +26,9 @@ MAX_CONFIG_BYTES = 2**24
 MAX_METADATA_BYTES = 2**16
 MAX_CONFIG_DEPTH = 100
 # Sizes by which a constructor allocates or loops before it asks for a weight.
-MOST = {"kernel_size": 1000, "num_classes": 10_000, "num_codes": 2**20, "num_layers": 1000}
+MOST = {"kernel_size": 1000, "num_classes": 10_000, "num_codes": 2**20, "num_layers": 100}
+MAX_HIDDEN_LAYERS = 100
+MAX_OBJECTS = 4000
 # Weights that need no data in the file, such as a scalar that a class added later.
 FREE_PARAMETERS = 2**16
 
@@ -72,6 +74,10 @@ _TORCH_OPTIMIZERS = "keras.src.backend.torch.optimizers."
 _PLAIN = ("__keras_tensor__", "__ellipsis__", "__slice__")
 _NO_ACTIVATIONS = ("get", "serialize", "deserialize")
 _loading = threading.Lock()
+
+
+class TooLargeError(ValueError):
+    """What a config asks for beyond what its file holds, as the end of a sentence."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,6 +136,9 @@ def copied(content):
 
     Yields:
         Path of the new file.
+
+    Raises:
+        TooLargeError: If the block asks for more.
     """
     with tempfile.TemporaryDirectory() as folder:
         copy = pathlib.Path(folder) / "model.keras"
@@ -167,13 +176,16 @@ def check_config(config, custom_objects=None):
     Raises:
         ValueError: As for `read`.
     """
-    pending = [(config, 0)]
+    pending, objects = [(config, 0)], 0
     while pending:
         value, depth = pending.pop()
         if depth > MAX_CONFIG_DEPTH:
             raise ValueError(f"a config of more than {MAX_CONFIG_DEPTH} levels")
         if isinstance(value, dict):
             if "class_name" in value:
+                objects += 1
+                if objects > MAX_OBJECTS:
+                    raise ValueError(f"a config of more than {MAX_OBJECTS} objects")
                 _check_class(value, custom_objects)
             _check_sizes(value)
             _check_nodes(value.get("inbound_nodes"))
@@ -293,6 +305,9 @@ def _check_sizes(value):
         for size in sizes if isinstance(sizes, list) else [sizes]:
             if isinstance(size, int | float) and not size <= most:
                 raise ValueError(f"a config with {name}={size:.6g}, more than {most}")
+    units = value.get("hidden_units")
+    if isinstance(units, list) and len(units) > MAX_HIDDEN_LAYERS:
+        raise ValueError(f"a config with hidden_units of length {len(units)}")
 
 
 def _check_nodes(nodes):
@@ -312,14 +327,23 @@ def _bounded(most):
         if threading.get_ident() == thread:
             asked += math.prod(int(size) for size in shape or ())
             if asked > most:
-                raise ValueError(
-                    f"A config must ask for no more parameters than its file holds, {most}. "
-                    f"Received: {asked} or more."
-                )
+                raise TooLargeError(_too_many(asked, most))
         return original(layer, shape, *args, **kwargs)
 
     keras.Layer.add_weight = add_weight
     try:
         yield
+    except Exception as err:
+        # Keras goes on after some errors, to fail with others.
+        if asked > most:
+            raise TooLargeError(_too_many(asked, most)) from err
+        raise
     finally:
         keras.Layer.add_weight = original
+
+
+def _too_many(asked, most):
+    return (
+        f"a config that asks for {asked} parameters or more, and it must ask for no more "
+        f"parameters than its file holds, {most}"
+    )
