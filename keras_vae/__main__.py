@@ -253,6 +253,11 @@ def make_parser():
         help="of a vq_vae's prior over the codes (default: as --epochs)",
     )
     command.add_argument("--seed", type=natural, default=0, help="default: 0")
+    command.add_argument(
+        "--gif",
+        action="store_true",
+        help="draw the same samples after every epoch, as figures/training.gif",
+    )
     command.add_argument("--resume", action="store_true", help="go on with an interrupted run")
     command.add_argument("--overwrite", action="store_true", help="replace a run in the folder")
 
@@ -282,8 +287,15 @@ def make_parser():
         help=".png, or .npy for the float32 values (default: samples.png)",
     )
 
-    command = add("figures", figures, "Draw a run's learning curves, reconstructions and samples.")
+    command = add("figures", figures, "Draw what a run learnt, in all ways that its model allows.")
     command.add_argument("run", help="run folder")
+    command.add_argument(
+        "--format",
+        choices=("png", "svg", "pdf"),
+        default="png",
+        help="of pictures that do not move (default: png)",
+    )
+    command.add_argument("--only", metavar="NAMES", help="draw these only, by commas")
 
     add("env", env, "Print versions, backend and devices: what a bug report needs.")
     commands.add_parser("export", help="the same as python -m export", add_help=False)
@@ -330,6 +342,7 @@ def train(args):
     )
     start = time.perf_counter()
     log = keras.callbacks.CSVLogger(run.history_path, append=args.resume)
+    watchers = [sample_gif(run, model, dataset)] if args.gif else []
     verbose = 1 if sys.stdout.isatty() else 2
     prior_backup = run.backup / "prior"
     try:
@@ -342,7 +355,7 @@ def train(args):
                 batch_size=args.batch_size,
                 epochs=args.epochs,
                 verbose=verbose,
-                callbacks=[keras.callbacks.BackupAndRestore(run.backup), log],
+                callbacks=[keras.callbacks.BackupAndRestore(run.backup), log, *watchers],
             )
         if hasattr(model, "quantizer"):
             run.save_model(model)
@@ -434,45 +447,38 @@ def sample(args):
 
 
 def figures(args):
-    import numpy as np
+    from rich.progress import track
 
     from keras_vae import data
-    from keras_vae import figures as draw
+    from keras_vae.figures import gallery
     from keras_vae.runs import Run
 
+    names = args.only.split(",") if args.only else list(gallery.PICTURES)
+    if unknown := [name for name in names if name not in gallery.PICTURES]:
+        raise ValueError(
+            f"--only must name pictures, of {', '.join(gallery.PICTURES)}. Received: {unknown[0]}"
+        )
     run = Run(args.run)
     model = run.load_model()
-    config = run.config()
-    dataset = data.load(config["arguments"]["data"])
-    history = run.history()
-    epochs = len(next(iter(history.values()), []))
-    title = f"{type(model).__name__} on {dataset.name}, {epochs} epochs"
-    data_range = model.likelihood.data_range
-    paths = []
-    if history:
-        curves = draw.learning_curves(history, title)
-        paths.append(run.save_figure("learning_curves", curves))
-    # One example of each class in turn, so that none is missing.
-    by_class = [np.flatnonzero(dataset.y_test == c)[:1] for c in range(len(dataset.class_names))]
-    chosen = np.concatenate(by_class)[:16]
-    x, y = dataset.x_test[chosen], dataset.y_test[chosen]
-    if hasattr(model, "reconstruct"):
-        reconstructed = model.reconstruct(inputs_of(model, x, y))
-        figure = draw.reconstructions(data.as_float(x), reconstructed, title, data_range)
-        paths.append(run.save_figure("reconstructions", figure))
-    if hasattr(model, "sample"):
-        columns = 12
-        if conditions := sampled_conditions(model):
-            names = conditions["label"].names
-            labels = np.repeat(np.arange(len(names)), columns)
-            images = model.sample({"label": labels}, seed=0)
-        else:
-            names = [""] * 8
-            images = model.sample(8 * columns, seed=0)
-        figure = draw.samples(images, names, f"Samples of a {title}, seed 0", data_range)
-        paths.append(run.save_figure("samples", figure))
-    for path in paths:
-        print(path)
+    source = run.config()["arguments"]["data"]
+    try:
+        dataset = data.load(source)
+    except data.DataError as err:
+        print(f"Without the data: {err}")
+        dataset = None
+    data_name = pathlib.Path(source).stem if dataset is None else dataset.name
+    subject = gallery.Subject(model, dataset, run.history(), data_name)
+    left_out = {}
+    quiet = not sys.stdout.isatty()
+    for name in track(names, "Drawing", transient=True, disable=quiet):
+        try:
+            made = gallery.PICTURES[name](subject)
+        except gallery.LeftOut as why:
+            left_out.setdefault(str(why), []).append(name)
+            continue
+        print(run.save_figure(name, made, args.format), flush=True)
+    for why, which in left_out.items():
+        print(f"Left out {', '.join(which)}: {why}.")
     following_export(run.folder)
 
 
@@ -700,6 +706,18 @@ def fit_prior(model, args, dataset):
 def inputs_of(model, x, y):
     """What a model of the command line takes: the images, with their labels if it needs them."""
     return {"x": x, "label": y} if model.condition else x
+
+
+def sample_gif(run, model, dataset):
+    """What draws a training: samples, of each class in turn, or else reconstructions."""
+    from keras_vae.callbacks import SampleGif
+
+    run.figures.mkdir(parents=True, exist_ok=True)
+    path = run.figures / "training.gif"
+    if hasattr(model, "sample") and not hasattr(model, "quantizer"):
+        labels = [index % len(dataset.class_names) for index in range(50)]
+        return SampleGif(path, {"label": labels} if model.condition else 50, columns=10)
+    return SampleGif(path, inputs=dataset.x_test[:50], columns=10)
 
 
 def sampled_conditions(model):

@@ -1,6 +1,13 @@
 """Callbacks for `fit`."""
 
+import math
+import pathlib
+import shutil
+
 import keras
+import numpy as np
+
+from keras_vae import figures
 
 
 def looks_at_batches(callback):
@@ -86,3 +93,73 @@ class ScheduledKLWeight(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self.model.kl_weight.assign(self.schedule(epoch))
+
+
+class SampleGif(keras.callbacks.Callback):
+    """Watch a model learn: the same seeds, or the same examples, drawn after every epoch.
+
+    When training ends, the pictures become an animated GIF that loops. Until then they lie in a
+    folder beside it, so that a training that was interrupted and goes on has all of them.
+
+    ```python
+    model.fit(x, callbacks=[keras_vae.callbacks.SampleGif("training.gif", 64)])
+    ```
+
+    Args:
+        path: Path of the GIF.
+        conditions: What `model.sample` takes: how many samples, or the conditions of each.
+        inputs: In place of `conditions`, examples as `fit` takes them: their reconstructions are
+            drawn, of a model that cannot sample.
+        columns: Optional int, images in a row. Defaults to those of a square.
+        seed: Int, for the samples.
+        milliseconds: Int. How long an epoch is shown; the last one stays for two seconds.
+
+    Raises:
+        ValueError: If not just one of `conditions` and `inputs` is given.
+        ImportError: Without Pillow.
+    """
+
+    def __init__(self, path, conditions=None, inputs=None, columns=None, seed=0, milliseconds=250):
+        super().__init__()
+        if (conditions is None) == (inputs is None):
+            raise ValueError("`SampleGif` needs either `conditions` to sample by or `inputs`.")
+        self.path = pathlib.Path(path)
+        self.frames = self.path.with_name(f"{self.path.stem}.frames")
+        self.conditions = conditions
+        self.inputs = inputs
+        self.columns = columns
+        self.seed = seed
+        self.milliseconds = milliseconds
+        self.begun = False
+
+    def on_train_begin(self, logs=None):
+        self.begun = False
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if not self.begun:
+            self.frames.mkdir(parents=True, exist_ok=True)
+            for path in self._paths():
+                if int(path.stem) > epoch:  # of a training that went another way
+                    path.unlink()
+        self.begun = True
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.inputs is None:
+            images = self.model.sample(self.conditions, seed=self.seed)
+        else:
+            images = self.model.reconstruct(self.inputs)
+        columns = self.columns or math.ceil(math.sqrt(len(images)))
+        grid = figures.image_grid(images, columns, self.model.likelihood.data_range)
+        np.save(self.frames / f"{epoch + 1:06d}.npy", figures.captioned(grid, f"epoch {epoch + 1}"))
+
+    def on_train_end(self, logs=None):
+        from keras_vae.runs import write_atomically  # which imports the models, and they this file
+
+        pictures = [np.load(path) for path in self._paths()]
+        if pictures:
+            pauses = [*[self.milliseconds] * (len(pictures) - 1), 2000]
+            write_atomically(self.path, figures.animation(pictures, pauses))
+        shutil.rmtree(self.frames, ignore_errors=True)
+
+    def _paths(self):
+        return sorted(self.frames.glob("*.npy"))

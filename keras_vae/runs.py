@@ -3,6 +3,7 @@
 import csv
 import datetime
 import importlib.metadata
+import io
 import json
 import os
 import pathlib
@@ -80,16 +81,21 @@ class Run:
         except (TypeError, ValueError) as err:
             raise ValueError(f"{self.history_path} is damaged: {err}") from err
 
-    def save_figure(self, name, figure):
-        """Write a matplotlib figure to `figures/NAME.png` and return its path."""
+    def save_figure(self, name, made, form="png"):
+        """Write a picture into `figures/` and return its path.
+
+        Args:
+            name: Str. Name of the file, without its ending unless that is `.gif`.
+            made: matplotlib figure, or the bytes of a file.
+            form: `"png"`, `"svg"` or `"pdf"`: what a matplotlib figure becomes.
+        """
         self.figures.mkdir(parents=True, exist_ok=True)
-        path = self.figures / f"{name}.png"
-        part = self.figures / f"{name}.part.png"
-        try:
-            figure.savefig(part)
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
+        path = self.figures / (name if isinstance(made, bytes) else f"{name}.{form}")
+        if not isinstance(made, bytes):
+            buffer = io.BytesIO()
+            made.savefig(buffer, format=form)
+            made = buffer.getvalue()
+        write_atomically(path, made)
         return path
 
 

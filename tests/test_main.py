@@ -130,12 +130,28 @@ def test_sample_repeats_with_the_seed_and_takes_names(run, tmp_path, capsys):
     assert "Next: python -m export" in capsys.readouterr().out
 
 
-def test_figures_draws_curves_reconstructions_and_a_row_per_class(run):
+def drawn(run):
+    """Names of the pictures that `figures` draws of a run."""
+    assert main(["figures", str(run)]) == 0
+    return {path.name for path in (run / "figures").iterdir()}
+
+
+OF_TWO_DIMENSIONS = {
+    *("learning_curves.png", "samples.png", "manifold.png", "traversals.png"),
+    *("interpolation.png", "interpolation.gif"),
+}
+OF_CLASSES = {"samples_by_class.png", "style_transfer.png"}
+OF_CODES = {"reconstructions.png", "latent.png", "kl_by_dimension.png"}
+
+
+def test_figures_draws_whatever_the_model_allows(run, capsys):
     from PIL import Image
 
-    assert main(["figures", str(run)]) == 0
-    names = sorted(path.name for path in (run / "figures").iterdir())
-    assert names == ["learning_curves.png", "reconstructions.png", "samples.png"]
+    names = drawn(run)
+    assert names == OF_TWO_DIMENSIONS | OF_CLASSES | OF_CODES
+    said = capsys.readouterr().out
+    assert "Left out latent_projections: the latent has only 2 dimensions" in said
+    assert "Left out codebook_usage: a ConditionalVAE has no codebook." in said
     for name in names:
         with Image.open(run / "figures" / name) as image:
             picture = np.asarray(image.convert("L"))
@@ -181,9 +197,8 @@ def test_gans_train_evaluate_draw_and_sample(archive, tmp_path, capsys, model):
     results = json.loads((folder / "evaluation.json").read_text())
     assert {"discriminator_loss", "generator_loss"} <= set(results)
     assert main(["evaluate", str(folder), "--examples", "8"]) == 0
-    assert main(["figures", str(folder)]) == 0
-    drawn = {path.name for path in (folder / "figures").iterdir()}
-    assert drawn == {"learning_curves.png", "samples.png"}
+    classes = OF_CLASSES if model == "conditional_gan" else set()
+    assert drawn(folder) == OF_TWO_DIMENSIONS | classes
     label = ["--label", "two"] if model == "conditional_gan" else []
     out = str(tmp_path / "x.npy")
     assert main(["sample", str(folder), *label, "--count", "3", "--seed", "1", "--out", out]) == 0
@@ -317,9 +332,9 @@ VQ_VAE = ["--model", "vq_vae", "--hidden-units", "4", "--epochs", "2", "--batch-
 def test_a_vq_vae_is_trained_with_its_prior_and_sampled(archive, tmp_path, capsys):
     folder = tmp_path / "vq"
     options = ["--latent-dim", "3", "--num-codes", "6", "--prior-epochs", "1", "--out", str(folder)]
-    assert main(["train", "--data", str(archive), *VQ_VAE, *options]) == 0
+    assert main(["train", "--data", str(archive), *VQ_VAE, *options, "--gif"]) == 0
     names = {path.name for path in folder.iterdir()}
-    assert names == {"model.keras", "config.json", "history.csv", "evaluation.json"}
+    assert names == {"model.keras", "config.json", "history.csv", "evaluation.json", "figures"}
     evaluation = json.loads((folder / "evaluation.json").read_text())
     assert {"commitment_loss", "perplexity", "codes_used", "prior_loss"} < set(evaluation)
     assert "Next: python -m keras_vae sample" in (said := capsys.readouterr().out)
@@ -329,8 +344,8 @@ def test_a_vq_vae_is_trained_with_its_prior_and_sampled(archive, tmp_path, capsy
     assert main(["sample", str(folder), *arguments]) == 0
     expected = keras_vae.load_model(folder).sample({"label": [1] * 3}, seed=4)
     np.testing.assert_array_equal(np.load(out), expected)
-    assert main(["figures", str(folder)]) == 0
-    assert len(list((folder / "figures").iterdir())) == 3
+    names = ("learning_curves", "reconstructions", "samples", "samples_by_class", "codebook_usage")
+    assert drawn(folder) == {f"{name}.png" for name in names} | {"training.gif"}
 
 
 def test_a_vq_vae_needs_codes_and_convolutions(archive, tmp_path, capsys):

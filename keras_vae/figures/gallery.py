@@ -1,0 +1,439 @@
+"""Everything that can be drawn of a trained model: what `python -m keras_vae figures RUN` makes.
+
+`PICTURES` names the functions, in the order in which they are drawn. Each takes a `Subject` and
+returns a matplotlib figure, or the bytes of an animated GIF, or raises `LeftOut` with the reason
+why this model or these data have no such picture.
+"""
+
+import dataclasses
+import functools
+import itertools
+
+import numpy as np
+
+from keras_vae import data
+from keras_vae.figures import images as draw
+from keras_vae.figures import plots, walks
+
+ROWS = COLUMNS = 10
+STEPS = 11
+MOST_CLASSES = 20
+# t-SNE takes half a minute for as many; of the others, more hide each other.
+MOST_PROJECTED = 1000
+MOST_POINTS = 5000
+# The middle of the prior: beyond it a decoder has seen next to nothing.
+TAIL = 0.02
+
+
+class LeftOut(Exception):  # noqa: N818 - nothing went wrong
+    """A picture that does not exist for a model or its data; the message says why, in one line."""
+
+
+@dataclasses.dataclass(eq=False)
+class Subject:
+    """A trained model, and what there is to show it by.
+
+    Args:
+        model: A model of this package.
+        dataset: `data.Dataset`, or None where the data are gone.
+        history: Dict from a metric's name to one value per epoch; {} where there is none.
+        data_name: Str, for the titles.
+    """
+
+    model: object
+    dataset: object
+    history: dict
+    data_name: str
+
+    @property
+    def caption(self):
+        epochs = len(next(iter(self.history.values()), []))
+        trained = f", {epochs} epoch{'s' * (epochs != 1)}" if epochs else ""
+        return f"{type(self.model).__name__} on {self.data_name}{trained}"
+
+    def title(self, text):
+        return f"{text}\n{self.caption}"
+
+    @property
+    def data_range(self):
+        return self.model.likelihood.data_range
+
+    @property
+    def makes(self):
+        """What the model is, if it makes images."""
+        self.model._ensure_built()
+        shape = self.model.data_shape
+        if not draw.is_images((1, *shape)):
+            raise LeftOut(f"the data are no grey or RGB images but of shape {tuple(shape)}")
+        return self.model
+
+    @property
+    def encodes(self):
+        """What the model is, if it gives each example a vector as its code."""
+        if not hasattr(self.model, "encode"):
+            raise LeftOut(f"a {type(self.model).__name__} has no encoder")
+        return self.has_vectors
+
+    @property
+    def has_vectors(self):
+        if hasattr(self.model, "quantizer"):
+            raise LeftOut("its codes are indices, between which there is nothing")
+        return self.model
+
+    @property
+    def samples(self):
+        """What the model is, if it makes images of its own."""
+        model = self.makes
+        if not hasattr(model, "sample") or model.prior is None:
+            raise LeftOut(f"this {type(model).__name__} has no prior to draw from")
+        return model
+
+    @property
+    def label(self):
+        """The labels that the model samples by: its own, or those of its prior."""
+        conditions = self.model.condition or getattr(self.model.prior, "condition", None) or {}
+        if "label" not in conditions:
+            raise LeftOut(f"this {type(self.model).__name__} knows no classes")
+        return conditions["label"]
+
+    @property
+    def test(self):
+        if self.dataset is None:
+            raise LeftOut("it needs the data")
+        return self.dataset
+
+    @functools.cached_property
+    def by_class(self):
+        """Rows of the test set: one of each class in turn, then the next of each, and so on."""
+        rows = [np.flatnonzero(self.test.y_test == c) for c in range(len(self.test.class_names))]
+        order = np.concatenate([np.arange(len(row)) for row in rows])
+        return np.concatenate(rows)[np.argsort(order, kind="stable")]
+
+    def examples(self, rows):
+        """Test images as floats, and their labels."""
+        rows = np.asarray(rows)
+        return data.as_float(self.test.x_test[rows]), self.test.y_test[rows]
+
+    def inputs(self, x, y):
+        """What the model takes: the images, with their labels if it needs them."""
+        return {"x": x, "label": y} if self.model.condition else x
+
+    def codes(self, x, y):
+        """The posterior means, or an autoencoder's codes, `(n, latent)`."""
+        code = self.encodes.encode(self.inputs(x, y))
+        return code[0] if isinstance(code, tuple) else code
+
+    def vectors(self, labels):
+        """What a conditional model's networks see of labels; None for other models."""
+        if not self.model.condition:
+            return None
+        return walks.condition_vectors(self.model, {"label": np.asarray(labels, "int32")})
+
+    @functools.cached_property
+    def points(self):
+        """Codes of up to 5,000 test images, and their labels."""
+        _ = self.encodes, self.test
+        rows = np.random.default_rng(0).permutation(len(self.test.x_test))[:MOST_POINTS]
+        x, y = self.examples(np.sort(rows))
+        return self.codes(x, y), y
+
+    @functools.cached_property
+    def kl(self):
+        """The KL of each latent dimension on these images, or None."""
+        if not hasattr(self.model, "kl_weight"):
+            return None
+        x, y = self.examples(np.arange(min(MOST_POINTS, len(self.test.x_test))))
+        return walks.kl_by_dimension(self.model, self.inputs(x, y))
+
+    def quantiles(self, probabilities, label=0):
+        """Quantiles of each latent dimension, `(n, latent)`: the prior's, or those of the codes."""
+        if self.model.prior is None:
+            return np.quantile(self.points[0], probabilities, axis=0)
+        return walks.prior_quantiles(self.model, probabilities, {"label": label})
+
+    @functools.cached_property
+    def ways(self):
+        """Ways from one image to another, each a dict of arrays for its two ends.
+
+        Three within a class and three between classes, as far as the data go: `names`, `z`,
+        `vectors` and, where the ends are images of the data, `x`.
+        """
+        return self._ways_of_images() if hasattr(self.makes, "encode") else self._ways_of_draws()
+
+    def _ways_of_images(self):
+        _ = self.encodes
+        y = self.test.y_test[self.by_class]
+        rows = [self.by_class[y == c] for c in dict.fromkeys(y.tolist())]
+        within = [row[:2] for row in rows if len(row) > 1][:3]
+        across = [(a[0], b[0]) for a, b in zip(rows[3:6], rows[6:9], strict=False)]
+        across = across or [(a[0], b[0]) for a, b in itertools.pairwise(rows)][:3]
+        pairs = [*within, *across]
+        if not pairs:
+            raise LeftOut("it needs two test images of a class, or of two classes")
+        x, labels = self.examples(np.ravel(pairs))
+        z, vectors = self.codes(x, labels), self.vectors(labels)
+        return _ways(z, labels, vectors, self.test.class_names, x)
+
+    def _ways_of_draws(self):
+        model, kind = self.model, None
+        z = model.prior.sample(12, model.latent_dim, seed=0)
+        if not model.condition:
+            return _ways(z, np.zeros(12, int), None, ("",))
+        kind = self.label
+        # Within a class the code moves, between two the class.
+        first = np.arange(3) % kind.num_classes
+        second = np.arange(3, 6) % kind.num_classes, np.arange(6, 9) % kind.num_classes
+        labels = np.concatenate([np.repeat(first, 2), np.ravel(second, order="F")])
+        z[7::2] = z[6::2]
+        count = 12 if kind.num_classes > 1 else 6
+        return _ways(z[:count], labels[:count], self.vectors(labels[:count]), kind.names)
+
+    def walk(self, steps):
+        """Images on every way, `(ways, steps, *data_shape)`."""
+        model = self.makes
+        is_drawn = not hasattr(model, "encode")
+        ends = [np.stack([way["z"][end] for way in self.ways]) for end in (0, 1)]
+        z = walks.between(*ends, steps, spherical=is_drawn)
+        vectors = None
+        if model.condition:
+            ends = [np.stack([way["vectors"][end] for way in self.ways]) for end in (0, 1)]
+            vectors = walks.between(*ends, steps).reshape(len(self.ways) * steps, -1)
+        images = walks.decode(model, z.reshape(-1, z.shape[-1]), vectors)
+        return images.reshape(len(self.ways), steps, *images.shape[1:])
+
+
+def _ways(z, labels, vectors, class_names, x=None):
+    """Join what belongs to every two rows."""
+    ways = []
+    for start in range(0, len(z), 2):
+        ends = slice(start, start + 2)
+        way = {"names": [class_names[c] for c in labels[ends]], "z": z[ends]}
+        if vectors is not None:
+            way["vectors"] = vectors[ends]
+        if x is not None:
+            way["x"] = x[ends]
+        ways.append(way)
+    return ways
+
+
+# The pictures
+
+
+def learning_curves(subject):
+    """The loss and its terms over the epochs."""
+    if not subject.history:
+        raise LeftOut("the run has no history.csv")
+    return plots.learning_curves(subject.history, subject.title("Learning curves"))
+
+
+def reconstructions(subject):
+    """One test image of each class over its reconstruction."""
+    model = subject.makes
+    if not hasattr(model, "reconstruct"):
+        raise LeftOut(f"a {type(model).__name__} has no encoder")
+    x, y = subject.examples(subject.by_class[:16])
+    made = model.reconstruct(subject.inputs(x, y))
+    title = subject.title("Test images and their reconstructions")
+    return draw.reconstructions(x, made, title, subject.data_range)
+
+
+def samples(subject):
+    """Draws from the prior, of classes at random."""
+    model = subject.samples
+    count = ROWS * COLUMNS
+    try:
+        labels = np.random.default_rng(0).integers(subject.label.num_classes, size=count)
+        images = model.sample({"label": labels.astype("int32")}, seed=0)
+    except LeftOut:
+        images = model.sample(count, seed=0)
+    title = subject.title("Samples of the prior, seed 0")
+    return draw.labelled_grid(images, [""] * ROWS, title, subject.data_range)
+
+
+def samples_by_class(subject):
+    """Draws from the prior, one row a class."""
+    model, names = subject.samples, subject.label.names[:MOST_CLASSES]
+    labels = np.repeat(np.arange(len(names), dtype="int32"), 12)
+    images = model.sample({"label": labels}, seed=0)
+    title = subject.title(f"Samples of {_the_classes(subject.label)}, seed 0")
+    return draw.labelled_grid(images, names, title, subject.data_range)
+
+
+def interpolation(subject):
+    """Images between two images of a class, and between two classes."""
+    images, ways = subject.walk(STEPS), subject.ways
+    columns = [f"{share:.1f}" for share in np.linspace(0, 1, STEPS)]
+    if "x" in ways[0]:
+        ends = np.stack([way["x"] for way in ways])
+        images = np.concatenate([ends[:, :1], images, ends[:, 1:]], axis=1)
+        columns = ["from", *columns, "to"]
+    names = [_way_name(way) for way in ways]
+    images = images.reshape(-1, *images.shape[2:])
+    title = subject.title("Between two images")
+    return draw.labelled_grid(images, names, title, subject.data_range, columns)
+
+
+def interpolation_gif(subject):
+    """The same, moving there and back without end."""
+    images = subject.walk(24)
+    columns = 3 if len(images) > 3 else len(images)
+    frames = [draw.image_grid(images[:, step], columns, subject.data_range) for step in range(24)]
+    pause = [500, *[70] * 22, 500, *[70] * 22]
+    return draw.animation([*frames, *frames[-2:0:-1]], pause)
+
+
+def style_transfer(subject):
+    """The code of one drawing, decoded as every class."""
+    model = subject.makes
+    _ = subject.has_vectors
+    kind = subject.label
+    classes = np.arange(min(kind.num_classes, MOST_CLASSES))
+    if hasattr(model, "encode"):
+        x, y = subject.examples(subject.by_class[:ROWS])
+        z, first = subject.codes(x, y), x[:, None]
+        names = [subject.test.class_names[c] for c in y]
+    else:
+        z, first = model.prior.sample(ROWS, model.latent_dim, seed=0), None
+        names = [f"code {index + 1}" for index in range(ROWS)]
+    repeated = np.repeat(z, len(classes), axis=0)
+    images = model.decode(repeated, {"label": np.tile(classes, len(z)).astype("int32")})
+    images = images.reshape(len(z), len(classes), *images.shape[1:])
+    columns = [str(kind.names[c]) for c in classes]
+    if first is not None:
+        images = np.concatenate([first, images], axis=1)
+        columns = ["from", *columns]
+    text = "The code of each drawing as every class" if first is not None else "Codes by class"
+    images = images.reshape(-1, *images.shape[2:])
+    if max(map(len, columns)) > 8:
+        columns = [name[:7] + "…" if len(name) > 8 else name for name in columns]
+    return draw.labelled_grid(images, names, subject.title(text), subject.data_range, columns)
+
+
+def traversals(subject):
+    """One code, of which one dimension after the other goes through the prior, by KL."""
+    model = subject.makes
+    _ = subject.has_vectors
+    probabilities = np.linspace(TAIL, 1 - TAIL, STEPS)
+    if hasattr(model, "encode"):
+        x, y = subject.examples(subject.by_class[:1])
+        start, label = subject.codes(x, y)[0], int(y[0])
+    else:
+        start, label = model.prior.sample(1, model.latent_dim, seed=0)[0], 0
+    codes = walks.traversals(start, subject.quantiles(probabilities, label))
+    latent = len(codes)
+    vectors = subject.vectors(np.full(latent * STEPS, label)) if model.condition else None
+    images = walks.decode(model, codes.reshape(-1, latent), vectors)
+    images = images.reshape(latent, STEPS, *images.shape[1:])
+    order, values = subject.kl, "KL"
+    names = None
+    if order is None:
+        # Without a KL: by how much the image changes.
+        order, values = images.std(axis=1).mean(axis=tuple(range(1, images.ndim - 1))), "change"
+        names = [f"z{index + 1}" for index in range(latent)]
+    names = names or [f"z{index + 1}, {nats:.2g} nats" for index, nats in enumerate(order)]
+    rows = np.argsort(-order, kind="stable")[:ROWS]
+    columns = [f"{100 * p:.0f} %" for p in probabilities]
+    images = images[rows].reshape(-1, *images.shape[2:])
+    by = "KL" if values == "KL" else "how much the image changes"
+    title = subject.title(f"Each latent dimension through its quantiles, by {by}")
+    names = [names[index] for index in rows]
+    return draw.labelled_grid(images, names, title, subject.data_range, columns)
+
+
+def manifold(subject):
+    """What the decoder makes of a two-dimensional latent, at the prior's quantiles."""
+    model = subject.makes
+    _ = subject.has_vectors
+    if model.latent_dim != 2:
+        raise LeftOut(f"the latent has {model.latent_dim} dimensions, a plane has 2")
+    kinds = range(min(subject.label.num_classes, ROWS)) if model.condition else (None,)
+    side = 15 if len(kinds) == 1 else 7
+    probabilities = np.linspace(TAIL, 1 - TAIL, side)
+    panels = []
+    for label in kinds:
+        first, second = subject.quantiles(probabilities, label or 0).T
+        z = walks.plane(first, second)
+        panels.append(walks.decode(model, z, subject.vectors(np.full(len(z), label or 0))))
+    names = ["" if label is None else str(subject.label.names[label]) for label in kinds]
+    over = "the codes'" if model.prior is None else "the prior's"
+    title = subject.title(f"The decoder over {over} quantiles")
+    return draw.manifold(panels, names, title, probabilities, subject.data_range)
+
+
+def latent(subject):
+    """Codes of test images, where they have one or two dimensions."""
+    if subject.encodes.latent_dim > 2:
+        raise LeftOut(
+            f"the latent has {subject.model.latent_dim} dimensions; see latent_projections"
+        )
+    z, y = subject.points
+    title = subject.title(f"Codes of {len(z):,} test images")
+    return plots.latent_scatter(z, y, subject.test.class_names, title)
+
+
+def latent_projections(subject):
+    """Codes of test images of more dimensions, by PCA and t-SNE."""
+    if subject.encodes.latent_dim <= 2:
+        raise LeftOut(f"the latent has only {subject.model.latent_dim} dimensions; see latent")
+    z, y = (array[:MOST_PROJECTED] for array in subject.points)
+    title = subject.title(f"Codes of {len(z):,} test images")
+    try:
+        return plots.projections(z, y, subject.test.class_names, title)
+    except (ValueError, ImportError) as err:
+        raise LeftOut(str(err)) from err
+
+
+def kl_by_dimension(subject):
+    """The KL of each latent dimension."""
+    _ = subject.encodes
+    if not hasattr(subject.model, "kl_weight"):
+        raise LeftOut(f"an {type(subject.model).__name__} has no KL")
+    if subject.kl is None:
+        prior = type(subject.model.prior).__name__
+        raise LeftOut(f"the KL from a {prior} is no sum over the latent dimensions")
+    names = [str(index + 1) for index in range(len(subject.kl))]
+    title = subject.title(f"KL of each latent dimension, {subject.kl.sum():.1f} nats together")
+    return plots.bars(subject.kl, title, "latent dimension", "nats per example", names)
+
+
+def codebook_usage(subject):
+    """How often each code of a codebook occurs on test images."""
+    model = subject.model
+    if not hasattr(model, "quantizer"):
+        raise LeftOut(f"a {type(model).__name__} has no codebook")
+    x, _ = subject.examples(np.arange(min(MOST_POINTS, len(subject.test.x_test))))
+    codes = model.encode(x)
+    counts = np.bincount(codes.reshape(-1), minlength=model.quantizer.num_codes)
+    used = np.count_nonzero(counts)
+    title = subject.title(f"Use of the codebook: {used} of {len(counts)} codes")
+    return plots.bars(100 * counts / codes.size, title, "code, by use", "% of all places")
+
+
+PICTURES = {
+    "learning_curves": learning_curves,
+    "reconstructions": reconstructions,
+    "samples": samples,
+    "samples_by_class": samples_by_class,
+    "interpolation": interpolation,
+    "interpolation.gif": interpolation_gif,
+    "style_transfer": style_transfer,
+    "traversals": traversals,
+    "manifold": manifold,
+    "latent": latent,
+    "latent_projections": latent_projections,
+    "kl_by_dimension": kl_by_dimension,
+    "codebook_usage": codebook_usage,
+}
+
+
+def _the_classes(kind):
+    if kind.num_classes <= MOST_CLASSES:
+        return "every class"
+    return f"the first {MOST_CLASSES} of {kind.num_classes} classes"
+
+
+def _way_name(way):
+    first, second = way["names"]
+    if first == second:
+        return f"{first}" if first else ""
+    return f"{first} to {second}"

@@ -1,0 +1,217 @@
+"""Grids of images, and images that move."""
+
+import io
+import math
+
+import numpy as np
+
+from keras_vae.figures.style import new_figure, without_frame
+
+SMALLEST_TILE = 64
+GAP = 2
+
+
+def reconstructions(x, reconstructed, title, data_range=(0.0, 1.0)):
+    """Draw originals over their reconstructions.
+
+    Args:
+        x: Float array `(n, height, width, channels)`.
+        reconstructed: Float array, same shape.
+        title: String.
+        data_range: Pair of floats, black and white.
+
+    Returns:
+        A `matplotlib.figure.Figure`.
+    """
+    images = np.concatenate([x, reconstructed])
+    return labelled_grid(images, ("original", "reconstructed"), title, data_range)
+
+
+def samples(images, row_names, title, data_range=(0.0, 1.0)):
+    """Draw samples, one row a class.
+
+    Args:
+        images: Float array `(rows * columns, height, width, channels)`, row by row.
+        row_names: Sequence of strings, one per row.
+        title: String.
+        data_range: Pair of floats, black and white.
+
+    Returns:
+        A `matplotlib.figure.Figure`.
+    """
+    return labelled_grid(images, row_names, title, data_range)
+
+
+def labelled_grid(images, row_names, title, data_range=(0.0, 1.0), column_names=None):
+    """Draw rows of images, each with its name.
+
+    Args:
+        images: Float array `(rows * columns, height, width, channels)`, row by row.
+        row_names: Sequence of strings, one per row.
+        title: String.
+        data_range: Pair of floats, black and white.
+        column_names: Optional sequence of strings, one per column.
+
+    Returns:
+        A `matplotlib.figure.Figure`.
+    """
+    rows, columns = len(row_names), len(images) // len(row_names)
+    grid = image_grid(images, columns, data_range)
+    height, width = grid.shape[:2]
+    lines = 1 + title.count("\n") + (column_names is not None)
+    size = (1 + 0.75 * columns, 0.2 + 0.25 * lines + 0.75 * columns * height / width)
+    figure = new_figure((max(size[0], 5.0), size[1]))
+    axes = figure.add_subplot()
+    axes.imshow(grid, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    axes.set_yticks(_centres(height, rows), row_names)
+    axes.set_xticks(_centres(width, columns) if column_names else [], column_names or [])
+    axes.xaxis.tick_top()
+    without_frame(axes)
+    figure.suptitle(title)
+    return figure
+
+
+def manifold(panels, titles, title, quantiles, data_range=(0.0, 1.0)):
+    """Draw what a decoder makes of a square grid of two-dimensional codes.
+
+    Args:
+        panels: Sequence of float arrays `(side * side, height, width, channels)`, one per panel:
+            row by row from the top, where the second coordinate is largest.
+        titles: Sequence of strings, one per panel.
+        title: String.
+        quantiles: Float array `(side,)`, the prior's quantiles at which the codes lie.
+        data_range: Pair of floats, black and white.
+
+    Returns:
+        A `matplotlib.figure.Figure`.
+    """
+    side = len(quantiles)
+    columns = min(5, len(panels))
+    rows = math.ceil(len(panels) / columns)
+    inches = 6.5 if len(panels) == 1 else 2.6
+    figure = new_figure((inches * columns, 0.6 + inches * rows))
+    marked = [0, side // 2, side - 1]
+    texts = [f"{100 * quantiles[index]:.0f} %" for index in marked]
+    for index, (images, text) in enumerate(zip(panels, titles, strict=True)):
+        grid = image_grid(images, side, data_range)
+        axes = figure.add_subplot(rows, columns, index + 1, title=text)
+        axes.imshow(grid, cmap="gray", vmin=0, vmax=255)
+        across, down = (_centres(size, side) for size in grid.shape[1::-1])
+        axes.set_xticks([across[at] for at in marked], texts)
+        axes.set_yticks([down[-1 - at] for at in marked], texts)
+        without_frame(axes)
+        if index // columns == rows - 1 or len(panels) - index <= columns:
+            axes.set_xlabel("quantile of z1")
+        if index % columns == 0:
+            axes.set_ylabel("quantile of z2")
+    figure.suptitle(title)
+    return figure
+
+
+def image_grid(images, columns, data_range=(0.0, 1.0)):
+    """Tile images into one picture, each enlarged by a whole factor to at least 64 pixels.
+
+    Args:
+        images: Float array `(n, height, width, channels)` with 1 or 3 channels.
+        columns: Int.
+        data_range: Pair of floats, black and white. Values beyond are clipped. Where it is not
+            finite, as of a Gaussian likelihood, black is 0 and white 1.
+
+    Returns:
+        uint8 array `(height, width)` or `(height, width, 3)`.
+
+    Raises:
+        ValueError: If they are no images.
+    """
+    images = np.asarray(images)
+    if not is_images(images.shape):
+        raise ValueError(
+            "A picture needs images (n, height, width, 1 or 3), at least one. Received: "
+            f"shape={images.shape}."
+        )
+    low, high = data_range if np.isfinite(data_range).all() else (0.0, 1.0)
+    images = np.clip((images - low) / (high - low), 0, 1)
+    images = np.round(255 * images).astype("uint8")
+    factor = max(1, math.ceil(SMALLEST_TILE / max(images.shape[1:3])))
+    images = images.repeat(factor, axis=1).repeat(factor, axis=2)
+    count, height, width, channels = images.shape
+    rows = math.ceil(count / columns)
+    shape = (rows * (height + GAP) + GAP, columns * (width + GAP) + GAP, channels)
+    grid = np.full(shape, 255, "uint8")
+    for index, image in enumerate(images):
+        top, left = (
+            GAP + at * (size + GAP)
+            for at, size in zip(divmod(index, columns), (height, width), strict=True)
+        )
+        grid[top : top + height, left : left + width] = image
+    return grid[..., 0] if channels == 1 else grid
+
+
+def is_images(shape):
+    """Whether an array of this shape is at least one grey or RGB image."""
+    return len(shape) == 4 and shape[-1] in (1, 3) and min(shape) > 0
+
+
+def animation(frames, milliseconds=80):
+    """Join pictures to an animated GIF that loops without end.
+
+    Args:
+        frames: Sequence of uint8 arrays of one shape, `(height, width)` or `(height, width, 3)`.
+        milliseconds: How long each is shown: an int, or one for each. GIF counts in hundredths of
+            a second, and many programs show none for less than 20 ms.
+
+    Returns:
+        Bytes.
+
+    Raises:
+        ImportError: Without Pillow.
+        ValueError: Without frames.
+    """
+    if not len(frames):
+        raise ValueError("An animation needs at least one frame. Received: none.")
+    pictures = [_pillow("Image").fromarray(frame) for frame in frames]
+    pictures = [each if each.mode == "L" else each.quantize(256) for each in pictures]
+    buffer = io.BytesIO()
+    pictures[0].save(
+        buffer, "gif", save_all=True, append_images=pictures[1:], duration=milliseconds, loop=0
+    )
+    return buffer.getvalue()
+
+
+def captioned(picture, text, size=16):
+    """Put a line of text above a picture.
+
+    Args:
+        picture: uint8 array `(height, width)` or `(height, width, 3)`.
+        text: String.
+        size: Int. Height of the letters, in pixels; less where the line would not fit.
+
+    Returns:
+        uint8 array, higher by twice `size`.
+    """
+    width = picture.shape[1]
+    padded = np.pad(picture, ((2 * size, 0), *((0, 0),) * (picture.ndim - 1)), constant_values=255)
+    image = _pillow("Image").fromarray(padded)
+    draw = _pillow("ImageDraw").Draw(image)
+    font = _pillow("ImageFont").load_default(size)
+    if (needed := draw.textlength(text, font)) > width - 2 * GAP:
+        font = _pillow("ImageFont").load_default(max(6, size * (width - 2 * GAP) / needed))
+    black = 0 if picture.ndim == 2 else (0, 0, 0)
+    draw.text((width / 2, size), text, black, font, anchor="mm")
+    return np.asarray(image)
+
+
+def _centres(length, count):
+    step = (length - GAP) / count
+    return [GAP + step * (index + 0.5) for index in range(count)]
+
+
+def _pillow(name):
+    import importlib
+
+    try:
+        return importlib.import_module(f"PIL.{name}")
+    except ImportError as err:
+        raise ImportError(
+            'An animation needs Pillow. Install it with: pip install "keras-vae[cli]"'
+        ) from err
