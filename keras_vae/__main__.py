@@ -440,7 +440,8 @@ def sample(args):
         write_atomically(out, buffer.getvalue())
     else:
         columns = args.count if rows and len(rows) > 1 else math.ceil(math.sqrt(len(images)))
-        write_png(out, draw.image_grid(images, columns, model.likelihood.data_range))
+        grid = draw.image_grid(images, columns, model.likelihood.data_range)
+        write_atomically(out, draw.png(grid))
     print(f"{len(images)} images of {what}, {1000 * seconds / len(images):.2f} ms an image")
     print(out)
     following_export(args.run)
@@ -783,22 +784,6 @@ def sample_label(model):
     """The arguments that ask for one class."""
     conditions = sampled_conditions(model)
     return ("--label", conditions["label"].names[-3:][0]) if conditions else ()
-
-
-def write_png(path, pixels):
-    try:
-        from PIL import Image
-    except ImportError as err:
-        raise ImportError(
-            'Writing a picture needs Pillow. Install it with: pip install "keras-vae[cli]"'
-        ) from err
-    import io
-
-    from keras_vae.runs import write_atomically
-
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "png")
-    write_atomically(path, buffer.getvalue())
 
 
 # Words

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from keras_vae import figures
+from keras_vae.event_files import EventFile
 
 
 def looks_at_batches(callback):
@@ -95,7 +96,40 @@ class ScheduledKLWeight(keras.callbacks.Callback):
         self.model.kl_weight.assign(self.schedule(epoch))
 
 
-class SampleGif(keras.callbacks.Callback):
+class _Watch(keras.callbacks.Callback):
+    """Draws the same seeds, or the same examples, whenever it is asked.
+
+    Args:
+        conditions: What `model.sample` takes: how many samples, or the conditions of each.
+        inputs: In place of `conditions`, examples as `fit` takes them: their reconstructions are
+            drawn, of a model that cannot sample.
+        columns: Optional int, images in a row. Defaults to those of a square.
+        seed: Int, for the samples.
+    """
+
+    def __init__(self, conditions=None, inputs=None, columns=None, seed=0):
+        super().__init__()
+        if (conditions is None) == (inputs is None):
+            raise ValueError(
+                f"`{type(self).__name__}` needs either `conditions` to sample by or `inputs` to "
+                "reconstruct. Received: both or none."
+            )
+        self.conditions = conditions
+        self.inputs = inputs
+        self.columns = columns
+        self.seed = seed
+
+    def picture(self):
+        """What the model makes now: uint8 `(height, width)` or `(height, width, 3)`."""
+        if self.inputs is None:
+            images = self.model.sample(self.conditions, seed=self.seed)
+        else:
+            images = self.model.reconstruct(self.inputs)
+        columns = self.columns or math.ceil(math.sqrt(len(images)))
+        return figures.image_grid(images, columns, self.model.likelihood.data_range)
+
+
+class SampleGif(_Watch):
     """Watch a model learn: the same seeds, or the same examples, drawn after every epoch.
 
     When training ends, the pictures become an animated GIF that loops. Until then they lie in a
@@ -120,17 +154,10 @@ class SampleGif(keras.callbacks.Callback):
     """
 
     def __init__(self, path, conditions=None, inputs=None, columns=None, seed=0, milliseconds=250):
-        super().__init__()
-        if (conditions is None) == (inputs is None):
-            raise ValueError("`SampleGif` needs either `conditions` to sample by or `inputs`.")
+        super().__init__(conditions, inputs, columns, seed)
         self.path = pathlib.Path(path)
         self.frames = self.path.with_name(f"{self.path.stem}.frames")
-        self.conditions = conditions
-        self.inputs = inputs
-        self.columns = columns
-        self.seed = seed
         self.milliseconds = milliseconds
-        self.begun = False
 
     def on_train_begin(self, logs=None):
         self.begun = False
@@ -144,22 +171,65 @@ class SampleGif(keras.callbacks.Callback):
         self.begun = True
 
     def on_epoch_end(self, epoch, logs=None):
-        if self.inputs is None:
-            images = self.model.sample(self.conditions, seed=self.seed)
-        else:
-            images = self.model.reconstruct(self.inputs)
-        columns = self.columns or math.ceil(math.sqrt(len(images)))
-        grid = figures.image_grid(images, columns, self.model.likelihood.data_range)
-        np.save(self.frames / f"{epoch + 1:06d}.npy", figures.captioned(grid, f"epoch {epoch + 1}"))
+        frame = figures.captioned(self.picture(), f"epoch {epoch + 1}")
+        np.save(self.frames / f"{epoch + 1:06d}.npy", frame)
 
     def on_train_end(self, logs=None):
         from keras_vae.runs import write_atomically  # which imports the models, and they this file
 
-        pictures = [np.load(path) for path in self._paths()]
-        if pictures:
-            pauses = [*[self.milliseconds] * (len(pictures) - 1), 2000]
-            write_atomically(self.path, figures.animation(pictures, pauses))
+        frames = [np.load(path) for path in self._paths()]
+        if frames:
+            pauses = [*[self.milliseconds] * (len(frames) - 1), 2000]
+            write_atomically(self.path, figures.animation(frames, pauses))
         shutil.rmtree(self.frames, ignore_errors=True)
 
     def _paths(self):
         return sorted(self.frames.glob("*.npy"))
+
+
+class TensorBoardLog(_Watch):
+    """Write every epoch's scalars, and pictures of the same seeds, for TensorBoard.
+
+    Unlike `keras.callbacks.TensorBoard` it needs no TensorFlow, so it works on every backend:
+    scalars of training and validation in the folders `train` and `validation`, where TensorBoard
+    shows them in one chart, and a picture in `train`. Look at them with
+    `tensorboard --logdir FOLDER`, which is a package of its own.
+
+    Args:
+        folder: Path of the folder.
+        conditions: As for `SampleGif`.
+        inputs: As for `SampleGif`.
+        columns: As for `SampleGif`.
+        seed: As for `SampleGif`.
+
+    Raises:
+        ValueError: If not just one of `conditions` and `inputs` is given.
+        ImportError: Without Pillow.
+    """
+
+    def __init__(self, folder, conditions=None, inputs=None, columns=None, seed=0):
+        super().__init__(conditions, inputs, columns, seed)
+        self.folder = pathlib.Path(folder)
+        self.files = {}
+
+    def on_train_begin(self, logs=None):
+        self.files = {}
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs = logs or {}
+        validation = {n.removeprefix("val_"): v for n, v in logs.items() if n.startswith("val_")}
+        training = {name: v for name, v in logs.items() if not name.startswith("val_")}
+        for split, values in (("train", training), ("validation", validation)):
+            if values:
+                values = {name: float(value) for name, value in values.items()}
+                self._file(split).scalars(epoch + 1, values)
+        picture = self.picture()
+        channels = 1 if picture.ndim == 2 else 3
+        png = figures.png(picture)
+        name = "samples" if self.inputs is None else "reconstructions"
+        self._file("train").image(epoch + 1, name, png, *picture.shape[:2], channels)
+
+    def _file(self, split):
+        if split not in self.files:
+            self.files[split] = EventFile(self.folder / split)
+        return self.files[split]

@@ -12,7 +12,7 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import trustworthiness
 
 import keras_vae
-from keras_vae import data, figures
+from keras_vae import data, event_files, figures
 from keras_vae.__main__ import main
 from keras_vae.figures import gallery, plots, walks
 from keras_vae.figures.style import CLASS_COLOURS, class_style
@@ -360,6 +360,58 @@ def test_a_resumed_training_has_the_frames_of_both(images, tmp_path):
     assert len(frames_of(path.read_bytes())) == 3
     model.fit(x, epochs=1, verbose=0, callbacks=[watch()])
     assert len(frames_of(path.read_bytes())) == 1
+
+
+def events(folder):
+    """What TensorFlow reads from the event files of a folder: `(step, tag, value)`."""
+    import tensorflow as tf
+
+    found = []
+    for record in tf.data.TFRecordDataset([str(path) for path in folder.iterdir()]):
+        event = tf.compat.v1.Event.FromString(record.numpy())  # its checksums were right
+        for value in event.summary.value:
+            is_image = value.HasField("image")
+            found.append((event.step, value.tag, value.image if is_image else value.simple_value))
+    return found
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow reads the files")
+def test_tensorflow_reads_the_event_files(make, images, tmp_path):
+    x, y = images
+    inputs = {"x": x, "label": y}
+    log = keras_vae.callbacks.TensorBoardLog(tmp_path, {"label": [0, 1, 2]}, columns=3)
+    model = make()
+    fit = model.fit(inputs, validation_data=(inputs,), epochs=2, verbose=0, callbacks=[log])
+    for split, prefix in (("train", ""), ("validation", "val_")):
+        scalars = {(s, tag): v for s, tag, v in events(tmp_path / split) if tag != "samples"}
+        for step in (1, 2):
+            expected = fit.history[f"{prefix}kl_loss"][step - 1]
+            assert scalars[step, "kl_loss"] == pytest.approx(expected, rel=1e-6)
+    [last] = [v for step, tag, v in events(tmp_path / "train") if (step, tag) == (2, "samples")]
+    grid = figures.image_grid(model.sample({"label": [0, 1, 2]}, seed=0), columns=3)
+    assert (last.height, last.width, last.colorspace) == (*grid.shape, 1)
+    with Image.open(io.BytesIO(last.encoded_image_string)) as picture:
+        np.testing.assert_array_equal(np.asarray(picture), grid)
+
+
+@pytest.mark.parametrize(
+    ("data", "checksum"),
+    [(bytes(32), 0x8A9136AA), (b"\xff" * 32, 0x62A8AB43), (bytes(range(32)), 0x46DD794E)],
+)
+def test_checksums_are_those_of_the_standard(data, checksum):
+    # RFC 3720, appendix B.4.
+    assert event_files.crc32c(data) == checksum
+
+
+def test_event_files_are_written_on_every_backend(make, images, tmp_path):
+    x, _ = images
+    model = two_dimensional("Autoencoder")
+    model.compile()
+    model.fit(x, verbose=0, callbacks=[keras_vae.callbacks.TensorBoardLog(tmp_path, inputs=x[:2])])
+    [file] = (tmp_path / "train").iterdir()
+    written = file.read_bytes()
+    for word in (b"brain.Event:2", b"reconstruction_loss", b"reconstructions", b"PNG"):
+        assert word in written
 
 
 # The command

@@ -11,6 +11,7 @@ from keras_vae.figures.images import (
     image_grid,
     labelled_grid,
     manifold,
+    png,
     reconstructions,
     samples,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "latent_spaces",
     "learning_curves",
     "manifold",
+    "png",
     "projections",
     "reconstructions",
     "samples",

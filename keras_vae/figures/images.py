@@ -178,6 +178,17 @@ def animation(frames, milliseconds=80):
     return buffer.getvalue()
 
 
+def png(picture):
+    """A picture, uint8 `(height, width)` or `(height, width, 3)`, as the bytes of a PNG file.
+
+    Raises:
+        ImportError: Without Pillow.
+    """
+    buffer = io.BytesIO()
+    _pillow("Image").fromarray(picture).save(buffer, "png")
+    return buffer.getvalue()
+
+
 def captioned(picture, text, size=16):
     """Put a line of text above a picture.
 
@@ -213,5 +224,5 @@ def _pillow(name):
         return importlib.import_module(f"PIL.{name}")
     except ImportError as err:
         raise ImportError(
-            'An animation needs Pillow. Install it with: pip install "keras-vae[cli]"'
+            'Writing a picture needs Pillow. Install it with: pip install "keras-vae[cli]"'
         ) from err
