@@ -34,8 +34,8 @@ model = keras_vae.VAE(
 model.compile(keras.optimizers.Adam(1e-3))
 model.fit(digits.x_train, batch_size=64, epochs=args.epochs, verbose=0)
 
-# The first image of class 3 and that of class 8.
-ends = [np.flatnonzero(digits.y_test == c)[0] for c in (3, 8)]
+# The first image of class 1 and that of class 0.
+ends = [np.flatnonzero(digits.y_test == c)[0] for c in (1, 0)]
 x = data.as_float(digits.x_test[ends])
 z, _ = model.encode(x)
 way = walks.between(z[:1], z[1:], steps=12)[0]  # (12, latent)

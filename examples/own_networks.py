@@ -8,6 +8,7 @@ data. What happens between is up to you; here, residual blocks and a label that 
 """
 
 import argparse
+import math
 import pathlib
 import random
 
@@ -45,7 +46,7 @@ encoder = keras.Model([x, condition], [layers.Dense(latent_dim)(h), layers.Dense
 z, condition = keras.Input((latent_dim,)), keras.Input((classes,))
 h = layers.Dense(width)(z)
 h = residual(residual(h, condition), condition)
-decoder = keras.Model([z, condition], layers.Reshape(shape)(layers.Dense(np.prod(shape))(h)))
+decoder = keras.Model([z, condition], layers.Reshape(shape)(layers.Dense(math.prod(shape))(h)))
 
 kind = keras_vae.Categorical(classes, digits.class_names)
 model = keras_vae.ConditionalVAE(encoder, decoder, condition={"label": kind}, seed=0)

@@ -43,11 +43,11 @@ def faulty(count):
     for index, window in enumerate(x):
         at = rng.integers(8, READINGS - 20)
         if index % 3 == 0:
-            window[at : at + 2] += 1.2
+            window[at : at + 2] += 0.45
         elif index % 3 == 1:
-            window[at : at + 12] = window[at]
+            window[at : at + 4] = window[at]
         else:
-            window += 0.3 * np.sin(1.9 * time + at)
+            window += 0.1 * np.sin(1.9 * time + at)
     return x
 
 

@@ -7,6 +7,7 @@ in the functional style of Keras, and run as they are on TensorFlow, JAX and PyT
 """
 
 import argparse
+import math
 import pathlib
 import random
 
@@ -54,7 +55,7 @@ decoder = keras.Sequential(
     [
         keras.Input((latent_dim,)),
         layers.Dense(256, activation="relu"),
-        layers.Dense(np.prod(shape)),
+        layers.Dense(math.prod(shape)),
         layers.Reshape(shape),  # logits: the sigmoid belongs to the likelihood
     ]
 )

@@ -96,6 +96,10 @@ class ScheduledKLWeight(keras.callbacks.Callback):
         self.model.kl_weight.assign(self.schedule(epoch))
 
 
+# Pixels of an image in a picture that is made after every epoch: a file of hundreds grows large.
+WATCHED_TILE = 32
+
+
 class _Watch(keras.callbacks.Callback):
     """Draws the same seeds, or the same examples, whenever it is asked.
 
@@ -126,7 +130,8 @@ class _Watch(keras.callbacks.Callback):
         else:
             images = self.model.reconstruct(self.inputs)
         columns = self.columns or math.ceil(math.sqrt(len(images)))
-        return figures.image_grid(images, columns, self.model.likelihood.data_range)
+        data_range = self.model.likelihood.data_range
+        return figures.image_grid(images, columns, data_range, smallest=WATCHED_TILE)
 
 
 class SampleGif(_Watch):

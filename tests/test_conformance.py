@@ -2,6 +2,7 @@
 
 import inspect
 import random
+import tempfile
 import types
 
 import keras
@@ -275,12 +276,15 @@ METRICS = [
     (metrics.Average, lambda: metrics.Average(name="loss")),
     (metrics.Perplexity, lambda: metrics.Perplexity(3)),
 ]
+FOLDER = tempfile.TemporaryDirectory()  # for callbacks that write
 CALLBACKS = [
     (callbacks.StopOnSkippedUpdates, lambda: callbacks.StopOnSkippedUpdates(9, 2)),
     (
         callbacks.ScheduledKLWeight,
         lambda: callbacks.ScheduledKLWeight(schedules.LinearWarmup(2)),
     ),
+    (callbacks.SampleGif, lambda: callbacks.SampleGif(f"{FOLDER.name}/x.gif", 4)),
+    (callbacks.TensorBoardLog, lambda: callbacks.TensorBoardLog(FOLDER.name, 4)),
 ]
 # Public, but no Keras object that is built, trained or saved.
 DATA = {data.Dataset, data.DataError, data.ImageFiles}

@@ -333,7 +333,7 @@ def test_a_training_is_watched_by_the_same_samples(make, images, tmp_path):
     frames = frames_of(path.read_bytes())
     assert len(frames) == 3
     # The last frame is what the trained model samples, under a line of text.
-    last = figures.image_grid(model.sample(labels, seed=0), columns=3)
+    last = figures.image_grid(model.sample(labels, seed=0), columns=3, smallest=32)
     np.testing.assert_array_equal(frames[-1][-len(last) :, :, 0], last)
     assert [path.name for path in tmp_path.iterdir()] == ["training.gif"]
     with pytest.raises(ValueError, match="either"):
@@ -388,7 +388,8 @@ def test_tensorflow_reads_the_event_files(make, images, tmp_path):
             expected = fit.history[f"{prefix}kl_loss"][step - 1]
             assert scalars[step, "kl_loss"] == pytest.approx(expected, rel=1e-6)
     [last] = [v for step, tag, v in events(tmp_path / "train") if (step, tag) == (2, "samples")]
-    grid = figures.image_grid(model.sample({"label": [0, 1, 2]}, seed=0), columns=3)
+    images = model.sample({"label": [0, 1, 2]}, seed=0)
+    grid = figures.image_grid(images, columns=3, smallest=32)
     assert (last.height, last.width, last.colorspace) == (*grid.shape, 1)
     with Image.open(io.BytesIO(last.encoded_image_string)) as picture:
         np.testing.assert_array_equal(np.asarray(picture), grid)

@@ -108,14 +108,15 @@ def manifold(panels, titles, title, quantiles, data_range=(0.0, 1.0)):
     return figure
 
 
-def image_grid(images, columns, data_range=(0.0, 1.0)):
-    """Tile images into one picture, each enlarged by a whole factor to at least 64 pixels.
+def image_grid(images, columns, data_range=(0.0, 1.0), smallest=SMALLEST_TILE):
+    """Tile images into one picture, each enlarged by a whole factor where it is small.
 
     Args:
         images: Float array `(n, height, width, channels)` with 1 or 3 channels.
         columns: Int.
         data_range: Pair of floats, black and white. Values beyond are clipped. Where it is not
             finite, as of a Gaussian likelihood, black is 0 and white 1.
+        smallest: Int. Pixels that the longer side of each image has at least.
 
     Returns:
         uint8 array `(height, width)` or `(height, width, 3)`.
@@ -132,7 +133,7 @@ def image_grid(images, columns, data_range=(0.0, 1.0)):
     low, high = data_range if np.isfinite(data_range).all() else (0.0, 1.0)
     images = np.clip((images - low) / (high - low), 0, 1)
     images = np.round(255 * images).astype("uint8")
-    factor = max(1, math.ceil(SMALLEST_TILE / max(images.shape[1:3])))
+    factor = max(1, math.ceil(smallest / max(images.shape[1:3])))
     images = images.repeat(factor, axis=1).repeat(factor, axis=2)
     count, height, width, channels = images.shape
     rows = math.ceil(count / columns)

@@ -120,6 +120,8 @@ def decode(model, z, vectors=None, batch_size=256):
         float32 array `(n, *data_shape)`, the likelihood's mean.
     """
 
+    model._ensure_built()  # a compiled function must not create weights
+
     def mean(batch):
         parameters = model.decoder(join(batch["z"], batch.get("vectors")), training=False)
         return [model.likelihood.mean(parameters)]
