@@ -279,12 +279,16 @@ def scorer(model):
     prior = None if model.prior is None else model.prior.fixed()
 
     def function(tensors):
-        code = _code(model, tensors)
         conditions = {name: tensors[name] for name in model.condition}
-        parameters = model.decode_parameters(code[0], conditions)
+        if prior is None:
+            [z] = _code(model, tensors)
+        else:
+            drawn = model.drawn(tensors["x"], _condition(model, tensors), training=False)
+            z = drawn.z
+        parameters = model.decode_parameters(z, conditions)
         score = -model.likelihood.log_prob(tensors["x"], parameters)
-        if len(code) == 2:
-            score = score + prior.kl(*code, condition=_condition(model, conditions))
+        if prior is not None:
+            score = score + model.posterior.kl(prior, drawn)
         mean = model.likelihood.mean(parameters)
         return {"score": _float(score), "x_reconstructed": _float(mean)}
 

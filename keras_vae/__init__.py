@@ -19,6 +19,7 @@ from keras_vae import (
     models,
     networks,
     objectives,
+    posteriors,
     priors,
     schedules,
 )
@@ -58,6 +59,7 @@ __all__ = [
     "models",
     "networks",
     "objectives",
+    "posteriors",
     "priors",
     "schedules",
 ]

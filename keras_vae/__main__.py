@@ -58,13 +58,16 @@ MODELS = {
     "autoencoder": "a code to reconstruct from, nothing to sample",
     "vae": "samples and scores without classes",
     "conditional_vae": "samples of a class and scores, the default",
+    "ladder_vae": "as vae, with codes on several levels, for higher likelihoods",
     "vq_vae": "a grid of discrete codes, sharp reconstructions, a prior over the codes",
     "gan": "sharp samples, no scores",
     "conditional_gan": "sharp samples of a class, no scores",
 }
 # Options that only some of them know.
 OPTIONS_OF = {
-    ("vae", "conditional_vae"): (
+    ("vae", "conditional_vae"): ("posterior",),
+    ("ladder_vae",): ("latent_dims",),
+    ("vae", "conditional_vae", "ladder_vae"): (
         "prior",
         "kl_weight",
         "kl_warmup",
@@ -72,7 +75,11 @@ OPTIONS_OF = {
         "objective",
         "num_samples",
     ),
-    ("autoencoder", "vae", "conditional_vae", "vq_vae"): ("likelihood", "dynamic_binarization"),
+    ("autoencoder", "vae", "conditional_vae", "ladder_vae", "vq_vae"): (
+        "likelihood",
+        "dynamic_binarization",
+    ),
+    ("autoencoder", "vae", "conditional_vae", "vq_vae", "gan", "conditional_gan"): ("latent_dim",),
     ("conditional_vae", "vq_vae", "conditional_gan"): ("unknown_rate",),
     ("gan", "conditional_gan"): ("label_smoothing", "spectral_normalization"),
     ("vq_vae",): ("num_codes", "levels", "prior_epochs"),
@@ -99,6 +106,12 @@ GAN_DEFAULTS = {
         "learning_rate": 4e-4,
     },
     "colour": {"latent_dim": 64, "epochs": 50, "learning_rate": 2e-4},
+}
+# What differs for a ladder: one entry for each level, from the data up.
+LADDER_DEFAULTS = {
+    "digits": {"hidden_units": (128, 64), "latent_dims": (8, 4)},
+    "grey": {"hidden_units": (512, 256, 128), "latent_dims": (32, 16, 8)},
+    "colour": {"hidden_units": (512, 256, 128), "latent_dims": (64, 32, 16)},
 }
 
 
@@ -172,6 +185,12 @@ def make_parser():
         "decoder has them in reverse (default: by the data)",
     )
     command.add_argument("--latent-dim", type=positive, help="default: by the data")
+    command.add_argument(
+        "--latent-dims",
+        type=units,
+        help="of a ladder_vae, sizes of the levels from the data up, by commas: 16,8,4; "
+        "--hidden-units has one width for each, too (default: by the data)",
+    )
     command.add_argument("--epochs", type=positive, help="default: by the data")
     command.add_argument("--batch-size", type=positive, help="default: by the data")
     command.add_argument(
@@ -216,6 +235,12 @@ def make_parser():
         default="standard_normal",
         metavar="NAME",
         help="; ".join(f"{name}: {text}" for name, text in PRIORS.items()),
+    )
+    command.add_argument(
+        "--posterior",
+        choices=("diagonal", "full_covariance"),
+        default="diagonal",
+        help="what the encoder says about a code: a diagonal Gaussian, or any (default: diagonal)",
     )
     command.add_argument(
         "--unknown-rate",
@@ -530,6 +555,11 @@ def fill_defaults(args, dataset):
                 f"--latent-dim must be the number of --levels, {len(args.levels)}. Received: "
                 f"{args.latent_dim}"
             )
+    if args.model == "ladder_vae":
+        if args.network == "conv":
+            raise ValueError("--model ladder_vae needs --network dense. Received: conv.")
+        defaults = {**defaults, "network": "dense", **LADDER_DEFAULTS[kind]}
+        del defaults["latent_dim"]
     for name, value in defaults.items():
         if name == "hidden_units" and args.network != defaults["network"]:
             value = (32, 64) if args.network == "conv" else (512, 512)
@@ -537,7 +567,7 @@ def fill_defaults(args, dataset):
             setattr(args, name, value)
     if args.out is None:
         args.out = str(pathlib.Path("runs") / pathlib.Path(args.data).stem)
-    if args.model == "vae" and args.prior == "conditional_normal":
+    if args.model in ("vae", "ladder_vae") and args.prior == "conditional_normal":
         raise ValueError("--prior conditional_normal needs --model conditional_vae.")
     if args.prior.startswith("fitted_"):
         import importlib.util
@@ -660,7 +690,10 @@ def make_model(args, dataset):
         grid = (model.grid_shape, quantizer.num_codes)
         model.set_prior(keras_vae.PixelCNN(*grid, {"label": kind}, seed=args.seed))
         return model
-    if args.network == "dense":
+    if args.model == "ladder_vae":
+        encoder = networks.LadderEncoder(args.latent_dims, args.hidden_units)
+        decoder = networks.LadderDecoder(shape, args.latent_dims, args.hidden_units)
+    elif args.network == "dense":
         encoder = networks.DenseEncoder(args.latent_dim, args.hidden_units)
         decoder = networks.DenseDecoder(shape, reverse)
     else:
@@ -673,12 +706,15 @@ def make_model(args, dataset):
         kl_weight = keras_vae.schedules.LinearWarmup(args.kl_warmup, end=kl_weight)
     settings |= {
         "prior": make_prior(args),
+        "posterior": "ladder" if args.model == "ladder_vae" else args.posterior,
         "kl_weight": kl_weight,
         "free_bits": args.free_bits,
         "objective": args.objective,
         "num_samples": args.num_samples,
     }
-    if args.model == "vae":
+    if args.objective == "iwae" and settings["posterior"] != "diagonal":
+        settings["gradient"] = "reparameterized"  # the other estimator needs the diagonal one
+    if args.model != "conditional_vae":
         return keras_vae.VAE(encoder, decoder, **settings)
     return keras_vae.ConditionalVAE(encoder, decoder, condition={"label": kind}, **settings)
 

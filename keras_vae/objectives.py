@@ -24,6 +24,7 @@ class Objective:
     terms = ()
     adds_kl = True
     draws_prior = False
+    needs_diagonal = False
 
     def __init__(self, num_samples=1):
         self.num_samples = arguments.whole(num_samples, "num_samples")
@@ -101,6 +102,7 @@ class ELBO(Objective):
             gradient, "gradient", ("reparameterized", "score_function")
         )
         self.baseline = arguments.one_of(baseline, "baseline", ("leave_one_out", None))
+        self.needs_diagonal = gradient == "score_function"
 
     def through(self, z):
         return {"z": ops.stop_gradient(z) if self.gradient == "score_function" else z}
@@ -152,6 +154,7 @@ class IWAE(Objective):
         super().__init__(num_samples)
         choices = ("doubly_reparameterized", "reparameterized")
         self.gradient = arguments.one_of(gradient, "gradient", choices)
+        self.needs_diagonal = gradient == "doubly_reparameterized"
 
     def through(self, z):
         if self.gradient == "reparameterized":
@@ -160,10 +163,12 @@ class IWAE(Objective):
         return {"z": gated[..., :-2], "gate": gated[..., -2:]}
 
     def __call__(self, model, outputs, nats, average):
-        z, z_mean, z_log_var = (outputs[name] for name in ("z", "z_mean", "z_log_var"))
+        z = ops.cast(self.by_draw(outputs["z"]), "float32")
+        z_mean, z_log_var = (outputs[name] for name in ("z_mean", "z_log_var"))
         if "gate" in outputs:
             z_mean, z_log_var = ops.stop_gradient(z_mean), ops.stop_gradient(z_log_var)
-        z = ops.cast(self.by_draw(z), "float32")
+        elif not model.posterior.is_diagonal:
+            z_mean, z_log_var = self.by_draw(z_mean), self.by_draw(z_log_var)
         log_ratio = model.prior.log_prob(z, outputs.get("condition")) - log_normal(
             z, z_mean, z_log_var
         )
@@ -206,6 +211,7 @@ class TotalCorrelation(Objective):
     """
 
     terms = ("total_correlation",)
+    needs_diagonal = True
 
     def __init__(self, beta=6.0, dataset_size=None, num_samples=1):
         super().__init__(num_samples)

@@ -257,3 +257,35 @@ def perplexity(codes, num_codes):
     """The exponential of the entropy of the codes' frequencies."""
     share = np.bincount(codes.reshape(-1), minlength=num_codes) / codes.size
     return np.exp(-sum(p * np.log(p) for p in share if p > 0))
+
+
+def ladder(heads, noise, priors):
+    """Top-down inference of Sønderby et al., eq. 12 and 13, in the levels' own coordinates.
+
+    Args:
+        heads: One pair (mean, log-variance) a level, the top one first, `(n, size)`: the encoder's.
+        noise: One array `(n, size)` a level.
+        priors: Function from the list of the codes above, the top one first, to mean and variance
+            of the next level's prior.
+
+    Returns:
+        Tuple of the levels' codes, and of arrays `(n,)`: the KL of each level, given the draw of
+        those above; log q; and log p.
+    """
+    codes, kls, log_q, log_p = [], [], 0.0, 0.0
+    for (mean, log_var), eps in zip(heads, noise, strict=True):
+        variance = np.exp(log_var)
+        prior_mean, prior_variance = np.zeros_like(mean), np.ones_like(mean)
+        if codes:
+            prior_mean, prior_variance = priors(codes)
+            precision = 1 / variance + 1 / prior_variance
+            mean = (mean / variance + prior_mean / prior_variance) / precision
+            variance = 1 / precision
+        z = mean + np.sqrt(variance) * eps
+        ratio = variance / prior_variance
+        shift = (mean - prior_mean) ** 2 / prior_variance
+        kls.append(0.5 * np.sum(ratio + shift - 1 - np.log(ratio), axis=1))
+        log_q = log_q + gaussian_log_density(z, mean, variance)
+        log_p = log_p + gaussian_log_density(z, prior_mean, prior_variance)
+        codes.append(z)
+    return codes, kls, log_q, log_p

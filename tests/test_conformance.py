@@ -20,6 +20,7 @@ from keras_vae import (
     models,
     networks,
     objectives,
+    posteriors,
     priors,
     schedules,
 )
@@ -98,6 +99,11 @@ class PlainEncoder(OwnEncoder):
 
 def dense(size):
     return networks.DenseEncoder(3, (8,)), networks.DenseDecoder(SHAPE, (8,))
+
+
+def ladder(size):
+    dims, units = (3, 2, 2), (8, 6, 4)
+    return networks.LadderEncoder(dims, units), networks.LadderDecoder(SHAPE, dims, units)
 
 
 def conv(size):
@@ -232,10 +238,25 @@ LAYERS = [
         [Z, CODES],
         False,
     ),
+    (
+        networks.LadderEncoder,
+        lambda: networks.LadderEncoder((3, 2), (5, 4), "tanh", depth=1),
+        [X, CODES],
+        False,
+    ),
+    (
+        networks.LadderDecoder,
+        lambda: networks.LadderDecoder(SHAPE, (2, 1), (5, 4), "tanh", depth=1),
+        [Z, CODES],
+        False,
+    ),
 ]
 CONFIGURABLE = [
     (Categorical, lambda: Categorical(3, names=("a", "b", "c"), unknown_rate=0.1)),
     (Continuous, lambda: Continuous(2)),
+    (posteriors.DiagonalNormal, posteriors.DiagonalNormal),
+    (posteriors.FullCovarianceNormal, posteriors.FullCovarianceNormal),
+    (posteriors.Ladder, posteriors.Ladder),
     (priors.StandardNormal, priors.StandardNormal),
     (priors.FittedMixture, lambda: priors.FittedMixture([("label", 2, 3)])),
     (likelihoods.Bernoulli, likelihoods.Bernoulli),
@@ -265,6 +286,16 @@ OBJECTIVES = {
     "total correlation": {"objective": objectives.TotalCorrelation(2.0, 100)},
     "mmd": {"objective": objectives.MMD(2.0)},
 }
+# Networks, and what the model is asked for beside.
+POSTERIORS = {
+    "full covariance": (dense, {"posterior": "full_covariance"}),
+    "full covariance, conv": (conv, {"posterior": "full_covariance", "free_bits": 0.1}),
+    "ladder": (ladder, {"posterior": "ladder", "free_bits": 0.1}),
+    "ladder, iwae": (
+        ladder,
+        {"posterior": "ladder", "objective": objectives.IWAE(3, "reparameterized")},
+    ),
+}
 # Trained as a part of a conditional model.
 PRIORS = [
     (priors.ConditionalNormal, lambda: priors.ConditionalNormal((4,))),
@@ -287,7 +318,7 @@ CALLBACKS = [
     (callbacks.TensorBoardLog, lambda: callbacks.TensorBoardLog(FOLDER.name, 4)),
 ]
 # Public, but no Keras object that is built, trained or saved.
-DATA = {data.Dataset, data.DataError, data.ImageFiles}
+DATA = {data.Dataset, data.DataError, data.ImageFiles, posteriors.Draw}
 # To be subclassed; their subclasses are checked.
 BASES = {objectives.Objective, schedules.Schedule}
 CHECKED = {row[0] for row in [*MODELS, *LAYERS, *CONFIGURABLE, *PRIORS, *METRICS, *CALLBACKS]}
@@ -331,6 +362,19 @@ def test_objective(tmp_path, options):
 
     def make():
         model = models.ConditionalVAE(*dense(3), condition={"label": kind}, seed=7, **options)
+        model.compile(keras.optimizers.Adam(1e-2), run_eagerly=EAGERLY)
+        return model
+
+    conformance.check_model(make, {"x": X, "label": label}, tmp_path)
+
+
+@pytest.mark.parametrize(("parts", "options"), POSTERIORS.values(), ids=POSTERIORS)
+def test_posterior(tmp_path, parts, options):
+    random.seed(1)
+    kind, label = CONDITIONS["categorical"]["label"]
+
+    def make():
+        model = models.ConditionalVAE(*parts(3), condition={"label": kind}, seed=7, **options)
         model.compile(keras.optimizers.Adam(1e-2), run_eagerly=EAGERLY)
         return model
 

@@ -44,10 +44,22 @@ class Sampling(keras.layers.Layer):
         dtype = keras.backend.result_type(self.compute_dtype, "float32")
         z_mean, z_log_var = ops.cast(z_mean, dtype), ops.cast(z_log_var, dtype)
         noise = keras.random.normal(ops.shape(z_mean), dtype=dtype, seed=self.seed_generator)
-        return ops.cast(z_mean + ops.exp(z_log_var / 2) * noise, self.compute_dtype)
+        return ops.cast(reparameterize(z_mean, z_log_var, noise), self.compute_dtype)
 
     def compute_output_shape(self, z_mean_shape, z_log_var_shape):
         return z_mean_shape
 
     def get_config(self):
         return {**super().get_config(), "seed": self.seed}
+
+
+def reparameterize(z_mean, z_log_var, noise):
+    """Turn noise of N(0, I) into draws: `z_mean + exp(z_log_var / 2) * noise`."""
+    return z_mean + ops.exp(z_log_var / 2) * noise
+
+
+def repeat(tensor, count):
+    """Return a batch `count` times, one copy after the other; None as it is."""
+    if tensor is None or (isinstance(count, int) and count == 1):
+        return tensor
+    return ops.tile(tensor, (count,) + (1,) * (len(tensor.shape) - 1))

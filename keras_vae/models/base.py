@@ -5,13 +5,13 @@ from keras import ops
 
 from keras_vae import likelihoods
 from keras_vae.data import binarize
+from keras_vae.layers.sampling import repeat
 from keras_vae.models import inputs as model_inputs
 from keras_vae.models.generative import (
     GenerativeModel,
     in_batches,
     join,
     reason,
-    repeat,
     weighted_mean,
 )
 

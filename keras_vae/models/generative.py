@@ -545,13 +545,6 @@ def weighted_mean(values, sample_weight=None):
     return ops.mean(values)
 
 
-def repeat(tensor, count):
-    """Return a batch `count` times, one copy after the other; None as it is."""
-    if tensor is None or (isinstance(count, int) and count == 1):
-        return tensor
-    return ops.tile(tensor, (count,) + (1,) * (len(tensor.shape) - 1))
-
-
 def has_length(data):
     """Whether arrays or a dataset know how many there are."""
     try:

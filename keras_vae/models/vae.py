@@ -7,19 +7,16 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_vae import arguments, objectives
+from keras_vae import arguments, objectives, posteriors
 from keras_vae.callbacks import ScheduledKLWeight
-from keras_vae.layers.sampling import Sampling
+from keras_vae.layers.sampling import Sampling, reparameterize, repeat
 from keras_vae.metrics import Average
 from keras_vae.models import inputs as model_inputs
 from keras_vae.models.base import LatentVariableModel
-from keras_vae.models.generative import in_batches, join, repeat, weighted_mean
-from keras_vae.priors import StandardNormal, fitted
+from keras_vae.models.generative import in_batches, join, weighted_mean
+from keras_vae.priors import StandardNormal, VampPrior, fitted
 from keras_vae.priors.base import Prior
 from keras_vae.schedules import Schedule
-
-# Far outside any useful posterior; beyond it exp() overflows and a single example is NaN.
-LOG_VAR_RANGE = (-30.0, 20.0)
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -31,13 +28,15 @@ class VAE(LatentVariableModel):
     another objective.
 
     Args:
-        encoder: Keras model from `x` to `(z_mean, z_log_var)`, each `(batch, latent)`. The
-            log-variance is clipped to [-30, 20].
+        encoder: Keras model from `x` to `(z_mean, z_log_var)`, each `(batch, latent)`, and to what
+            the posterior needs besides. The log-variance is clipped to [-30, 20].
         decoder: Keras model from `z` to the likelihood's parameters: shaped like `x`, with as many
             times its channels as the likelihood has `parameters_per_value`.
         likelihood: Name or object of `keras_vae.likelihoods`.
         prior: Object of `keras_vae.priors`. Defaults to `StandardNormal()`. Where the KL has no
             closed form for it, it is estimated with the drawn `z`.
+        posterior: `"diagonal"`, the default, `"full_covariance"`, `"ladder"` or an object of
+            `keras_vae.posteriors`.
         kl_weight: Float, at least 0: beta. 1 gives the bound itself; it is never rescaled. Or one
             of `keras_vae.schedules`, by which each `fit` sets the weight at the start of every
             epoch; a training too short to reach the schedule's end is an error.
@@ -62,7 +61,8 @@ class VAE(LatentVariableModel):
 
     Returns:
         Dict of `"parameters"` (the likelihood's, as the decoder gives them for
-        `(draws * batch, latent)`), `"z_mean"`, `"z_log_var"` (`(batch, latent)`), `"kl"`
+        `(draws * batch, latent)`), `"z_mean"`, `"z_log_var"` (`(batch, latent)`; of a posterior
+        whose entries depend on each other like `"z"`, as in `posteriors.Draw`), `"kl"`
         (`(batch,)`, nats), `"z"` (`(draws * batch, latent)`, the batch once for each draw) and,
         in a conditional model, `"condition"` (`(batch, size)`).
 
@@ -85,17 +85,22 @@ class VAE(LatentVariableModel):
         num_samples=None,
         objective="elbo",
         gradient=None,
+        posterior=None,
         **kwargs,
     ):
         schedule = kl_weight if isinstance(kl_weight, Schedule) else None
         first_weight = arguments.not_negative(schedule(0) if schedule else kl_weight, "kl_weight")
         objective = objectives.get(objective, num_samples=num_samples, gradient=gradient)
         prior = StandardNormal() if prior is None else prior
+        posterior = posteriors.get(posterior)
         _check_prior(objective, prior)
+        _check_posterior(posterior, objective, prior)
         if arguments.not_negative(free_bits, "free_bits"):
             _check_free_bits(objective, prior)
+        posterior.prepare(encoder, decoder)
         super().__init__(encoder, decoder, **kwargs)
         self.prior = prior
+        self.posterior = posterior
         self.sampling = Sampling(self.seed)
         self.objective = objective
         self.free_bits = float(free_bits)
@@ -123,42 +128,28 @@ class VAE(LatentVariableModel):
     def call(self, inputs, sample_weight=None, draw=None, training=None):
         x, conditions = self.split_inputs(inputs)
         condition = self.encode_condition(conditions, training=training)
-        z_mean, z_log_var = self.code(x, condition, training=training)
         draws = int(bool(training) if draw is None else draw)
-        code = {"z": z_mean}
-        repeated = condition
-        if draws:
-            code["z"] = self.sampling(repeat(z_mean, draws), repeat(z_log_var, draws))
-            repeated = repeat(condition, draws)
-        kl = self._kl(z_mean, z_log_var, code["z"], repeated, draws)
-        if draws:
-            code = self.objective.through(code["z"])
+        drawn = self.drawn(x, condition, draws, training=training)
+        kl = self.posterior.kl(self.prior, drawn)
+        code = self.objective.through(drawn.z) if draws else {"z": drawn.z}
         if self.objective.adds_kl:
-            kl_loss = self._counted_kl(kl, z_mean, z_log_var, condition, sample_weight)
-            self.add_loss(self.kl_weight * kl_loss)
+            self.add_loss(self.kl_weight * self._counted_kl(kl, drawn, sample_weight))
         if condition is not None:
             code["condition"] = condition
+        rows = repeat(condition, drawn.draws)
         return {
-            "parameters": self.decoder(join(code["z"], repeated), training=training),
-            "z_mean": z_mean,
-            "z_log_var": z_log_var,
+            "parameters": self.decoder(join(code["z"], rows), training=training),
+            "z_mean": drawn.z_mean,
+            "z_log_var": drawn.z_log_var,
             "kl": kl,
             **code,
         }
 
-    def _kl(self, z_mean, z_log_var, z, condition, draws):
-        """The KL `(batch,)`, averaged over the draws where it is estimated by them."""
-        if draws <= 1:
-            return self.prior.kl(z_mean, z_log_var, z=z, condition=condition)
-        means, log_vars = repeat(z_mean, draws), repeat(z_log_var, draws)
-        kl = self.prior.kl(means, log_vars, z=z, condition=condition)
-        return ops.mean(ops.reshape(kl, (draws, -1)), axis=0)
-
-    def _counted_kl(self, kl, z_mean, z_log_var, condition, sample_weight):
+    def _counted_kl(self, kl, drawn, sample_weight):
         """The KL averaged over the batch, of each latent dimension no less than the free bits."""
         if not self.free_bits:
             return weighted_mean(kl, sample_weight)
-        nats = self.prior.kl_by_dimension(z_mean, z_log_var, condition)
+        nats = self.posterior.kl_by_dimension(self.prior, drawn)
         if sample_weight is not None:
             nats = nats * ops.cast(ops.reshape(sample_weight, (-1, 1)), nats.dtype)
         return ops.sum(ops.maximum(ops.mean(nats, axis=0), self.free_bits))
@@ -175,10 +166,36 @@ class VAE(LatentVariableModel):
             callbacks.append(ScheduledKLWeight(self.kl_schedule))
         return callbacks
 
+    def _check_code(self, code):
+        return super()._check_code(self.posterior.check(code))
+
+    def drawn(self, x, condition=None, draws=0, noise=None, training=None):
+        """Codes of a batch, as tensors, with the densities that they were drawn from.
+
+        Args:
+            x: Float tensor `(batch, *data_shape)`.
+            condition: Optional float tensor `(batch, size)`, from `encode_condition`.
+            draws: Int. Codes for each example; 0 for one without noise, the mean.
+            noise: Optional float tensor `(draws * batch, latent)` of N(0, I), in the place of the
+                model's own.
+            training: Bool.
+
+        Returns:
+            `posteriors.Draw`.
+        """
+        heads = self.posterior.heads(self.encoder(join(x, condition), training=training))
+        return self._drawn(heads, condition, draws, noise)
+
+    def _drawn(self, heads, condition, draws, noise=None):
+        sampling = None
+        if noise is not None:
+            sampling = functools.partial(reparameterize, noise=noise)
+        elif draws:
+            sampling = self.sampling
+        return self.posterior.draw(heads, condition, self.decoder, draws or 1, sampling)
+
     def code(self, x, condition=None, training=None):
-        z_mean, z_log_var = self.encoder(join(x, condition), training=training)
-        z_log_var = ops.clip(ops.cast(z_log_var, "float32"), *LOG_VAR_RANGE)
-        return ops.cast(z_mean, "float32"), z_log_var
+        return self.posterior.marginal(self.drawn(x, condition, training=training))
 
     def sample(self, count=1, temperature=1.0, seed=None):
         """Decode codes drawn from the prior.
@@ -247,10 +264,22 @@ class VAE(LatentVariableModel):
             classes = [entry for entry in fitted.classes_of(self) if entry[0] == name]
             labels, names = inputs[name], self.condition[name].names
         rng = np.random.default_rng(seed)
-        z_mean, z_log_var = self.encode(inputs, batch_size)
-        codes = z_mean + np.exp(z_log_var / 2) * rng.standard_normal(z_mean.shape, "float32")
+        count = len(keras.tree.flatten(inputs)[0])
+        noise = rng.standard_normal((count, self.latent_dim), "float32")
+        codes = self._draw_codes(inputs, noise, batch_size)
         self._replace_prior(fitted.fit(codes, labels, kind, num_components, classes, names, rng))
         return self.prior
+
+    def _draw_codes(self, inputs, noise, batch_size):
+        """Codes `(n, latent)` drawn from the posteriors of checked inputs with given noise."""
+
+        def draw(batch):
+            x, conditions = self.split_inputs(batch["inputs"])
+            condition = self.encode_condition(conditions, training=False)
+            return [self.drawn(x, condition, 1, batch["noise"], training=False).z]
+
+        arrays = {"inputs": inputs, "noise": noise}
+        return in_batches(self.as_compiled("draw_codes", draw), arrays, batch_size)[0]
 
     def _replace_prior(self, prior):
         """Change the prior of a built model, to which Keras lets no part be added."""
@@ -296,35 +325,37 @@ class VAE(LatentVariableModel):
         def estimate(batch):
             x, conditions = self.split_inputs(batch)
             condition = self.encode_condition(conditions, training=False)
-            outputs = self(batch, draw=False, training=False)
-            posterior = (outputs["z_mean"], outputs["z_log_var"])
+            encoded = self.encoder(join(x, condition), training=False)
+            heads = self.posterior.heads(encoded)
             total = None
             for start in range(0, num_samples, at_once):
                 draws = min(at_once, num_samples - start)
-                shape = (draws, *posterior[0].shape)
+                shape = (draws, *heads[0].shape)
                 noise = keras.random.normal(shape, seed=generator)
-                weights = log_weights(x, condition, *posterior, noise)
+                weights = log_weights(x, condition, noise, *heads)
                 joined = weights if total is None else ops.concatenate([total, weights], axis=0)
                 total = ops.logsumexp(joined, axis=0, keepdims=True)
             return [total[0] - math.log(num_samples)]
 
         return in_batches(estimate, inputs, batch_size)[0]
 
-    def _log_weights(self, x, condition, z_mean, z_log_var, noise):
+    def _log_weights(self, x, condition, noise, *heads):
         """Log importance weights `(draws, batch)` of codes drawn from the posterior."""
-        draws, batch = ops.shape(noise)[:2]
-        z = z_mean + ops.exp(z_log_var / 2) * noise
+        shape = draws, batch, latent_dim = ops.shape(noise)
+        drawn = self._drawn(heads, condition, draws, ops.reshape(noise, (-1, latent_dim)))
+        z_log_var = ops.reshape(drawn.z_log_var, (-1, batch, latent_dim))
         log_q = -ops.sum(ops.square(noise) + z_log_var + math.log(2 * math.pi), axis=-1) / 2
-        flat = ops.reshape(z, (-1, z_mean.shape[-1]))
-        parameters = self.decoder(join(flat, repeat(condition, draws)), training=False)
+        parameters = self.decoder(join(drawn.z, repeat(condition, draws)), training=False)
         log_p = self.likelihood.log_prob(repeat(ops.cast(x, "float32"), draws), parameters)
-        return ops.reshape(log_p, (draws, batch)) + self.prior.log_prob(z, condition) - log_q
+        log_prior = self.prior.log_prob(ops.reshape(drawn.z, shape), condition)
+        return ops.reshape(log_p, (draws, batch)) + log_prior - log_q
 
     def get_config(self):
         serialize = keras.saving.serialize_keras_object
         return {
             **super().get_config(),
             "prior": serialize(self.prior),
+            "posterior": serialize(self.posterior),
             "kl_weight": serialize(self.kl_schedule or self.initial_kl_weight),
             "free_bits": self.free_bits,
             "objective": serialize(self.objective),
@@ -338,6 +369,25 @@ def _check_prior(objective, prior):
             f"{type(objective).__name__} needs a prior to draw from while it is learned: "
             "StandardNormal, ConditionalNormal or RealNVP. Received: "
             f"{type(prior).__name__}"
+        )
+
+
+def _check_posterior(posterior, objective, prior):
+    """Refuse what reads a posterior as one of independent entries where it is none."""
+    if posterior.is_diagonal:
+        return
+    if objective.needs_diagonal:
+        gradient = getattr(objective, "gradient", None)
+        of_gradient = f"(gradient={gradient!r})" if gradient else ""
+        raise ValueError(
+            f"{type(objective).__name__}{of_gradient} needs the diagonal posterior. Received: "
+            f"{type(posterior).__name__}, which works with ELBO(), MMD() and "
+            'IWAE(gradient="reparameterized").'
+        )
+    if isinstance(prior, VampPrior):
+        raise ValueError(
+            f"VampPrior, a mixture of diagonal posteriors, needs the diagonal posterior. Received: "
+            f"{type(posterior).__name__}."
         )
 
 

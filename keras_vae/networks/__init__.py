@@ -4,6 +4,7 @@ from keras_vae.networks.convolutional import ConvDecoder, ConvEncoder
 from keras_vae.networks.dense import DenseDecoder, DenseEncoder
 from keras_vae.networks.discriminators import ConvDiscriminator, DenseDiscriminator
 from keras_vae.networks.grid import ConvGridDecoder, ConvGridEncoder
+from keras_vae.networks.ladder import LadderDecoder, LadderEncoder
 
 __all__ = [
     "ConvDecoder",
@@ -14,4 +15,6 @@ __all__ = [
     "DenseDecoder",
     "DenseDiscriminator",
     "DenseEncoder",
+    "LadderDecoder",
+    "LadderEncoder",
 ]

@@ -5,11 +5,16 @@ import math
 import keras
 from keras import ops
 
-from keras_vae.networks.dense import check_count, join_condition, split_condition
+from keras_vae.networks.dense import (
+    GaussianEncoder,
+    check_count,
+    join_condition,
+    split_condition,
+)
 
 
 @keras.saving.register_keras_serializable("keras_vae")
-class ConvEncoder(keras.Model):
+class ConvEncoder(GaussianEncoder):
     """Strided convolutions from an image to the mean and log-variance of its latent code.
 
     Each stage is a convolution of stride 2, batch normalisation and LeakyReLU, and halves the
@@ -21,6 +26,7 @@ class ConvEncoder(keras.Model):
         kernel_size: Int.
         batch_normalization: Bool. Without it the convolutions have a bias instead.
         negative_slope: Float, of LeakyReLU.
+        full_covariance: As for `DenseEncoder`.
 
     Call arguments:
         inputs: `x`, float `(batch, height, width, channels)`, or a list `[x, condition]` with a
@@ -28,7 +34,7 @@ class ConvEncoder(keras.Model):
         training: Bool, for batch normalisation.
 
     Returns:
-        Tuple `(z_mean, z_log_var)` of float32 tensors `(batch, latent_dim)`.
+        As `DenseEncoder`.
 
     References:
         - Radford et al., 2016, for the stages. https://arxiv.org/abs/1511.06434
@@ -41,10 +47,10 @@ class ConvEncoder(keras.Model):
         kernel_size=3,
         batch_normalization=True,
         negative_slope=0.2,
+        full_covariance=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.latent_dim = latent_dim
         self.options = _options(hidden_units, kernel_size, batch_normalization, negative_slope)
         self.stages = [
             [
@@ -56,8 +62,7 @@ class ConvEncoder(keras.Model):
             for width in hidden_units
         ]
         self.flatten = keras.layers.Flatten()
-        self.z_mean = keras.layers.Dense(latent_dim, dtype=self.variable_dtype, name="z_mean")
-        self.z_log_var = keras.layers.Dense(latent_dim, dtype=self.variable_dtype, name="z_log_var")
+        self.add_heads(latent_dim, full_covariance)
 
     def call(self, inputs, training=None):
         h, condition = split_condition(inputs)
@@ -67,10 +72,10 @@ class ConvEncoder(keras.Model):
         for stage in self.stages:
             h = _apply(stage, h, training)
         h = self.flatten(h)
-        return self.z_mean(h), self.z_log_var(h)
+        return self.heads(h)
 
     def get_config(self):
-        return {**super().get_config(), "latent_dim": self.latent_dim, **self.options}
+        return {**super().get_config(), **self.options}
 
 
 @keras.saving.register_keras_serializable("keras_vae")

@@ -11,35 +11,87 @@ import keras
 from keras import ops
 
 
+class GaussianEncoder(keras.Model):
+    """What encoders end with: heads for the parameters of the code's Gaussian.
+
+    A subclass calls `add_heads` at the end of its `__init__` and `heads` at that of its `call`.
+    """
+
+    def add_heads(self, latent_dim, full_covariance=None):
+        self.latent_dim = latent_dim
+        self.z_mean = keras.layers.Dense(latent_dim, dtype=self.variable_dtype, name="z_mean")
+        self.z_log_var = keras.layers.Dense(latent_dim, dtype=self.variable_dtype, name="z_log_var")
+        self.triangle = None
+        self.full_covariance = None
+        if full_covariance is not None:
+            self.set_full_covariance(full_covariance)
+
+    def set_full_covariance(self, value):
+        """Give a third head, or none. Before the first call only."""
+        self.full_covariance = bool(value)
+        if not value:
+            return
+        if self.latent_dim < 2:
+            raise ValueError(
+                "A full covariance needs a latent code of at least 2 entries. Received: "
+                f"latent_dim={self.latent_dim}."
+            )
+        self.triangle = keras.layers.Dense(
+            self.latent_dim * (self.latent_dim - 1) // 2,
+            kernel_initializer="zeros",  # training begins with independent entries
+            dtype=self.variable_dtype,
+            name="triangle",
+        )
+
+    def heads(self, h):
+        heads = self.z_mean(h), self.z_log_var(h)
+        return (*heads, self.triangle(h)) if self.full_covariance else heads
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "latent_dim": self.latent_dim,
+            "full_covariance": self.full_covariance,
+        }
+
+
 @keras.saving.register_keras_serializable("keras_vae")
-class DenseEncoder(keras.Model):
+class DenseEncoder(GaussianEncoder):
     """Dense layers from an example to the mean and log-variance of its latent code.
 
     Args:
         latent_dim: Int, size of the latent code.
         hidden_units: Tuple of ints, the widths of the hidden layers.
         activation: Activation of the hidden layers.
+        full_covariance: Bool. Whether a third head tells how the entries of the code depend on each
+            other, as `posteriors.FullCovarianceNormal` takes it. Left out, the model sets it.
 
     Call arguments:
         inputs: `x`, float `(batch, ...)`, or a list `[x, condition]` with a float
             `(batch, size)`; the condition is put beside the flattened `x`.
 
     Returns:
-        Tuple `(z_mean, z_log_var)` of float32 tensors `(batch, latent_dim)`.
+        Tuple `(z_mean, z_log_var)` of float32 tensors `(batch, latent_dim)`, and with a full
+        covariance its triangle `(batch, latent_dim * (latent_dim - 1) / 2)`.
 
     References:
         - Kingma & Welling, 2014, appendix C.2. https://arxiv.org/abs/1312.6114
     """
 
-    def __init__(self, latent_dim, hidden_units=(400,), activation="relu", **kwargs):
+    def __init__(
+        self,
+        latent_dim,
+        hidden_units=(400,),
+        activation="relu",
+        full_covariance=None,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
-        self.latent_dim = latent_dim
         self.hidden_units = tuple(hidden_units)
         self.activation = activation
         self.flatten = keras.layers.Flatten()
         self.hidden = dense_stack(self.hidden_units, activation)
-        self.z_mean = keras.layers.Dense(latent_dim, dtype=self.variable_dtype, name="z_mean")
-        self.z_log_var = keras.layers.Dense(latent_dim, dtype=self.variable_dtype, name="z_log_var")
+        self.add_heads(latent_dim, full_covariance)
 
     def call(self, inputs):
         x, condition = split_condition(inputs)
@@ -48,12 +100,11 @@ class DenseEncoder(keras.Model):
             h = ops.concatenate([h, condition], axis=-1)
         for layer in self.hidden:
             h = layer(h)
-        return self.z_mean(h), self.z_log_var(h)
+        return self.heads(h)
 
     def get_config(self):
         return {
             **super().get_config(),
-            "latent_dim": self.latent_dim,
             "hidden_units": list(self.hidden_units),
             "activation": self.activation,
         }
