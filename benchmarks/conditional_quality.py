@@ -20,18 +20,9 @@ import numpy as np
 
 import keras_vae
 from keras_vae import data
-from keras_vae.evaluation import train_classifier
+from keras_vae.evaluation import diversity, train_classifier
 
 PER_CLASS = 1000
-DISTANCES_PER_CLASS = 500
-
-
-def mean_distance(images):
-    """Mean Euclidean distance of all pairs of images `(n, height, width, channels)`."""
-    flat = images.reshape(len(images), -1).astype("float64")
-    squares = np.sum(flat**2, axis=1)
-    distances = np.sqrt(np.maximum(squares[:, None] + squares - 2 * flat @ flat.T, 0))
-    return distances.sum() / (len(flat) * (len(flat) - 1))
 
 
 def measure(model, dataset):
@@ -53,18 +44,14 @@ def measure(model, dataset):
     labels = np.repeat(np.arange(len(classes)), PER_CLASS)
     samples = model.sample({"label": labels}, seed=0)
     given = classifier.predict(samples, batch_size=1000, verbose=0).argmax(axis=1)
-    ratios = [
-        mean_distance(samples[labels == c][:DISTANCES_PER_CLASS])
-        / mean_distance(x_test[dataset.y_test == c][:DISTANCES_PER_CLASS])
-        for c in classes
-    ]
+    ratios = diversity(samples, labels, dataset)
     return {
         "accuracy": float(np.mean(given == labels)),
         "accuracy_per_class": {
             dataset.class_names[c]: float(np.mean(given[labels == c] == c)) for c in classes
         },
         "classifier_accuracy": float(real),
-        "diversity": float(np.mean(ratios)),
+        "diversity": float(np.mean(list(ratios.values()))),
     }
 
 

@@ -22,11 +22,11 @@ import random
 import time
 
 import numpy as np
-from conditional_quality import DISTANCES_PER_CLASS, PER_CLASS, mean_distance
+from conditional_quality import PER_CLASS
 
 import keras_vae
 from keras_vae import data
-from keras_vae.evaluation import evaluate, train_classifier
+from keras_vae.evaluation import diversity, evaluate, train_classifier
 from keras_vae.runs import versions
 
 FITTED = {
@@ -52,17 +52,13 @@ def main():
     classifier = train_classifier(dataset, verbose=2)
     classes = range(len(dataset.class_names))
     labels = np.repeat(np.arange(len(classes)), PER_CLASS)
-    real = [
-        mean_distance(dataset.x_test[dataset.y_test == c][:DISTANCES_PER_CLASS]) for c in classes
-    ]
 
     def measure(seconds=None):
         samples = model.sample({"label": labels}, seed=args.seed)
         given = classifier.predict(samples, batch_size=1000, verbose=0).argmax(axis=1)
-        made = [mean_distance(samples[labels == c][:DISTANCES_PER_CLASS]) for c in classes]
         return {
             "accuracy": float(np.mean(given == labels)),
-            "diversity": float(np.mean(np.divide(made, real))),
+            "diversity": float(np.mean(list(diversity(samples, labels, dataset).values()))),
             "elbo": evaluate(model, test)["elbo"],
             "seconds": seconds,
         }

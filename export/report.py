@@ -146,15 +146,9 @@ class Reporter:
             return None
 
     def _classifier(self, run):
-        from keras_vae.evaluation import train_classifier
-        from keras_vae.models import saving
+        from keras_vae.evaluation.classifier import kept_classifier
 
-        if run.classifier_path.is_file():
-            return saving.load_any(run.classifier_path, compile=False)
-        self.say("training a classifier of real images, kept with the run")
-        classifier = train_classifier(self.dataset)
-        run.save_model(classifier, run.classifier_path)
-        return classifier
+        return kept_classifier(run, self.dataset, self.say)
 
     def _accuracy(self, made):
         if self.classifier is None:

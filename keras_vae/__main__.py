@@ -294,6 +294,27 @@ def make_parser():
         default=0,
         help="also estimate the log-likelihood with this many importance samples",
     )
+    command.add_argument(
+        "--k",
+        type=units,
+        default=(),
+        metavar="K,K,...",
+        help="also estimate it with each of these numbers of importance samples, in one pass",
+    )
+    command.add_argument(
+        "--ais",
+        action="store_true",
+        help="also bound it by annealed importance sampling, on the first 100 test examples; "
+        'minutes, needs "keras-vae[tfp]"',
+    )
+    command.add_argument(
+        "--scorecard",
+        action="store_true",
+        help="also judge samples by a classifier of real images; minutes",
+    )
+    command.add_argument(
+        "--doctor", action="store_true", help="also say in plain words what went wrong in training"
+    )
     command.add_argument("--examples", type=positive, help="use the first so many test examples")
 
     command = add("sample", sample, "Draw samples from a run's model.")
@@ -413,24 +434,34 @@ def train(args):
 
 def evaluate(args):
     from keras_vae import data
+    from keras_vae.evaluation import report
     from keras_vae.runs import Run
 
     run = Run(args.run)
     model = run.load_model()
     dataset = data.load(run.config()["arguments"]["data"])
     x, y = dataset.x_test[: args.examples], dataset.y_test[: args.examples]
-    results = measure(model, x, y)
+    if args.num_samples and not hasattr(model, "log_likelihood"):
+        raise ValueError(
+            "--num-samples needs a VAE, which has a likelihood of the data. Received: a "
+            f"{type(model).__name__}."
+        )
+    if args.examples and args.examples > len(x):
+        print(f"All {len(x):,} test images, fewer than the {args.examples:,} asked for")
+    counts = (*args.k, args.num_samples) if args.num_samples else args.k
+    inputs = inputs_of(model, x, y)
+    results = report.measure_all(model, inputs, counts, args.ais, progress=progress_bar)
+    results |= measure_prior(model, x, y)
     if args.num_samples:
-        if not hasattr(model, "log_likelihood"):
-            raise ValueError(
-                "--num-samples needs a VAE, which has a likelihood of the data. Received: a "
-                f"{type(model).__name__}."
-            )
-        nats = model.log_likelihood(inputs_of(model, x, y), num_samples=args.num_samples, seed=0)
-        results["log_likelihood"] = float(nats.mean())
-        results["log_likelihood_standard_error"] = float(nats.std() / math.sqrt(len(nats)))
+        [row] = [r for r in results["log_likelihoods"] if r["num_samples"] == args.num_samples]
+        results["log_likelihood"] = row["log_likelihood"]
+        results["log_likelihood_standard_error"] = row["standard_error"]
         results["num_samples"] = args.num_samples
     results["examples"] = len(x)
+    if args.scorecard:
+        results["scorecard"] = judge(run, model, dataset)
+    if args.doctor:
+        results["findings"] = examine(run, model, dataset)
     report_evaluation(run, results)
     following("figures", run.folder)
 
@@ -762,32 +793,66 @@ def sampled_conditions(model):
     return model.condition or getattr(model.prior, "condition", {})
 
 
-def measure(model, x, y):
-    """Evaluate with a progress bar."""
+def progress_bar(text):
+    """A function from batch starts to the same, that draws a bar where somebody looks."""
     from rich.progress import track
 
+    return lambda batches: track(batches, text, transient=True, disable=not sys.stdout.isatty())
+
+
+def measure(model, x, y):
+    """Evaluate with a progress bar."""
     from keras_vae.evaluation import evaluate
 
-    def progress(batches):
-        return track(batches, "Evaluating", transient=True, disable=not sys.stdout.isatty())
+    results = evaluate(model, inputs_of(model, x, y), progress=progress_bar("Evaluating"))
+    return {**results, **measure_prior(model, x, y)}
 
-    results = evaluate(model, inputs_of(model, x, y), progress=progress)
-    if hasattr(model, "quantizer") and model.prior is not None:
-        codes = {"codes": model.encode(x), "label": y}
-        results["prior_loss"] = -float(model.prior.log_likelihood(codes).mean())
-    return results
+
+def measure_prior(model, x, y):
+    """The loss of a VQ-VAE's prior over the codes, where there is one."""
+    if not hasattr(model, "quantizer") or model.prior is None:
+        return {}
+    codes = {"codes": model.encode(x), "label": y}
+    return {"prior_loss": -float(model.prior.log_likelihood(codes).mean())}
+
+
+def judge(run, model, dataset):
+    """The scorecard, by the classifier that the run keeps."""
+    from keras_vae.evaluation import classifier, report
+
+    if len(dataset.class_names) < 2:
+        return {"left_out": {"scorecard": "the data are of one class"}}
+    if not sampled_conditions(model):
+        return {"left_out": {"scorecard": f"a {type(model).__name__} samples without a label"}}
+    kept = classifier.kept_classifier(run, dataset, print)
+    return report.judge(model, dataset, classifier=kept, say=print)
+
+
+def examine(run, model, dataset):
+    """What the doctor finds, as plain data; printed as lines by `report_evaluation`."""
+    from keras_vae import doctor
+
+    splits = ((dataset.x_train, dataset.y_train), (dataset.x_test, dataset.y_test))
+    inputs = [inputs_of(model, x, y) for x, y in splits]
+    epochs = len(next(iter(run.history().values()), [])) or None
+    found, left_out = doctor.examine(model, *inputs, epochs=epochs)
+    return {"found": [vars(finding) for finding in found], "left_out": left_out}
 
 
 def report_evaluation(run, results):
     """Write `evaluation.json` and print it as a table."""
+    from keras_vae.evaluation import report
+
     run.write_json(run.evaluation_path, results)
-    for name, value in results.items():
-        if isinstance(value, int):
-            print(f"{name:>30} {value:10,}")
-        elif name in ("perplexity", "codes_used", "mean_squared_error"):
-            print(f"{name:>30} {value:10.4g}")
-        else:
-            print(f"{name:>30} {value:10.2f} nats")
+    for line in report.table(results):
+        print(line)
+    if "findings" in results:
+        findings = results["findings"]
+        print("\nDoctor" if findings["found"] else "\nDoctor: nothing found")
+        for finding in findings["found"]:
+            print(f"  {finding['name']}: {finding['text']}")
+        for name, reason in findings["left_out"].items():
+            print(f"  {name}, not looked for: {reason}")
     print(run.evaluation_path)
 
 

@@ -7,7 +7,7 @@ import shutil
 import keras
 import numpy as np
 
-from keras_vae import figures
+from keras_vae import arguments, figures
 from keras_vae.event_files import EventFile
 
 
@@ -238,3 +238,72 @@ class TensorBoardLog(_Watch):
         if split not in self.files:
             self.files[split] = EventFile(self.folder / split)
         return self.files[split]
+
+
+class Doctor(keras.callbacks.Callback):
+    """Say in plain words what goes wrong: `keras_vae.doctor` during training.
+
+    It looks at the settings and the data before the first epoch, and at the model after every few
+    epochs, once a warm-up of the KL is over, and after the last one. What a model shows once may
+    pass, as a collapse in the first epochs; it is said when it is seen twice running, or at the
+    end. Every finding is said once.
+
+    Args:
+        train: Arrays as `fit` takes them: the training data, of which the first are looked at.
+        test: Optional arrays: data that are not trained on, without which no overfitting is seen.
+        interval: Int, at least 1. Epochs between two looks.
+        examples: Int. How many of each are looked at.
+        say: Function of a line, `print` by default.
+
+    Attributes:
+        findings: List of `doctor.Finding`, of the last look.
+
+    Example:
+
+        model.fit(x, epochs=50, callbacks=[keras_vae.callbacks.Doctor(x, x_test)])
+    """
+
+    def __init__(self, train, test=None, interval=5, examples=1000, say=print):
+        super().__init__()
+        self.train = train
+        self.test = test
+        self.interval = arguments.whole(interval, "interval")
+        self.examples = arguments.whole(examples, "examples")
+        self.say = say
+        self.findings = []
+        self.said = set()
+
+    def on_train_begin(self, logs=None):
+        from keras_vae import doctor  # which imports models, and they this module
+
+        self.epochs = 0
+        self.said = set()
+        self.findings = doctor.examine_before(
+            self.model, self.train, self.params["epochs"], self.examples
+        )
+        self._say(self.findings)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.epochs = epoch + 1
+        schedule = getattr(self.model, "kl_schedule", None)
+        if self.epochs % self.interval == 0 and (not schedule or schedule.epochs <= self.epochs):
+            before = {finding.name for finding in self.findings}
+            self._look(self.params["epochs"])
+            self._say([finding for finding in self.findings if finding.name in before])
+
+    def on_train_end(self, logs=None):
+        self._look(self.epochs)
+        self._say(self.findings)
+
+    def _look(self, epochs):
+        from keras_vae import doctor
+
+        self.findings, _ = doctor.examine(
+            self.model, self.train, self.test, epochs=epochs, examples=self.examples
+        )
+
+    def _say(self, findings):
+        for finding in findings:
+            if finding.name not in self.said:
+                self.said.add(finding.name)
+                self.say(f"Doctor: {finding}")

@@ -289,3 +289,40 @@ def ladder(heads, noise, priors):
         log_p = log_p + gaussian_log_density(z, prior_mean, prior_variance)
         codes.append(z)
     return codes, kls, log_q, log_p
+
+
+def linear_gaussian_log_likelihood(x, kernel, bias, scale):
+    """log N(x; b, W W^T + s^2 I): the evidence of `x = W z + b + s e` with normal `z` and `e`.
+
+    Args:
+        x: `(n, values)`.
+        kernel: W, `(values, latent)`.
+        bias: `(values,)`.
+        scale: Float.
+    """
+    covariance = kernel @ kernel.T + scale**2 * np.eye(len(kernel))
+    error = x - bias
+    _, log_determinant = np.linalg.slogdet(2 * np.pi * covariance)
+    squares = np.sum(error * np.linalg.solve(covariance, error.T).T, axis=1)
+    return -(squares + log_determinant) / 2
+
+
+def ssim(first, second, data_range):
+    """Wang et al., eqs. 13 to 16, of two grey images `(height, width)`, window by window."""
+    size = min(11, *first.shape)
+    size -= 1 - size % 2
+    offsets = np.arange(size) - size // 2
+    window = np.exp(-(offsets[:, None] ** 2 + offsets**2) / (2 * 1.5**2))
+    window /= window.sum()
+    c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
+    values = []
+    for top in range(first.shape[0] - size + 1):
+        for left in range(first.shape[1] - size + 1):
+            a, b = (image[top : top + size, left : left + size] for image in (first, second))
+            mean_a, mean_b = np.sum(window * a), np.sum(window * b)
+            var_a = np.sum(window * (a - mean_a) ** 2)
+            var_b = np.sum(window * (b - mean_b) ** 2)
+            covariance = np.sum(window * (a - mean_a) * (b - mean_b))
+            luminance = (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
+            values.append(luminance * (2 * covariance + c2) / (var_a + var_b + c2))
+    return np.mean(values)

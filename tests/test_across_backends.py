@@ -43,6 +43,7 @@ def measure(model, inputs):
         "z_mean": outputs["z_mean"],
         "z_log_var": outputs["z_log_var"],
         "reconstruction": model.reconstruct(inputs),
+        "log_likelihood": model.log_likelihood(inputs, [1, 20], seed=0),
         "optimizer": ops.concatenate([ops.reshape(v, (-1,)) for v in model.optimizer.variables]),
     }
     return {name: ops.convert_to_numpy(value) for name, value in measured.items()}

@@ -1,6 +1,7 @@
 """The variational autoencoder."""
 
 import functools
+import itertools
 import math
 
 import keras
@@ -11,6 +12,7 @@ from keras_vae import arguments, objectives, posteriors
 from keras_vae.callbacks import ScheduledKLWeight
 from keras_vae.layers.sampling import Sampling, reparameterize, repeat
 from keras_vae.metrics import Average
+from keras_vae.models import importance
 from keras_vae.models import inputs as model_inputs
 from keras_vae.models.base import LatentVariableModel
 from keras_vae.models.generative import in_batches, join, weighted_mean
@@ -294,50 +296,75 @@ class VAE(LatentVariableModel):
         if self.compiled and len(self.trainable_variables) != trainable:
             self.compile_from_config(self.get_compile_config())
 
-    def log_likelihood(self, inputs, num_samples=5000, batch_size=64, seed=None):
+    def log_likelihood(
+        self,
+        inputs,
+        num_samples=5000,
+        batch_size=64,
+        seed=None,
+        with_error=False,
+        progress=None,
+    ):
         """Estimate `log p(x)` by importance sampling from the posterior.
 
         Computes `logsumexp_k(log p(x|z_k) + log p(z_k) - log q(z_k|x)) - log K`, a lower bound in
-        expectation that tightens as K grows.
+        expectation that tightens as K grows. The noise is drawn by NumPy, for each example from a
+        stream of its own: a seed gives the same codes on every backend, with any `batch_size` and
+        whatever examples follow.
 
         Args:
             inputs: As in `fit`.
-            num_samples: Int, K.
+            num_samples: Int, K; or several, which take one pass: the fewer samples are the first
+                of the more.
             batch_size: Int. Examples computed at once; memory is that of `batch_size` times about
                 `8192 / batch_size` decoded samples, whatever `num_samples` is.
-            seed: Optional int.
+            seed: Optional int, at least 0.
+            with_error: Whether to return also the estimates' standard errors, those of the draws
+                alone (the delta method; NaN for K = 1).
+            progress: Optional function from an iterable of batch starts to the same iterable.
 
         Returns:
-            float32 array `(n,)`, nats per example.
+            float32 array `(n,)`, nats per example; of several `num_samples`, `(len(num_samples),
+            n)`. With errors, a tuple of two such arrays.
 
         References:
             - Burda et al., 2016, eq. 8. https://arxiv.org/abs/1509.00519
         """
-        if int(num_samples) != num_samples or num_samples < 1:
-            raise ValueError(
-                f"`num_samples` must be a whole number of at least 1. Received: {num_samples!r}"
-            )
+        several = isinstance(num_samples, list | tuple)
+        given = [
+            arguments.whole(k, "num_samples") for k in (num_samples if several else [num_samples])
+        ]
+        counts = sorted(set(given))
+        if not counts:
+            raise ValueError("`num_samples` must hold at least one number. Received: none.")
         inputs = self.as_observed(model_inputs.check_examples(self, inputs), seed)
-        generator = keras.random.SeedGenerator(seed)
+        examples = len(keras.tree.flatten(inputs)[0])
+        streams = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(examples))
         at_once = max(1, 8192 // batch_size)
         log_weights = self.as_compiled("log_weights", self._log_weights)
 
         def estimate(batch):
             x, conditions = self.split_inputs(batch)
             condition = self.encode_condition(conditions, training=False)
-            encoded = self.encoder(join(x, condition), training=False)
-            heads = self.posterior.heads(encoded)
-            total = None
-            for start in range(0, num_samples, at_once):
-                draws = min(at_once, num_samples - start)
-                shape = (draws, *heads[0].shape)
-                noise = keras.random.normal(shape, seed=generator)
-                weights = log_weights(x, condition, noise, *heads)
-                joined = weights if total is None else ops.concatenate([total, weights], axis=0)
-                total = ops.logsumexp(joined, axis=0, keepdims=True)
-            return [total[0] - math.log(num_samples)]
+            heads = self.posterior.heads(self.encoder(join(x, condition), training=False))
+            rows = heads[0].shape[0]
+            of_batch = list(itertools.islice(streams, rows))
 
-        return in_batches(estimate, inputs, batch_size)[0]
+            def chunks():
+                for start in range(0, counts[-1], at_once):
+                    shape = (min(at_once, counts[-1] - start), self.latent_dim)
+                    noise = [stream.standard_normal(shape, "float32") for stream in of_batch]
+                    noise = ops.convert_to_tensor(np.stack(noise, axis=1))
+                    yield ops.convert_to_numpy(log_weights(x, condition, noise, *heads))
+
+            return [array.T for array in importance.log_mean(chunks(), counts)]
+
+        found = in_batches(estimate, inputs, batch_size, progress)
+        chosen = [counts.index(k) for k in given]
+        nats, errors = (
+            array.T[chosen if several else chosen[0]].astype("float32") for array in found
+        )
+        return (nats, errors) if with_error else nats
 
     def _log_weights(self, x, condition, noise, *heads):
         """Log importance weights `(draws, batch)` of codes drawn from the posterior."""

@@ -1,10 +1,8 @@
-"""Figures of merit of a trained model, in nats per example."""
+"""The loss and its terms on held-out examples, in nats per example."""
 
-import keras
 import numpy as np
 from keras import ops
 
-from keras_vae import data
 from keras_vae.models.generative import in_batches
 from keras_vae.models.inputs import as_float, check_examples
 
@@ -23,8 +21,9 @@ def evaluate(model, inputs, batch_size=256, progress=None):
         Dict of floats, nats per example. `loss` and its terms with drawn codes, as
         `model.evaluate` measures them; `loss_at_mean` and `reconstruction_loss_at_mean` with the
         posterior mean in the draw's place (for a VAE no bound, but what tutorials report): the
-        latter plus the weighted KL, whatever the objective; `elbo`, the evidence lower bound of a
-        VAE: minus the reconstruction loss minus the unweighted KL. Of a GAN, which has no
+        latter plus the weighted KL, whatever the objective; of a VAE `elbo`, the evidence lower
+        bound: minus the reconstruction loss minus the unweighted KL, and `elbo_at_mean`, the same
+        with the posterior mean in the draw's place, no bound. Of a GAN, which has no
         likelihood, the losses of its players as `model.evaluate` has them; for a `VQVAE`, see
         `evaluate_codes`.
     """
@@ -50,6 +49,7 @@ def evaluate(model, inputs, batch_size=256, progress=None):
     results = dict(zip(("loss", *model.loss_terms), values, strict=True))
     if "kl_loss" in model.loss_terms:
         results["elbo"] = -results["reconstruction_loss"] - results["kl_loss"]
+        results["elbo_at_mean"] = -at_mean - results["kl_loss"]
     weight = float(ops.convert_to_numpy(getattr(model, "kl_weight", 0.0)))
     results["loss_at_mean"] = at_mean + weight * results.get("kl_loss", 0.0)
     results["reconstruction_loss_at_mean"] = at_mean
@@ -92,42 +92,3 @@ def evaluate_codes(model, x, batch_size=256, progress=None):
         "perplexity": float(np.exp(-np.sum(used * np.log(used)))),
         "codes_used": len(used) / len(usage),
     }
-
-
-def train_classifier(dataset, epochs=5, verbose=0):
-    """Train a small convolutional classifier on real images, to judge samples by.
-
-    Args:
-        dataset: `data.Dataset`.
-        epochs: Int.
-        verbose: As in Keras.
-
-    Returns:
-        Keras model from images `(n, *data_shape)` to class probabilities. On MNIST it names 98.5 %
-        of the test images rightly.
-    """
-    layers = keras.layers
-    initializers = [keras.initializers.GlorotUniform(seed=seed) for seed in range(4)]
-    classifier = keras.Sequential(
-        [
-            keras.Input(dataset.x_train.shape[1:]),
-            layers.Conv2D(16, 3, 2, "same", activation="relu", kernel_initializer=initializers[0]),
-            layers.Conv2D(32, 3, 2, "same", activation="relu", kernel_initializer=initializers[1]),
-            layers.Flatten(),
-            layers.Dropout(0.3, seed=0),
-            layers.Dense(128, activation="relu", kernel_initializer=initializers[2]),
-            layers.Dropout(0.3, seed=1),
-            layers.Dense(
-                len(dataset.class_names),
-                activation="softmax",
-                kernel_initializer=initializers[3],
-            ),
-        ]
-    )
-    classifier.compile(
-        keras.optimizers.Adam(2e-3), "sparse_categorical_crossentropy", metrics=["accuracy"]
-    )
-    batch_size = min(256, max(16, len(dataset.x_train) // 64))
-    x_train = data.as_float(dataset.x_train)
-    classifier.fit(x_train, dataset.y_train, batch_size=batch_size, epochs=epochs, verbose=verbose)
-    return classifier

@@ -1,0 +1,23 @@
+"""Figures of merit of a trained model, in nats per example where nothing else is said."""
+
+from keras_vae.evaluation.annealed import annealed_log_likelihood
+from keras_vae.evaluation.classifier import train_classifier
+from keras_vae.evaluation.images import evaluate_reconstructions, ssim
+from keras_vae.evaluation.latents import evaluate_latents
+from keras_vae.evaluation.likelihood import bits_per_dimension, log_likelihoods
+from keras_vae.evaluation.scorecard import diversity, scorecard
+from keras_vae.evaluation.terms import evaluate, evaluate_codes
+
+__all__ = [
+    "annealed_log_likelihood",
+    "bits_per_dimension",
+    "diversity",
+    "evaluate",
+    "evaluate_codes",
+    "evaluate_latents",
+    "evaluate_reconstructions",
+    "log_likelihoods",
+    "scorecard",
+    "ssim",
+    "train_classifier",
+]

@@ -1,0 +1,162 @@
+"""What the latent code carries: active units, its KL by dimension, mutual information."""
+
+import math
+
+import numpy as np
+from keras import ops
+
+from keras_vae.models.importance import log_sum
+from keras_vae.models.inputs import check_examples
+
+# Variance of a posterior mean over the data above which Burda et al. call a unit active.
+ACTIVE_VARIANCE = 0.01
+# Examples whose posteriors are mixed: memory is that of 256 times as many numbers, time goes with
+# the square.
+MOST_EXAMPLES = 10_000
+_ROWS_AT_ONCE = 256
+
+
+def evaluate_latents(model, inputs, batch_size=256, seed=0, progress=None):
+    """Measure what the code of a VAE carries.
+
+    With `q(z)` the mean of the posteriors of all examples given, one draw `z` from each of them
+    and `n` examples, the mean KL of the posteriors from the prior is the sum of the mutual
+    information and the marginal KL:
+
+    - `I(x; z) = E log q(z|x) - log q(z)`, what the code tells of the example. It cannot exceed
+      `log n` here (`most_information`), and near that is an underestimate of what it would be on
+      more data; `mutual_information_upper` leaves each example out of its own mixture, and is
+      on average above it.
+    - `KL(q(z) || p(z)) = E log q(z) - log p(z)`, how far the codes are from what `sample` draws.
+
+    In a conditional model with labels everything is given the label: mixtures are of examples of
+    one combination of labels.
+
+    Args:
+        model: `VAE` or `ConditionalVAE`.
+        inputs: Arrays as `fit` takes them. Of more than 10,000 examples the first are taken.
+        batch_size: Int. Examples encoded at once.
+        seed: Int, of the draws.
+        progress: As for `evaluate`, of the rows of the mixture.
+
+    Returns:
+        Dict: `latent_dim`; `active_units`, how many dimensions have a posterior mean that varies
+        over the data by more than 0.01 (variance); `kl_per_latent`, list of floats, nats, or None
+        for a prior whose KL is no sum over dimensions; `mutual_information`,
+        `mutual_information_upper`, `most_information`, `marginal_kl` in nats, and
+        `marginal_kl_lower` by the upper one, None for continuous conditions, of which each example
+        has its own; `code_mean_per_latent` and `code_std_per_latent`, of the codes, in units of
+        the prior's draws: 0 and 1 where they are alike.
+
+    References:
+        - Burda et al., 2016, section 5.2, for active units. https://arxiv.org/abs/1509.00519
+        - Hoffman & Johnson, 2016, ELBO surgery.
+          http://approximateinference.org/accepted/HoffmanJohnson2016.pdf
+        - Poole et al., 2019, section 2.2, for the upper one. https://arxiv.org/abs/1905.06922
+    """
+    inputs = model.as_observed(check_examples(model, inputs), seed)
+    x, conditions = model.named_inputs(inputs)
+    x, conditions = x[:MOST_EXAMPLES], {k: v[:MOST_EXAMPLES] for k, v in conditions.items()}
+    inputs = {"x": x, **conditions} if conditions else x
+    z_mean, z_log_var = (a.astype("float64") for a in model.encode(inputs, batch_size))
+    noise = np.random.default_rng(seed).standard_normal(z_mean.shape)
+    z = z_mean + np.exp(z_log_var / 2) * noise
+    condition = _condition(model, conditions)
+    drawn = model.prior.sample(len(z), z.shape[1], seed=seed, condition=condition)
+    location, scale = drawn.mean(axis=0), np.maximum(drawn.std(axis=0), 1e-6)
+    return {
+        "latent_dim": z.shape[1],
+        "active_units": int(np.sum(z_mean.var(axis=0) > ACTIVE_VARIANCE)),
+        "kl_per_latent": _kl_per_latent(model, z_mean, z_log_var, condition),
+        **_information(model, z, z_mean, z_log_var, noise, conditions, condition, progress),
+        "code_mean_per_latent": ((z.mean(axis=0) - location) / scale).tolist(),
+        "code_std_per_latent": (z.std(axis=0) / scale).tolist(),
+    }
+
+
+def log_aggregated_posterior(z, z_mean, z_log_var, own=None, progress=None):
+    """Log density of codes under the mean of Gaussians: the aggregated posterior of a data set.
+
+    Args:
+        z: Array `(n, latent)`.
+        z_mean: Array `(m, latent)`.
+        z_log_var: Array, same shape.
+        own: Optional int array `(n,)`. The Gaussian that is left out for each code.
+        progress: As for `evaluate`.
+
+    Returns:
+        float64 array `(n,)`, nats.
+    """
+    z, z_mean, z_log_var = (np.asarray(a, "float64") for a in (z, z_mean, z_log_var))
+    precision = np.exp(-z_log_var)
+    constant = np.sum(z_mean**2 * precision + z_log_var + math.log(2 * math.pi), axis=1)
+    count = len(z_mean) - (own is not None)
+    results = []
+    starts = range(0, len(z), _ROWS_AT_ONCE)
+    for start in starts if progress is None else progress(starts):
+        rows = z[start : start + _ROWS_AT_ONCE]
+        squares = rows**2 @ precision.T - 2 * rows @ (z_mean * precision).T
+        nats = -(squares + constant) / 2
+        if own is not None:
+            nats[np.arange(len(rows)), own[start : start + _ROWS_AT_ONCE]] = -np.inf
+        results.append(log_sum(nats, axis=1))
+    return np.concatenate(results) - math.log(count)
+
+
+def _information(model, z, z_mean, z_log_var, noise, conditions, condition, progress):
+    names = ("mutual_information", "mutual_information_upper", "most_information")
+    names += ("marginal_kl", "marginal_kl_lower")
+    if any(kind.kind != "categorical" for kind in model.condition.values()):
+        return dict.fromkeys(names)
+    log_q = -np.sum(noise**2 + z_log_var + math.log(2 * math.pi), axis=1) / 2
+    log_prior = _log_prior(model, z, condition)
+    mixed, others, most = (np.empty(len(z)) for _ in range(3))
+    for rows in _groups(conditions, len(z)):
+        parts = z[rows], z_mean[rows], z_log_var[rows]
+        mixed[rows] = log_aggregated_posterior(*parts, progress=progress)
+        most[rows] = math.log(len(rows))
+        own = np.arange(len(rows))
+        alone = len(rows) == 1
+        others[rows] = -np.inf if alone else log_aggregated_posterior(*parts, own, progress)
+    lower, upper = np.mean(log_q - mixed), np.mean(log_q - others)
+    kl = np.mean(log_q - log_prior)
+    values = lower, upper, np.mean(most), kl - lower, kl - upper
+    return {
+        name: float(value) if np.isfinite(value) else None
+        for name, value in zip(names, values, strict=True)
+    }
+
+
+def _groups(conditions, count):
+    """Indices of the examples of each combination of labels."""
+    if not conditions:
+        return [np.arange(count)]
+    labels = np.stack([np.asarray(values) for values in conditions.values()], axis=1)
+    _, group = np.unique(labels, axis=0, return_inverse=True)
+    return [np.flatnonzero(group == g) for g in range(group.max() + 1)]
+
+
+def _condition(model, conditions):
+    if not conditions:
+        return None
+    tensors = {name: ops.convert_to_tensor(values) for name, values in conditions.items()}
+    return ops.convert_to_numpy(model.encode_condition(tensors, training=False))
+
+
+def _kl_per_latent(model, z_mean, z_log_var, condition):
+    if not hasattr(model.prior, "kl_by_dimension"):
+        return None
+    z_mean, z_log_var = z_mean.astype("float32"), z_log_var.astype("float32")
+    nats = ops.convert_to_numpy(model.prior.kl_by_dimension(z_mean, z_log_var, condition))
+    return nats.mean(axis=0, dtype="float64").tolist()
+
+
+def _log_prior(model, z, condition):
+    """The prior's log density of every code `(n,)`, some rows at a time."""
+    parts = []
+    for start in range(0, len(z), _ROWS_AT_ONCE):
+        rows = slice(start, start + _ROWS_AT_ONCE)
+        given = None if condition is None else ops.convert_to_tensor(condition[rows])
+        nats = model.prior.log_prob(ops.convert_to_tensor(z[rows].astype("float32")), given)
+        parts.append(ops.convert_to_numpy(nats))
+    return np.concatenate(parts)

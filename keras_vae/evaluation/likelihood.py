@@ -1,0 +1,101 @@
+"""The log-likelihood of data by importance sampling, and in bits."""
+
+import math
+
+import numpy as np
+
+from keras_vae import likelihoods
+from keras_vae.data import as_float
+
+NUM_SAMPLES = (1, 10, 100, 1000, 5000)
+# Rows of the data that are looked at for their levels.
+_ROWS = 1000
+
+
+def log_likelihoods(model, inputs, num_samples=NUM_SAMPLES, batch_size=64, seed=0, progress=None):
+    """Estimate the mean of `log p(x)` by importance sampling, with several numbers of samples.
+
+    Args:
+        model: `VAE` or `ConditionalVAE`.
+        inputs: Arrays as `fit` takes them.
+        num_samples: Int or sequence of ints; all of one pass.
+        batch_size: Int. Examples computed at once.
+        seed: Int, at least 0.
+        progress: As for `evaluate`.
+
+    Returns:
+        List of dicts, one for each number, in ascending order: `num_samples`; `log_likelihood`,
+        the mean over the examples, nats; `standard_error` of that mean as one over a population
+        of examples, and `monte_carlo_error`, its standard error by the draws alone, for these
+        examples. An error that one example or one sample cannot tell is None.
+
+    Raises:
+        ValueError: If the model has no likelihood to estimate, or a number is below 1.
+
+    References:
+        - Burda et al., 2016, eq. 8. https://arxiv.org/abs/1509.00519
+    """
+    if not hasattr(model, "log_likelihood"):
+        raise ValueError(
+            "A log-likelihood needs a VAE, which has a likelihood of the data. Received: a "
+            f"{type(model).__name__}."
+        )
+    given = [num_samples] if isinstance(num_samples, int) else num_samples
+    counts = sorted(set(given))
+    nats, errors = model.log_likelihood(
+        inputs, counts, batch_size, seed, with_error=True, progress=progress
+    )
+    return [
+        {"num_samples": count, **mean_and_errors(*of_count)}
+        for count, *of_count in zip(counts, nats, errors, strict=True)
+    ]
+
+
+def mean_and_errors(nats, errors):
+    """Mean over examples of estimates `(n,)` with errors `(n,)`, as `log_likelihoods` gives it."""
+    nats, errors = np.asarray(nats, "float64"), np.asarray(errors, "float64")
+    of_examples = nats.std(ddof=1) / math.sqrt(len(nats)) if len(nats) > 1 else math.nan
+    of_draws = math.sqrt(np.sum(errors**2)) / len(errors)
+    return {
+        "log_likelihood": float(nats.mean()),
+        "standard_error": _or_none(of_examples),
+        "monte_carlo_error": _or_none(of_draws),
+    }
+
+
+def bits_per_dimension(model, x, nats):
+    """Turn a log-likelihood per example into bits per value of the data, where that has a meaning.
+
+    It has one where `p(x)` is a probability: a likelihood of levels on data that are such levels,
+    and the Bernoulli on data of 0 and 1. A density's bits depend on the scale of the data, and a
+    Bernoulli's of greys are of no distribution.
+
+    Args:
+        model: A model of this package.
+        x: Array `(n, *data_shape)`, as `fit` takes it; its first 1,000 examples are looked at.
+        nats: Float, `log p(x)` or a bound of it, per example.
+
+    Returns:
+        Float, at least 0, or None where it has no meaning.
+    """
+    if not is_discrete(model, x):
+        return None
+    return -float(nats) / (math.log(2) * math.prod(model.data_shape))
+
+
+def is_discrete(model, x):
+    """Whether a model's likelihood gives probabilities, not densities, to data like `x`."""
+    likelihood = model.likelihood
+    if isinstance(likelihood, likelihoods.Bernoulli):
+        return getattr(model, "dynamic_binarization", False) or _is_of_levels(x, 2)
+    return hasattr(likelihood, "levels") and _is_of_levels(x, likelihood.levels)
+
+
+def _is_of_levels(x, levels):
+    """Whether every value of `x` in [0, 1] is one of so many equal steps."""
+    at = as_float(x[:_ROWS]).astype("float64") * (levels - 1)
+    return bool(np.all(np.abs(at - np.round(at)) < 1e-3))
+
+
+def _or_none(value):
+    return float(value) if math.isfinite(value) else None

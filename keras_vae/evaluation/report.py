@@ -1,0 +1,128 @@
+"""All figures of merit of a run, for the command line: measured one after the other, and told."""
+
+from keras_vae.evaluation.annealed import annealed_log_likelihood
+from keras_vae.evaluation.images import evaluate_reconstructions
+from keras_vae.evaluation.latents import evaluate_latents
+from keras_vae.evaluation.likelihood import bits_per_dimension, log_likelihoods
+from keras_vae.evaluation.scorecard import scorecard
+from keras_vae.evaluation.terms import evaluate
+
+# Test images that are annealed: each costs as much as some thousand importance samples.
+ANNEALED_EXAMPLES = 100
+_NUMBERS = ("codes_used", "perplexity", "mean_squared_error", "ssim", "diversity", "acceptance")
+_HEADINGS = {
+    "reconstructions": "Reconstructions of the posterior mean",
+    "latents": "Latent code",
+    "log_likelihoods": "log p(x) by importance sampling, nats",
+    "annealed": "log p(x) by annealed importance sampling",
+    "scorecard": "Samples by label",
+}
+
+
+def measure_all(model, inputs, num_samples=(), annealed=False, progress=None):
+    """Measure what a model's held-out examples say about it, and why the rest was left out.
+
+    Args:
+        model: A model of this package.
+        inputs: Arrays as `fit` takes them.
+        num_samples: Ints, for `log_likelihoods`; none leaves it out.
+        annealed: Whether to anneal the first 100 examples.
+        progress: Optional function of a description that returns a function as `evaluate` takes
+            for its `progress`.
+
+    Returns:
+        Dict: what `evaluate` gives; `bits_per_dimension`, where it has a meaning, of the ELBO;
+        under `reconstructions`, `latents`, `log_likelihoods` and `annealed` what the functions of
+        this package give; and `left_out`, from what is missing to the reason.
+    """
+    progress = progress or (lambda text: None)
+    x = inputs["x"] if isinstance(inputs, dict) else inputs
+    results = evaluate(model, inputs, progress=progress("Loss"))
+    left_out = {}
+    kind = type(model).__name__
+    bits = bits_per_dimension(model, x, results["elbo"]) if "elbo" in results else None
+    if bits is not None:
+        results["bits_per_dimension"] = bits
+    elif "elbo" in results:
+        left_out["bits_per_dimension"] = (
+            f"a {model.likelihood.name} likelihood of these data is no probability"
+        )
+    if hasattr(model, "reconstruct"):
+        results["reconstructions"] = evaluate_reconstructions(
+            model, inputs, progress=progress("Reconstructions")
+        )
+    else:
+        left_out["reconstructions"] = f"a {kind} has no encoder"
+    is_vae = hasattr(model, "log_likelihood")
+    if is_vae:
+        results["latents"] = evaluate_latents(model, inputs, progress=progress("Latents"))
+    else:
+        left_out["latents"] = f"a {kind} has no posterior"
+    if num_samples and is_vae:
+        results["log_likelihoods"] = log_likelihoods(
+            model, inputs, num_samples, progress=progress("Importance sampling")
+        )
+    elif num_samples:
+        left_out["log_likelihoods"] = f"a {kind} has no likelihood of the data; a VAE has"
+    if annealed and is_vae:
+        results["annealed"] = annealed_log_likelihood(
+            model, first_of(inputs, ANNEALED_EXAMPLES), progress=progress("Annealing")
+        )
+    elif annealed:
+        left_out["annealed"] = f"a {kind} has no prior density; a VAE has"
+    return {**results, "left_out": left_out}
+
+
+def first_of(inputs, count):
+    """The first examples of arrays as `fit` takes them."""
+    if isinstance(inputs, dict):
+        return {name: values[:count] for name, values in inputs.items()}
+    return inputs[:count]
+
+
+def judge(model, dataset, **options):
+    """The `scorecard`, or a dict with the reason why there is none under `left_out`."""
+    try:
+        return scorecard(model, dataset, **options)
+    except ValueError as err:
+        return {"left_out": {"scorecard": str(err)}}
+
+
+def table(results):
+    """Yield the lines of a table of `evaluation.json`."""
+    for name, value in results.items():
+        if name == "log_likelihoods":
+            yield from ("", _HEADINGS[name], *_rows_of_samples(value))
+        elif name in _HEADINGS:
+            yield from ("", _HEADINGS[name], *table(value))
+        elif isinstance(value, list) and name.endswith("_interval"):
+            yield f"{'95 % interval':>36} {value[0]:10.4f} to {value[1]:.4f}"
+        elif isinstance(value, list | tuple) and value and isinstance(value[0], float):
+            numbers = " ".join(f"{number:.2f}" for number in value[:8])
+            yield f"{name:>36} {numbers}{' ...' if len(value) > 8 else ''}"
+        elif isinstance(value, int | float):
+            yield _row(name, value)
+    for name, reason in results.get("left_out", {}).items():
+        yield f"{name:>36} left out: {reason}"
+
+
+def _row(name, value):
+    if isinstance(value, int):
+        return f"{name:>36} {value:10,}"
+    if name == "psnr":
+        return f"{name:>36} {value:10.2f} dB"
+    if name == "bits_per_dimension":
+        return f"{name:>36} {value:10.4f} bits"
+    is_share = "accuracy" in name or "leakage" in name or "frechet" in name
+    if is_share or name in _NUMBERS:
+        return f"{name:>36} {value:10.4g}"
+    return f"{name:>36} {value:10.2f} nats"
+
+
+def _rows_of_samples(rows):
+    yield f"{'k':>36} {'log p(x)':>10} {'std. error':>11} {'of draws':>9}"
+    for row in rows:
+        errors = (row["standard_error"], row["monte_carlo_error"])
+        texts = ["-" if error is None else f"{error:.4f}" for error in errors]
+        numbers = f"{row['num_samples']:>36,} {row['log_likelihood']:10.3f}"
+        yield f"{numbers} {texts[0]:>11} {texts[1]:>9}"

@@ -1,0 +1,183 @@
+"""Whether a conditional model's samples are what was asked for, as varied as the real ones."""
+
+import dataclasses
+import importlib.util
+
+import numpy as np
+
+from keras_vae import data
+from keras_vae.evaluation.classifier import (
+    features,
+    frechet_distance,
+    mean_distance,
+    named,
+    train_classifier,
+    wilson_interval,
+)
+
+PER_CLASS = 1000
+DISTANCES_PER_CLASS = 500
+MOST_CODES = 10_000
+
+
+def scorecard(model, dataset, per_class=PER_CLASS, seed=0, classifier=None, say=None):
+    """Judge a conditional model's samples by a classifier of real images.
+
+    Args:
+        model: A model with one label as its condition, or as that of its prior.
+        dataset: `data.Dataset` with at least two classes: of its training images the classifier is
+            made, its test images are what samples are compared with.
+        per_class: Int, at least 2. Samples of each class, at temperature 1.
+        seed: Int, from 0 to 2^31 - 1.
+        classifier: Optional Keras model, as of `train_classifier`.
+        say: Optional function of a line, called before what takes long.
+
+    Returns:
+        Dict, of shares from 0 to 1 with the ends of Wilson's 95 % interval under `..._interval`:
+
+        - `sample_accuracy`: samples that the classifier gives the asked label;
+          `sample_accuracy_per_class`, a dict by name.
+        - `real_accuracy`: real test images that it gives their label, the ceiling.
+        - `wrong_label_accuracy`: samples that it gives the label for which they count, when the
+          decoder is fed another, drawn at random. As high as `sample_accuracy` if labels are
+          ignored.
+        - `synthetic_training_accuracy`: real test images that a classifier trained on the samples
+          alone gives their label.
+        - `diversity`: mean distance of two samples of a class over that of two real test images,
+          averaged over the classes; `diversity_per_class`.
+        - `classifier_frechet_distance`: Frechet distance of samples and real test images by the
+          classifier's last hidden layer, and `classifier_frechet_distance_of_real`, that of
+          training and test images, its floor. Not FID, and comparable by one classifier only.
+        - `label_leakage`: held-out codes whose label a logistic regression reads from `z`, and
+          `label_leakage_by_chance`, the share of the most frequent label.
+        - `left_out`: dict from what could not be measured to the reason.
+
+    Raises:
+        ValueError: If the model has no label to ask for, or there is one class only.
+    """
+    name, kind = _label_of(model)
+    count = len(dataset.class_names)
+    if count < 2 or count != kind.num_classes:
+        raise ValueError(
+            "A scorecard needs at least two classes, those of the model. Received: "
+            f"{count} of {dataset.name} for a model of {kind.num_classes}."
+        )
+    if per_class < 2:
+        raise ValueError(f"`per_class` must be at least 2. Received: {per_class!r}")
+    say = say or (lambda line: None)
+    if classifier is None:
+        say("training a classifier of real images")
+        classifier = train_classifier(dataset)
+    labels = np.repeat(np.arange(count, dtype="int32"), per_class)
+    say(f"drawing {len(labels):,} samples")
+    samples = model.sample({name: labels}, seed=seed)
+    shift = np.random.default_rng(seed).integers(1, count, len(labels), dtype="int32")
+    wrong = model.sample({name: (labels + shift) % count}, seed=seed)
+    given = named(classifier, samples)
+    per_name = zip(dataset.class_names, (given == labels).reshape(count, -1), strict=True)
+    left_out = {}
+    results = {
+        **_share("sample_accuracy", given == labels),
+        "sample_accuracy_per_class": {name: float(right.mean()) for name, right in per_name},
+        **_share("real_accuracy", named(classifier, dataset.x_test) == dataset.y_test),
+        **_share("wrong_label_accuracy", named(classifier, wrong) == labels),
+    }
+    say("training a classifier of samples alone")
+    order = np.random.default_rng(seed).permutation(len(labels))
+    made = dataclasses.replace(dataset, x_train=samples[order], y_train=labels[order])
+    right = named(train_classifier(made), dataset.x_test) == dataset.y_test
+    results |= _share("synthetic_training_accuracy", right)
+    ratios = diversity(samples, labels, dataset)
+    if missing := [name for name in dataset.class_names if name not in ratios]:
+        left_out["diversity"] = (
+            f"no two different test images of {len(missing)} classes, such as {missing[0]}"
+        )
+    results["diversity"] = float(np.mean(list(ratios.values()))) if ratios else None
+    results["diversity_per_class"] = ratios
+    results |= _frechet(classifier, samples, dataset)
+    results |= _leakage(model, name, dataset, seed, left_out)
+    return {**results, "left_out": left_out}
+
+
+def _label_of(model):
+    """The name and kind of the one label that samples can be asked for by."""
+    conditions = model.condition or getattr(model.prior, "condition", None) or {}
+    kinds = [kind.kind for kind in conditions.values()]
+    if kinds != ["categorical"] or not hasattr(model, "sample"):
+        raise ValueError(
+            "A scorecard needs a model that samples by one label, and no other condition. "
+            f"Received: a {type(model).__name__} with {sorted(conditions) or 'no condition'}."
+        )
+    return next(iter(conditions.items()))
+
+
+def _share(name, right):
+    """A share and its interval, of a bool array."""
+    interval = wilson_interval(int(right.sum()), len(right))
+    return {name: float(right.mean()), f"{name}_interval": list(interval)}
+
+
+def diversity(samples, labels, dataset):
+    """Mean distance of two samples of a class over that of two real test images.
+
+    Args:
+        samples: Float array `(n, *data_shape)` in [0, 1].
+        labels: Int array `(n,)`, the classes that they are samples of.
+        dataset: `data.Dataset`. Of each class the first 500 of both are taken.
+
+    Returns:
+        Dict from the class' name to a float, without the classes that have no two different test
+        images.
+    """
+    ratios = {}
+    for index, name in enumerate(dataset.class_names):
+        real = dataset.x_test[np.flatnonzero(dataset.y_test == index)[:DISTANCES_PER_CLASS]]
+        spread = mean_distance(data.as_float(real)) if len(real) > 1 else 0.0
+        if spread:
+            made = samples[labels == index][:DISTANCES_PER_CLASS]
+            ratios[name] = float(mean_distance(made) / spread)
+    return ratios
+
+
+def _frechet(classifier, samples, dataset):
+    name = "classifier_frechet_distance"
+    if min(len(dataset.x_test), len(dataset.x_train)) < 2:
+        return {name: None, f"{name}_of_real": None}
+    test = features(classifier, dataset.x_test)
+    train = features(classifier, dataset.x_train[: max(len(dataset.x_test), len(samples))])
+    made = features(classifier, samples)
+    return {name: frechet_distance(made, test), f"{name}_of_real": frechet_distance(train, test)}
+
+
+def _leakage(model, name, dataset, seed, left_out):
+    """How much of the label a linear classifier reads from drawn codes."""
+    reason = None
+    if not hasattr(model, "encode"):
+        reason = f"a {type(model).__name__} has no encoder"
+    elif name not in model.condition or not hasattr(model, "log_likelihood"):
+        reason = f"the codes of a {type(model).__name__} are not meant to be free of the label"
+    elif importlib.util.find_spec("sklearn") is None:
+        reason = 'it needs scikit-learn: pip install "keras-vae[cli]"'
+    elif len(np.unique(dataset.y_train[:MOST_CODES])) < 2:
+        reason = "the training images are of one class"
+    if reason:
+        left_out["label_leakage"] = reason
+        return {}
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    rng = np.random.default_rng(seed)
+
+    def codes(x, y):
+        inputs = model.as_observed({"x": data.as_float(x), name: y}, seed)
+        z_mean, z_log_var = model.encode(inputs)
+        return z_mean + np.exp(z_log_var / 2) * rng.standard_normal(z_mean.shape)
+
+    rows = slice(MOST_CODES)
+    y_train, y_test = dataset.y_train[rows], dataset.y_test[rows]
+    reader = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500))
+    reader.fit(codes(dataset.x_train[rows], y_train), y_train)
+    right = reader.predict(codes(dataset.x_test[rows], y_test)) == y_test
+    chance = float(np.bincount(y_test).max() / len(y_test))
+    return {**_share("label_leakage", right), "label_leakage_by_chance": chance}
