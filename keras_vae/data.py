@@ -15,8 +15,6 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_vae import archives
-
 # The most memory that the arrays of one set may need.
 MAX_BYTES = 16 * 2**30
 # A folder whose images need more than this is read while a model trains, batch by batch.
@@ -277,6 +275,8 @@ def _load_named(name):
 
 
 def _load_npz(path, name, class_names=None):
+    from keras_vae import archives
+
     readable = f"{path!r} must be a complete .npz file. Received: "
     advice = "Write it again with np.savez_compressed."
     with contextlib.ExitStack() as stack:
