@@ -71,6 +71,8 @@ def mutated_json(content, rng):
                     collect(item[key])
 
         collect(value)
+        if not places:
+            break
         holder, key = places[rng.integers(len(places))]
         other, from_key = places[rng.integers(len(places))]
         kind = rng.integers(4)

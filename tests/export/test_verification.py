@@ -6,6 +6,7 @@ import pytest
 import export
 from export import manifest, verification
 from export.__main__ import main
+from tests.attacks.fuzz import mutated
 from tests.export.exported import FORMATS, exported
 from tests.export.test_parity import converts_here
 
@@ -107,27 +108,6 @@ def test_a_file_of_code_is_not_run(tmp_path, capsys):
     status, output, errors = run(capsys, "--verify", tmp_path / "decoder.c")
     assert (status, output) == (2, "")
     assert "compile code that it brings" in errors
-
-
-def mutated(content, rng):
-    """A damaged copy: cut off, bytes changed, a piece moved, repeated or set to one value."""
-    content = bytearray(content)
-    kind = rng.integers(5)
-    a, b = sorted(rng.integers(0, len(content), 2))
-    if kind == 0:
-        return content[:a]
-    if kind == 1:
-        for place in rng.integers(0, len(content), rng.integers(1, 40)):
-            content[place] = rng.integers(256)
-    elif kind == 2:
-        # Where the structure is: near the ends.
-        for place in rng.integers(0, 400, 5):
-            content[place if rng.integers(2) else -1 - place] = rng.integers(256)
-    elif kind == 3:
-        content[a:b] = bytes([rng.choice([0, 127, 255])]) * (b - a)
-    else:
-        content[a:b] = content[a:b][::-1] if rng.integers(2) else content[a:b] * 2
-    return content
 
 
 def fuzz(option, count, format, tmp_path, capsys):
