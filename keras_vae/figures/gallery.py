@@ -269,7 +269,8 @@ def interpolation(subject):
         columns = ["from", *columns, "to"]
     names = [_way_name(way) for way in ways]
     images = images.reshape(-1, *images.shape[2:])
-    title = subject.title("Between two images")
+    what = "images" if "x" in ways[0] else "draws of the prior"
+    title = subject.title(f"Between two {what}")
     return draw.labelled_grid(images, names, title, subject.data_range, columns)
 
 
@@ -278,6 +279,7 @@ def interpolation_gif(subject):
     images = subject.walk(24)
     columns = 3 if len(images) > 3 else len(images)
     frames = [draw.image_grid(images[:, step], columns, subject.data_range) for step in range(24)]
+    frames = [draw.captioned(frame, subject.caption, size=14) for frame in frames]
     pause = [500, *[70] * 22, 500, *[70] * 22]
     return draw.animation([*frames, *frames[-2:0:-1]], pause)
 
