@@ -18,7 +18,7 @@ from keras_vae import data, figures, layers, networks
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--data", default="digits", help="as for python -m keras_vae train")
-parser.add_argument("--epochs", type=int, default=30)
+parser.add_argument("--epochs", type=int, default=15)
 parser.add_argument("--out", type=pathlib.Path, default="runs/examples/vq_vae")
 args = parser.parse_args()
 args.out.mkdir(parents=True, exist_ok=True)

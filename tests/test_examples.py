@@ -23,7 +23,7 @@ BACKEND_OF = {
     "interpolation": "jax",
     "manifold": "jax",
     "own_images": "torch",
-    "own_networks": "jax",
+    "own_networks": "tensorflow",
     "sensor_anomaly": "tensorflow",
     "vae_by_hand": "jax",
     "vq_vae": "torch",
