@@ -398,6 +398,7 @@ def test_tensorflow_reads_the_event_files(make, images, tmp_path):
 @pytest.mark.parametrize(
     ("data", "checksum"),
     [(bytes(32), 0x8A9136AA), (b"\xff" * 32, 0x62A8AB43), (bytes(range(32)), 0x46DD794E)],
+    ids=["zeros", "ones", "rising"],
 )
 def test_checksums_are_those_of_the_standard(data, checksum):
     # RFC 3720, appendix B.4.
