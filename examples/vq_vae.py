@@ -44,13 +44,15 @@ figure.savefig(args.out / "reconstructions.png")
 
 # Without a prior, grids drawn at random are noise. With one, of a class on request.
 noise = model.decode(np.random.default_rng(0).integers(64, size=(12, *model.grid_shape)))
-prior = {"x": digits.x_train, "label": digits.y_train}
-nats = model.fit_prior(prior, epochs=args.epochs, batch_size=64, verbose=0).history["loss"]
+classes = digits.class_names
+kinds = {"label": keras_vae.Categorical(len(classes), classes)}
+prior = keras_vae.PixelCNN(model.grid_shape, 64, kinds, hidden_units=32, num_layers=3, seed=0)
+inputs = {"x": digits.x_train, "label": digits.y_train}
+nats = model.fit_prior(inputs, prior, args.epochs, batch_size=64, verbose=0).history["loss"]
 even = np.log(64) * codes[0].size
 print(
     f"A grid takes {nats[-1]:.1f} nats by the prior, {even:.1f} if all codes were equally likely."
 )
-classes = digits.class_names
 samples = model.sample({"label": np.repeat(np.arange(len(classes)), 12)}, seed=0)
 title = f"Grids of codes, at random and by the prior, {args.epochs} epochs"
 figure = figures.samples(np.concatenate([noise, samples]), ["random", *classes], title)
