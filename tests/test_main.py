@@ -185,6 +185,36 @@ def test_train_takes_an_objective_and_a_warm_up(archive, tmp_path):
     assert evaluation["loss"] < evaluation["reconstruction_loss"] + evaluation["kl_loss"]
 
 
+def test_train_takes_a_full_covariance(archive, tmp_path):
+    folder = tmp_path / "run"
+    asked = ["--posterior", "full_covariance", "--objective", "iwae", "--num-samples", "2"]
+    assert main(["train", "--data", str(archive), "--out", str(folder), *SMALL, *asked]) == 0
+    model = keras_vae.load_model(folder)
+    assert isinstance(model.posterior, keras_vae.posteriors.FullCovarianceNormal)
+    assert model.objective.gradient == "reparameterized"
+
+
+@slow_on_jax
+def test_a_ladder_is_trained_measured_drawn_and_sampled(archive, tmp_path, capsys):
+    folder = tmp_path / "ladder"
+    arguments = ["--data", str(archive), "--model", "ladder_vae", "--kl-warmup", "1"]
+    arguments += ["--hidden-units", "8,6", "--latent-dims", "3,2", "--epochs", "2"]
+    assert main(["train", *arguments, "--prior", "fitted_mixture", "--out", str(folder)]) == 0
+    model = keras_vae.load_model(folder)
+    assert isinstance(model.posterior, keras_vae.posteriors.Ladder)
+    assert list(model.decoder.latent_dims) == [3, 2]
+    assert isinstance(model.prior, keras_vae.priors.FittedMixture)
+    assert main(["evaluate", str(folder), "--num-samples", "5"]) == 0
+    assert main(["figures", str(folder)]) == 0
+    assert main(["sample", str(folder), "--seed", "1", "--out", str(tmp_path / "x.png")]) == 0
+    capsys.readouterr()
+    words = "--model ladder_vae needs --network dense"
+    fails(capsys, ["train", *arguments, "--network", "conv"], words)
+    fails(capsys, ["train", *arguments, "--latent-dim", "3"], "--latent-dim needs --model")
+    fails(capsys, ["train", "--latent-dims", "3"], "--latent-dims needs --model ladder_vae")
+    fails(capsys, ["train", *arguments, "--latent-dims", "3"], "one entry for each level")
+
+
 @slow_on_jax
 @pytest.mark.parametrize("model", ["gan", "conditional_gan"])
 def test_gans_train_evaluate_draw_and_sample(archive, tmp_path, capsys, model):
