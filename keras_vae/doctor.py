@@ -279,7 +279,7 @@ def examine(model, train=None, test=None, epochs=None, examples=EXAMPLES, seed=0
     found = examine_before(model, held_out, epochs, examples)
     x, conditions = model.named_inputs(held_out)
     if not hasattr(model, "log_likelihood"):
-        reason = f"a {type(model).__name__} has no posterior and no bound"
+        reason = f"{type(model).__name__} has no posterior and no bound"
         return found, {"all but unfit_data": reason}
     if not bool(ops.all(model.likelihood.valid(as_float(x)))):
         return found, {"what needs a look at the codes": "the data are out of range"}

@@ -304,7 +304,7 @@ def test_the_scorecard_tells_a_model_that_listens_from_one_that_does_not(shapes,
     assert set(found["diversity_per_class"]) == {"one", "two", "three"}
     floor = found["classifier_frechet_distance_of_real"]
     assert found["classifier_frechet_distance"] < 3 * floor + 1e-6
-    assert found["left_out"] == {"label_leakage": "a Perfect has no encoder"}
+    assert found["left_out"] == {"label_leakage": "Perfect has no encoder"}
 
     monkeypatch.setattr(scorecard, "train_classifier", lambda made: judge)
     deaf = Perfect(shapes, listens=False)

@@ -92,6 +92,42 @@ def test_evaluate_prints_and_writes_the_terms(run, capsys):
     assert "log_likelihood" not in json.loads((run / "evaluation.json").read_text())
 
 
+def test_evaluate_takes_several_k_and_judges_the_samples(run, capsys):
+    asked = ["--k", "1,4,20", "--examples", "100", "--scorecard", "--doctor"]
+    assert main(["evaluate", str(run), *asked]) == 0
+    said = capsys.readouterr().out
+    for word in ("fewer than the 100", "ssim", "mutual_information", "std. error", "Doctor"):
+        assert word in said
+    assert "sample_accuracy" in said
+    assert "left out: the bernoulli likelihood of these data is no probability" in said
+    assert said.splitlines()[-1].startswith("Next: python -m keras_vae")
+    results = json.loads((run / "evaluation.json").read_text())
+    assert [row["num_samples"] for row in results["log_likelihoods"]] == [1, 4, 20]
+    assert set(results["findings"]) == {"found", "left_out"}
+    assert results["examples"] == 12
+    assert (run / "classifier.keras").is_file()
+    (run / "classifier.keras").unlink()
+
+
+@slow_on_jax
+def test_one_class_and_a_latent_of_one_dimension_are_measured(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 255, (30, 6, 5)).astype("uint8")
+    arrays = {"x_train": x[:24], "x_test": x[24:]}
+    path, folder = tmp_path / "one.npz", str(tmp_path / "run")
+    np.savez(path, y_train=np.zeros(24, "int32"), y_test=np.zeros(6, "int32"), **arrays)
+    small = ["--hidden-units", "4", "--latent-dim", "1", "--epochs", "1", "--batch-size", "8"]
+    likelihood = ["--likelihood", "categorical"]
+    assert main(["train", "--data", str(path), "--out", folder, *small, *likelihood]) == 0
+    assert main(["evaluate", folder, "--k", "2", "--scorecard", "--doctor"]) == 0
+    said = capsys.readouterr().out
+    assert "scorecard left out: the data are of one class" in said
+    assert "ignored_labels, not looked for" in said
+    results = json.loads((tmp_path / "run" / "evaluation.json").read_text())
+    assert 4 < results["bits_per_dimension"] < 12
+    assert len(results["latents"]["kl_per_latent"]) == 1
+
+
 def test_train_takes_every_likelihood():
     assert tuple(keras_vae.likelihoods.LIKELIHOODS) == LIKELIHOODS
 
@@ -235,6 +271,12 @@ def test_gans_train_evaluate_draw_and_sample(archive, tmp_path, capsys, model):
     assert np.load(out).shape == (3, 6, 5, 1)
     capsys.readouterr()
     fails(capsys, ["evaluate", folder, "--num-samples", "5"], "needs a VAE, which has a likelihood")
+    assert main(["evaluate", str(folder), "--k", "5", "--ais", "--scorecard", "--doctor"]) == 0
+    said = capsys.readouterr().out
+    for word in ("reconstructions", "latents", "log_likelihoods", "annealed", "posterior"):
+        assert f"{word} left out" in said or f"has no {word}" in said
+    what = "label_leakage" if model == "conditional_gan" else "scorecard"
+    assert f"{what} left out: " in said
 
 
 def test_an_interrupted_run_keeps_its_model_and_resumes_bit_identical(

@@ -45,31 +45,31 @@ def measure_all(model, inputs, num_samples=(), annealed=False, progress=None):
         results["bits_per_dimension"] = bits
     elif "elbo" in results:
         left_out["bits_per_dimension"] = (
-            f"a {model.likelihood.name} likelihood of these data is no probability"
+            f"the {model.likelihood.name} likelihood of these data is no probability"
         )
     if hasattr(model, "reconstruct"):
         results["reconstructions"] = evaluate_reconstructions(
             model, inputs, progress=progress("Reconstructions")
         )
     else:
-        left_out["reconstructions"] = f"a {kind} has no encoder"
+        left_out["reconstructions"] = f"{kind} has no encoder"
     is_vae = hasattr(model, "log_likelihood")
     if is_vae:
         results["latents"] = evaluate_latents(model, inputs, progress=progress("Latents"))
     else:
-        left_out["latents"] = f"a {kind} has no posterior"
+        left_out["latents"] = f"{kind} has no posterior"
     if num_samples and is_vae:
         results["log_likelihoods"] = log_likelihoods(
             model, inputs, num_samples, progress=progress("Importance sampling")
         )
     elif num_samples:
-        left_out["log_likelihoods"] = f"a {kind} has no likelihood of the data; a VAE has"
+        left_out["log_likelihoods"] = f"{kind} has no likelihood of the data; a VAE has"
     if annealed and is_vae:
         results["annealed"] = annealed_log_likelihood(
             model, first_of(inputs, ANNEALED_EXAMPLES), progress=progress("Annealing")
         )
     elif annealed:
-        left_out["annealed"] = f"a {kind} has no prior density; a VAE has"
+        left_out["annealed"] = f"{kind} has no prior density; a VAE has"
     return {**results, "left_out": left_out}
 
 

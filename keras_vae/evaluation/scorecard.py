@@ -153,9 +153,9 @@ def _leakage(model, name, dataset, seed, left_out):
     """How much of the label a linear classifier reads from drawn codes."""
     reason = None
     if not hasattr(model, "encode"):
-        reason = f"a {type(model).__name__} has no encoder"
+        reason = f"{type(model).__name__} has no encoder"
     elif name not in model.condition or not hasattr(model, "log_likelihood"):
-        reason = f"the codes of a {type(model).__name__} are not meant to be free of the label"
+        reason = f"the codes of {type(model).__name__} are not meant to be free of the label"
     elif importlib.util.find_spec("sklearn") is None:
         reason = 'it needs scikit-learn: pip install "keras-vae[cli]"'
     elif len(np.unique(dataset.y_train[:MOST_CODES])) < 2:
