@@ -87,6 +87,7 @@ def backends(run):
                 [sys.executable, __file__, "one_backend", str(run), str(path)],
                 env={**os.environ, "KERAS_BACKEND": backend},
                 check=True,
+                stdout=subprocess.DEVNULL,
             )
             found[backend] = np.load(path)
     nats = np.stack(list(found.values()))

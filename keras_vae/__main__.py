@@ -823,7 +823,7 @@ def judge(run, model, dataset):
     if len(dataset.class_names) < 2:
         return {"left_out": {"scorecard": "the data are of one class"}}
     if not sampled_conditions(model):
-        return {"left_out": {"scorecard": f"a {type(model).__name__} samples without a label"}}
+        return {"left_out": {"scorecard": f"{type(model).__name__} has no label to ask for"}}
     kept = classifier.kept_classifier(run, dataset, print)
     return report.judge(model, dataset, classifier=kept, say=print)
 

@@ -18,6 +18,7 @@ from keras_vae.evaluation import annealed, classifier, latents, report, scorecar
 from keras_vae.evaluation.images import psnr
 from keras_vae.models import importance
 from tests import oracles
+from tests.conftest import slow_on_jax
 
 SCALE = 0.5
 
@@ -124,6 +125,7 @@ def test_bad_numbers_of_samples_are_one_line(linear_gaussian):
         evaluation.log_likelihoods(object(), x)
 
 
+@slow_on_jax
 def test_annealing_agrees_with_the_exact_evidence(linear_gaussian):
     pytest.importorskip("tensorflow_probability", reason="pip install 'keras-vae[tfp]'")
     model, x, exact = linear_gaussian
