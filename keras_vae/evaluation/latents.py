@@ -45,8 +45,9 @@ def evaluate_latents(model, inputs, batch_size=256, seed=0, progress=None):
         for a prior whose KL is no sum over dimensions; `mutual_information`,
         `mutual_information_upper`, `most_information`, `marginal_kl` in nats, and
         `marginal_kl_lower` by the upper one, None for continuous conditions, of which each example
-        has its own; `code_mean_per_latent` and `code_std_per_latent`, of the codes, in units of
-        the prior's draws: 0 and 1 where they are alike.
+        has its own, and for posteriors that are not diagonal; `code_mean_per_latent` and
+        `code_std_per_latent`, of the codes, in units of the prior's draws: 0 and 1 where they are
+        alike.
 
     References:
         - Burda et al., 2016, section 5.2, for active units. https://arxiv.org/abs/1509.00519
@@ -59,16 +60,15 @@ def evaluate_latents(model, inputs, batch_size=256, seed=0, progress=None):
     x, conditions = x[:MOST_EXAMPLES], {k: v[:MOST_EXAMPLES] for k, v in conditions.items()}
     inputs = {"x": x, **conditions} if conditions else x
     z_mean, z_log_var = (a.astype("float64") for a in model.encode(inputs, batch_size))
-    noise = np.random.default_rng(seed).standard_normal(z_mean.shape)
-    z = z_mean + np.exp(z_log_var / 2) * noise
+    z = model.draw_codes(inputs, seed, batch_size).astype("float64")
     condition = _condition(model, conditions)
     drawn = model.prior.sample(len(z), z.shape[1], seed=seed, condition=condition)
     location, scale = drawn.mean(axis=0), np.maximum(drawn.std(axis=0), 1e-6)
     return {
         "latent_dim": z.shape[1],
         "active_units": int(np.sum(z_mean.var(axis=0) > ACTIVE_VARIANCE)),
-        "kl_per_latent": _kl_per_latent(model, z_mean, z_log_var, condition),
-        **_information(model, z, z_mean, z_log_var, noise, conditions, condition, progress),
+        "kl_per_latent": _kl_per_latent(model, inputs, batch_size),
+        **_information(model, z, z_mean, z_log_var, conditions, condition, progress),
         "code_mean_per_latent": ((z.mean(axis=0) - location) / scale).tolist(),
         "code_std_per_latent": (z.std(axis=0) / scale).tolist(),
     }
@@ -103,12 +103,14 @@ def log_aggregated_posterior(z, z_mean, z_log_var, own=None, progress=None):
     return np.concatenate(results) - math.log(count)
 
 
-def _information(model, z, z_mean, z_log_var, noise, conditions, condition, progress):
+def _information(model, z, z_mean, z_log_var, conditions, condition, progress):
     names = ("mutual_information", "mutual_information_upper", "most_information")
     names += ("marginal_kl", "marginal_kl_lower")
-    if any(kind.kind != "categorical" for kind in model.condition.values()):
+    is_continuous = any(kind.kind != "categorical" for kind in model.condition.values())
+    if is_continuous or not model.posterior.is_diagonal:
         return dict.fromkeys(names)
-    log_q = -np.sum(noise**2 + z_log_var + math.log(2 * math.pi), axis=1) / 2
+    squares = (z - z_mean) ** 2 * np.exp(-z_log_var)
+    log_q = -np.sum(squares + z_log_var + math.log(2 * math.pi), axis=1) / 2
     log_prior = _log_prior(model, z, condition)
     mixed, others, most = (np.empty(len(z)) for _ in range(3))
     for rows in _groups(conditions, len(z)):
@@ -143,12 +145,9 @@ def _condition(model, conditions):
     return ops.convert_to_numpy(model.encode_condition(tensors, training=False))
 
 
-def _kl_per_latent(model, z_mean, z_log_var, condition):
-    if not hasattr(model.prior, "kl_by_dimension"):
-        return None
-    z_mean, z_log_var = z_mean.astype("float32"), z_log_var.astype("float32")
-    nats = ops.convert_to_numpy(model.prior.kl_by_dimension(z_mean, z_log_var, condition))
-    return nats.mean(axis=0, dtype="float64").tolist()
+def _kl_per_latent(model, inputs, batch_size):
+    nats = model.kl_by_dimension(inputs, batch_size)
+    return None if nats is None else nats.mean(axis=0, dtype="float64").tolist()
 
 
 def _log_prior(model, z, condition):

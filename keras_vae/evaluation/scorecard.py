@@ -170,9 +170,7 @@ def _leakage(model, name, dataset, seed, left_out):
     rng = np.random.default_rng(seed)
 
     def codes(x, y):
-        inputs = model.as_observed({"x": data.as_float(x), name: y}, seed)
-        z_mean, z_log_var = model.encode(inputs)
-        return z_mean + np.exp(z_log_var / 2) * rng.standard_normal(z_mean.shape)
+        return model.draw_codes(model.as_observed({"x": data.as_float(x), name: y}, seed), rng)
 
     rows = slice(MOST_CODES)
     y_train, y_test = dataset.y_train[rows], dataset.y_test[rows]

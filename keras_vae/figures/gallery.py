@@ -143,7 +143,8 @@ class Subject:
         if not hasattr(self.model, "kl_weight"):
             return None
         x, y = self.examples(np.arange(min(MOST_POINTS, len(self.test.x_test))))
-        return walks.kl_by_dimension(self.model, self.inputs(x, y))
+        nats = self.model.kl_by_dimension(self.inputs(x, y))
+        return None if nats is None else nats.mean(axis=0, dtype="float64")
 
     def quantiles(self, probabilities, label=0):
         """Quantiles of each latent dimension, `(n, latent)`: the prior's, or those of the codes."""

@@ -130,24 +130,3 @@ def decode(model, z, vectors=None, batch_size=256):
     if vectors is not None:
         arrays["vectors"] = np.asarray(vectors, "float32")
     return in_batches(model.as_compiled("decode_vectors", mean), arrays, batch_size)[0]
-
-
-def kl_by_dimension(model, inputs):
-    """What each latent dimension costs, averaged over examples.
-
-    Args:
-        model: A VAE whose prior's KL is a sum over the dimensions.
-        inputs: Arrays as `fit` takes them.
-
-    Returns:
-        float64 array `(latent,)`, nats per example; None if the prior's KL is no such sum.
-    """
-    if not hasattr(model.prior, "kl_by_dimension"):
-        return None
-    z_mean, z_log_var = map(ops.convert_to_tensor, model.encode(inputs))
-    vector = None
-    if model.condition:
-        _, conditions = model.named_inputs(inputs)
-        vector = ops.convert_to_tensor(condition_vectors(model, conditions))
-    nats = model.prior.kl_by_dimension(z_mean, z_log_var, vector)
-    return ops.convert_to_numpy(nats).mean(axis=0, dtype="float64")

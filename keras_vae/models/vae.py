@@ -266,14 +266,25 @@ class VAE(LatentVariableModel):
             classes = [entry for entry in fitted.classes_of(self) if entry[0] == name]
             labels, names = inputs[name], self.condition[name].names
         rng = np.random.default_rng(seed)
-        count = len(keras.tree.flatten(inputs)[0])
-        noise = rng.standard_normal((count, self.latent_dim), "float32")
-        codes = self._draw_codes(inputs, noise, batch_size)
+        codes = self.draw_codes(inputs, rng, batch_size)
         self._replace_prior(fitted.fit(codes, labels, kind, num_components, classes, names, rng))
         return self.prior
 
-    def _draw_codes(self, inputs, noise, batch_size):
-        """Codes `(n, latent)` drawn from the posteriors of checked inputs with given noise."""
+    def draw_codes(self, inputs, seed=None, batch_size=256):
+        """Draw a code from the posterior of every example.
+
+        Args:
+            inputs: As in `fit`.
+            seed: Optional int or NumPy generator, for the noise, which NumPy draws: the same on
+                every backend.
+            batch_size: Int. Examples encoded at once.
+
+        Returns:
+            float32 array `(n, latent)`.
+        """
+        inputs = model_inputs.check_examples(self, inputs)
+        count = len(keras.tree.flatten(inputs)[0])
+        noise = np.random.default_rng(seed).standard_normal((count, self.latent_dim), "float32")
 
         def draw(batch):
             x, conditions = self.split_inputs(batch["inputs"])
@@ -282,6 +293,30 @@ class VAE(LatentVariableModel):
 
         arrays = {"inputs": inputs, "noise": noise}
         return in_batches(self.as_compiled("draw_codes", draw), arrays, batch_size)[0]
+
+    def kl_by_dimension(self, inputs, batch_size=256):
+        """What each latent dimension costs.
+
+        Args:
+            inputs: As in `fit`.
+            batch_size: Int. Examples encoded at once.
+
+        Returns:
+            float32 array `(n, latent)`, nats per example, which add up to the KL divergence (of a
+            ladder, to that of each level given the mean of those above); None for a prior whose KL
+            is no sum over the dimensions.
+        """
+        if not hasattr(self.prior, "kl_by_dimension"):
+            return None
+
+        def measure(batch):
+            x, conditions = self.split_inputs(batch)
+            condition = self.encode_condition(conditions, training=False)
+            drawn = self.drawn(x, condition, training=False)
+            return [self.posterior.kl_by_dimension(self.prior, drawn)]
+
+        inputs = model_inputs.check_examples(self, inputs)
+        return in_batches(self.as_compiled("kl_by_dimension", measure), inputs, batch_size)[0]
 
     def _replace_prior(self, prior):
         """Change the prior of a built model, to which Keras lets no part be added."""
