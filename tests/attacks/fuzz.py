@@ -7,6 +7,7 @@ a crash or a hang is a fault. File number i of a reader is always the same.
 
 import argparse
 import collections
+import copy
 import functools
 import io
 import json
@@ -83,7 +84,7 @@ def mutated_json(content, rng):
         elif kind == 2 and isinstance(holder[key], int | float):
             holder[key] = holder[key] * int(rng.choice([-1, 2, 1000, 10**6])) + 1
         else:
-            holder[key] = _VALUES[rng.integers(len(_VALUES))]
+            holder[key] = copy.deepcopy(_VALUES[rng.integers(len(_VALUES))])
     return json.dumps(value).encode()
 
 
