@@ -325,6 +325,19 @@ def test_a_model_loads_from_its_file_or_its_run_folder(run_folder):
     np.testing.assert_array_equal(made[0], made[2])
 
 
+def test_a_functional_network_with_operations_loads(images, tmp_path):
+    x = images[0]
+    pixels = keras.Input(x.shape[1:])
+    flat = keras.ops.reshape(pixels, (-1, 30)) * 2 - 1
+    h = keras.layers.Dense(6)(keras.ops.concatenate([keras.ops.tanh(flat), flat[:, :2]], axis=1))
+    encoder = keras.Model(pixels, (h[:, :3], h[:, 3:]))
+    model = keras_vae.VAE(encoder, keras_vae.networks.DenseDecoder(x.shape[1:], (4,)))
+    model.build()
+    model.save(tmp_path / "model.keras")
+    loaded = keras_vae.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded.encode(x)[0], model.encode(x)[0])
+
+
 def test_what_is_not_there_is_said_in_one_line(tmp_path):
     message = refused(keras_vae.load_model, tmp_path / "a.keras", exception=FileNotFoundError)
     assert message == f"There must be a .keras file or a run folder at {tmp_path / 'a.keras'}."

@@ -11,6 +11,7 @@ import dataclasses
 import json
 import math
 import pathlib
+import sys
 import tempfile
 import threading
 import zipfile
@@ -70,6 +71,8 @@ _FAMILIES = {
     "keras.optimizers.schedules": keras.optimizers.schedules.LearningRateSchedule,
     "keras.regularizers": keras.regularizers.Regularizer,
 }
+# What functional models are made of where tensors are added, sliced or reshaped.
+_OPERATIONS = frozenset({"keras.src.ops.numpy", "keras.src.ops.nn", "keras.src.ops.math"})
 _TORCH_OPTIMIZERS = "keras.src.backend.torch.optimizers."
 _PLAIN = ("__keras_tensor__", "__ellipsis__", "__slice__")
 _NO_ACTIVATIONS = ("get", "serialize", "deserialize")
@@ -279,6 +282,9 @@ def _is_plain(name, module):
     if module in _FAMILIES:
         found = getattr(_module(module), name, None)
         return isinstance(found, type) and issubclass(found, _FAMILIES[module])
+    if module in _OPERATIONS:
+        found = getattr(sys.modules.get(module), name, None)
+        return isinstance(found, type) and issubclass(found, keras.Operation)
     return name in _CLASSES.get(module, ())
 
 

@@ -495,7 +495,7 @@ def soft_link(folder):
 
 @attack("model", "weights that are damaged or unsafe")
 def external_link(folder):
-    """CVE-2026-1669: an array of another file of the reader's."""
+    """An array of another file of the reader's."""
     import h5py
 
     def change(file):
@@ -507,7 +507,7 @@ def external_link(folder):
 
 @attack("model", "data in another file")
 def external_storage(folder):
-    """CVE-2026-1669."""
+    """The same, by where an array's bytes lie."""
     return with_weights(
         folder, replaced(_WEIGHT, shape=(5, 5), dtype="u1", external=[("/etc/passwd", 0, 25)])
     )
@@ -528,7 +528,7 @@ def virtual_data_set(folder):
 
 @attack("model", "weights that are damaged or unsafe")
 def data_set_that_expands(folder):
-    """CVE-2026-0897: a shape of terabytes that no data stand behind."""
+    """A shape of terabytes that no data stand behind."""
     return with_weights(
         folder, replaced(_WEIGHT, shape=(10**6, 10**6), dtype="f4", chunks=(10**3, 10**3))
     )
