@@ -189,12 +189,13 @@ class VAE(LatentVariableModel):
         return self._drawn(heads, condition, draws, noise)
 
     def _drawn(self, heads, condition, draws, noise=None):
-        sampling = None
         if noise is not None:
             sampling = functools.partial(reparameterize, noise=noise)
         elif draws:
             sampling = self.sampling
-        return self.posterior.draw(heads, condition, self.decoder, draws or 1, sampling)
+        else:
+            draws, sampling = 1, None
+        return self.posterior.draw(heads, condition, self.decoder, draws, sampling)
 
     def code(self, x, condition=None, training=None):
         return self.posterior.marginal(self.drawn(x, condition, training=training))
