@@ -24,6 +24,11 @@ def slow_on_jax(test):
     return pytest.mark.slow(test) if BACKEND == "jax" else test
 
 
+def ordinary_on(*backends):
+    """Marks of a module that says little about a backend: on others it is left to `test-slow`."""
+    return [] if BACKEND in backends else [pytest.mark.slow]
+
+
 @pytest.fixture(autouse=True)
 def _seeded():
     # Keras' initializers and seed generators take their default seed from `random`.

@@ -7,6 +7,9 @@ from keras import ops
 
 import keras_vae
 from keras_vae import callbacks, doctor, likelihoods
+from tests.conftest import ordinary_on
+
+pytestmark = ordinary_on("torch")
 
 HIDDEN = 16
 

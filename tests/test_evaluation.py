@@ -19,7 +19,9 @@ from keras_vae.evaluation import annealed, classifier, latents, report
 from keras_vae.evaluation.images import psnr
 from keras_vae.models import importance
 from tests import oracles
-from tests.conftest import slow_on_jax
+from tests.conftest import ordinary_on, slow_on_jax
+
+pytestmark = ordinary_on("torch")
 
 # The module, whose name the package gives to its function.
 SCORECARD = importlib.import_module("keras_vae.evaluation.scorecard")

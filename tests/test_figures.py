@@ -17,6 +17,9 @@ from keras_vae.__main__ import main
 from keras_vae.figures import gallery, plots, walks
 from keras_vae.figures.style import CLASS_COLOURS, class_style
 from keras_vae.runs import Run
+from tests.conftest import ordinary_on
+
+pytestmark = ordinary_on("tensorflow", "torch")
 
 NAMES = ("one", "two", "three")
 

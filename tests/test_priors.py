@@ -319,6 +319,16 @@ def test_a_fitted_prior_is_saved_trained_on_and_drawn_from(images, tmp_path, kin
     assert np.isfinite(model.log_likelihood(inputs, num_samples=20)).all()
 
 
+def test_a_model_with_free_bits_takes_a_fitted_prior(make, images, tmp_path):
+    model = make("VAE", free_bits=0.1)
+    model.build()
+    model.fit_prior(images[0], num_components=2, seed=0)
+    losses = model.evaluate(images[0], verbose=0, return_dict=True)
+    assert losses["loss"] == pytest.approx(losses["reconstruction_loss"] + losses["kl_loss"])
+    model.save(tmp_path / "model.keras")
+    assert keras_vae.load_model(tmp_path / "model.keras").free_bits == 0
+
+
 def test_a_fitted_gaussian_has_the_codes_moments(images):
     model, inputs = trained(images)
     model.encoder.z_log_var.bias.assign(np.full(3, -30.0))  # the draw adds nothing

@@ -245,7 +245,8 @@ class VAE(LatentVariableModel):
 
         Returns:
             The prior, a `priors.FittedMixture`, now `model.prior`. If it takes the place of one
-            with trainable weights, the optimizer starts anew.
+            with trainable weights, the optimizer starts anew. `free_bits` are 0 from then on:
+            the KL from a mixture is no sum over dimensions.
 
         Raises:
             ValueError: If the model is not trained, or there are too few examples of a class.
@@ -327,6 +328,8 @@ class VAE(LatentVariableModel):
         if isinstance(self.prior, keras.layers.Layer):
             self._tracker.untrack(self.prior)
         self.prior = prior
+        if not hasattr(prior, "kl_by_dimension"):
+            self.free_bits = 0.0
         self._tracker.lock()
         self.forget_compiled()
         if self.compiled and len(self.trainable_variables) != trainable:

@@ -4,6 +4,9 @@ import pytest
 
 from tests.attacks import files
 from tests.attacks.readers import READERS
+from tests.conftest import ordinary_on
+
+pytestmark = ordinary_on("torch")
 
 # Each starts a process in which a runtime loads the file.
 _IN_ITS_OWN_PROCESS = [name for name, attack in files.ATTACKS.items() if attack.words == "FAILED"]

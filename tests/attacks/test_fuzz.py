@@ -3,6 +3,9 @@
 import pytest
 
 from tests.attacks import fuzz
+from tests.conftest import ordinary_on
+
+pytestmark = ordinary_on("torch")
 
 # The others run the file in a runtime, which may crash this process.
 SAFE_HERE = ("weights", "npz", "images", "run folder", "manifest", "inspect tflite", "inspect onnx")
