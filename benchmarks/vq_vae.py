@@ -29,7 +29,7 @@ def main():
     parser.add_argument("--num-codes", type=int, default=128)
     parser.add_argument("--levels", help="such as 8,6,5: finite scalar quantization instead")
     parser.add_argument("--hidden-units", default="16,32", help="default: 16,32")
-    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--prior-epochs", type=int, default=0)
     parser.add_argument("--examples", type=int, help="train on the first so many images")
     parser.add_argument("--seed", type=int, default=0)

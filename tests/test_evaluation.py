@@ -131,6 +131,7 @@ def test_bad_numbers_of_samples_are_one_line(linear_gaussian):
         evaluation.log_likelihoods(object(), x)
 
 
+@pytest.mark.slow
 @slow_on_jax
 def test_annealing_agrees_with_the_exact_evidence(linear_gaussian):
     pytest.importorskip("tensorflow_probability", reason="pip install 'keras-vae[tfp]'")

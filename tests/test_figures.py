@@ -19,7 +19,7 @@ from keras_vae.figures.style import CLASS_COLOURS, class_style
 from keras_vae.runs import Run
 from tests.conftest import ordinary_on
 
-pytestmark = ordinary_on("tensorflow", "torch")
+pytestmark = ordinary_on("torch")
 
 NAMES = ("one", "two", "three")
 

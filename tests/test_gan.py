@@ -11,8 +11,10 @@ import keras_vae
 from keras_vae import networks
 from keras_vae.layers import Categorical, Continuous, SpectralNormalization
 from tests import oracles
-from tests.conftest import BACKEND, slow_on_jax
+from tests.conftest import BACKEND, ordinary_on, slow_on_jax
 from tests.test_training import Interrupt, Poison, assert_same_weights, weights_of
+
+pytestmark = ordinary_on("tensorflow", "torch")
 
 SHAPE = (6, 5, 1)
 # A step of these models runs faster than TensorFlow traces it.

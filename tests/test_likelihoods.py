@@ -19,7 +19,9 @@ from keras_vae.likelihoods import (
 )
 from keras_vae.networks import ConvDecoder, ConvEncoder, DenseDecoder, DenseEncoder
 from tests import conformance, oracles
-from tests.conftest import BACKEND
+from tests.conftest import BACKEND, ordinary_on
+
+pytestmark = ordinary_on("tensorflow", "torch")
 
 EVERY = [
     Bernoulli(),

@@ -9,6 +9,9 @@ from keras import ops
 
 from keras_vae import Categorical, PixelCNN, portable_random
 from keras_vae.models.pixel_cnn import draw
+from tests.conftest import ordinary_on
+
+pytestmark = ordinary_on("tensorflow", "torch")
 
 GENERATOR = np.random.default_rng(0)
 

@@ -18,6 +18,9 @@ from keras_vae.networks import (
     LadderEncoder,
 )
 from tests import oracles
+from tests.conftest import ordinary_on
+
+pytestmark = ordinary_on("tensorflow", "torch")
 
 SHAPE = (6, 5, 1)
 RNG = np.random.default_rng(0)

@@ -11,8 +11,10 @@ import keras_vae
 from keras_vae import portable_random, priors
 from keras_vae.priors.fitted import row_vectors
 from tests import oracles
-from tests.conftest import BACKEND, make_model, slow_on_jax
+from tests.conftest import BACKEND, make_model, ordinary_on, slow_on_jax
 from tests.test_formulas import tfp  # noqa: F401 - a fixture
+
+pytestmark = ordinary_on("tensorflow", "torch")
 
 GENERATOR = np.random.default_rng(0)
 Z = GENERATOR.normal(size=(40, 3)).astype("f4")

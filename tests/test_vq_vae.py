@@ -11,8 +11,10 @@ import keras_vae
 from keras_vae import evaluation
 from keras_vae.layers import FiniteScalarQuantizer, VectorQuantizer
 from tests import oracles
-from tests.conftest import BACKEND, slow_on_jax
+from tests.conftest import BACKEND, ordinary_on, slow_on_jax
 from tests.test_training import Batches
+
+pytestmark = ordinary_on("tensorflow", "torch")
 
 
 def make(quantizer=None, **compile_options):
