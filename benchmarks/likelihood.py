@@ -3,9 +3,10 @@
     KERAS_BACKEND=jax python benchmarks/likelihood.py vae
     KERAS_BACKEND=jax python benchmarks/likelihood.py conditional_vae
     KERAS_BACKEND=jax python benchmarks/likelihood.py conditional_prior
-    KERAS_BACKEND=jax python benchmarks/likelihood.py vae --epochs 25 --kl-warmup 10
     KERAS_BACKEND=jax python benchmarks/likelihood.py iwae
+    KERAS_BACKEND=jax python benchmarks/likelihood.py vae --epochs 10 --kl-warmup 4
     KERAS_BACKEND=jax python benchmarks/likelihood.py ladder
+    KERAS_BACKEND=jax python benchmarks/likelihood.py vae --epochs 25 --kl-warmup 10
 
 A 784-200-200-50 network, binarised anew in every step; Adam, whose rate falls to 0 along a cosine;
 the KL's weight rises from 0 to 1 in the first epochs. `full_covariance` has the same network,
@@ -35,8 +36,8 @@ from keras_vae.runs import versions
 CONFIGURATIONS = {
     "vae": (110, 20),
     "conditional_vae": (110, 20),
-    "conditional_prior": (400, 40),
-    "iwae": (25, 10),
+    "conditional_prior": (150, 30),
+    "iwae": (10, 4),
     "full_covariance": (25, 10),
     "ladder": (25, 10),
     "ladder2": (25, 10),
