@@ -14,6 +14,7 @@ import keras_vae
 from keras_vae import (
     callbacks,
     data,
+    doctor,
     layers,
     likelihoods,
     metrics,
@@ -315,9 +316,10 @@ CALLBACKS = [
     ),
     (callbacks.SampleGif, lambda: callbacks.SampleGif(f"{FOLDER.name}/x.gif", 4)),
     (callbacks.TensorBoardLog, lambda: callbacks.TensorBoardLog(FOLDER.name, 4)),
+    (callbacks.Doctor, lambda: callbacks.Doctor(X, X, interval=1)),
 ]
 # Public, but no Keras object that is built, trained or saved.
-DATA = {data.Dataset, data.DataError, data.ImageFiles, posteriors.Draw}
+DATA = {data.Dataset, data.DataError, data.ImageFiles, doctor.Finding, posteriors.Draw}
 # To be subclassed; their subclasses are checked.
 BASES = {objectives.Objective, schedules.Schedule}
 CHECKED = {row[0] for row in [*MODELS, *LAYERS, *CONFIGURABLE, *PRIORS, *METRICS, *CALLBACKS]}
