@@ -232,7 +232,7 @@ def save(folder, graph, rows, baseline, pictures=None, data_range=None):
         List of the paths.
     """
     from keras_vae import figures
-    from keras_vae.runs import write_atomically
+    from keras_vae.files import write_atomically
 
     folder = pathlib.Path(folder)
     paths = [folder / f"{graph}.report.json"]

@@ -140,10 +140,16 @@ def main(argv=None):
         if args.traceback:
             raise
         return fail(err, 2)
-    except (OSError, FloatingPointError) as err:
+    except (OSError, FloatingPointError, MemoryError) as err:
         if args.traceback:
             raise
-        return fail(err, 1)
+        return fail(str(err) or "Memory ran out.", 1)
+    except Exception as err:
+        from keras_vae.trainers import is_out_of_memory
+
+        if args.traceback or not is_out_of_memory(err):
+            raise
+        return fail("Memory must suffice for a batch. It ran out. Lower --batch-size.", 1)
     return 0
 
 
@@ -283,6 +289,14 @@ def make_parser():
         action="store_true",
         help="draw the same samples after every epoch, as figures/training.gif",
     )
+    command.add_argument(
+        "--save-every",
+        type=positive,
+        default=1000,
+        metavar="STEPS",
+        help="steps between two saves of what --resume needs, which every epoch's end saves, too "
+        "(default: 1000)",
+    )
     command.add_argument("--resume", action="store_true", help="go on with an interrupted run")
     command.add_argument("--overwrite", action="store_true", help="replace a run in the folder")
 
@@ -353,15 +367,29 @@ def make_parser():
 
 def train(args):
     from keras_vae import data
-    from keras_vae.runs import Run, now, versions
+    from keras_vae.files import locked
+    from keras_vae.runs import Run
 
     dataset = data.load(args.data)
     fill_defaults(args, dataset)
     run = Run(args.out)
-    prepare_folder(run, args)
+    run.folder.mkdir(parents=True, exist_ok=True)
+    with locked(run.folder):
+        check_folder(run, args)
+        model = train_in(run, args, dataset)
+    report_evaluation(run, measure(model, dataset.x_test, dataset.y_test))
+    following("figures", run.folder)
+    following("sample", run.folder, *sample_label(model), "--count", 16, "--seed", 42)
+    following_export(run.folder)
 
+
+def train_in(run, args, dataset):
+    """Train, or go on training, in a folder that is ours, and return the model."""
     import keras
     import numpy as np
+
+    from keras_vae.callbacks import Checkpoint
+    from keras_vae.runs import now, versions
 
     random.seed(args.seed)  # Keras' initializers take their seeds from here
     np.random.seed(args.seed)
@@ -387,49 +415,44 @@ def train(args):
         flush=True,
     )
     start = time.perf_counter()
-    log = keras.callbacks.CSVLogger(run.history_path, append=args.resume)
-    watchers = [sample_gif(run, model, dataset)] if args.gif else []
+    checkpoint = Checkpoint(run.checkpoints, args.save_every, delete=False)
+
+    def write_history(epoch, logs):
+        run.write_history({n: [*checkpoint.history.get(n, []), v] for n, v in logs.items()})
+
+    watchers = [keras.callbacks.LambdaCallback(on_epoch_end=write_history)]
+    if args.gif:
+        watchers.append(sample_gif(run, model, dataset))
     verbose = 1 if sys.stdout.isatty() else 2
-    prior_backup = run.backup / "prior"
     try:
-        if prior_backup.is_dir():  # of a resumed run that was interrupted there
-            model = run.load_model()
-        else:
-            model.fit(
-                inputs_of(model, dataset.x_train, dataset.y_train),
-                validation_data=(inputs_of(model, dataset.x_test, dataset.y_test),),
-                batch_size=args.batch_size,
-                epochs=args.epochs,
-                verbose=verbose,
-                callbacks=[keras.callbacks.BackupAndRestore(run.backup), log, *watchers],
-            )
+        model.fit(
+            inputs_of(model, dataset.x_train, dataset.y_train),
+            validation_data=(inputs_of(model, dataset.x_test, dataset.y_test),),
+            batch_size=args.batch_size,
+            epochs=args.epochs,
+            verbose=verbose,
+            callbacks=[checkpoint, *watchers],
+        )
         if hasattr(model, "quantizer"):
-            run.save_model(model)
             print("Training the prior over the codes", flush=True)
             model.fit_prior(
                 {"x": dataset.x_train, "label": dataset.y_train},
                 batch_size=args.batch_size,
                 epochs=args.prior_epochs or args.epochs,
                 verbose=verbose,
-                callbacks=[keras.callbacks.BackupAndRestore(prior_backup)],
+                callbacks=[Checkpoint(run.checkpoints / "prior", args.save_every, delete=False)],
             )
-            shutil.rmtree(run.backup, ignore_errors=True)
     except KeyboardInterrupt:
         run.save_model(model)
-        again = f"{command_line(sys.argv[1:])} --resume"
-        print(f"\nStopped. The model so far is in {run.folder}. Go on with:\n  {again}")
+        again = command_line(word for word in sys.argv[1:] if word != "--resume")
+        print(f"\nStopped. The model so far is in {run.folder}. Go on with:\n  {again} --resume")
         raise
-    finally:
-        if log.csv_file is not None:  # Keras leaves it open when training stops with an error
-            log.csv_file.close()
     fit_prior(model, args, dataset)
     run.save_model(model)
     seconds = time.perf_counter() - start
     run.write_json(run.config_path, {**config, "finished": now(), "seconds": round(seconds, 1)})
-    report_evaluation(run, measure(model, dataset.x_test, dataset.y_test))
-    following("figures", run.folder)
-    following("sample", run.folder, *sample_label(model), "--count", 16, "--seed", 42)
-    following_export(run.folder)
+    shutil.rmtree(run.checkpoints, ignore_errors=True)
+    return model
 
 
 def evaluate(args):
@@ -470,7 +493,8 @@ def sample(args):
     import numpy as np
 
     from keras_vae import figures as draw
-    from keras_vae.runs import Run, write_atomically
+    from keras_vae.files import write_atomically
+    from keras_vae.runs import Run
 
     out = pathlib.Path(args.out)
     if out.suffix not in (".png", ".npy"):
@@ -616,34 +640,36 @@ def fill_defaults(args, dataset):
         )
 
 
-def prepare_folder(run, args):
-    """Make the run folder, and see that nothing in it is lost."""
-    run.folder.mkdir(parents=True, exist_ok=True)
+def check_folder(run, args):
+    """See that nothing in a run folder is lost, and that what is resumed is there."""
+    from keras_vae import checkpoints
+
+    saved = checkpoints.paths(run.checkpoints)
     if args.resume:
-        if not run.backup.is_dir():
+        if not saved:
             raise FileNotFoundError(
-                f"--resume needs an interrupted run with at least one whole epoch. {run.folder} "
-                "holds none."
+                f"--resume needs an interrupted run that has saved its state. {run.folder} holds "
+                "none."
             )
         told = run.config()["arguments"]
         asked = json.loads(json.dumps(vars(args), default=str))
         changed = [
             name
             for name in told
-            if name not in ("resume", "overwrite", "backend") and asked.get(name) != told[name]
+            if name not in ("resume", "overwrite", "backend", "save_every")
+            and asked.get(name) != told[name]
         ]
         if changed:
             raise ValueError(
                 f"--resume needs the arguments of the run. Changed: {', '.join(sorted(changed))}."
             )
-        return
-    if run.model_path.exists() or run.backup.exists():
+    elif run.model_path.exists() or saved:
         if not args.overwrite:
             raise FileExistsError(
                 f"{run.folder} holds a run already. Choose another --out, replace it with "
                 "--overwrite, or go on with an interrupted one with --resume."
             )
-        shutil.rmtree(run.backup, ignore_errors=True)
+        shutil.rmtree(run.checkpoints, ignore_errors=True)
 
 
 def optimizer_of(args, dataset):

@@ -1,14 +1,19 @@
 """Callbacks for `fit`."""
 
+import contextlib
+import io
 import math
 import pathlib
 import shutil
+import signal
+import threading
 
 import keras
 import numpy as np
 
-from keras_vae import arguments, figures
+from keras_vae import arguments, checkpoints, figures
 from keras_vae.event_files import EventFile
+from keras_vae.files import locked, write_atomically
 
 
 def looks_at_batches(callback):
@@ -16,7 +21,7 @@ def looks_at_batches(callback):
 
     Keras' bar and history, savers that save by epoch, and our own are content with every few.
     """
-    if isinstance(callback, StopOnSkippedUpdates | keras.callbacks.History):
+    if isinstance(callback, Checkpoint | StopOnSkippedUpdates | keras.callbacks.History):
         return False
     if isinstance(callback, keras.callbacks.ModelCheckpoint | keras.callbacks.BackupAndRestore):
         return callback.save_freq != "epoch"
@@ -50,7 +55,9 @@ class StopOnSkippedUpdates(keras.callbacks.Callback):
         self.run = 0
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.steps = self.skipped = 0
+        self.steps = 0
+        # Not 0 in the rest of an epoch that was interrupted.
+        self.skipped = int(self.model.skipped_updates_tracker.result())
 
     def on_train_batch_end(self, batch, logs=None):
         # After several steps at once Keras gives the number of the last that there could have been.
@@ -94,6 +101,174 @@ class ScheduledKLWeight(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self.model.kl_weight.assign(self.schedule(epoch))
+
+
+class Interrupted(KeyboardInterrupt):
+    """Raised by `fit` when it was asked to stop and has saved what is needed to go on."""
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """Keep what is needed to go on with an interrupted training, to the last bit.
+
+    After every epoch, and every few steps, the weights, the optimizer, the random states, the
+    metrics so far and the history are written to a folder. The same `fit` again goes on from
+    there, on the same backend with the very weights that an uninterrupted one would end with,
+    whatever ended it: Ctrl-C and SIGTERM finish the step and save, `kill -9` or a power cut lose
+    the steps since the last save. Every file is written beside its name, synced, read back and
+    renamed; it holds a checksum, and the last two are kept.
+
+    ```python
+    checkpoint = keras_vae.callbacks.Checkpoint("runs/mine/checkpoints", every=1000)
+    model.fit(x, epochs=50, callbacks=[checkpoint])  # once more, should it be interrupted
+    ```
+
+    Within an epoch only arrays can go on, whose batches come in an order that can be repeated;
+    with a dataset or a generator the epoch begins anew. What other callbacks remember, such as the
+    patience of `EarlyStopping`, begins anew.
+
+    Args:
+        folder: Path of the folder, made if need be. It is for one training at a time.
+        every: Optional int. Steps between two saves within an epoch.
+        delete: Whether to delete the checkpoints when training has ended as planned.
+
+    Raises:
+        ValueError: In `fit`, if the checkpoints are of another model, or all damaged.
+        BlockingIOError: In `fit`, if another process trains with the folder.
+        FloatingPointError: In `fit`, instead of saving weights that are not finite.
+        Interrupted: In `fit`, a `KeyboardInterrupt`, after Ctrl-C or SIGTERM.
+    """
+
+    def __init__(self, folder, every=None, delete=True):
+        super().__init__()
+        self.folder = pathlib.Path(folder)
+        self.every = None if every is None else arguments.whole(every, "every")
+        self.delete = delete
+        self.history = {}
+        self.state = None
+        self.signal = None
+
+    @contextlib.contextmanager
+    def guarding(self, batches):
+        """Hold the folder and listen for signals while `fit` runs; yield where it is to begin.
+
+        Args:
+            batches: Batches of arrays in an order that can be repeated, or None.
+
+        Yields:
+            Tuple of ints: the epoch, and its steps that are behind.
+        """
+        self.steps = len(batches) if batches else 0
+        self.signal = None
+        with locked(self.folder), self._listening():
+            self.state = checkpoints.newest(self.folder)
+            step = self.state.step if self.state else 0
+            if step and step >= self.steps:
+                raise ValueError(
+                    f"{self.folder} holds a training that was interrupted at step {step} of an "
+                    f"epoch. Received: data of {self.steps or 'unknown'} steps. Go on with the "
+                    "same arrays and batch_size."
+                )
+            self.history = self.state.history if self.state else {}
+            yield (self.state.epoch, step) if self.state else (0, 0)
+
+    def reload(self):
+        """Go on from what was saved last: Keras may have put averages in the weights' place."""
+        self.state = checkpoints.newest(self.folder)
+
+    def complete(self, history):
+        """Put the epochs before the interruption into the `History` of the rest."""
+        history.history = self.history
+        history.epoch = list(range(len(next(iter(self.history.values()), []))))
+
+    @contextlib.contextmanager
+    def _listening(self):
+        if threading.current_thread() is not threading.main_thread():
+            yield  # only there can signals be heard
+            return
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+        def listen(number, frame):
+            self.signal = number
+            signal.signal(number, before[number])  # the second one stops at once
+
+        heard = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
+        for number in heard:
+            signal.signal(number, listen)
+        try:
+            yield
+        finally:
+            for number in heard:
+                signal.signal(number, before[number])
+
+    def on_train_begin(self, logs=None):
+        if self.state:
+            self._restore(self.state.arrays)
+
+    def _restore(self, arrays):
+        variables = self._variables()
+        described = [(tuple(v.shape), keras.backend.standardize_dtype(v.dtype)) for v in variables]
+        received = [(array.shape, str(array.dtype)) for array in arrays]
+        if described != received:
+            raise ValueError(
+                f"{self.folder} must hold the training of this very model and optimizer. Received: "
+                f"{len(received)} variables, {len(described)} in the model, and other shapes or "
+                "dtypes. Choose another folder, or delete it to begin anew."
+            )
+        for variable, array in zip(variables, arrays, strict=True):
+            variable.assign(array)
+
+    def _variables(self):
+        """Every variable once: of the model, of its metrics and of its optimizers."""
+        model = self.model
+        both = [*model.variables, *model.metrics_variables, *model.optimizer.variables]
+        return list({id(variable): variable for variable in both}.values())
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+        self.behind = self.saved = 0
+        if self.state:  # with the metrics of the epoch's steps behind, which were reset
+            self.behind = self.saved = self.state.step
+            self._restore(self.state.arrays)
+            if not self.behind:
+                self.model.reset_metrics()
+        self.state = None
+
+    def on_train_batch_end(self, batch, logs=None):
+        # After several steps at once Keras gives the number of the last that there could have been.
+        done = self.behind + batch + 1
+        if done >= self.steps:  # the epoch's end saves
+            return
+        if self.signal or (self.every and done - self.saved >= self.every):
+            self._save(self.epoch, done)
+            self.saved = done
+        self._stop_if_asked()
+
+    def on_epoch_end(self, epoch, logs=None):
+        for name, value in (logs or {}).items():
+            self.history.setdefault(name, []).append(float(value))
+        self._save(epoch + 1, 0)
+        self._stop_if_asked()
+
+    def _stop_if_asked(self):
+        if self.signal:
+            raise Interrupted(f"{signal.Signals(self.signal).name}; the state is saved")
+
+    def _save(self, epoch, step):
+        variables = self._variables()
+        arrays = [keras.ops.convert_to_numpy(variable) for variable in variables]
+        weights = {id(weight) for weight in self.model.weights}
+        for variable, array in zip(variables, arrays, strict=True):
+            if id(variable) in weights and not np.isfinite(array.astype("float32")).all():
+                raise FloatingPointError(
+                    f"The weights must be finite to be saved, but {variable.path} is not, after "
+                    f"epoch {epoch}, step {step}. What was saved before is kept. Lower the "
+                    "learning rate."
+                )
+        checkpoints.write(self.folder, checkpoints.State(epoch, step, self.history, arrays))
+
+    def on_train_end(self, logs=None):
+        if self.delete:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 # Pixels of an image in a picture that is made after every epoch: a file of hundreds grows large.
@@ -177,11 +352,11 @@ class SampleGif(_Watch):
 
     def on_epoch_end(self, epoch, logs=None):
         frame = figures.captioned(self.picture(), f"epoch {epoch + 1}")
-        np.save(self.frames / f"{epoch + 1:06d}.npy", frame)
+        buffer = io.BytesIO()
+        np.save(buffer, frame)
+        write_atomically(self.frames / f"{epoch + 1:06d}.npy", buffer.getvalue())
 
     def on_train_end(self, logs=None):
-        from keras_vae.runs import write_atomically  # which imports the models, and they this file
-
         frames = [np.load(path) for path in self._paths()]
         if frames:
             pauses = [*[self.milliseconds] * (len(frames) - 1), 2000]

@@ -5,19 +5,21 @@ import datetime
 import importlib.metadata
 import io
 import json
-import os
 import pathlib
 import platform
 
+from keras_vae.files import write_atomically
 from keras_vae.models import load_model
+from keras_vae.models.saving import save_model
 from keras_vae.version import __version__
 
 
 class Run:
     """A folder with `model.keras`, `config.json`, `history.csv`, `evaluation.json`, `figures/`.
 
-    Every file is written beside its final name and then renamed, so that a full disk or a killed
-    process leaves the old file or none, never half of one.
+    While it trains there are also `checkpoints/`, to go on from. Every file is written beside its
+    final name and then renamed, so that a full disk or a killed process leaves the old file or
+    none, never half of one.
 
     Args:
         folder: Path of the folder.
@@ -31,7 +33,7 @@ class Run:
         self.evaluation_path = self.folder / "evaluation.json"
         self.classifier_path = self.folder / "classifier.keras"
         self.figures = self.folder / "figures"
-        self.backup = self.folder / "backup"
+        self.checkpoints = self.folder / "checkpoints"
 
     def load_model(self):
         """Return the trained model."""
@@ -44,13 +46,7 @@ class Run:
 
     def save_model(self, model, path=None):
         """Write `model.keras`, or a Keras model to another path in the folder."""
-        path = path or self.model_path
-        part = path.with_name(f"{path.stem}.part.keras")
-        try:
-            model.save(part)
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
+        save_model(model, path or self.model_path)
 
     def config(self):
         """Return `config.json`: the arguments, seed and versions of the training."""
@@ -69,6 +65,16 @@ class Run:
         """Write a dict as JSON, for people to read."""
         text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
         write_atomically(path, text.encode("utf-8"))
+
+    def write_history(self, history):
+        """Write `history.csv` from a dict from metric to one float per epoch."""
+        text = io.StringIO()
+        names = sorted(history)
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["epoch", *names])
+        for epoch, row in enumerate(zip(*(history[name] for name in names), strict=True)):
+            writer.writerow([epoch, *map(float, row)])
+        write_atomically(self.history_path, text.getvalue().encode("utf-8"))
 
     def history(self):
         """Return `history.csv` as a dict from metric to one float per epoch; {} without one."""
@@ -97,24 +103,6 @@ class Run:
             made = buffer.getvalue()
         write_atomically(path, made)
         return path
-
-
-def write_atomically(path, data):
-    """Write bytes beside a file's final name, then rename.
-
-    Args:
-        path: `pathlib.Path` of the file.
-        data: Bytes.
-    """
-    part = path.with_name(path.name + ".part")
-    try:
-        with open(part, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def versions():

@@ -4,6 +4,10 @@ import os
 
 # Compile time, not run time, is what tests on JAX cost.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+# The models are small: threads would wait for each other, and for those of the other worker.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
@@ -15,18 +19,20 @@ import pytest
 from keras import ops
 
 import keras_vae
+from keras_vae.__main__ import main
 
 BACKEND = keras.backend.backend()
-
-
-def slow_on_jax(test):
-    """Leave a test to `make test-slow` on JAX, where compiling it takes a dozen seconds or more."""
-    return pytest.mark.slow(test) if BACKEND == "jax" else test
+# Arguments of a training on the `archive`.
+SMALL = ["--hidden-units", "8", "--latent-dim", "2", "--epochs", "2", "--batch-size", "16"]
 
 
 def ordinary_on(*backends):
-    """Marks of a module that says little about a backend: on others it is left to `test-slow`."""
-    return [] if BACKEND in backends else [pytest.mark.slow]
+    """Mark of tests that say little about a backend: on others they are left to `test-slow`."""
+    return pytest.mark.skipif(False, reason="") if BACKEND in backends else pytest.mark.slow
+
+
+# Compiling them takes a dozen seconds or more there.
+slow_on_jax = ordinary_on("tensorflow", "torch")
 
 
 @pytest.fixture(autouse=True)
@@ -79,3 +85,39 @@ def make_model(name="ConditionalVAE", conv=False, compile_model=True, **kwargs):
     if compile_model:
         model.compile(keras.optimizers.Adam(1e-2))
     return model
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    """An .npz of three classes with names."""
+    path = tmp_path_factory.mktemp("data") / "shapes.npz"
+    generator = np.random.default_rng(0)
+    y = np.arange(60) % 3
+    x = generator.integers(0, 80, (60, 6, 5))
+    x[np.arange(60), y * 2] += 150
+    np.savez(
+        path,
+        x_train=x[:48].astype("uint8"),
+        y_train=y[:48],
+        x_test=x[48:].astype("uint8"),
+        y_test=y[48:],
+        class_names=np.array(["one", "two", "three"]),
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(archive, tmp_path_factory):
+    """A trained run folder."""
+    folder = tmp_path_factory.mktemp("runs") / "shapes"
+    assert main(["train", "--data", str(archive), "--out", str(folder), *SMALL]) == 0
+    return folder
+
+
+def fails(capsys, arguments, words, status=2):
+    """Run a command that must fail with one line."""
+    assert main([str(word) for word in arguments]) == status
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert said.count("\n") == 1
+    assert words in said

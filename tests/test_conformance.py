@@ -27,7 +27,7 @@ from keras_vae import (
 )
 from keras_vae.layers import Categorical, Continuous
 from tests import conformance
-from tests.conftest import BACKEND, slow_on_jax
+from tests.conftest import BACKEND, ordinary_on, slow_on_jax
 
 # A step of these models runs faster than TensorFlow traces it.
 EAGERLY = BACKEND == "tensorflow"
@@ -163,22 +163,25 @@ def functional_players(size):
     return functional(size)[1], keras.Model(x, heads)
 
 
+# One of each class, and others with other parts.
 MODELS = [
     (models.Autoencoder, conv, None),
-    (models.Autoencoder, functional_with_one_head, None),
     (models.VAE, dense, None),
+    (models.ConditionalVAE, own, "several"),
+    (models.GAN, dense_players, None),
+    (models.ConditionalGAN, functional_players, "labels"),
+    (models.VQVAE, grid, None),
+]
+MORE_MODELS = [
+    (models.Autoencoder, functional_with_one_head, None),
     (models.VAE, conv, None),
     (models.VAE, plain, None),
     (models.ConditionalVAE, dense, "categorical"),
     (models.ConditionalVAE, dense, "continuous"),
     (models.ConditionalVAE, conv, "several"),
-    (models.ConditionalVAE, own, "several"),
     (models.ConditionalVAE, functional, "categorical"),
-    (models.GAN, dense_players, None),
     (models.GAN, functional_players, None),
     (models.ConditionalGAN, conv_players, "categorical"),
-    (models.ConditionalGAN, functional_players, "labels"),
-    (models.VQVAE, grid, None),
     (models.VQVAE, rounded_grid, None),
 ]
 
@@ -317,9 +320,17 @@ CALLBACKS = [
     (callbacks.SampleGif, lambda: callbacks.SampleGif(f"{FOLDER.name}/x.gif", 4)),
     (callbacks.TensorBoardLog, lambda: callbacks.TensorBoardLog(FOLDER.name, 4)),
     (callbacks.Doctor, lambda: callbacks.Doctor(X, X, interval=1)),
+    (callbacks.Checkpoint, lambda: callbacks.Checkpoint(f"{FOLDER.name}/checkpoints", 1)),
 ]
 # Public, but no Keras object that is built, trained or saved.
-DATA = {data.Dataset, data.DataError, data.ImageFiles, doctor.Finding, posteriors.Draw}
+DATA = {
+    callbacks.Interrupted,
+    data.Dataset,
+    data.DataError,
+    data.ImageFiles,
+    doctor.Finding,
+    posteriors.Draw,
+}
 # To be subclassed; their subclasses are checked.
 BASES = {objectives.Objective, schedules.Schedule}
 CHECKED = {row[0] for row in [*MODELS, *LAYERS, *CONFIGURABLE, *PRIORS, *METRICS, *CALLBACKS]}
@@ -327,6 +338,12 @@ CHECKED = {row[0] for row in [*MODELS, *LAYERS, *CONFIGURABLE, *PRIORS, *METRICS
 
 def names(rows):
     return ["-".join(getattr(v, "__name__", str(v)) for v in row if v is not None) for row in rows]
+
+
+@ordinary_on("torch")
+@pytest.mark.parametrize(("cls", "parts", "kinds"), MORE_MODELS, ids=names(MORE_MODELS))
+def test_model_of_other_parts(tmp_path, cls, parts, kinds):
+    test_model(tmp_path, cls, parts, kinds)
 
 
 @pytest.mark.parametrize(("cls", "parts", "kinds"), MODELS, ids=names(MODELS))
@@ -356,6 +373,7 @@ def test_model(tmp_path, cls, parts, kinds):
         conformance.check_model(make, inputs, tmp_path, unused)
 
 
+@slow_on_jax
 @pytest.mark.parametrize("options", OBJECTIVES.values(), ids=OBJECTIVES)
 def test_objective(tmp_path, options):
     random.seed(1)
@@ -429,6 +447,7 @@ def test_metric(cls, make):
     conformance.check_metric(metric)
 
 
+@slow_on_jax
 @pytest.mark.parametrize(("cls", "make"), CALLBACKS, ids=[r[0].__name__ for r in CALLBACKS])
 def test_callback(make, cls):
     assert type(make()) is cls

@@ -1,4 +1,4 @@
-"""The snippets of docs/deployment.md run."""
+"""What docs/ shows runs, and what it names is there."""
 
 import pathlib
 import re
@@ -12,7 +12,8 @@ import export
 import keras_vae
 from tests.export.test_parity import converts_here
 
-PAGE = pathlib.Path(__file__).parents[1] / "docs" / "deployment.md"
+DOCS = pathlib.Path(__file__).parents[1] / "docs"
+PAGE = DOCS / "deployment.md"
 
 
 @pytest.fixture(scope="module")
@@ -61,3 +62,12 @@ def test_the_c_snippet_samples_what_the_model_samples(folder):
     made = subprocess.run([folder / "main"], capture_output=True, text=True, check=True).stdout
     expected = np.load(folder / "expected.npy")[0].reshape(-1)
     np.testing.assert_allclose(np.array(made.split(), "f4"), expected, rtol=0, atol=1e-2)
+
+
+def test_every_test_that_the_page_on_reliability_names_is_there():
+    page = (DOCS / "reliability.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(test_\w+)`", page))
+    paths = pathlib.Path(__file__).parent.rglob("test_*.py")
+    code = "".join(path.read_text(encoding="utf-8") for path in paths)
+    assert len(named) > 15
+    assert named <= set(re.findall(r"def (test_\w+)\(", code))

@@ -19,7 +19,7 @@ from keras_vae.evaluation import annealed, classifier, latents, report
 from keras_vae.evaluation.images import psnr
 from keras_vae.models import importance
 from tests import oracles
-from tests.conftest import ordinary_on, slow_on_jax
+from tests.conftest import ordinary_on
 
 pytestmark = ordinary_on("torch")
 
@@ -132,7 +132,6 @@ def test_bad_numbers_of_samples_are_one_line(linear_gaussian):
 
 
 @pytest.mark.slow
-@slow_on_jax
 def test_annealing_agrees_with_the_exact_evidence(linear_gaussian):
     pytest.importorskip("tensorflow_probability", reason="pip install 'keras-vae[tfp]'")
     model, x, exact = linear_gaussian

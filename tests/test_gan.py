@@ -11,10 +11,10 @@ import keras_vae
 from keras_vae import networks
 from keras_vae.layers import Categorical, Continuous, SpectralNormalization
 from tests import oracles
-from tests.conftest import BACKEND, ordinary_on, slow_on_jax
+from tests.conftest import BACKEND, ordinary_on
 from tests.test_training import Interrupt, Poison, assert_same_weights, weights_of
 
-pytestmark = ordinary_on("tensorflow", "torch")
+pytestmark = ordinary_on("torch")
 
 SHAPE = (6, 5, 1)
 # A step of these models runs faster than TensorFlow traces it.
@@ -126,7 +126,6 @@ def test_a_step_moves_the_discriminator_and_then_the_generator_against_it(
             np.testing.assert_allclose(ops.convert_to_numpy(variable), expected, atol=6e-7)
 
 
-@slow_on_jax
 @pytest.mark.parametrize("still", ["generator", "discriminator"])
 @pytest.mark.parametrize("conv", [False, True])
 def test_each_player_moves_its_own_weights_only(images, conv, still):
@@ -207,7 +206,6 @@ def test_a_label_decides_the_image_after_training(images):
     assert np.mean(rows == np.repeat([0, 1, 2], 20)) > 0.9
 
 
-@slow_on_jax
 @pytest.mark.parametrize("conv", [False, True])
 def test_spectral_normalisation_bounds_every_layer(images, conv):
     model = make(conv=conv, spectral=True, rate=1e-3)
@@ -260,7 +258,6 @@ def test_the_division_is_differentiated():
     np.testing.assert_allclose(np.sum(step * kernel), 0, atol=1e-6)
 
 
-@slow_on_jax
 @pytest.mark.parametrize("conv", [False, True])
 def test_a_resumed_run_ends_bit_identical(images, tmp_path, conv):
     def new():
@@ -326,7 +323,6 @@ def test_8_bit_images_train_as_the_same_floats_do(images):
         np.testing.assert_allclose(a, b, atol=1e-5)
 
 
-@slow_on_jax
 @pytest.mark.parametrize("conv", [False, True])
 def test_however_steps_run_the_weights_are_the_same(images, conv):
     options = [{"steps_per_execution": 1}, {"run_eagerly": True}]

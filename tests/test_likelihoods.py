@@ -21,7 +21,7 @@ from keras_vae.networks import ConvDecoder, ConvEncoder, DenseDecoder, DenseEnco
 from tests import conformance, oracles
 from tests.conftest import BACKEND, ordinary_on
 
-pytestmark = ordinary_on("tensorflow", "torch")
+pytestmark = ordinary_on("torch")
 
 EVERY = [
     Bernoulli(),

@@ -12,46 +12,9 @@ import numpy as np
 import pytest
 
 import keras_vae
+from keras_vae import callbacks, files
 from keras_vae.__main__ import DEFAULTS, GAN_DEFAULTS, LIKELIHOODS, main
-from tests.conftest import BACKEND, slow_on_jax
-
-SMALL = ["--hidden-units", "8", "--latent-dim", "2", "--epochs", "2", "--batch-size", "16"]
-
-
-@pytest.fixture(scope="module")
-def archive(tmp_path_factory):
-    """An .npz of three classes with names."""
-    path = tmp_path_factory.mktemp("data") / "shapes.npz"
-    generator = np.random.default_rng(0)
-    y = np.arange(60) % 3
-    x = generator.integers(0, 80, (60, 6, 5))
-    x[np.arange(60), y * 2] += 150
-    np.savez(
-        path,
-        x_train=x[:48].astype("uint8"),
-        y_train=y[:48],
-        x_test=x[48:].astype("uint8"),
-        y_test=y[48:],
-        class_names=np.array(["one", "two", "three"]),
-    )
-    return path
-
-
-@pytest.fixture(scope="module")
-def run(archive, tmp_path_factory):
-    """A trained run folder."""
-    folder = tmp_path_factory.mktemp("runs") / "shapes"
-    assert main(["train", "--data", str(archive), "--out", str(folder), *SMALL]) == 0
-    return folder
-
-
-def fails(capsys, arguments, words, status=2):
-    """Run a command that must fail with one line."""
-    assert main([str(word) for word in arguments]) == status
-    said = capsys.readouterr().err
-    assert said.startswith("error: ")
-    assert said.count("\n") == 1
-    assert words in said
+from tests.conftest import BACKEND, SMALL, fails, ordinary_on
 
 
 def test_train_leaves_a_run_folder_that_says_how_it_was_made(run, archive):
@@ -92,6 +55,7 @@ def test_evaluate_prints_and_writes_the_terms(run, capsys):
     assert "log_likelihood" not in json.loads((run / "evaluation.json").read_text())
 
 
+@ordinary_on("torch")
 def test_evaluate_takes_several_k_and_judges_the_samples(run, capsys):
     asked = ["--k", "1,4,20", "--examples", "100", "--scorecard", "--doctor"]
     assert main(["evaluate", str(run), *asked]) == 0
@@ -109,7 +73,7 @@ def test_evaluate_takes_several_k_and_judges_the_samples(run, capsys):
     (run / "classifier.keras").unlink()
 
 
-@slow_on_jax
+@ordinary_on("torch")
 def test_one_class_and_a_latent_of_one_dimension_are_measured(tmp_path, capsys):
     rng = np.random.default_rng(0)
     x = rng.integers(0, 255, (30, 6, 5)).astype("uint8")
@@ -132,7 +96,7 @@ def test_train_takes_every_likelihood():
     assert tuple(keras_vae.likelihoods.LIKELIHOODS) == LIKELIHOODS
 
 
-@slow_on_jax
+@ordinary_on("torch")
 @pytest.mark.parametrize("likelihood", ["gaussian", "discretized_logistic_mixture"])
 def test_a_run_with_another_likelihood_is_trained_measured_and_drawn(
     archive, tmp_path, capsys, likelihood
@@ -180,6 +144,7 @@ OF_CLASSES = {"samples_by_class.png", "style_transfer.png"}
 OF_CODES = {"reconstructions.png", "latent.png", "kl_by_dimension.png"}
 
 
+@ordinary_on("torch")
 def test_figures_draws_whatever_the_model_allows(run, capsys):
     from PIL import Image
 
@@ -195,6 +160,7 @@ def test_figures_draws_whatever_the_model_allows(run, capsys):
         assert min(picture.shape) > 100
 
 
+@ordinary_on("torch")
 @pytest.mark.parametrize("model", ["vae", "autoencoder"])
 def test_the_other_models_train_and_draw(archive, tmp_path, capsys, model):
     folder = str(tmp_path / model)
@@ -209,6 +175,7 @@ def test_the_other_models_train_and_draw(archive, tmp_path, capsys, model):
         fails(capsys, ["sample", folder], "needs a model with a prior")
 
 
+@ordinary_on("torch")
 def test_train_takes_an_objective_and_a_warm_up(archive, tmp_path):
     folder = tmp_path / "iwae"
     asked = ["--objective", "iwae", "--num-samples", "3", "--kl-warmup", "2"]
@@ -221,6 +188,7 @@ def test_train_takes_an_objective_and_a_warm_up(archive, tmp_path):
     assert evaluation["loss"] < evaluation["reconstruction_loss"] + evaluation["kl_loss"]
 
 
+@ordinary_on("torch")
 def test_train_takes_a_full_covariance(archive, tmp_path):
     folder = tmp_path / "run"
     asked = ["--posterior", "full_covariance", "--objective", "iwae", "--num-samples", "2"]
@@ -230,7 +198,7 @@ def test_train_takes_a_full_covariance(archive, tmp_path):
     assert model.objective.gradient == "reparameterized"
 
 
-@slow_on_jax
+@ordinary_on("torch")
 def test_a_ladder_is_trained_measured_drawn_and_sampled(archive, tmp_path, capsys):
     folder = tmp_path / "ladder"
     arguments = ["--data", str(archive), "--model", "ladder_vae", "--kl-warmup", "1"]
@@ -251,7 +219,7 @@ def test_a_ladder_is_trained_measured_drawn_and_sampled(archive, tmp_path, capsy
     fails(capsys, ["train", *arguments, "--latent-dims", "3"], "one entry for each level")
 
 
-@slow_on_jax
+@ordinary_on("torch")
 @pytest.mark.parametrize("model", ["gan", "conditional_gan"])
 def test_gans_train_evaluate_draw_and_sample(archive, tmp_path, capsys, model):
     folder = tmp_path / model
@@ -285,13 +253,15 @@ def test_an_interrupted_run_keeps_its_model_and_resumes_bit_identical(
     folder = tmp_path / "interrupted"
     arguments = ["train", "--data", str(archive), "--out", str(folder), *SMALL]
 
-    class Interrupt(keras.callbacks.CSVLogger):
+    class Interrupt(callbacks.Checkpoint):
         def on_train_batch_end(self, batch, logs=None):
-            if self.model.optimizer.iterations == 5:
+            super().on_train_batch_end(batch, logs)
+            if self.epoch == 1 and batch >= 1:  # JAX and TensorFlow take all steps at once
                 raise KeyboardInterrupt
 
+    arguments += ["--save-every", "2"]
     with monkeypatch.context() as patch:
-        patch.setattr(keras.callbacks, "CSVLogger", Interrupt)
+        patch.setattr(callbacks, "Checkpoint", Interrupt)
         assert main(arguments) == 1
     said = capsys.readouterr()
     assert said.err == "error: interrupted\n"
@@ -304,7 +274,8 @@ def test_an_interrupted_run_keeps_its_model_and_resumes_bit_identical(
     for a, b in zip(whole.weights, resumed.weights, strict=True):
         np.testing.assert_array_equal(keras.ops.convert_to_numpy(a), keras.ops.convert_to_numpy(b))
     assert len((folder / "history.csv").read_text().splitlines()) == 3
-    assert not (folder / "backup").exists()
+    assert not (folder / "checkpoints").exists()
+    assert (folder / "history.csv").read_text() == (run / "history.csv").read_text()
     fails(capsys, [*arguments, "--resume"], "interrupted run")
 
 
@@ -335,6 +306,15 @@ def test_ctrl_c_in_a_real_process_leaves_a_model(archive, tmp_path):
     keras_vae.load_model(folder)
 
 
+def test_two_processes_never_write_one_run(archive, tmp_path, capsys):
+    folder = tmp_path / "run"
+    arguments = ["train", "--data", archive, "--out", folder, *SMALL]
+    with files.locked(folder):
+        fails(capsys, arguments, "One process at a time may write into", status=1)
+        assert [path.name for path in folder.iterdir()] == [files.LOCK]
+
+
+@ordinary_on("torch")
 def test_the_backend_is_chosen_before_keras_is_imported(run):
     other = "torch" if BACKEND != "torch" else "jax"
     command = [sys.executable, "-m", "keras_vae", "env", "--backend", other]
@@ -400,7 +380,7 @@ def test_the_defaults_name_every_setting(name):
 VQ_VAE = ["--model", "vq_vae", "--hidden-units", "4", "--epochs", "2", "--batch-size", "16"]
 
 
-@slow_on_jax
+@ordinary_on("torch")
 def test_a_vq_vae_is_trained_with_its_prior_and_sampled(archive, tmp_path, capsys):
     folder = tmp_path / "vq"
     options = ["--latent-dim", "3", "--num-codes", "6", "--prior-epochs", "1", "--out", str(folder)]
@@ -420,6 +400,7 @@ def test_a_vq_vae_is_trained_with_its_prior_and_sampled(archive, tmp_path, capsy
     assert drawn(folder) == {f"{name}.png" for name in names} | {"training.gif"}
 
 
+@ordinary_on("torch")
 def test_a_vq_vae_needs_codes_and_convolutions(archive, tmp_path, capsys):
     train = ["train", "--data", archive, "--out", tmp_path / "out", *VQ_VAE]
     fails(capsys, [*train, "--num-codes", "1"], "`num_codes` must be whole numbers of at least 2")

@@ -6,6 +6,9 @@ import pytest
 from keras import ops
 
 from keras_vae.networks import ConvDecoder, ConvEncoder, DenseDecoder, DenseEncoder
+from tests.conftest import ordinary_on
+
+pytestmark = ordinary_on("torch")
 
 GENERATOR = np.random.default_rng(0)
 SHAPES = [(8, 8, 1), (28, 28, 1), (32, 32, 3), (45, 60, 1)]

@@ -11,6 +11,8 @@ from keras_vae.objectives import ELBO, IWAE, MMD, TotalCorrelation
 from tests import oracles
 from tests.conftest import BACKEND, slow_on_jax
 
+pytestmark = slow_on_jax
+
 WEIGHT = np.random.default_rng(1).uniform(0, 2, 48).astype("f4")
 
 
@@ -172,7 +174,6 @@ def test_free_bits_are_a_floor_under_each_dimension_of_the_batch(make, images, w
     )
 
 
-@slow_on_jax
 def test_iwae_bounds_rise_from_the_elbo_towards_the_likelihood(make, images):
     x = np.repeat(images[0], 20, axis=0)
 
@@ -256,7 +257,6 @@ def test_a_score_function_without_others_has_no_baseline(make, images):
     assert logs["skipped_updates"] == [0.0]
 
 
-@slow_on_jax
 def test_a_loss_scale_does_not_change_the_doubly_reparameterized_gradient(make, images, noise):
     weights = []
     for wrap in (lambda optimizer: optimizer, keras.optimizers.LossScaleOptimizer):

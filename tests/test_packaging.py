@@ -8,7 +8,7 @@ import zipfile
 
 import pytest
 
-from tests.conftest import BACKEND
+from tests.conftest import BACKEND, ordinary_on
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -31,6 +31,7 @@ def test_the_readme_shows_the_quickstart_as_it_is():
     assert shown in (ROOT / "README.md").read_text()
 
 
+@ordinary_on("tensorflow")
 def test_the_quickstart_runs(tmp_path):
     said = run(ROOT / "examples" / "quickstart.py", folder=tmp_path, KERAS_BACKEND=BACKEND)
     assert said.splitlines()[-1].endswith("decoder.tflite")

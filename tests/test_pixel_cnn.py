@@ -11,7 +11,7 @@ from keras_vae import Categorical, PixelCNN, portable_random
 from keras_vae.models.pixel_cnn import draw
 from tests.conftest import ordinary_on
 
-pytestmark = ordinary_on("tensorflow", "torch")
+pytestmark = ordinary_on("torch")
 
 GENERATOR = np.random.default_rng(0)
 

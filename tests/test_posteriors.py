@@ -20,7 +20,7 @@ from keras_vae.networks import (
 from tests import oracles
 from tests.conftest import ordinary_on
 
-pytestmark = ordinary_on("tensorflow", "torch")
+pytestmark = ordinary_on("torch")
 
 SHAPE = (6, 5, 1)
 RNG = np.random.default_rng(0)

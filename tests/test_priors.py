@@ -11,10 +11,10 @@ import keras_vae
 from keras_vae import portable_random, priors
 from keras_vae.priors.fitted import row_vectors
 from tests import oracles
-from tests.conftest import BACKEND, make_model, ordinary_on, slow_on_jax
+from tests.conftest import BACKEND, make_model, ordinary_on
 from tests.test_formulas import tfp  # noqa: F401 - a fixture
 
-pytestmark = ordinary_on("tensorflow", "torch")
+pytestmark = ordinary_on("torch")
 
 GENERATOR = np.random.default_rng(0)
 Z = GENERATOR.normal(size=(40, 3)).astype("f4")
@@ -297,7 +297,6 @@ def trained(images, **kwargs):
     return model, inputs
 
 
-@slow_on_jax
 @pytest.mark.parametrize("kind", ["gaussian", "mixture", "kernel_density"])
 def test_a_fitted_prior_is_saved_trained_on_and_drawn_from(images, tmp_path, kind):
     model, inputs = trained(images)
@@ -363,7 +362,6 @@ def test_a_fitted_prior_replaces_one_with_weights(images, tmp_path):
     np.testing.assert_array_equal(loaded.prior.means, model.prior.means)
 
 
-@slow_on_jax
 def test_a_better_prior_is_measured_as_one(images):
     """The ELBO and the likelihood rise when the prior learns where the codes are."""
     model, inputs = trained(images, kl_weight=0.01)  # a posterior far from N(0, I)
@@ -377,7 +375,6 @@ def test_a_better_prior_is_measured_as_one(images):
     assert np.all(np.array(results[1]) > np.array(results[0]))
 
 
-@slow_on_jax
 def test_training_goes_on_with_the_fitted_prior(images):
     """Also where the step was traced before: its KL is that of the new prior."""
     model, inputs = trained(images, kl_weight=0.01)  # a posterior far from N(0, I)

@@ -8,8 +8,10 @@ from keras import ops
 import keras_vae
 from keras_vae.models.generative import STEPS_AT_ONCE
 from keras_vae.schedules import Constant, CosineWarmup, Cyclical, LinearWarmup
-from tests.conftest import BACKEND
+from tests.conftest import BACKEND, ordinary_on
 from tests.test_training import assert_same_weights
+
+pytestmark = ordinary_on("torch")
 
 VALUES = [
     (Constant(0.3), [0.3, 0.3, 0.3]),

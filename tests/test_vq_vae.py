@@ -11,10 +11,10 @@ import keras_vae
 from keras_vae import evaluation
 from keras_vae.layers import FiniteScalarQuantizer, VectorQuantizer
 from tests import oracles
-from tests.conftest import BACKEND, ordinary_on, slow_on_jax
+from tests.conftest import BACKEND, ordinary_on
 from tests.test_training import Batches
 
-pytestmark = ordinary_on("tensorflow", "torch")
+pytestmark = ordinary_on("torch")
 
 
 def make(quantizer=None, **compile_options):
@@ -71,7 +71,6 @@ def test_the_loss_is_the_reconstruction_and_the_commitment(images):
     assert found["codes_used"] == len(set(codes.reshape(-1))) / 6
 
 
-@slow_on_jax
 def test_a_sample_weight_multiplies_both_terms(images):
     x, _ = images
     model = make()
@@ -148,7 +147,6 @@ def small_prior(model, **kwargs):
     )
 
 
-@slow_on_jax
 def test_a_prior_is_fitted_saved_and_trained_on(images, tmp_path):
     x, label = images
     model = make()

@@ -1,6 +1,8 @@
 """What every generative model shares: inputs, decoding, steps, metrics, saving."""
 
+import contextlib
 import dataclasses
+import os
 import re
 from collections.abc import Callable
 
@@ -9,11 +11,16 @@ import numpy as np
 from keras import ops
 
 from keras_vae import likelihoods
-from keras_vae.callbacks import StopOnSkippedUpdates, looks_at_batches
+from keras_vae.callbacks import (
+    Checkpoint,
+    StopOnSkippedUpdates,
+    looks_at_batches,
+)
 from keras_vae.layers.conditioning import Conditioning
 from keras_vae.metrics import Average
 from keras_vae.models import inputs as model_inputs
-from keras_vae.trainers import Trainer
+from keras_vae.models import resuming
+from keras_vae.trainers import Trainer, is_out_of_memory
 
 STEPS_AT_ONCE = 16
 
@@ -341,10 +348,12 @@ class GenerativeModel(Trainer, keras.Model):
                 validation_data, validation_batch_size or batch_size or 32
             )
         callbacks = self._add_callbacks(callbacks, epochs)
+        checkpoint = next((c for c in callbacks if isinstance(c, Checkpoint)), None)
+        batches = None
         if model_inputs.is_array(x):
             arrays = (x, y, sample_weight)
-            is_shuffled = shuffle is True and steps_per_epoch is None
-            if is_shuffled or model_inputs.is_in_files(arrays):
+            is_repeatable = steps_per_epoch is None and (shuffle is True or checkpoint is not None)
+            if is_repeatable or model_inputs.is_in_files(arrays):
                 batches = model_inputs.Batches(arrays, batch_size or 32, self._shuffle_seed)
                 validation_batch_size = validation_batch_size or batch_size
                 if shuffle:
@@ -362,20 +371,23 @@ class GenerativeModel(Trainer, keras.Model):
         if self.built and self.compiled and not self.optimizer.built:
             # TensorFlow traces a step that creates variables twice.
             self.optimizer.build(self.trainable_variables)
-        return super().fit(
-            x,
-            y,
-            batch_size=batch_size,
-            epochs=epochs,
-            verbose=verbose,
-            callbacks=callbacks,
-            validation_data=validation_data,
-            shuffle=shuffle,
-            sample_weight=sample_weight,
-            steps_per_epoch=steps_per_epoch,
-            validation_batch_size=validation_batch_size,
+        settings = {
+            "y": y,
+            "batch_size": batch_size,
+            "epochs": epochs,
+            "verbose": verbose,
+            "callbacks": callbacks,
+            "validation_data": validation_data,
+            "shuffle": shuffle,
+            "sample_weight": sample_weight,
+            "steps_per_epoch": steps_per_epoch,
+            "validation_batch_size": validation_batch_size,
             **kwargs,
-        )
+        }
+        own_errors = batches.own_errors() if batches else contextlib.nullcontext()
+        repeatable = batches if steps_per_epoch is None else None
+        with own_errors:
+            return resuming.fit(self, super().fit, x, settings, repeatable, self.as_dataset)
 
     def evaluate(
         self, x=None, y=None, batch_size=None, verbose="auto", sample_weight=None, **kwargs
@@ -412,24 +424,22 @@ class GenerativeModel(Trainer, keras.Model):
         return model_inputs.Batches(arrays, batch_size) if in_files else arrays
 
     def _add_callbacks(self, callbacks, epochs):
-        if callbacks is None:
-            callbacks = []
-        elif not isinstance(callbacks, list | tuple | keras.callbacks.CallbackList):
-            callbacks = [callbacks]
+        """A list of callbacks, in the order that ours need."""
         if isinstance(callbacks, keras.callbacks.CallbackList):
-            present = callbacks.callbacks
-        else:
-            present = callbacks = list(callbacks)
-        if not any(isinstance(callback, StopOnSkippedUpdates) for callback in present):
+            callbacks = callbacks.callbacks
+        callbacks = list(keras.tree.flatten(callbacks or []))
+        if not any(isinstance(callback, StopOnSkippedUpdates) for callback in callbacks):
             callbacks.append(StopOnSkippedUpdates())
-        return callbacks
+        # A checkpoint holds what others change at the end of an epoch, and brings back the count
+        # of skipped updates before anything looks at it.
+        is_last = [StopOnSkippedUpdates, Checkpoint]
+        return sorted(callbacks, key=lambda c: [isinstance(c, kind) for kind in is_last])
 
     def _choose_steps(self, callbacks, knows_end):
         """Take several steps at once where that is faster and nobody looks at each."""
         if not self.chooses_steps:
             return
-        present = getattr(callbacks, "callbacks", callbacks)
-        alone = any(looks_at_batches(callback) for callback in present)
+        alone = any(looks_at_batches(callback) for callback in callbacks)
         # Where an epoch ends early, Keras would take some of the next one's batches.
         alone = alone or self.run_eagerly or not knows_end
         steps = STEPS_AT_ONCE if self.groups_steps and not alone else 1
@@ -500,6 +510,21 @@ class GenerativeModel(Trainer, keras.Model):
 
     # Saving
 
+    def save(self, filepath, overwrite=True, zipped=None, **kwargs):
+        """As Keras does; a `.keras` file is written beside its name, checked, synced and renamed.
+
+        Raises:
+            FloatingPointError: If a weight is not finite. The old file stays.
+            OSError: If it cannot be written. The old file stays.
+        """
+        from keras_vae.models.saving import save_model  # which imports this module
+
+        is_path = isinstance(filepath, str | os.PathLike)
+        if is_path and os.fspath(filepath).endswith(".keras") and zipped is not False and overwrite:
+            save_model(self, filepath)
+        else:
+            super().save(filepath, overwrite=overwrite, zipped=zipped, **kwargs)
+
     def save_own_variables(self, store):
         """Save also the state of every random generator, without which a resumed run drifts."""
         if self.built and self.compiled and not self.optimizer.built:
@@ -563,13 +588,34 @@ def reason(err):
 
 
 def in_batches(function, arrays, batch_size, progress=None):
-    """Apply a function of tensors to nested arrays, some rows at a time, and join its results."""
+    """Apply a function of tensors to nested arrays, some rows at a time, and join its results.
+
+    Where memory runs out it goes on with half as many rows.
+
+    Raises:
+        MemoryError: If it does not suffice for a single row.
+    """
     results = []
-    starts = range(0, len(keras.tree.flatten(arrays)[0]), batch_size)
+    count = len(keras.tree.flatten(arrays)[0])
+    size = batch_size
+    starts = range(0, count, batch_size)
     for start in starts if progress is None else progress(starts):
-        batch = _rows(arrays, slice(start, start + batch_size))
-        tensors = function(keras.tree.map_structure(ops.convert_to_tensor, batch))
-        results.append([ops.convert_to_numpy(tensor) for tensor in tensors])
+        end = min(start + batch_size, count)
+        while start < end:
+            rows = slice(start, min(start + size, end))
+            try:
+                batch = keras.tree.map_structure(ops.convert_to_tensor, _rows(arrays, rows))
+                results.append([ops.convert_to_numpy(tensor) for tensor in function(batch)])
+                start = rows.stop
+            except Exception as err:
+                if not is_out_of_memory(err):
+                    raise
+                if size == 1:
+                    raise MemoryError(
+                        "Memory must suffice to compute one example. It ran out. Ask for fewer "
+                        "samples at once, or use a machine with more."
+                    ) from err
+                size = -(-size // 2)
     return [np.concatenate(parts) for parts in zip(*results, strict=True)]
 
 

@@ -1,5 +1,6 @@
 """What may go into a model: checks made once, at the edge, and batches in a repeatable order."""
 
+import contextlib
 import copy
 from concurrent.futures import ThreadPoolExecutor
 
@@ -211,15 +212,28 @@ class Batches(keras.utils.PyDataset):
         self.batch_size = batch_size
         self.count = len(keras.tree.flatten(self.arrays)[0])
         self.seed = seed
+        self.first = 0
         self.order = np.arange(self.count)
+        self.errors = []
 
     def shuffle(self, epoch):
-        """Draw the order of an epoch."""
-        self.order = np.random.default_rng([self.seed(), epoch]).permutation(self.count)
+        """Draw the order of an epoch, for the batches and for what came from `after`."""
+        self.order[:] = np.random.default_rng([self.seed(), epoch]).permutation(self.count)
         self.ahead = {}
 
+    def after(self, count):
+        """The same batches but for the first so many."""
+        rest = copy.copy(self)
+        rest.first, rest.ahead = count, {}
+        return rest
+
+    @property
+    def rows(self):
+        """The examples of all batches in their order, a copy."""
+        return self.order[self.first * self.batch_size :].copy()
+
     def __len__(self):
-        return -(-self.count // self.batch_size)
+        return -(-self.count // self.batch_size) - self.first
 
     def __getitem__(self, index):
         if not self.in_files:
@@ -230,8 +244,23 @@ class Batches(keras.utils.PyDataset):
         return self.ahead.pop(index).result()
 
     def _batch(self, index):
-        rows = self.order[index * self.batch_size : (index + 1) * self.batch_size]
-        return keras.tree.map_structure(lambda array: np.asarray(array[rows]), self.arrays)
+        start = (self.first + index) * self.batch_size
+        rows = self.order[start : start + self.batch_size]
+        try:
+            return keras.tree.map_structure(lambda array: np.asarray(array[rows]), self.arrays)
+        except Exception as err:
+            self.errors.append(err)
+            raise
+
+    @contextlib.contextmanager
+    def own_errors(self):
+        """Raise what went wrong in reading a batch as it was: TensorFlow wraps it in pages."""
+        try:
+            yield
+        except Exception as err:
+            if self.errors and err is not self.errors[0]:
+                raise self.errors[0] from None
+            raise
 
 
 class ShuffleEachEpoch(keras.callbacks.Callback):

@@ -11,6 +11,7 @@ from keras_vae import portable_random
 from keras_vae.layers.conditioning import Conditioning
 from keras_vae.layers.masked_convolution import MaskedConv2D
 from keras_vae.models import inputs as model_inputs
+from keras_vae.models import resuming
 from keras_vae.models.base import in_batches
 
 
@@ -166,21 +167,22 @@ class PixelCNN(keras.Model):
             self.optimizer.build(self.trainable_variables)  # a checkpoint is loaded into it
         if validation_data is not None and model_inputs.is_array(validation_data):
             validation_data = (self._check(validation_data),)
+        callbacks = list(keras.tree.flatten(kwargs.pop("callbacks", None) or []))
+        batches = None
         if model_inputs.is_array(x):
             x = self._check(x)
             if shuffle is True and not kwargs.get("validation_split"):
                 batches = model_inputs.Batches((x,), batch_size or 32, lambda: self.seed or 0)
-                callbacks = kwargs.pop("callbacks", None) or []
-                callbacks = list(callbacks) if isinstance(callbacks, list | tuple) else [callbacks]
-                kwargs["callbacks"] = [*callbacks, model_inputs.ShuffleEachEpoch(batches)]
+                callbacks.append(model_inputs.ShuffleEachEpoch(batches))
                 x, batch_size, shuffle = batches, None, False
-        return super().fit(
-            x,
-            batch_size=batch_size,
-            validation_data=validation_data,
-            shuffle=shuffle,
+        settings = {
+            "batch_size": batch_size,
+            "callbacks": callbacks,
+            "validation_data": validation_data,
+            "shuffle": shuffle,
             **kwargs,
-        )
+        }
+        return resuming.fit(self, super().fit, x, settings, batches)
 
     def evaluate(self, x=None, y=None, **kwargs):
         """Measure the loss, as in Keras, of what `fit` takes."""

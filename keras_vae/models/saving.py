@@ -1,12 +1,50 @@
-"""Loading what was trained, on any backend."""
+"""Saving what was trained, and loading it on any backend."""
 
 import os
 import pathlib
+import zipfile
 
 import keras
+import numpy as np
 
+from keras_vae.files import replaced
 from keras_vae.models import untrusted
 from keras_vae.models.generative import GenerativeModel, reason
+
+
+def save_model(model, path):
+    """Write any Keras model as a `.keras` file: beside its name, checked, synced and renamed.
+
+    Keras' own `save` leaves half a file under the name when it is interrupted.
+
+    Args:
+        model: Keras model.
+        path: Path of a `.keras` file.
+
+    Raises:
+        FloatingPointError: If a weight is not finite. An old file stays.
+        OSError: If the file cannot be written, or does not read as written. An old file stays.
+    """
+    for weight in model.weights:
+        values = keras.ops.convert_to_numpy(weight)
+        if values.dtype.kind not in "iub" and not np.isfinite(values.astype("float32")).all():
+            raise FloatingPointError(
+                f"The weights must be finite to be saved. Received: {weight.path} with NaN or "
+                "infinity. Lower the learning rate."
+            )
+    path = pathlib.Path(path)
+    with replaced(path) as part:
+        try:
+            keras.saving.save_model(model, part)
+        except ValueError as err:
+            if "1980" not in str(err):
+                raise
+            raise OSError(
+                f"A .keras file has dates, which begin in 1980. Received: {err}. Set the clock."
+            ) from err
+        with zipfile.ZipFile(part) as archive:
+            if (damaged := archive.testzip()) is not None:
+                raise OSError(f"{path} must read as it was written; {damaged} does not.")
 
 
 def load_model(path, custom_objects=None):

@@ -145,13 +145,10 @@ def copied(content):
     """
     with tempfile.TemporaryDirectory() as folder:
         copy = pathlib.Path(folder) / "model.keras"
-        weights = copy.with_name("model.weights.h5")
-        _write_weights(weights, content)
         with zipfile.ZipFile(copy, "w") as archive:
             archive.writestr("metadata.json", json.dumps(content.metadata))
             archive.writestr("config.json", json.dumps(content.config))
-            archive.write(weights, weights.name)
-        weights.unlink()
+            archive.writestr("model.weights.h5", _as_hdf5(content))
         stored = sum(array.size for array in content.arrays.values())
         with _loading, _bounded(stored + FREE_PARAMETERS):
             yield copy
@@ -232,16 +229,19 @@ def _parsed(content, name):
     return parsed
 
 
-def _write_weights(path, content):
+def _as_hdf5(content):
+    """The weights as the bytes of an HDF5 file. On a full disk h5py ends the process."""
     import h5py
 
-    with h5py.File(path, "w") as file:
+    with h5py.File("weights", "w", driver="core", backing_store=False) as file:
         for group in content.groups:
             file.create_group(group)
         for name, array in content.arrays.items():
             stored = file.create_dataset(name, data=array)
             if array.dtype == ml_dtypes.bfloat16:
                 stored.attrs["dtype"] = "bfloat16"
+        file.flush()
+        return file.id.get_file_image()
 
 
 def _check_class(value, custom_objects):

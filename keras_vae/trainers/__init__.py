@@ -8,15 +8,15 @@ all three share.
 import keras
 
 if keras.backend.backend() == "tensorflow":
-    from keras_vae.trainers.tensorflow import Trainer, devices
+    from keras_vae.trainers.tensorflow import Trainer, devices, is_out_of_memory
 elif keras.backend.backend() == "jax":
-    from keras_vae.trainers.jax import Trainer, devices
+    from keras_vae.trainers.jax import Trainer, devices, is_out_of_memory
 elif keras.backend.backend() == "torch":
-    from keras_vae.trainers.torch import Trainer, devices
+    from keras_vae.trainers.torch import Trainer, devices, is_out_of_memory
 else:
     raise ImportError(
         "keras-vae needs the backend tensorflow, jax or torch. Received: "
         f"{keras.backend.backend()}. Set the environment variable KERAS_BACKEND."
     )
 
-__all__ = ["Trainer", "devices"]
+__all__ = ["Trainer", "devices", "is_out_of_memory"]

@@ -27,8 +27,8 @@ class Trainer:
         if batches.in_files:
             return batches
         arrays = keras.tree.map_structure(tf.convert_to_tensor, batches.arrays)
-        order = tf.TensorSpec((batches.count,), "int64")
-        dataset = tf.data.Dataset.from_generator(lambda: [batches.order], output_signature=order)
+        rows = tf.TensorSpec((len(batches.rows),), "int64")
+        dataset = tf.data.Dataset.from_generator(lambda: [batches.rows], output_signature=rows)
         dataset = dataset.flat_map(tf.data.Dataset.from_tensor_slices).batch(batches.batch_size)
         dataset = dataset.map(
             lambda rows: keras.tree.map_structure(lambda array: tf.gather(array, rows), arrays)
@@ -86,6 +86,11 @@ class Trainer:
     def predict_step(self, data):
         """Reconstruct from the posterior mean."""
         return self.reconstruction(data)
+
+
+def is_out_of_memory(err):
+    """Whether an exception says that memory ran out."""
+    return isinstance(err, MemoryError | tf.errors.ResourceExhaustedError)
 
 
 def devices():
