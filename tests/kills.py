@@ -153,7 +153,7 @@ def kill(kind, chosen, folder, out, progress):
         process = start(folder, out, None, progress)
         wait(process, lambda: progress.value >= target)
         time.sleep(chosen.random() * 1e-3)
-        os.kill(process.pid, signal.SIGKILL if kind == "kill" else signal.SIGTERM)
+        process.kill() if kind == "kill" else process.terminate()
         wait(process)
     process.join()
     if process.exitcode == 1 and kind != "term":
