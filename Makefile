@@ -6,7 +6,7 @@ BACKENDS = tensorflow jax torch
 PIP = $(BIN)/pip install --quiet -c constraints.txt
 RUN ?= runs/demo
 
-.PHONY: demo mobile test test-slow test-web lint wheel clean
+.PHONY: demo mobile test test-slow test-web coverage lint wheel clean
 
 demo: $(VENV)/demo
 	@rm -rf $(RUN)
@@ -33,6 +33,16 @@ test-slow: $(VENV)/dev
 		KERAS_BACKEND=$$backend $(BIN)/python -m pytest -q -m slow; \
 		status=$$?; [ $$status -eq 0 ] || [ $$status -eq 5 ] || exit $$status; \
 	done
+
+# Lines and branches that the ordinary suites of all three backends run, together.
+coverage: $(VENV)/dev
+	@rm -f .coverage
+	@for backend in $(BACKENDS); do \
+		echo "== $$backend"; \
+		KERAS_BACKEND=$$backend $(BIN)/python -m pytest -q -n 2 --dist worksteal \
+			--cov --cov-append --cov-report= || exit 1; \
+	done
+	@$(BIN)/python -m coverage report --skip-covered
 
 # Needs Node and Chromium (Debian: apt-get install chromium).
 test-web:
