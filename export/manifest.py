@@ -119,7 +119,8 @@ def loads(data, source):
         Dict.
 
     Raises:
-        ValueError: If there is no manifest, or it is damaged, or of a newer schema.
+        ValueError: If there is no manifest, or it is damaged, or of a newer schema; then the
+            message names the version to install, the one that wrote it.
     """
     if data is None:
         raise ValueError(f"{source} holds no `{KEY}` manifest: it was not exported by keras-vae.")
@@ -131,17 +132,32 @@ def loads(data, source):
         raise ValueError(f"The manifest of {source} is damaged: {one_line(err)}") from err
     if not isinstance(manifest, dict):
         raise ValueError(f"The manifest of {source} is damaged: it is not a JSON object.")
+    # First, for a newer schema may lack what the others are asked for.
+    _check_schema(manifest, source)
     for key, kind in _TYPES.items():
         if not isinstance(manifest.get(key), kind) or isinstance(manifest.get(key), bool):
             raise ValueError(f"The manifest of {source} is damaged: `{key}` is missing or wrong.")
-    if manifest["schema"] != SCHEMA:
-        raise ValueError(
-            f"The manifest of {source} has the schema {manifest['schema']}, this version of "
-            f"keras-vae reads {SCHEMA}. Update keras-vae, or export the file again."
-        )
     if manifest["quantization"] not in QUANTIZATIONS:
         raise ValueError(f"The manifest of {source} is damaged: its quantization is unknown.")
     return manifest
+
+
+def _check_schema(manifest, source):
+    """Raise a ValueError that says which version reads a manifest, if this one does not."""
+    schema, versions = manifest.get("schema"), manifest.get("versions")
+    if type(schema) is not int or schema < 1:
+        raise ValueError(f"The manifest of {source} is damaged: `schema` is missing or wrong.")
+    if schema > SCHEMA:
+        # Here alone, for it brings Keras along.
+        from keras_vae.version import __version__, requirement
+
+        written_by = versions.get("keras_vae") if isinstance(versions, dict) else None
+        package = requirement(written_by) or "-U keras-vae"
+        raise ValueError(
+            f"The manifest of {source} must have a schema up to {SCHEMA} for keras-vae "
+            f"{__version__}. Received: schema {schema}. Install the version that wrote it, "
+            f'pip install "{package}", or export the file again with this one.'
+        )
 
 
 def shorten(value, longest=8):

@@ -42,6 +42,7 @@ def kl_normal(z_mean, z_log_var, prior_mean, prior_log_var, by_dimension=False):
     Returns:
         As `kl_standard_normal`.
     """
-    z_mean, z_log_var = ops.convert_to_tensor(z_mean), ops.convert_to_tensor(z_log_var)
+    tensors = map(ops.convert_to_tensor, (z_mean, z_log_var, prior_mean, prior_log_var))
+    z_mean, z_log_var, prior_mean, prior_log_var = tensors
     z_mean = (z_mean - prior_mean) / ops.exp(prior_log_var / 2)
     return kl_standard_normal(z_mean, z_log_var - prior_log_var, by_dimension)

@@ -13,6 +13,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 import random
 
+import hypothesis
 import keras
 import numpy as np
 import pytest
@@ -24,6 +25,13 @@ from keras_vae.__main__ import main
 BACKEND = keras.backend.backend()
 # Arguments of a training on the `archive`.
 SMALL = ["--hidden-units", "8", "--latent-dim", "2", "--epochs", "2", "--batch-size", "16"]
+
+# Each is a new model, which JAX compiles.
+for name, examples in {"ordinary": 2 if BACKEND == "jax" else 5, "slow": 100}.items():
+    hypothesis.settings.register_profile(
+        name, max_examples=examples, derandomize=True, deadline=None, database=None
+    )
+hypothesis.settings.load_profile("ordinary")
 
 
 def ordinary_on(*backends):
@@ -40,6 +48,16 @@ def _seeded():
     # Keras' initializers and seed generators take their default seed from `random`.
     random.seed(0)
     np.random.seed(0)
+
+
+@pytest.fixture(scope="module")
+def untraced():
+    """On TensorFlow, where a function that is called once takes longer to trace than to run."""
+    with pytest.MonkeyPatch.context() as patch:
+        if BACKEND == "tensorflow":
+            compiled = "keras_vae.models.generative.GenerativeModel.as_compiled"
+            patch.setattr(compiled, lambda self, name, function: function)
+        yield
 
 
 @pytest.fixture

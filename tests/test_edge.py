@@ -329,6 +329,20 @@ def test_a_manifest_that_does_not_fit_is_one_line(changes, format, run, tmp_path
     assert errors.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("versions", "words"),
+    [
+        ({"keras_vae": "7.1.0"}, "take the sample.py of keras-vae 7.1.0 or newer"),
+        ({"keras_vae": "7\n"}, "of the keras-vae that wrote it or newer"),
+        (None, "of the keras-vae that wrote it or newer"),
+    ],
+)
+def test_a_newer_schema_is_refused_with_the_version_that_reads_it(versions, words, edge):
+    with pytest.raises(edge.InputError, match="of schema 2, and this program reads 1") as error:
+        edge.check_manifest(json.dumps({"schema": 2, "versions": versions}).encode(), "a.onnx")
+    assert words in str(error.value)
+
+
 @pytest.mark.parametrize("package", ["onnxruntime", "ai_edge_litert"])
 def test_a_missing_runtime_is_named_with_its_command(package, run, monkeypatch):
     format = "onnx" if package == "onnxruntime" else "tflite"

@@ -1,5 +1,6 @@
 """What a user calls on a model beside `fit`: encode, decode, reconstruct, sample, load."""
 
+import json
 import shutil
 import zipfile
 
@@ -402,6 +403,39 @@ def test_a_file_of_something_else_is_refused_in_one_line(run_folder, tmp_path, w
     assert str(path) in message
     assert words in message
     assert refused(keras_vae.load_model, tmp_path) == message
+
+
+@pytest.mark.parametrize(
+    ("version", "advice"),
+    [
+        ("7.1.0", '(A newer version wrote the file: pip install "keras-vae>=7.1.0".)'),
+        ('7"; rm', ""),
+        ("0.0.1", ""),
+        (None, ""),
+    ],
+)
+@pytest.mark.parametrize("change", ["class", "argument"])
+def test_a_file_of_a_newer_version_is_refused_with_what_reads_it(
+    run_folder, tmp_path, change, version, advice
+):
+    def edit(name, content):
+        if name != "config.json":
+            return content
+        config = json.loads(content)
+        assert config["build_config"]["keras_vae"] == keras_vae.__version__
+        config["build_config"]["keras_vae"] = version
+        if change == "class":
+            names = {"class_name": "Newer", "registered_name": "keras_vae>Newer"}
+            config["config"]["prior"].update(names)
+        else:
+            config["config"]["newer"] = 1
+        return json.dumps(config)
+
+    rewrite(run_folder / "model.keras", tmp_path / "model.keras", edit)
+    message = refused(keras_vae.load_model, tmp_path)
+    assert ("Newer" if change == "class" else "newer") in message.split("(A newer")[0]
+    assert message.endswith(advice)
+    assert advice or "pip install" not in message
 
 
 def test_another_file_ending_is_refused_in_one_line(run_folder, tmp_path):

@@ -21,6 +21,7 @@ from keras_vae.metrics import Average
 from keras_vae.models import inputs as model_inputs
 from keras_vae.models import resuming
 from keras_vae.trainers import Trainer, is_out_of_memory
+from keras_vae.version import __version__
 
 STEPS_AT_ONCE = 16
 
@@ -102,7 +103,9 @@ class GenerativeModel(Trainer, keras.Model):
     # Building
 
     def get_build_config(self):
-        return {"data_shape": list(self.data_shape)} if self.built else None
+        if not self.built:
+            return None
+        return {"data_shape": list(self.data_shape), "keras_vae": __version__}
 
     def build_from_config(self, config):
         if config:

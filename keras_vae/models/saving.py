@@ -112,14 +112,15 @@ def load_any(path, custom_objects=None, compile=True, call=None):
         content = untrusted.read(path, custom_objects, compile)
     except ValueError as err:
         raise ValueError(f"{unsafe}{err}") from err
+    advice = untrusted.advice(content)
     try:
         with untrusted.copied(content) as copy:
-            return _load(copy, path, custom_objects, compile, call)
+            return _load(copy, path, advice, custom_objects, compile, call)
     except untrusted.TooLargeError as err:
-        raise ValueError(f"{unsafe}{err}") from err
+        raise ValueError(f"{unsafe}{err}{advice}") from err
 
 
-def _load(copy, path, custom_objects, compile, call):
+def _load(copy, path, advice, custom_objects, compile, call):
     try:
         model = keras.saving.load_model(copy, custom_objects, compile=compile, safe_mode=True)
         if call is not None:
@@ -130,5 +131,5 @@ def _load(copy, path, custom_objects, compile, call):
     except Exception as err:
         raise ValueError(
             f"{path} must be a model whose classes take what it says. Loading it raised: "
-            f"{reason(err) or type(err).__name__}"
+            f"{reason(err) or type(err).__name__}{advice}"
         ) from err

@@ -22,6 +22,7 @@ import numpy as np
 
 from keras_vae import archives
 from keras_vae.models import hdf5
+from keras_vae.version import requirement
 
 MAX_CONFIG_BYTES = 2**24
 MAX_METADATA_BYTES = 2**16
@@ -123,8 +124,18 @@ def read(path, custom_objects=None, compile=True):
     content = _read(path)
     if not compile:
         content.config.pop("compile_config", None)
-    check_config(content.config, custom_objects)
+    try:
+        check_config(content.config, custom_objects)
+    except ValueError as err:
+        raise ValueError(f"{err}{advice(content)}") from err
     return content
+
+
+def advice(content):
+    """What to install for a file that a newer version wrote, to end an error with; else nothing."""
+    built = content.config.get("build_config")
+    package = requirement(built.get("keras_vae")) if isinstance(built, dict) else None
+    return f' (A newer version wrote the file: pip install "{package}".)' if package else ""
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ import itertools
 import json
 import math
 import os
+import re
 import secrets
 import statistics
 import struct
@@ -38,6 +39,7 @@ LARGEST_FILE = 2**31
 LARGEST_PICTURE = 2**26
 UNKNOWN = "unknown"
 GRAPHS = ("decoder", "sampler", "encoder", "scorer")
+SCHEMA = 1
 
 
 class InputError(Exception):
@@ -690,10 +692,17 @@ def check_manifest(data, name):
         return type(value) is int and 1 <= value <= most
 
     require(isinstance(manifest, dict), "it is no JSON object")
-    if manifest.get("schema") != 1 or manifest.get("graph") not in GRAPHS:
+    schema = manifest.get("schema")
+    require(type(schema) is int and schema > 0, "schema")
+    if schema > SCHEMA:
         raise InputError(
-            f"{name} holds the graph {manifest.get('graph')!r} of schema "
-            f"{manifest.get('schema')!r}, and this program reads schema 1"
+            f"{name} is of schema {schema}, and this program reads {SCHEMA}: take the sample.py of "
+            f"{writer(manifest)} or newer, or export the file again"
+        )
+    if manifest.get("graph") not in GRAPHS:
+        raise InputError(
+            f"{name} holds the graph {manifest.get('graph')!r}, and this program reads "
+            f"{', '.join(GRAPHS)}"
         )
     require(is_size(manifest.get("latent_dim")), "latent_dim")
     shape = manifest.get("data_shape")
@@ -724,6 +733,14 @@ def check_manifest(data, name):
         if can_draw(prior) and prior["kind"] != "standard_normal":
             require(is_mixture(manifest), "prior")
     return manifest
+
+
+def writer(manifest):
+    """The package's version that wrote a manifest, as far as it can be told."""
+    versions = manifest.get("versions")
+    version = versions.get("keras_vae") if isinstance(versions, dict) else None
+    known = isinstance(version, str) and re.fullmatch(r"[0-9][0-9a-z.]{0,39}", version)
+    return f"keras-vae {version}" if known else "the keras-vae that wrote it"
 
 
 def is_mixture(manifest):

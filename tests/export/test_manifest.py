@@ -119,6 +119,9 @@ def test_training_is_read_from_the_run_folder(tmp_path):
         (b"\xff\xfe", "is damaged"),
         (b"[" * 100_000, "is damaged"),
         (b"[]", "not a JSON object"),
+        (b"{}", "`schema` is missing"),
+        (b'{"schema": true}', "`schema` is missing"),
+        (b'{"schema": 0}', "`schema` is missing"),
         (b'{"schema": 1}', "`graph` is missing"),
         (b'{"schema": NaN}', "NaN is no JSON number"),
     ],
@@ -128,10 +131,32 @@ def test_damaged_manifests_are_refused(data, words):
         manifest.loads(data, "a.onnx")
 
 
-def test_a_newer_schema_is_refused():
-    found = {**read("dense", "onnx"), "schema": 2}
-    with pytest.raises(ValueError, match="has the schema 2, this version of keras-vae reads 1"):
-        manifest.loads(manifest.dumps(found), "a.onnx")
+@pytest.mark.parametrize(
+    ("versions", "package"),
+    [
+        ({"keras_vae": "7.1.0"}, "keras-vae>=7.1.0"),
+        ({"keras_vae": "7.1.0rc2+local"}, "keras-vae>=7.1.0rc2"),
+        # Damaged: nothing of it is shown, and no version before this one reads more.
+        ({"keras_vae": '7"; rm -r "/'}, "-U keras-vae"),
+        ({"keras_vae": "0.0.1"}, "-U keras-vae"),
+        ({"keras_vae": None}, "-U keras-vae"),
+        ({}, "-U keras-vae"),
+        ("7.1.0", "-U keras-vae"),
+    ],
+)
+def test_a_newer_schema_is_refused_with_the_version_that_reads_it(versions, package):
+    # Of what it may hold nothing else is known.
+    newer = {"schema": manifest.SCHEMA + 1, "versions": versions}
+    with pytest.raises(ValueError, match=f"Received: schema {newer['schema']}") as error:
+        manifest.loads(manifest.dumps(newer), "a.onnx")
+    assert f'pip install "{package}"' in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_older_schemas_are_read(monkeypatch):
+    found = read("dense", "onnx")
+    monkeypatch.setattr(manifest, "SCHEMA", manifest.SCHEMA + 1)
+    assert manifest.loads(manifest.dumps(found), "a.onnx") == found
 
 
 def test_long_lists_are_shortened_for_the_eye():

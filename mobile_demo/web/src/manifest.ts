@@ -85,7 +85,7 @@ export function checkManifest(content: unknown, fileName: string): Manifest {
   if (content.schema !== SCHEMA) {
     throw new FileError(
       typeof content.schema === "number" && content.schema > SCHEMA
-        ? `${fileName} is of schema ${content.schema}, and this page reads ${SCHEMA}. Update the page, or export the model again.`
+        ? `${fileName} is of schema ${content.schema}, and this page reads ${SCHEMA}. Take the page of ${writer(content.versions)} or newer, or export the model again.`
         : `The manifest of ${fileName} is damaged: schema.`,
     );
   }
@@ -130,6 +130,13 @@ export function checkManifest(content: unknown, fileName: string): Manifest {
     scores: scores && Float64Array.from(scores),
     golden,
   };
+}
+
+/** The package's version that wrote a manifest, as far as it can be told. */
+function writer(versions: unknown): string {
+  const version = isObject(versions) ? versions.keras_vae : null;
+  const known = isText(version) && /^[0-9][0-9a-z.]{0,39}$/.test(version);
+  return known ? `keras-vae ${version}` : "the keras-vae that wrote it";
 }
 
 function condition(item: unknown): Condition | null {

@@ -63,6 +63,17 @@ describe.each(files)("$name", ({ name, content }) => {
   });
 });
 
+const KEPT = path.resolve(import.meta.dirname, "../../../../tests/golden");
+const kept = (fs.readdirSync(KEPT, { recursive: true }) as string[]).filter((name) => /run.export.\w+(\.[\w-]+)?\.(onnx|tflite)$/.test(name));
+test("there are files of earlier versions", () => expect(kept.length).toBeGreaterThan(10));
+test.each(kept)("a file that a version wrote is read: %s", (name) => {
+  const [graph] = path.basename(name).split(".");
+  const manifest = readManifest(new Uint8Array(fs.readFileSync(path.join(KEPT, name))), name);
+  expect(manifest).toMatchObject({ graph, model: "ConditionalVAE", height: 8, width: 8, channels: 1 });
+  expect(manifest.conditions).toMatchObject([{ name: "label", size: 10 }]);
+  expect(manifest.golden.rows).toBe(2);
+});
+
 test("other files are refused in a sentence", () => {
   for (const content of [new Uint8Array(), new Uint8Array(7), new Uint8Array(4096).fill(255), new TextEncoder().encode("<html>not found</html>")]) {
     expect(() => readManifest(content, "decoder.onnx")).toThrow(FileError);
@@ -75,8 +86,14 @@ test("another prior is known as such", () => {
   }
 });
 
-test("a newer schema is said", () => {
-  expect(() => checkManifest({ ...raw(), schema: 2 }, "decoder.onnx")).toThrow(/schema 2, and this page reads 1/);
+test("a newer schema is said, and which version reads it", () => {
+  const newer = (versions: unknown) => () => checkManifest({ schema: 2, versions }, "decoder.onnx");
+  expect(newer({ keras_vae: "0.4.0" })).toThrow(
+    "decoder.onnx is of schema 2, and this page reads 1. Take the page of keras-vae 0.4.0 or newer",
+  );
+  for (const versions of [undefined, [], { keras_vae: 4 }, { keras_vae: "<b>4</b>" }]) {
+    expect(newer(versions)).toThrow(/the page of the keras-vae that wrote it or newer/);
+  }
 });
 
 test("a map and scores are read where they are", () => {

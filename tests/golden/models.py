@@ -1,0 +1,173 @@
+"""The small models that are kept as files: together they hold every class that a file can name."""
+
+import random
+
+import keras
+import numpy as np
+
+import keras_vae
+from keras_vae import likelihoods, objectives, priors, schedules
+from keras_vae.layers import FiniteScalarQuantizer, VectorQuantizer
+from keras_vae.networks import (
+    ConvDecoder,
+    ConvDiscriminator,
+    ConvEncoder,
+    ConvGridDecoder,
+    ConvGridEncoder,
+    DenseDecoder,
+    DenseDiscriminator,
+    DenseEncoder,
+    LadderDecoder,
+    LadderEncoder,
+)
+
+SHAPE = (5, 4, 1)
+RNG = np.random.default_rng(0)
+X = (RNG.integers(0, 4, (16, *SHAPE)) / 3).astype("float32")
+LABEL = (np.arange(16) % 4).astype("int32")  # the last is unknown
+ANGLE = RNG.standard_normal((16, 2)).astype("float32")
+DATA = {"x": X, "label": LABEL, "angle": ANGLE}
+NAMES = ("cat", "dog", "owl")
+
+
+def dense():
+    return DenseEncoder(3, (8,)), DenseDecoder(SHAPE, (8,))
+
+
+def autoencoder():
+    return keras_vae.Autoencoder(*dense())
+
+
+def vae():
+    return keras_vae.VAE(
+        *dense(),
+        likelihood=likelihoods.Gaussian("optimal"),
+        prior=priors.VampPrior(3),
+        kl_weight=schedules.LinearWarmup(1),
+        objective=objectives.ELBO(2, "score_function"),
+    )
+
+
+def vae_conv():
+    return keras_vae.VAE(
+        ConvEncoder(3, (4,)),
+        ConvDecoder(SHAPE, (4,), transposed=True),
+        likelihood=likelihoods.Gaussian("shared"),
+        free_bits=0.1,
+        kl_weight=schedules.CosineWarmup(1),
+    )
+
+
+def vae_full_covariance():
+    return keras_vae.VAE(
+        *dense(),
+        posterior="full_covariance",
+        likelihood=likelihoods.Categorical(4),
+        prior=priors.RealNVP(2, (4,)),
+        kl_weight=schedules.Cyclical(1),
+    )
+
+
+def vae_mixture():
+    return keras_vae.VAE(
+        *dense(),
+        likelihood="continuous_bernoulli",
+        prior=priors.GaussianMixture(3),
+        objective=objectives.IWAE(3),
+        kl_weight=schedules.Constant(0.5),
+    )
+
+
+def vae_ladder():
+    dims, units = (3, 2), (8, 6)
+    return keras_vae.VAE(
+        LadderEncoder(dims, units),
+        LadderDecoder(SHAPE, dims, units),
+        posterior="ladder",
+        likelihood=likelihoods.Laplace("per_pixel"),
+    )
+
+
+def vae_fitted():
+    return keras_vae.VAE(*dense(), objective=objectives.MMD(2.0), dynamic_binarization=True)
+
+
+def conditional_vae():
+    return keras_vae.ConditionalVAE(
+        *dense(),
+        condition={
+            "label": keras_vae.Categorical(3, NAMES, unknown_rate=0.2),
+            "angle": keras_vae.Continuous(2),
+        },
+        likelihood=likelihoods.DiscretizedLogisticMixture(2, levels=4),
+        prior=priors.ConditionalNormal((4,)),
+        objective=objectives.TotalCorrelation(2.0),
+    )
+
+
+def conditional_vae_conv():
+    return keras_vae.ConditionalVAE(
+        ConvEncoder(3, (4,)),
+        ConvDecoder(SHAPE, (4,)),
+        condition={
+            "label": keras_vae.Categorical(3, NAMES),
+            "angle": keras_vae.Continuous(2),
+        },
+    )
+
+
+def vq_vae():
+    return keras_vae.VQVAE(
+        ConvGridEncoder(3, (4,)), ConvGridDecoder(SHAPE, (4,)), VectorQuantizer(6, 3)
+    )
+
+
+def vq_vae_rounded():
+    return keras_vae.VQVAE(
+        ConvGridEncoder(2, (4,)), ConvGridDecoder(SHAPE, (4,)), FiniteScalarQuantizer((3, 2))
+    )
+
+
+def gan():
+    return keras_vae.GAN(DenseDecoder(SHAPE, (8,)), DenseDiscriminator((8,)), latent_dim=3)
+
+
+def conditional_gan():
+    return keras_vae.ConditionalGAN(
+        ConvDecoder(SHAPE, (4,)),
+        ConvDiscriminator((4,), 3, num_classes=3, spectral_normalization=True),
+        latent_dim=3,
+        condition={"label": keras_vae.Categorical(3, NAMES)},
+    )
+
+
+# By the backend that writes them: each says its own things in a file.
+MODELS = {
+    "tensorflow": (vae_conv, vae_mixture, conditional_vae_conv, vq_vae, gan),
+    "jax": (autoencoder, vae, vae_full_covariance, vq_vae_rounded),
+    "torch": (vae_ladder, vae_fitted, conditional_vae, conditional_gan),
+}
+
+
+def train(make):
+    """Make a model, train it a little, and give it the prior that comes after training.
+
+    Returns:
+        Tuple of the model and the inputs that it is measured with.
+    """
+    random.seed(1)  # Keras' initializers take their seeds from here
+    np.random.seed(1)
+    model = make()
+    model.compile(keras.optimizers.Adam(1e-2))
+    names = ["x", *model.condition]
+    given = {name: DATA[name] for name in names}
+    model.fit(given if model.condition else X, batch_size=8, epochs=1, verbose=0)
+    if make is vae_fitted:
+        model.fit_prior(X, num_components=2, seed=0)
+    if hasattr(model, "quantizer"):
+        given["label"] = LABEL % 3
+        condition = {"label": keras_vae.Categorical(3)}
+        num_codes = model.quantizer.num_codes
+        prior = keras_vae.PixelCNN(model.grid_shape, num_codes, condition, 4, 2, 3)
+        model.fit_prior(given, prior, epochs=1, verbose=0)
+    return model, given
