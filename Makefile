@@ -5,8 +5,12 @@ BIN = $(VENV)/bin
 BACKENDS = tensorflow jax torch
 PIP = $(BIN)/pip install --quiet -c constraints.txt
 RUN ?= runs/demo
+# What says most about other versions of what we stand on: the step and the formulas against the
+# oracles; training, saving and loading; files of earlier versions.
+OLDEST = .venv-oldest
+OLDEST_TESTS = $(addprefix tests/,test_loss.py test_formulas.py test_models.py golden)
 
-.PHONY: demo mobile test test-slow test-web coverage lint wheel clean
+.PHONY: demo mobile test test-oldest test-slow test-web coverage lint wheel clean
 
 demo: $(VENV)/demo
 	@rm -rf $(RUN)
@@ -27,9 +31,15 @@ test: $(VENV)/dev lint
 		KERAS_BACKEND=$$backend $(BIN)/python -m pytest -q -n 2 --dist worksteal || exit 1; \
 	done
 
+# A part of the tests on the oldest versions that pyproject.toml allows, with one backend.
+test-oldest: $(OLDEST)/installed
+	@KERAS_BACKEND=jax $(OLDEST)/bin/python -m pytest -q -n 2 --dist worksteal $(OLDEST_TESTS)
+
 test-slow: $(VENV)/dev
 	@for backend in $(BACKENDS); do \
 		echo "== $$backend"; \
+		KERAS_BACKEND=$$backend $(BIN)/python -m pytest -q tests/test_properties.py \
+			-m "slow or not slow" --hypothesis-profile=slow || exit 1; \
 		KERAS_BACKEND=$$backend $(BIN)/python -m pytest -q -m slow; \
 		status=$$?; [ $$status -eq 0 ] || [ $$status -eq 5 ] || exit $$status; \
 	done
@@ -72,5 +82,12 @@ $(VENV)/dev: pyproject.toml constraints.txt
 	@$(PIP) "tflite-micro>=0.dev0" pyyaml bitarray || echo "No TFLite Micro here: its tests are skipped."
 	@touch $@ $(VENV)/demo
 
+$(OLDEST)/installed: pyproject.toml constraints-oldest.txt
+	@[ -d $(OLDEST) ] || $(PYTHON) -m venv $(OLDEST)
+	@echo "Installing the oldest versions that keras-vae works with (a minute, once) ..."
+	@$(OLDEST)/bin/pip install --quiet --no-compile -c constraints-oldest.txt -e ".[jax,cli]" \
+		hypothesis pytest pytest-xdist
+	@touch $@
+
 clean:
-	rm -rf $(VENV) runs build dist *.egg-info
+	rm -rf $(VENV) $(OLDEST) runs build dist *.egg-info

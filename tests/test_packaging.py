@@ -4,6 +4,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import tomllib
 import zipfile
 
 import pytest
@@ -48,6 +49,16 @@ def test_the_demo_ends_with_its_table(tmp_path):
     said = run(ROOT / "examples" / "demo.py", "runs/demo", folder=tmp_path)
     for word in ("test kl_loss", "decoder.tflite", "decoder.onnx", "samples.onnx.png"):
         assert word in said.split("Done in")[1]
+
+
+def test_the_oldest_versions_are_the_lower_bounds():
+    lines = (ROOT / "constraints-oldest.txt").read_text().split()
+    pinned = dict(line.split("==") for line in lines)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    bounds = [*project["dependencies"], *project["optional-dependencies"]["jax"]]
+    for name, bound in (requirement.split(">=") for requirement in bounds):
+        assert pinned[name] == bound
+    assert {"keras", "numpy", "jax"} <= set(pinned)
 
 
 @pytest.fixture(scope="module")

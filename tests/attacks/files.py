@@ -879,12 +879,12 @@ def manifest_with(**changes):
     return json.dumps({**tflite.read_manifest(MODELS / "decoder.tflite"), **changes})
 
 
-@attack("inspect", "Update keras-vae")
+@attack("inspect", "Install the version that wrote it")
 def manifest_of_a_newer_schema(folder):
     return with_manifest(folder, "tflite", manifest_with(schema=99))
 
 
-@attack("inspect", "Update keras-vae")
+@attack("inspect", "Install the version that wrote it")
 def onnx_manifest_of_a_newer_schema(folder):
     return with_manifest(folder, "onnx", manifest_with(schema=99))
 
