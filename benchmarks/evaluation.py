@@ -23,7 +23,6 @@ Each prints JSON:
 """
 
 import argparse
-import json
 import os
 import pathlib
 import resource
@@ -34,6 +33,7 @@ import time
 
 import keras
 import numpy as np
+import receipts
 
 import keras_vae
 from keras_vae import data, doctor, evaluation, likelihoods, networks
@@ -157,6 +157,7 @@ def main():
     parser.add_argument("figure", choices=[figure.__name__ for figure in figures])
     parser.add_argument("runs", nargs="*", help="run folders")
     parser.add_argument("--num-steps", type=int, default=500, help="of annealing (%(default)s)")
+    receipts.add_option(parser)
     args = parser.parse_args()
     if args.figure == "agreement":
         found = agreement(*args.runs, args.num_steps)
@@ -165,7 +166,7 @@ def main():
     else:
         [figure] = [figure for figure in figures if figure.__name__ == args.figure]
         found = figure(*args.runs)
-    print(json.dumps(found, indent=2))
+    receipts.finish(args, found)
 
 
 if __name__ == "__main__":
