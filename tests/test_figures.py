@@ -201,7 +201,7 @@ def test_decoding_a_class_by_its_vector_is_decoding_the_class(make, images):
     model = make()
     z = np.random.default_rng(0).normal(size=(5, 3)).astype("float32")
     labels = np.array([0, 1, 2, 2, 1], "int32")
-    vectors = walks.condition_vectors(model, {"label": labels})
+    vectors = model.condition_vectors({"label": labels})
     made = walks.decode(model, z, vectors, batch_size=2)
     np.testing.assert_allclose(made, model.decode(z, {"label": labels}), rtol=0, atol=1e-6)
 
