@@ -13,7 +13,8 @@
 - `wall_seconds`, `cpu_seconds`: of the whole command, child processes included.
 
 What is not known of a figure is null. One without `wall_seconds` was entered after it was measured;
-its date is that of the commit which published it.
+its date is that of the commit which published it. Of a command that is no benchmark, such as
+`npm run figures`, the receipt is written by hand from what it prints.
 
 `benchmarks/tables.md` holds the tables of README.md and docs/, each between
 `<!-- receipts: NAME -->` and `<!-- /receipts -->` as there, with slots for figures. The slot
