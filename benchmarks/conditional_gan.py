@@ -1,12 +1,11 @@
 """How good and how varied the samples of a conditional GAN are after 20 minutes on two CPU cores.
 
-    KERAS_BACKEND=tensorflow python -m benchmarks.conditional_gan
-    python -m benchmarks.conditional_gan --data digits --epochs 100    # a small run
+    KERAS_BACKEND=tensorflow python benchmarks/conditional_gan.py
+    python benchmarks/conditional_gan.py --data digits --epochs 100    # a small run
 
 Trains the `ConditionalGAN` that `train --model conditional_gan --data mnist` makes by default: 12
 epochs, of about 100 CPU-seconds each on a busy core (TensorFlow). Judges 1,000 samples of each
-class as `conditional_quality` does. Prints JSON, and writes it to
-`benchmarks/results/conditional_gan.json` unless told otherwise:
+class as `conditional_quality` does. Prints, as JSON:
 
 - `accuracy`: share that an independent classifier gives the asked label. Bound: 0.97.
 - `diversity`: mean pairwise distance within a class over that of real images. Bound: 0.75.
@@ -14,23 +13,15 @@ class as `conditional_quality` does. Prints JSON, and writes it to
 """
 
 import argparse
-import json
-import os
-import pathlib
-import platform
 import random
 import time
 
-import keras
+import conditional_quality
 import numpy as np
+import receipts
 
-from benchmarks import conditional_quality
 from keras_vae import data
 from keras_vae.__main__ import fill_defaults, make_gan, make_parser, optimizer_of
-from keras_vae.runs import versions
-
-BOUNDS = {"accuracy": 0.97, "diversity": 0.75}
-RESULTS = pathlib.Path(__file__).parent / "results" / "conditional_gan.json"
 
 
 def main():
@@ -38,7 +29,7 @@ def main():
     parser.add_argument("--data", default="mnist")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--epochs", type=int, help="default: those of the command line")
-    parser.add_argument("--out", type=pathlib.Path, default=RESULTS)
+    receipts.add_option(parser)
     options = parser.parse_args()
 
     dataset = data.load(options.data)
@@ -59,29 +50,15 @@ def main():
         verbose=2,
     ).history
     result = {
-        "data": options.data,
         "seconds": round(time.perf_counter() - start, 1),
         "cpu_seconds": round(time.process_time() - cpu_start, 1),
         **conditional_quality.measure(model, dataset),
-        "bounds": BOUNDS,
         "last_epoch": {name: values[-1] for name, values in history.items()},
-        "configuration": {
-            name: getattr(args, name)
-            for name in (
-                *("network", "hidden_units", "latent_dim", "epochs", "batch_size"),
-                *("learning_rate", "seed"),
-            )
-        },
         "parameters": model.count_params(),
-        "backend": keras.backend.backend(),
-        "cores": len(os.sched_getaffinity(0)),
-        "platform": platform.platform(),
-        "versions": versions(),
     }
-    text = json.dumps(result, indent=2)
-    print(text)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(text + "\n")
+    for name in ("network", "hidden_units", "latent_dim", "epochs", "batch_size", "learning_rate"):
+        setattr(options, name, getattr(args, name))
+    receipts.finish(options, result)
 
 
 if __name__ == "__main__":

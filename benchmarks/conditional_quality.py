@@ -13,10 +13,10 @@ Prints, as JSON:
 """
 
 import argparse
-import json
 import random
 
 import numpy as np
+import receipts
 
 import keras_vae
 from keras_vae import data
@@ -59,9 +59,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("run", nargs="?", default="runs/mnist", help="default: runs/mnist")
     parser.add_argument("--data", default="mnist")
+    receipts.add_option(parser)
     args = parser.parse_args()
     model = keras_vae.load_model(args.run)
-    print(json.dumps(measure(model, data.load(args.data)), indent=2))
+    receipts.finish(args, measure(model, data.load(args.data)))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """What an exported decoder costs in the runtimes: time over a floor, and the sampler over it.
 
     python benchmarks/deployment.py                  # a 20-400-784 decoder at its initial weights
-    python benchmarks/deployment.py --out docs/deployment.json
 
 Prints, as JSON:
 
@@ -22,13 +21,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import argparse
-import json
-import pathlib
 import statistics
 import tempfile
 import time
 
 import numpy as np
+import receipts
 
 import export
 import keras_vae
@@ -96,7 +94,7 @@ def numpy_floor(model, z):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--out", help="also write the result to this file")
+    receipts.add_option(parser)
     args = parser.parse_args()
     model = keras_vae.VAE(
         keras_vae.networks.DenseEncoder(latent_dim=20, hidden_units=(400,)),
@@ -155,10 +153,7 @@ def main():
                     row[f"milliseconds_of_{rows}"] = round(timed["x"] / rows, 4)
                     row[f"over_numpy_of_{rows}"] = round(timed["x"] / timed["numpy"], 2)
             result["files"].append(row)
-            print(json.dumps(row), flush=True)
-    print(json.dumps({k: v for k, v in result.items() if k != "files"}, indent=2))
-    if args.out:
-        pathlib.Path(args.out).write_text(json.dumps(result, indent=2) + "\n")
+    receipts.finish(args, result)
 
 
 if __name__ == "__main__":

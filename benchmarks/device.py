@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 
-import keras
+import receipts
 
 import keras_vae
 from export import export_files
@@ -51,6 +51,7 @@ def run_sampler(model, folder):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--runs", type=int, default=9, help="runs of the sampler (default: 9)")
+    receipts.add_option(parser)
     args = parser.parse_args()
     model = keras_vae.ConditionalVAE(
         keras_vae.networks.DenseEncoder(latent_dim=20, hidden_units=(400,)),
@@ -58,21 +59,22 @@ def main():
         condition={"label": keras_vae.Categorical(10)},
     )
     model.build()
+    files = []
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         for path, report in export_files(model, VARIANTS, out=folder):
             measured = [run_sampler(path, folder) for _ in range(1 + args.runs)][1:]
             seconds, megabytes, milliseconds = map(statistics.median, zip(*measured, strict=True))
-            result = {
+            row = {
                 "file": path.name,
-                "backend": keras.backend.backend(),
                 "size_ratio": round(path.stat().st_size / (4 * model.decoder.count_params()), 4),
                 "largest_error": report.largest_error,
                 "seconds_to_16_images": round(seconds, 3),
                 "peak_megabytes": round(megabytes, 1),
                 "milliseconds_per_image": milliseconds,
             }
-            print(json.dumps(result), flush=True)
+            files.append(row)
+    receipts.finish(args, {"files": files})
 
 
 if __name__ == "__main__":

@@ -6,13 +6,14 @@
     python benchmarks/evaluation.py backends runs/digits
     python benchmarks/evaluation.py seconds
     python benchmarks/evaluation.py healthy runs/digits ...
+    python benchmarks/evaluation.py figures runs/digits
 
 Each prints JSON:
 
 - `exact`: the importance-weighted log-likelihood of a linear-Gaussian VAE, whose exact value is
   known, for k from 1 to 5,000. Bound: with k = 5,000 within two standard errors of the draws, which
   shrink with k.
-- `agreement`: importance sampling (k = 5,000) and annealed importance sampling on the same 100 test
+- `agreement`: importance sampling (k = 5,000) and annealed importance sampling on the same test
   images, and the bounds on simulated data. Bound: 0.5 nats apart.
 - `backends`: `log_likelihood` with 1,000 samples of one file by the three backends. Bound: no
   example differs by more than 1e-3 nats.
@@ -20,10 +21,10 @@ Each prints JSON:
   untrained. Bounds: 6 minutes on two cores, 2 GB.
 - `healthy`: what the doctor finds in runs, and the seconds that it takes. Bound for healthy ones:
   nothing.
+- `figures`: the seconds that `python -m keras_vae figures` takes. Bound: 2 minutes.
 """
 
 import argparse
-import json
 import os
 import pathlib
 import resource
@@ -34,12 +35,15 @@ import time
 
 import keras
 import numpy as np
+import receipts
 
 import keras_vae
 from keras_vae import data, doctor, evaluation, likelihoods, networks
 from keras_vae.runs import Run
 
 SCALE = 0.5
+# What tells runs apart.
+TRAINING = ("model", "data", "network", "likelihood", "prior", "epochs", "seed")
 
 
 def exact():
@@ -67,8 +71,8 @@ def exact():
     return {"exact": float(nats.mean()), "estimates": rows}
 
 
-def agreement(run, num_steps):
-    model, inputs = _load(run, 100)
+def agreement(run, num_steps, examples):
+    model, inputs = _load(run, examples)
     start = time.perf_counter()
     annealed = evaluation.annealed_log_likelihood(model, inputs, num_steps)
     annealed["seconds"] = round(time.perf_counter() - start, 1)
@@ -128,7 +132,8 @@ def healthy(runs):
     found = {}
     for path in runs:
         run = Run(path)
-        model, dataset = run.load_model(), data.load(run.config()["arguments"]["data"])
+        trained = run.config()["arguments"]
+        model, dataset = run.load_model(), data.load(trained["data"])
         train, test = (
             {"x": x, "label": y} if model.condition else x
             for x, y in ((dataset.x_train, dataset.y_train), (dataset.x_test, dataset.y_test))
@@ -137,11 +142,23 @@ def healthy(runs):
         epochs = len(next(iter(run.history().values())))
         findings, left_out = doctor.examine(model, train, test, epochs=epochs)
         found[str(path)] = {
+            "training": {name: trained[name] for name in TRAINING if name in trained},
             "findings": [str(finding) for finding in findings],
             "left_out": left_out,
             "seconds": round(time.perf_counter() - start, 1),
         }
-    return found
+    return {
+        "findings": sum(len(of_run["findings"]) for of_run in found.values()),
+        "runs": found,
+    }
+
+
+def figures(run):
+    command = [sys.executable, "-m", "keras_vae", "figures", str(run)]
+    start = time.perf_counter()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    seconds = round(time.perf_counter() - start, 1)
+    return {"seconds": seconds, "files": len(list(Run(run).figures.iterdir()))}
 
 
 def _load(path, examples):
@@ -153,19 +170,23 @@ def _load(path, examples):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    figures = (exact, agreement, backends, one_backend, seconds, healthy)
-    parser.add_argument("figure", choices=[figure.__name__ for figure in figures])
+    measures = {
+        function.__name__: function
+        for function in (exact, agreement, backends, one_backend, seconds, healthy, figures)
+    }
+    parser.add_argument("figure", choices=measures)
     parser.add_argument("runs", nargs="*", help="run folders")
     parser.add_argument("--num-steps", type=int, default=500, help="of annealing (%(default)s)")
+    parser.add_argument("--examples", type=int, default=100, help="to anneal for (%(default)s)")
+    receipts.add_option(parser)
     args = parser.parse_args()
     if args.figure == "agreement":
-        found = agreement(*args.runs, args.num_steps)
+        found = agreement(*args.runs, args.num_steps, args.examples)
     elif args.figure == "healthy":
         found = healthy(args.runs)
     else:
-        [figure] = [figure for figure in figures if figure.__name__ == args.figure]
-        found = figure(*args.runs)
-    print(json.dumps(found, indent=2))
+        found = measures[args.figure](*args.runs)
+    receipts.finish(args, found)
 
 
 if __name__ == "__main__":

@@ -3,14 +3,16 @@
     KERAS_BACKEND=jax python benchmarks/export_parity.py
 
 Makes an autoencoder, a VAE and a conditional VAE of 28x28 images, dense and convolutional, exports
-all graphs that each has to TFLite and ONNX and prints, for each, the largest error against Keras
-in the real runtime, over all outputs, classes and batch sizes: in units of the output, or of its
-largest value where that exceeds 1. Bound: 1e-5. The weights are at their initial values.
+all graphs that each has to TFLite and ONNX and prints, as JSON, the largest error of each against
+Keras in the real runtime, over all outputs, classes and batch sizes: in units of the output, or of
+its largest value where that exceeds 1. Bound: 1e-5. The weights are at their initial values.
 """
 
+import argparse
+import sys
 import tempfile
 
-import keras
+import receipts
 
 import export
 import keras_vae
@@ -36,8 +38,10 @@ MODELS = {
 
 
 def main():
-    worst = 0.0
-    print(f"{keras.backend.backend()}: largest error in {' and in '.join(f for f, _ in VARIANTS)}")
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    receipts.add_option(parser)
+    args = parser.parse_args()
+    errors = {}
     for name, make in MODELS.items():
         for kind, pair in NETWORKS.items():
             model = make(pair())
@@ -45,14 +49,10 @@ def main():
             graphs = [g for g in export.GRAPHS if g != "sampler" or hasattr(model.prior, "draw")]
             with tempfile.TemporaryDirectory() as folder:
                 files = export.export_files(model, VARIANTS, graphs, folder)
-            errors = [report.largest_error for _, report in files]
-            worst = max(worst, *errors)
-            for graph, of_formats in zip(
-                graphs, zip(errors[::2], errors[1::2], strict=True), strict=True
-            ):
-                shown = "  ".join(f"{error:.1e}" for error in of_formats)
-                print(f"  {name:15} {kind:14} {graph:8}  {shown}", flush=True)
-    print(f"  worst: {worst:.1e}")
+            print(f"{kind} {name}", file=sys.stderr, flush=True)
+            for path, report in files:
+                errors[f"{kind} {name}, {path.name}"] = report.largest_error
+    receipts.finish(args, {"worst": max(errors.values()), "errors": errors})
 
 
 if __name__ == "__main__":

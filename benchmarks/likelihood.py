@@ -18,8 +18,6 @@ hour; at equal epochs `iwae`, 50 samples a step, better than `vae` by 0.8, and `
 """
 
 import argparse
-import json
-import platform
 import random
 import resource
 import sys
@@ -27,10 +25,10 @@ import time
 
 import keras
 import numpy as np
+import receipts
 
 import keras_vae
 from keras_vae import data, networks
-from keras_vae.runs import versions
 
 # Epochs, and in how many of them the KL's weight rises.
 CONFIGURATIONS = {
@@ -105,7 +103,7 @@ def main():
     parser.add_argument("--train-examples", type=int, help="default: all 60,000")
     parser.add_argument("--examples", type=int, default=1000, help="test images (%(default)s)")
     parser.add_argument("--num-samples", type=int, default=5000, help="importance samples, k")
-    parser.add_argument("--out", help="JSON file for the result, too")
+    receipts.add_option(parser)
     args = parser.parse_args()
     epochs, kl_warmup = CONFIGURATIONS[args.config]
     args.epochs = args.epochs or epochs
@@ -140,7 +138,6 @@ def main():
     z_mean, _ = model.encode(inputs["test"])
     losses = model.evaluate(inputs["test"], verbose=0, return_dict=True)
     result = {
-        **vars(args),
         "log_likelihood": float(nats.mean()),
         "standard_error": float(nats.std(ddof=1) / np.sqrt(len(nats))),
         "test": {name: float(value) for name, value in losses.items()},
@@ -149,15 +146,8 @@ def main():
         "cpu_seconds": round(cpu_seconds, 1),
         "likelihood_seconds": round(time.perf_counter() - start, 1),
         "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
-        "backend": keras.backend.backend(),
-        "machine": platform.platform(),
-        "versions": versions(),
     }
-    text = json.dumps(result, indent=2)
-    print(text)
-    if args.out:
-        with open(args.out, "w", encoding="utf-8") as file:
-            file.write(text + "\n")
+    receipts.finish(args, result)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ import tempfile
 import time
 
 import numpy as np
+import receipts
 
 import keras_vae
 from export import export, onnx, tflite
@@ -159,7 +160,11 @@ def runtimes(folder, requests):
 
 
 def compare(folder, title):
-    """Run and print one sampler. Returns whether all agreed and whether all were run."""
+    """Run and print one sampler.
+
+    Returns whether all agreed, and for each runtime how many values of z differ, or None where it
+    could not be run.
+    """
     manifest = tflite.read_manifest(folder / "sampler.tflite")
     if any(entry["kind"] != "categorical" for entry in manifest["conditions"]):
         sys.exit("This benchmark asks for a model without conditions, or with one class label.")
@@ -171,11 +176,11 @@ def compare(folder, title):
     z = expected(requests, latent_dim)
     print(f"{title}, {latent_dim} latent dimensions")
     print(f"  {'runtime':<28}{'codes':>10}{'bits of z differ':>18}{'x from LiteRT':>16}{'s':>8}")
-    agreed, complete, reference = True, True, None
+    agreed, found, reference = True, {}, None
     for name, taken, run in runtimes(folder, requests):
         if isinstance(run, str):
             print(f"  {name:<28}not run: {run}", flush=True)
-            complete = False
+            found[name] = None
             continue
         start = time.perf_counter()
         x, codes = run()
@@ -188,10 +193,11 @@ def compare(folder, title):
         error = 0.0 if x is None else np.max(np.abs(x - reference[: x.size]))
         # Not the other way round: a comparison with NaN is false.
         agreed = agreed and differ == 0 and bool(error <= BOUND)
+        found[name] = int(differ)
         shown = "" if x is None else f"{error:.1e}"
         print(f"  {name:<28}{count:>10}{differ:>18}{shown:>16}{seconds:>8.1f}", flush=True)
     print(flush=True)
-    return agreed, complete
+    return agreed, found
 
 
 def main():
@@ -202,7 +208,9 @@ def main():
         metavar="FOLDER",
         help="folder with sampler.tflite and sampler.onnx (default: two small samplers)",
     )
-    sampler = parser.parse_args().sampler
+    receipts.add_option(parser)
+    args = parser.parse_args()
+    sampler = args.sampler
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         if sampler is not None:
@@ -214,7 +222,17 @@ def main():
                 compare(export_small(folder / "label", condition=True), "A sampler with a label"),
                 compare(export_small(folder / "index", condition=False), "A sampler without one"),
             ]
-    agreed, complete = map(all, zip(*results, strict=True))
+    agreed = all(good for good, _ in results)
+    found = [differ for _, of_runtimes in results for differ in of_runtimes.values()]
+    complete = None not in found
+    receipts.finish(
+        args,
+        {
+            "values_that_differ": sum(found) if complete else None,
+            "of_runtimes": [of_runtimes for _, of_runtimes in results],
+            "images": CODES,
+        },
+    )
     sys.exit(1 if not agreed else 0 if complete else 2)
 
 

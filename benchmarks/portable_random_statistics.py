@@ -24,6 +24,7 @@ import sys
 import time
 
 import numpy as np
+import receipts
 from scipy import stats
 
 from keras_vae import portable_random
@@ -287,7 +288,9 @@ def main():
     parser.add_argument(
         "--draws", type=float, default=2e7, help="values in each arrangement (default: 2e7)"
     )
-    count = int(parser.parse_args().draws)
+    receipts.add_option(parser)
+    args = parser.parse_args()
+    count = int(args.draws)
     start = time.perf_counter()
     exact = Exact()
     as_claimed = discretisation(exact)
@@ -319,10 +322,8 @@ def main():
     scores = np.array(scores)
     beyond = np.count_nonzero(np.abs(scores) > MOST_SIGMAS)
     expected = stats.norm.isf((1 - 0.5 ** (1 / len(scores))) / 2)
-    print(
-        f"{len(scores)} scores: worst {worst(scores):.2f} (expected: ±{expected:.2f}), "
-        f"{beyond} beyond {MOST_SIGMAS}"
-    )
+    result = {"scores": len(scores), "worst": abs(worst(scores)), "expected": expected}
+    receipts.finish(args, {**result, f"beyond_{MOST_SIGMAS}": beyond})
     sys.exit(0 if as_claimed and beyond == 0 else 1)
 
 

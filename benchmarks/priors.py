@@ -1,7 +1,7 @@
 """What a fitted prior does to the samples of a trained conditional model.
 
     python -m keras_vae train --model conditional_vae --data mnist --out runs/mnist
-    python benchmarks/priors.py runs/mnist --out benchmarks/results/priors.json
+    python benchmarks/priors.py runs/mnist
 
 Takes a run folder, whose model is loaded and not changed on disk, and for its own prior and each
 fitted one measures:
@@ -16,18 +16,16 @@ fitted one measures:
 """
 
 import argparse
-import json
-import pathlib
 import random
 import time
 
 import numpy as np
+import receipts
 from conditional_quality import PER_CLASS
 
 import keras_vae
 from keras_vae import data
 from keras_vae.evaluation import diversity, evaluate, train_classifier
-from keras_vae.runs import versions
 
 FITTED = {
     "fitted gaussian": {"kind": "gaussian"},
@@ -41,7 +39,7 @@ def main():
     parser.add_argument("run", nargs="?", default="runs/mnist", help="default: runs/mnist")
     parser.add_argument("--data", default="mnist")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=pathlib.Path, help="also write the JSON to this file")
+    receipts.add_option(parser)
     args = parser.parse_args()
     random.seed(args.seed)
     np.random.seed(args.seed)
@@ -69,15 +67,10 @@ def main():
         model.fit_prior(train, **options, seed=args.seed)
         results[name] = measure(round(time.perf_counter() - start, 1))
     found = {
-        "seed": args.seed,
         "classifier_accuracy": classifier.evaluate(dataset.x_test, dataset.y_test, verbose=0)[1],
         "priors": results,
-        "versions": versions(),
     }
-    text = json.dumps(found, indent=2)
-    print(text)
-    if args.out:
-        args.out.write_text(text + "\n", encoding="utf-8")
+    receipts.finish(args, found)
 
 
 if __name__ == "__main__":

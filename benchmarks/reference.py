@@ -8,12 +8,12 @@ project grew from are 119.41 and 93.35; the bounds that we hold ourselves to, 12
 """
 
 import argparse
-import json
 import random
 import time
 
 import keras
 import numpy as np
+import receipts
 
 import keras_vae
 from keras_vae import data
@@ -36,6 +36,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--epochs", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
+    receipts.add_option(parser)
     args = parser.parse_args()
     random.seed(args.seed)
     np.random.seed(args.seed)
@@ -51,20 +52,14 @@ def main():
     model.fit(mnist.x_train, batch_size=128, epochs=args.epochs, verbose=2, callbacks=[first])
     seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
     last = evaluate(model, mnist.x_test, batch_size=1000)
-    print(
-        json.dumps(
-            {
-                "backend": keras.backend.backend(),
-                "epochs": args.epochs,
-                "seed": args.seed,
-                "loss_at_mean_after_epoch_1": first.loss,
-                "loss_at_mean": last["loss_at_mean"],
-                "loss": last["loss"],
-                "seconds": round(seconds, 1),
-                "cpu_seconds": round(cpu_seconds, 1),
-            }
-        )
-    )
+    result = {
+        "loss_at_mean_after_epoch_1": first.loss,
+        "loss_at_mean": last["loss_at_mean"],
+        "loss": last["loss"],
+        "seconds": round(seconds, 1),
+        "cpu_seconds": round(cpu_seconds, 1),
+    }
+    receipts.finish(args, result)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The models of `benchmarks.training` as others write them, to be timed beside ours.
+"""The models of `training.py` as others write them, to be timed beside ours.
 
 Each function takes images as uint8 `(n, height, width, channels)`, gets everything ready, and
 returns a function that trains for one epoch and returns its mean loss in nats per image. Nothing is
@@ -158,8 +158,7 @@ def pytorch_conv(x_train):
     import torch
     from torch import nn
     from torch.nn import functional
-
-    from benchmarks.training import CONV_LATENT, CONV_UNITS
+    from training import CONV_LATENT, CONV_UNITS
 
     torch.manual_seed(0)
     height, width, channels = x_train.shape[1:]

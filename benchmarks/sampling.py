@@ -8,12 +8,13 @@ codes at once. Both in turn, CPU seconds, medians; the codes alone are timed too
 is NumPy.
 """
 
-import json
+import argparse
 import statistics
 import time
 
 import keras
 import numpy as np
+import receipts
 
 import keras_vae
 
@@ -21,6 +22,9 @@ COUNT, ROUNDS = 10_000, 7
 
 
 def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    receipts.add_option(parser)
+    args = parser.parse_args()
     model = keras_vae.VAE(
         keras_vae.networks.DenseEncoder(latent_dim=20, hidden_units=(400,)),
         keras_vae.networks.DenseDecoder(output_shape=(28, 28, 1), hidden_units=(400,)),
@@ -45,14 +49,13 @@ def main():
             seconds[name].append(time.process_time() - start)
     medians = {name: statistics.median(values[1:]) for name, values in seconds.items()}
     result = {
-        "backend": keras.backend.backend(),
         **{f"{name}_s": round(value, 3) for name, value in medians.items()},
         "over_numpy": round(medians["sample"] / medians["numpy"], 2),
         "without_codes_over_numpy": round(
             (medians["sample"] - medians["codes"]) / medians["numpy"], 2
         ),
     }
-    print(json.dumps(result))
+    receipts.finish(args, result)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""What an epoch costs as the work grows: images, latent size, batch size. A table and a picture.
+"""What an epoch costs as the work grows: images, latent size, batch size. JSON and a picture.
 
-    KERAS_BACKEND=jax python -m benchmarks.scaling --out docs/scaling.png
+    KERAS_BACKEND=jax python benchmarks/scaling.py --out docs/scaling.png
 
 The model is 784-400-L-400-784 on MNIST, Adam, one core and one thread; counted is the CPU time of
 the second epoch. One thing is varied at a time, from 60,000 images, 20 latents and batches of 128.
@@ -10,7 +10,8 @@ import argparse
 import os
 import sys
 
-from benchmarks.training import ONE_THREAD
+import receipts
+from training import environment_of
 
 VARIED = {
     "images": [10_000, 20_000, 40_000, 60_000],
@@ -70,9 +71,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--core", type=int, default=0, help="the core to run on (%(default)s)")
     parser.add_argument("--out", help="PNG for the picture")
+    receipts.add_option(parser)
     args = parser.parse_args()
     os.sched_setaffinity(0, {args.core})
-    os.environ.update(ONE_THREAD)
+    os.environ.update(environment_of("", threads=1))
     import keras
     import numpy as np
 
@@ -85,12 +87,9 @@ def main():
             work = {**BASE, name: value}
             results[name][value] = measure(x_train, *work.values())
             print(f"{name} {value}: {results[name][value]:.2f} s", file=sys.stderr, flush=True)
-    for name, values in VARIED.items():
-        print(f"| {name} | " + " | ".join(f"{value:,}" for value in values) + " |")
-        print("|---" * (len(values) + 1) + "|")
-        print("| CPU s | " + " | ".join(f"{results[name][v]:.2f}" for v in values) + " |\n")
     if args.out:
         draw(results, keras.backend.backend(), args.out)
+    receipts.finish(args, results)
 
 
 if __name__ == "__main__":

@@ -10,16 +10,14 @@ fixed 1. Bound: 0.5.
 """
 
 import argparse
-import importlib.metadata
-import json
 import math
 import os
-import platform
 import random
 import time
 
 import keras
 import numpy as np
+import receipts
 
 import keras_vae
 from keras_vae import data
@@ -55,28 +53,25 @@ def measure(scale, images, args):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     folder = os.environ.get("KERAS_VAE_DATA", "")
-    parser.add_argument("--data", default=os.path.join(folder, "cifar10_small.npz"))
+    small = os.path.join(folder, "cifar10_small.npz")
+    parser.add_argument("--data", default=small, help="default: cifar10_small.npz")
     parser.add_argument("--scale", choices=("shared", "optimal"), default="optimal")
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--latent-dim", type=int, default=64)
     parser.add_argument("--units", type=int, default=256)
     parser.add_argument("--seed", type=int, default=0)
+    receipts.add_option(parser)
     args = parser.parse_args()
     images = data.load(args.data)
     fixed, learnt = (measure(scale, images, args) for scale in (1.0, args.scale))
-    packages = ("keras", keras.backend.backend(), "numpy")
     result = {
         "ratio": learnt["test_mse"] / fixed["test_mse"],
         "runs": [fixed, learnt],
-        "data": images.name,
         "train_images": len(images.x_train),
         "test_images": len(images.x_test),
-        **{name: getattr(args, name) for name in ("epochs", "latent_dim", "units", "seed")},
-        "backend": keras.backend.backend(),
-        "machine": platform.machine(),
-        "versions": {name: importlib.metadata.version(name) for name in packages},
     }
-    print(json.dumps(result, indent=2))
+    args.data = images.name
+    receipts.finish(args, result)
 
 
 if __name__ == "__main__":

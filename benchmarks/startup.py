@@ -19,6 +19,8 @@ import sys
 import tempfile
 import time
 
+import receipts
+
 BACKENDS = ("tensorflow", "jax", "torch")
 
 
@@ -71,6 +73,7 @@ def parts(backend, graph=False, **environment):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--runs", type=int, default=5, help="processes of each (default: 5)")
+    receipts.add_option(parser)
     parser.add_argument("--work", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--graph", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -82,16 +85,19 @@ def main():
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         }
         starts = {name: lambda name=name: parts(name) for name in BACKENDS}
-        starts["torch, jit_compile=True"] = lambda: parts("torch", graph=True)
-        starts["jax, compilation cache"] = lambda: parts("jax", **cached)
-        starts["jax, compilation cache"]()
+        starts["torch_graph"] = lambda: parts("torch", graph=True)
+        starts["jax_cached"] = lambda: parts("jax", **cached)
+        starts["jax_cached"]()
         measured = {name: [] for name in starts}
         for _ in range(args.runs):  # in turn
             for name, start in starts.items():
                 measured[name].append(start())
-    for name, runs in measured.items():
-        medians = {part: statistics.median(run[part] for run in runs) for part in runs[0]}
-        print(json.dumps({"start": name, **{k: round(v, 2) for k, v in medians.items()}}))
+    result = {
+        name: {part: round(statistics.median(run[part] for run in runs), 2) for part in runs[0]}
+        for name, runs in measured.items()
+    }
+    del args.work, args.graph
+    receipts.finish(args, result)
 
 
 if __name__ == "__main__":

@@ -3,12 +3,11 @@
     KERAS_BACKEND=torch python benchmarks/streaming.py
 
 Writes 3,840 colour images of 32x32 as PNG to a temporary folder, and trains the convolutional VAE
-of `benchmarks.training` on them, epoch for epoch from memory and from the files, on two cores.
+of `training.py` on them, epoch for epoch from memory and from the files, on two cores.
 Printed are the median seconds of both, their ratio, and what an epoch of reading alone costs.
 """
 
 import argparse
-import json
 import os
 import pathlib
 import statistics
@@ -17,10 +16,11 @@ import time
 
 import keras
 import numpy as np
+import receipts
 from PIL import Image
+from training import CONV_IMAGES, CONV_LATENT, CONV_UNITS
 
 import keras_vae
-from benchmarks.training import CONV_IMAGES, CONV_LATENT, CONV_UNITS
 from keras_vae import data, networks
 
 SIZE = (32, 32, 3)
@@ -40,6 +40,7 @@ def write_folder(folder):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=3, help="epochs that count (%(default)s)")
+    receipts.add_option(parser)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         write_folder(folder)
@@ -61,13 +62,12 @@ def main():
         reading = time.perf_counter() - start
     memory, streamed = (statistics.median(values[1:]) for values in seconds.values())
     result = {
-        "backend": keras.backend.backend(),
         "memory_s": round(memory, 2),
         "files_s": round(streamed, 2),
         "files_over_memory": round(streamed / memory, 3),
         "reading_alone_s": round(reading, 2),
     }
-    print(json.dumps(result))
+    receipts.finish(args, result)
 
 
 if __name__ == "__main__":

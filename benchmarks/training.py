@@ -1,8 +1,8 @@
 """What an epoch of training costs, ours and others', in turn.
 
-    python -m benchmarks.training                      # dense: CPU seconds over its matrix products
-    python -m benchmarks.training --network conv       # convolutional: images per second
-    python -m benchmarks.training --only floor,jax,jax_bare --rounds 5 --out results.json
+    python benchmarks/training.py                      # dense: CPU seconds over its matrix products
+    python benchmarks/training.py --network conv       # convolutional: images per second
+    python benchmarks/training.py --only floor,jax,jax_bare --rounds 5
 
 `dense` is the seeds' model: MNIST, 784-400-20-400-784, batch 128, Adam 1e-3, on one core and with
 one thread; counted is CPU time. `conv` is three stages of stride 2 with batch normalisation on
@@ -18,13 +18,13 @@ import argparse
 import importlib.util
 import json
 import os
-import platform
 import resource
 import statistics
 import subprocess
 import sys
 import time
-from importlib import metadata
+
+import receipts
 
 NAMES = {
     "dense": {
@@ -115,7 +115,7 @@ def work(network, name):
         kwargs = {"jit_compile": True} if name == "torch_graph" else {}
         epoch = ours(network, x_train, bare=name.endswith("_bare"), **kwargs)
     else:
-        from benchmarks import rivals
+        import rivals
 
         epoch = getattr(rivals, name)(x_train)
     for _ in sys.stdin:
@@ -136,7 +136,7 @@ class Contender:
 
     def __init__(self, network, name, threads):
         self.name = name
-        self.command = ["-m", "benchmarks.training", "--network", network, "--work", name]
+        self.command = [__file__, "--network", network, "--work", name]
         self.process = subprocess.Popen(
             [sys.executable, *self.command],
             stdin=subprocess.PIPE,
@@ -170,7 +170,7 @@ def main():
     parser.add_argument("--only", help="contenders, by commas (default: all but the bare ones)")
     parser.add_argument("--rounds", type=int, default=3, help="epochs that count (%(default)s)")
     parser.add_argument("--core", type=int, default=0, help="the core of dense (%(default)s)")
-    parser.add_argument("--out", help="JSON file for the results")
+    receipts.add_option(parser)
     parser.add_argument("--work", help=argparse.SUPPRESS)
     args = parser.parse_args()
     known = NAMES[args.network]
@@ -196,13 +196,12 @@ def main():
     for contender in contenders:
         contender.close()
     results = summary(contenders, counted)
-    print(table(results, known))
-    if args.out:
-        with open(args.out, "w", encoding="utf-8") as file:
-            json.dump({"machine": machine(threads), "results": results}, file, indent=1)
+    print(table(results, known), file=sys.stderr)
     losses = [r["loss"] for name, r in results.items() if name != "floor"]
     if losses and max(losses) > (1 + LOSS_SPREAD) * min(losses):
         raise SystemExit(f"error: the losses differ: {losses}")
+    del args.work
+    receipts.finish(args, results)
 
 
 def summary(contenders, counted):
@@ -221,6 +220,7 @@ def summary(contenders, counted):
         }
         base = results[contenders[0].name][f"{counted}_per_epoch"]
         results[contender.name]["time_over_first"] = seconds / base
+        results[contender.name]["speed_over_first"] = base / seconds
     return results
 
 
@@ -233,16 +233,6 @@ def table(results, names):
             f"| {loss} | {result['peak_mb']:.0f} |"
         )
     return "\n".join(lines)
-
-
-def machine(cores):
-    packages = ("keras", "tensorflow", "jax", "torch", "numpy")
-    return {
-        "machine": platform.machine(),
-        "cores_used": cores,
-        "python": platform.python_version(),
-        "versions": {name: metadata.version(name) for name in packages},
-    }
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
     python benchmarks/vq_vae.py
     python benchmarks/vq_vae.py --levels 8,6,5
 
-A grid of 7x7 codes, 128 of them. Prints, as JSON, with seed, wall time and versions:
+A grid of 7x7 codes, 128 of them. Prints, as JSON:
 
 - `codes_used`: share of the codebook that occurs on the 10,000 test images. Bound: above 0.8.
 - `mean_squared_error`: of the reconstruction of test images in [0, 1], the mean over all pixels.
@@ -12,16 +12,15 @@ A grid of 7x7 codes, 128 of them. Prints, as JSON, with seed, wall time and vers
 """
 
 import argparse
-import json
 import random
 import time
 
 import keras
+import receipts
 
 import keras_vae
 from keras_vae import data
 from keras_vae.evaluation import evaluate
-from keras_vae.runs import versions
 
 
 def main():
@@ -33,6 +32,7 @@ def main():
     parser.add_argument("--prior-epochs", type=int, default=0)
     parser.add_argument("--examples", type=int, help="train on the first so many images")
     parser.add_argument("--seed", type=int, default=0)
+    receipts.add_option(parser)
     args = parser.parse_args()
     random.seed(args.seed)  # Keras' initializers take their seeds from here
     dataset = data.load("mnist")
@@ -61,10 +61,7 @@ def main():
         codes = {"codes": model.encode(dataset.x_test), "label": dataset.y_test}
         result["prior_loss"] = -float(model.prior.log_likelihood(codes).mean())
         result["seconds_with_prior"] = round(time.perf_counter() - start, 1)
-    result["arguments"] = vars(args)
-    result["backend"] = keras.backend.backend()
-    result["versions"] = versions()
-    print(json.dumps(result, indent=2))
+    receipts.finish(args, result)
 
 
 if __name__ == "__main__":

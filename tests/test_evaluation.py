@@ -313,12 +313,17 @@ def test_the_scorecard_tells_a_model_that_listens_from_one_that_does_not(shapes,
     floor = found["classifier_frechet_distance_of_real"]
     assert found["classifier_frechet_distance"] < 3 * floor + 1e-6
     assert found["left_out"] == {"label_leakage": "Perfect has no encoder"}
+    assert found["samples_per_class"] == 60
 
     monkeypatch.setattr(SCORECARD, "train_classifier", lambda made: judge)
     deaf = Perfect(shapes, listens=False)
     found = evaluation.scorecard(deaf, shapes, per_class=60, classifier=judge)
     assert found["sample_accuracy"] == pytest.approx(1 / 3, abs=0.1)
     assert found["wrong_label_accuracy"] == pytest.approx(found["sample_accuracy"], abs=0.1)
+
+    # Drawing a grid code by code takes long.
+    deaf.quantizer = keras_vae.layers.VectorQuantizer(4, 2)
+    assert evaluation.scorecard(deaf, shapes, classifier=judge)["samples_per_class"] == 100
 
 
 def test_the_label_is_read_from_codes_that_hold_it(shapes, monkeypatch):

@@ -107,6 +107,22 @@ def test_principal_components_are_those_of_scikit_learn():
     np.testing.assert_allclose(shares, pca.explained_variance_ratio_, rtol=1e-9)
 
 
+def test_a_loss_of_one_term_is_drawn_once():
+    history = {"loss": [3.0, 2.0], "reconstruction_loss": [3.0, 2.0]}
+    assert len(figures.learning_curves(history, "").axes) == 1
+    assert len(figures.learning_curves({**history, "kl_loss": [0.0, 1.0]}, "").axes) == 2
+    history["reconstruction_loss"] = [2.0, 1.0]
+    assert len(figures.learning_curves(history, "").axes) == 2
+
+
+def test_the_name_of_a_class_in_two_clouds_stands_in_one():
+    clouds = np.array([[0, 0], [0, 1], [1, 0], [10, 9], [10, 10], [9, 10]], "float32")
+    z = np.concatenate([clouds, np.add(clouds, (30, 0))])
+    figure = figures.latent_scatter(z, np.repeat([0, 1], 6), NAMES, "")
+    for name, points in zip(figure.axes[0].texts, (z[:6], z[6:]), strict=True):
+        assert list(name.xy) in points.tolist()
+
+
 def test_projections_keep_neighbours_and_refuse_what_has_none():
     z = np.random.default_rng(0).normal(size=(60, 4))
     labels = np.arange(60) % 3
@@ -201,7 +217,7 @@ def test_decoding_a_class_by_its_vector_is_decoding_the_class(make, images):
     model = make()
     z = np.random.default_rng(0).normal(size=(5, 3)).astype("float32")
     labels = np.array([0, 1, 2, 2, 1], "int32")
-    vectors = walks.condition_vectors(model, {"label": labels})
+    vectors = model.condition_vectors({"label": labels})
     made = walks.decode(model, z, vectors, batch_size=2)
     np.testing.assert_allclose(made, model.decode(z, {"label": labels}), rtol=0, atol=1e-6)
 

@@ -61,7 +61,7 @@ def evaluate_latents(model, inputs, batch_size=256, seed=0, progress=None):
     inputs = {"x": x, **conditions} if conditions else x
     z_mean, z_log_var = (a.astype("float64") for a in model.encode(inputs, batch_size))
     z = model.draw_codes(inputs, seed, batch_size).astype("float64")
-    condition = _condition(model, conditions)
+    condition = model.condition_vectors(conditions)
     drawn = model.prior.sample(len(z), z.shape[1], seed=seed, condition=condition)
     location, scale = drawn.mean(axis=0), np.maximum(drawn.std(axis=0), 1e-6)
     return {
@@ -136,13 +136,6 @@ def _groups(conditions, count):
     labels = np.stack([np.asarray(values) for values in conditions.values()], axis=1)
     _, group = np.unique(labels, axis=0, return_inverse=True)
     return [np.flatnonzero(group == g) for g in range(group.max() + 1)]
-
-
-def _condition(model, conditions):
-    if not conditions:
-        return None
-    tensors = {name: ops.convert_to_tensor(values) for name, values in conditions.items()}
-    return ops.convert_to_numpy(model.encode_condition(tensors, training=False))
 
 
 def _kl_per_latent(model, inputs, batch_size):

@@ -125,9 +125,7 @@ class Subject:
 
     def vectors(self, labels):
         """What a conditional model's networks see of labels; None for other models."""
-        if not self.model.condition:
-            return None
-        return walks.condition_vectors(self.model, {"label": np.asarray(labels, "int32")})
+        return self.model.condition_vectors({"label": np.asarray(labels, "int32")})
 
     @functools.cached_property
     def points(self):

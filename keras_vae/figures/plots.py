@@ -27,9 +27,14 @@ def learning_curves(history, title):
         title: String.
 
     Returns:
-        A `matplotlib.figure.Figure`, one panel per term.
+        A `matplotlib.figure.Figure`, one panel per term, but for one that is all of the loss.
     """
-    terms = {name: text for name, text in TERMS.items() if name in history}
+    loss = history.get("loss")
+    terms = {
+        name: text
+        for name, text in TERMS.items()
+        if name in history and (name == "loss" or history[name] != loss)
+    }
     figure = new_figure((4 * len(terms), 3.4))
     for index, (name, text) in enumerate(terms.items()):
         axes = figure.add_subplot(1, len(terms), index + 1, title=text, xlabel="epoch")
@@ -70,6 +75,9 @@ def bars(values, title, xlabel, ylabel, names=None):
     axes.grid(axis="y", alpha=0.3)
     axes.set_axisbelow(True)
     axes.margins(x=0.02)
+    if len(values) < 5:  # one bar is no wall
+        middle = (len(values) - 1) / 2
+        axes.set_xlim(middle - 2.5, middle + 2.5)
     figure.suptitle(title)
     return figure
 
@@ -211,7 +219,8 @@ def _scatter(axes, z, labels, class_names, axis_names):
         axes.set_ylabel(axis_names[1])
     axes.set_xlabel(axis_names[0])
     if z.shape[1] == 3:
-        axes.set_zlabel(axis_names[2])
+        axes.set_zlabel(axis_names[2], labelpad=8)
+        axes.locator_params(nbins=5)  # more labels touch each other
     size = min(30.0, max(8.0, 16000 / len(z)))
     for c in present:
         style = class_style(int(c))
@@ -220,8 +229,13 @@ def _scatter(axes, z, labels, class_names, axis_names):
             *points, s=size, alpha=0.7, linewidths=0, label=class_names[c], rasterized=True, **style
         )
     if is_plane and len(present) <= MOST_NAMES:
-        _name_clouds(axes, {class_names[c]: np.median(z[labels == c], axis=0) for c in present})
+        _name_clouds(axes, {class_names[c]: _middle(z[labels == c]) for c in present})
     axes.grid(alpha=0.3)
+
+
+def _middle(points):
+    """The point nearest to the median: amid the largest cloud, where a class has several."""
+    return points[np.argmin(np.linalg.norm(points - np.median(points, axis=0), axis=1))]
 
 
 def _name_clouds(axes, middles):

@@ -3,7 +3,6 @@
 import statistics
 
 import numpy as np
-from keras import ops
 
 from keras_vae.models.generative import in_batches, join
 from keras_vae.priors import StandardNormal
@@ -60,7 +59,7 @@ def prior_quantiles(model, probabilities, conditions=None):
     vectors = None
     if model.condition:
         repeated = {name: np.repeat([value], DRAWS, axis=0) for name, value in conditions.items()}
-        vectors = condition_vectors(model, repeated)
+        vectors = model.condition_vectors(repeated)
     z = model.prior.sample(DRAWS, model.latent_dim, seed=0, condition=vectors)
     return np.quantile(z, probabilities, axis=0).astype("float32")
 
@@ -96,24 +95,13 @@ def traversals(start, values):
     return codes
 
 
-def condition_vectors(model, conditions):
-    """What the networks of a conditional model see of conditions, float32 `(n, size)`.
-
-    Args:
-        model: A conditional model.
-        conditions: Dict from name to values `(n, ...)`.
-    """
-    tensors = {name: ops.convert_to_tensor(values) for name, values in conditions.items()}
-    return ops.convert_to_numpy(model.encode_condition(tensors, training=False))
-
-
 def decode(model, z, vectors=None, batch_size=256):
     """Decode codes under vectors that need not belong to one class, but may lie between two.
 
     Args:
         model: A model with a decoder of vectors.
         z: Float array `(n, latent)`.
-        vectors: For a conditional model a float array `(n, size)`, see `condition_vectors`.
+        vectors: For a conditional model a float array `(n, size)`, of `model.condition_vectors`.
         batch_size: Int. Examples computed at once.
 
     Returns:

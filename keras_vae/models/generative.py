@@ -150,6 +150,13 @@ class GenerativeModel(Trainer, keras.Model):
         """Return the conditions' joint vector `(batch, size)`, or None without conditions."""
         return self.conditioning(conditions, training=training) if self.condition else None
 
+    def condition_vectors(self, conditions):
+        """As `encode_condition`, from arrays to a float32 array `(n, size)`."""
+        if not self.condition:
+            return None
+        tensors = {name: ops.convert_to_tensor(values) for name, values in conditions.items()}
+        return ops.convert_to_numpy(self.encode_condition(tensors, training=False))
+
     def decode_mean(self, z, conditions=None):
         """Decode to the likelihood's mean, as tensors: what a device computes.
 
