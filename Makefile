@@ -28,12 +28,12 @@ mobile: $(VENV)/demo
 test: $(VENV)/dev lint
 	@for backend in $(BACKENDS); do \
 		echo "== $$backend"; \
-		KERAS_BACKEND=$$backend $(BIN)/python -m pytest -q -n 2 --dist worksteal || exit 1; \
+		KERAS_BACKEND=$$backend $(BIN)/python -m pytest -q -n 2 --dist loadgroup || exit 1; \
 	done
 
 # A part of the tests on the oldest versions that pyproject.toml allows, with one backend.
 test-oldest: $(OLDEST)/installed
-	@KERAS_BACKEND=jax $(OLDEST)/bin/python -m pytest -q -n 2 --dist worksteal $(OLDEST_TESTS)
+	@KERAS_BACKEND=jax $(OLDEST)/bin/python -m pytest -q -n 2 --dist loadgroup $(OLDEST_TESTS)
 
 test-slow: $(VENV)/dev
 	@for backend in $(BACKENDS); do \
@@ -49,7 +49,7 @@ coverage: $(VENV)/dev
 	@rm -f .coverage
 	@for backend in $(BACKENDS); do \
 		echo "== $$backend"; \
-		KERAS_BACKEND=$$backend $(BIN)/python -m pytest -q -n 2 --dist worksteal \
+		KERAS_BACKEND=$$backend $(BIN)/python -m pytest -q -n 2 --dist loadgroup \
 			--cov --cov-append --cov-report= || exit 1; \
 	done
 	@$(BIN)/python -m coverage report --skip-covered

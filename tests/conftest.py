@@ -39,8 +39,11 @@ def ordinary_on(*backends):
     return pytest.mark.skipif(False, reason="") if BACKEND in backends else pytest.mark.slow
 
 
-# Compiling them takes a dozen seconds or more there.
-slow_on_jax = ordinary_on("tensorflow", "torch")
+def pytest_collection_modifyitems(items):
+    """Let one worker do all tests that share the exported files, which take a minute to make."""
+    for item in items:
+        if "export" in item.nodeid.split("::")[0] or "test_edge" in item.nodeid:
+            item.add_marker(pytest.mark.xdist_group("exported"))
 
 
 @pytest.fixture(autouse=True)

@@ -13,8 +13,10 @@ import pytest
 from keras import ops
 
 import keras_vae
+from tests.conftest import BACKEND, ordinary_on
 
-BACKEND = keras.backend.backend()
+# From there it looks at both others.
+pytestmark = ordinary_on("torch")
 OTHERS = [name for name in ("tensorflow", "jax", "torch") if name != BACKEND]
 REPOSITORY = pathlib.Path(__file__).parents[1]
 SCRIPT = """

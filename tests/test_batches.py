@@ -7,7 +7,7 @@ from PIL import Image
 
 import keras_vae
 from keras_vae import data
-from tests.conftest import slow_on_jax
+from tests.conftest import ordinary_on
 from tests.test_training import assert_same_weights
 
 
@@ -21,7 +21,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-@slow_on_jax
+@ordinary_on("torch")
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_images_in_files_train_as_those_in_memory(make, folder, shuffle):
     histories, models = [], []

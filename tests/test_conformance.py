@@ -27,7 +27,7 @@ from keras_vae import (
 )
 from keras_vae.layers import Categorical, Continuous
 from tests import conformance
-from tests.conftest import BACKEND, ordinary_on, slow_on_jax
+from tests.conftest import BACKEND, ordinary_on
 
 # A step of these models runs faster than TensorFlow traces it.
 EAGERLY = BACKEND == "tensorflow"
@@ -373,7 +373,7 @@ def test_model(tmp_path, cls, parts, kinds):
         conformance.check_model(make, inputs, tmp_path, unused)
 
 
-@slow_on_jax
+@ordinary_on("torch")
 @pytest.mark.parametrize("options", OBJECTIVES.values(), ids=OBJECTIVES)
 def test_objective(tmp_path, options):
     random.seed(1)
@@ -387,12 +387,13 @@ def test_objective(tmp_path, options):
     conformance.check_model(make, {"x": X, "label": label}, tmp_path)
 
 
-@slow_on_jax
+@ordinary_on("torch")
 @pytest.mark.parametrize(("parts", "options"), SLOWER_POSTERIORS, ids=["conv", "iwae"])
 def test_posterior_with_more(tmp_path, parts, options):
     test_posterior(tmp_path, parts, options)
 
 
+@ordinary_on("torch")
 @pytest.mark.parametrize(("parts", "options"), POSTERIORS, ids=["full_covariance", "ladder"])
 def test_posterior(tmp_path, parts, options):
     random.seed(1)
@@ -415,7 +416,7 @@ def test_layer(tmp_path, cls, make, inputs, spread):
     conformance.check_layer(layer, inputs, tmp_path, spread)
 
 
-@slow_on_jax
+@ordinary_on("torch")
 @pytest.mark.parametrize(("cls", "make_prior"), PRIORS, ids=[r[0].__name__ for r in PRIORS])
 def test_prior(tmp_path, cls, make_prior):
     random.seed(1)
@@ -447,7 +448,7 @@ def test_metric(cls, make):
     conformance.check_metric(metric)
 
 
-@slow_on_jax
+@ordinary_on("torch")
 @pytest.mark.parametrize(("cls", "make"), CALLBACKS, ids=[r[0].__name__ for r in CALLBACKS])
 def test_callback(make, cls):
     assert type(make()) is cls

@@ -14,7 +14,7 @@ from tests.conftest import BACKEND
 ROOT = pathlib.Path(__file__).parents[1]
 # Where each runs in the ordinary suite; all run on all backends in `make test-slow`.
 BACKEND_OF = {
-    "autoencoder": "tensorflow",
+    "autoencoder": "torch",
     "backends": "torch",
     "colour": "torch",
     "conditional_vae": "tensorflow",
@@ -23,7 +23,7 @@ BACKEND_OF = {
     "interpolation": "jax",
     "manifold": "jax",
     "own_images": "torch",
-    "own_networks": "tensorflow",
+    "own_networks": "torch",
     "sensor_anomaly": "tensorflow",
     "vae_by_hand": "jax",
     "vq_vae": "torch",

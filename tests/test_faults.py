@@ -192,6 +192,7 @@ if __name__ == "__main__":
 # Memory
 
 
+@ordinary_on("torch")
 def test_where_memory_runs_out_fewer_rows_are_computed():
     sizes = []
 

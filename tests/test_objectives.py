@@ -9,9 +9,9 @@ import keras_vae
 from keras_vae import objectives
 from keras_vae.objectives import ELBO, IWAE, MMD, TotalCorrelation
 from tests import oracles
-from tests.conftest import BACKEND, slow_on_jax
+from tests.conftest import BACKEND, ordinary_on
 
-pytestmark = slow_on_jax
+pytestmark = ordinary_on("torch")
 
 WEIGHT = np.random.default_rng(1).uniform(0, 2, 48).astype("f4")
 

@@ -19,10 +19,10 @@ from keras import ops
 
 import keras_vae
 from keras_vae import divergences, likelihoods, networks, objectives, priors
-from tests.conftest import BACKEND, slow_on_jax
+from tests.conftest import BACKEND, ordinary_on
 from tests.export.test_parity import converts_here
 
-pytestmark = [pytest.mark.usefixtures("untraced"), slow_on_jax]
+pytestmark = [pytest.mark.usefixtures("untraced"), ordinary_on("torch")]
 # A step of these models runs faster than TensorFlow traces it.
 EAGERLY = BACKEND == "tensorflow"
 

@@ -7,7 +7,7 @@ from keras import ops
 
 import keras_vae
 from keras_vae.callbacks import StopOnSkippedUpdates
-from tests.conftest import BACKEND
+from tests.conftest import BACKEND, ordinary_on
 
 FIT_LOGS = {"loss", "reconstruction_loss", "kl_loss", "gradient_norm", "skipped_updates"}
 
@@ -49,7 +49,13 @@ def as_tf_dataset(inputs):
 KINDS = ["arrays", "tf.data", "PyDataset", "DataLoader", "DataLoader of dicts", "generator"]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=() if kind in ("arrays", "tf.data") else ordinary_on("torch"))
+        for kind in KINDS
+    ],
+)
 def test_every_kind_of_data_trains_the_same(make, images, kind):
     x, label = images
     inputs = {"x": x, "label": label}
@@ -78,6 +84,7 @@ def test_every_kind_of_data_trains_the_same(make, images, kind):
     assert_same_weights(model, reference)
 
 
+@ordinary_on("torch")
 def test_fit_reports_terms_on_validation_data(make, images):
     x, label = images
     model = make()
@@ -92,6 +99,7 @@ def test_fit_reports_terms_on_validation_data(make, images):
     )
 
 
+@ordinary_on("torch")
 def test_validation_split_takes_the_last_examples(make, images):
     x, label = images
     x = x.copy()
@@ -106,6 +114,7 @@ def test_validation_split_takes_the_last_examples(make, images):
     assert np.isfinite(history["val_loss"][0])
 
 
+@ordinary_on("torch")
 def test_evaluate_draws_and_predict_does_not(make, images):
     x, label = images
     model = make()
@@ -146,6 +155,7 @@ def test_a_sample_weight_weights_the_whole_example(make, images):
     np.testing.assert_allclose(logs["kl_loss"][0], kl, rtol=1e-5)
 
 
+@ordinary_on("torch")
 def test_a_dataset_carries_sample_weights_too(make, images):
     x, label = images
     weight = np.linspace(0, 2, 48, dtype="f4")
@@ -156,6 +166,7 @@ def test_a_dataset_carries_sample_weights_too(make, images):
     assert_same_weights(from_arrays, from_dataset)
 
 
+@ordinary_on("torch")
 def test_y_is_the_image_to_reconstruct(make, images):
     x, _ = images
     noisy = np.clip(x + 0.1, 0, 1)
@@ -166,7 +177,7 @@ def test_y_is_the_image_to_reconstruct(make, images):
         model.fit(x, np.zeros(48), verbose=0)
 
 
-@pytest.mark.parametrize("conv", [False, True])
+@pytest.mark.parametrize("conv", [False, pytest.param(True, marks=ordinary_on("torch"))])
 def test_the_same_seed_gives_the_same_weights(make, images, conv):
     x, label = images
     models = [make(conv=conv) for _ in range(2)]
@@ -192,6 +203,7 @@ def make_with_dropout():
     return model
 
 
+@ordinary_on("torch")
 @pytest.mark.parametrize("name", ["VAE", "ConditionalVAE", "conv", "dropout"])
 def test_a_resumed_run_ends_bit_identical(make, images, tmp_path, name):
     import random
@@ -235,7 +247,7 @@ class Poison(keras.utils.PyDataset):
         return (x,)
 
 
-@pytest.mark.parametrize("conv", [False, True])
+@pytest.mark.parametrize("conv", [False, pytest.param(True, marks=ordinary_on("torch"))])
 def test_a_non_finite_gradient_is_skipped_and_counted(make, images, conv):
     x, _ = images
     model, clean = make("VAE", conv=conv), make("VAE", conv=conv)
@@ -257,6 +269,7 @@ def test_a_run_of_skipped_updates_stops_training(make, images, count):
     assert all(np.isfinite(w).all() for w in weights_of(model))
 
 
+@ordinary_on("torch")
 def test_the_limit_of_skipped_updates_can_be_set(make, images):
     model = make("VAE")
     callbacks = [StopOnSkippedUpdates(limit=1000)]
@@ -266,6 +279,7 @@ def test_the_limit_of_skipped_updates_can_be_set(make, images):
     assert np.isnan(history["loss"][0])
 
 
+@ordinary_on("torch")
 def test_out_of_range_batches_of_a_dataset_never_train(make, images):
     model = make("VAE")
     with pytest.raises(FloatingPointError, match="likelihood's range"):
@@ -287,6 +301,7 @@ def test_loss_scaling_finds_its_scale_and_trains(make, images):
     assert sampled.dtype == np.float32
 
 
+@ordinary_on("torch")
 def test_mixed_bfloat16_trains_a_convolutional_model(make, images):
     x, label = images
     keras.config.set_dtype_policy("mixed_bfloat16")
@@ -308,6 +323,7 @@ def test_steps_per_execution_gives_the_same_weights(make, images):
     assert_same_weights(one, many)
 
 
+@ordinary_on("torch")
 def test_eager_execution_gives_the_same_weights(make, images):
     x, label = images
     compiled, eager = make(), make()
@@ -329,6 +345,7 @@ def test_jit_compile_gives_the_same_weights(make, images, fixed_noise):
         np.testing.assert_allclose(a, b, atol=1e-5)
 
 
+@ordinary_on("torch")
 def test_callbacks_see_each_batch(make, images):
     seen = []
     callback = keras.callbacks.LambdaCallback(on_train_batch_end=lambda b, logs: seen.append(b))

@@ -26,7 +26,13 @@ EACH = [
 ]
 
 
-@pytest.mark.parametrize("likelihood", EACH, ids=[each.name for each in EACH])
+@pytest.mark.parametrize(
+    "likelihood",
+    [
+        pytest.param(each, id=each.name, marks=() if index in (1, 3) else pytest.mark.slow)
+        for index, each in enumerate(EACH)
+    ],
+)
 def test_decoder_and_scorer_compute_what_the_model_computes(likelihood, tmp_path):
     random.seed(0)
     model = keras_vae.VAE(DenseEncoder(2, (4,)), DenseDecoder(SHAPE, (4,)), likelihood=likelihood)

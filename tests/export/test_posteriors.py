@@ -21,7 +21,7 @@ DIMS, UNITS = (4, 3, 2), (12, 8, 6)
 X = np.random.default_rng(3).uniform(size=(16, *SHAPE)).astype("f4")
 LABEL = (np.arange(16) % 4).astype("int32")  # the last is unknown
 INPUTS = {"x": X, "label": LABEL}
-POSTERIORS = ("full_covariance", "ladder")
+POSTERIORS = (pytest.param("full_covariance", marks=pytest.mark.slow), "ladder")
 
 
 @functools.cache

@@ -43,8 +43,16 @@ PRIORS = {
 }
 
 
+# Converting each takes a dozen seconds; these two have all that the others have.
+ORDINARY = ("fitted", "flow")
+
+
 def with_graph(graph):
-    return [name for name, (_, graphs) in PRIORS.items() if graph in graphs]
+    return [
+        pytest.param(name, marks=() if name in ORDINARY else pytest.mark.slow)
+        for name, (_, graphs) in PRIORS.items()
+        if graph in graphs
+    ]
 
 
 @functools.cache
@@ -104,7 +112,7 @@ def test_the_scorer_takes_the_kl_at_the_mean(name, format):
 
 
 @pytest.mark.parametrize("format", FORMATS)
-@pytest.mark.parametrize("name", ["fitted", "vamp"])
+@pytest.mark.parametrize("name", ["fitted", pytest.param("vamp", marks=pytest.mark.slow)])
 def test_the_edge_sampler_draws_by_the_manifest(name, format, run):  # noqa: F811
     model, folder = made(name)
     path = f"{folder.name}/decoder.{format}"
@@ -127,7 +135,13 @@ def test_the_edge_sampler_draws_the_same_bits(edge):  # noqa: F811
         np.testing.assert_array_equal(z.view("u4"), code.view("u4"))
 
 
-@pytest.mark.parametrize(("name", "kind"), [("flow", "real_nvp"), ("kernels", "gaussian_mixture")])
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("flow", "real_nvp"),
+        pytest.param("kernels", "gaussian_mixture", marks=pytest.mark.slow),
+    ],
+)
 def test_a_prior_too_large_for_the_edge_needs_the_sampler(name, kind, run):  # noqa: F811
     model, folder = made(name)
     angle = ("--condition", "angle=0,0")
@@ -178,6 +192,7 @@ def test_quantization_is_calibrated_on_codes_of_the_prior():
     assert np.abs(mean).max() > 0.2
 
 
+@pytest.mark.slow
 def test_the_command_line_trains_with_a_prior(tmp_path, capsys):
     folder = str(tmp_path / "run")
     words = ["train", "--epochs", "1", "--hidden-units", "8", "--out", folder]

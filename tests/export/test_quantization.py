@@ -170,6 +170,7 @@ def test_rounding_makes_the_file_better(model, tmp_path):
     assert errors[1] < 0.5 * errors[0]
 
 
+@pytest.mark.slow
 @converts_here
 def test_a_convolutional_decoder_is_quantized(tmp_path):
     networks = keras_vae.networks
@@ -248,6 +249,7 @@ def run(model, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @converts_here
 def test_the_report_compares_every_variant(run, capsys):
     assert main(["--format", "tflite,onnx", "--report", "--model", str(run)]) == 0
@@ -282,6 +284,7 @@ def test_a_report_without_data_leaves_those_columns_empty(model, tmp_path):
     assert "no ELBO and no classes" in said[0]
 
 
+@pytest.mark.slow
 @converts_here
 def test_the_elbo_of_the_report_is_that_of_the_evaluation(run, model):
     dataset = keras_vae.data.load("digits")
