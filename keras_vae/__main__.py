@@ -23,6 +23,9 @@ LIKELIHOODS = (
     "categorical",
 )
 
+# What is in the parsed arguments and in no `config.json`.
+NOT_ARGUMENTS = ("command", "argv", "traceback")
+
 # What `train` uses where an argument is left out. The networks of 28x28 greys are those that
 # benchmarks/conditional_quality.py measures.
 DEFAULTS = {
@@ -123,9 +126,10 @@ def main(argv=None):
 
         return export_main(argv[1:])
     args = make_parser().parse_args(argv)
+    args.argv = argv
     try:
         check_backend(args.backend)
-        args.command(args)
+        return args.command(args) or 0
     except KeyboardInterrupt:
         return fail("interrupted", 1)
     except (
@@ -150,7 +154,6 @@ def main(argv=None):
         if args.traceback or not is_out_of_memory(err):
             raise
         return fail("Memory must suffice for a batch. It ran out. Lower --batch-size.", 1)
-    return 0
 
 
 def make_parser():
@@ -285,6 +288,13 @@ def make_parser():
     )
     command.add_argument("--seed", type=natural, default=0, help="default: 0")
     command.add_argument(
+        "--devices",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="divide every batch among so many GPUs, or cores where there is none (default: 1)",
+    )
+    command.add_argument(
         "--gif",
         action="store_true",
         help="draw the same samples after every epoch, as figures/training.gif",
@@ -366,13 +376,38 @@ def make_parser():
 
 
 def train(args):
+    """Train on one device or several, and return the exit status."""
+    from keras_vae import launch, trainers
+
+    if args.devices == 1:
+        return train_here(args)
+    if args.model == "vq_vae":
+        raise ValueError(
+            "--devices must be 1 with --model vq_vae, whose prior trains on one device. Received: "
+            f"{args.devices}."
+        )
+    if not launch.is_one_of_several():
+        there = len(trainers.find_devices())
+        if args.devices > there:
+            raise ValueError(
+                f"--devices must be at most {there}, as many as there are here. Received: "
+                f"{args.devices}."
+            )
+        if trainers.needs_processes:
+            return launch.run(args.devices, args.argv)
+    with trainers.on_devices(args.devices):
+        return train_here(args)
+
+
+def train_here(args):
     from keras_vae import data
     from keras_vae.files import locked
+    from keras_vae.launch import own_folder
     from keras_vae.runs import Run
 
     dataset = data.load(args.data)
     fill_defaults(args, dataset)
-    run = Run(args.out)
+    run = Run(own_folder(args.out) if args.devices > 1 else args.out)
     run.folder.mkdir(parents=True, exist_ok=True)
     with locked(run.folder):
         check_folder(run, args)
@@ -399,7 +434,7 @@ def train_in(run, args, dataset):
     model.compile(optimizer_of(args, dataset), jit_compile=jit_compile)
     model.build()
     config = {
-        "arguments": {k: v for k, v in vars(args).items() if k not in ("command", "traceback")},
+        "arguments": {k: v for k, v in vars(args).items() if k not in NOT_ARGUMENTS},
         "started": now(),
         "backend": keras.backend.backend(),
         "data_shape": list(dataset.x_train.shape[1:]),

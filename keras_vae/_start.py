@@ -1,8 +1,9 @@
 """What must happen before Keras is imported when the package runs as a command.
 
 `python -m keras_vae` imports the package, and with it Keras and its backend, before any line of
-`__main__` runs: too late for `--backend`, and for keeping TensorFlow's start-up messages off the
-terminal. `keras_vae/__init__.py` imports this file first, in that case only.
+`__main__` runs: too late for `--backend`, for making `--devices` of one CPU, and for keeping
+TensorFlow's start-up messages off the terminal. `keras_vae/__init__.py` imports this file first, in
+that case only.
 """
 
 import contextlib
@@ -27,22 +28,26 @@ def library_noise_hidden():
         os.close(saved)
 
 
-def chosen_backend(argv):
-    """Return the value of `--backend` in a command line, or None."""
+def chosen(option, argv):
+    """Return the value of an option such as `--backend` in a command line, or an empty string."""
     for word, following in zip(argv, [*argv[1:], ""], strict=True):
         name, _, value = word.partition("=")
-        if name == "--backend":
+        if name == option:
             return value or following
-    return None
+    return ""
 
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 if sys.argv[1:2] == ["export"]:  # export always runs on TensorFlow
     os.environ["KERAS_BACKEND"] = "tensorflow"
-elif chosen_backend(sys.argv) in BACKENDS:
-    os.environ["KERAS_BACKEND"] = chosen_backend(sys.argv)
+elif chosen("--backend", sys.argv) in BACKENDS:
+    os.environ["KERAS_BACKEND"] = chosen("--backend", sys.argv)
 with library_noise_hidden():
     import keras
 
+    if chosen("--devices", sys.argv).isdecimal():
+        from keras_vae import trainers
+
+        trainers.prepare_devices(int(chosen("--devices", sys.argv)))
     # The first operation is what makes TensorFlow look for devices, and speak of them.
     keras.ops.zeros(())

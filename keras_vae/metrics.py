@@ -26,6 +26,22 @@ class Average(keras.metrics.Mean):
 
 
 @keras.saving.register_keras_serializable("keras_vae")
+class Count(keras.metrics.Metric):
+    """How often something happened that all replicas of a model see: each of them counts it."""
+
+    def __init__(self, name="count", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.total = self.add_variable((), "zeros", aggregation="only_first_replica", name="total")
+
+    def update_state(self, value):
+        """Count a float32 scalar, 1 where it happened."""
+        self.total.assign_add(value)
+
+    def result(self):
+        return ops.convert_to_tensor(self.total)
+
+
+@keras.saving.register_keras_serializable("keras_vae")
 class Perplexity(keras.metrics.Metric):
     """How many codes would carry as much if all were used equally: `exp` of the usage's entropy.
 

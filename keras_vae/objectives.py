@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_vae import arguments
+from keras_vae.trainers import share
 
 
 class Objective:
@@ -118,8 +119,9 @@ class ELBO(Objective):
         if self.baseline:
             # Of the other draws; and of the other examples where there is one draw of each.
             axis = 0 if self.num_samples > 1 else 1
-            others = ops.cast(ops.shape(nats)[axis] - 1, nats.dtype)
-            others_nats = ops.sum(nats, axis=axis, keepdims=True) - nats
+            everyone = nats if axis == 0 else share().gather(nats, axis=1)
+            others = ops.cast(ops.shape(everyone)[axis] - 1, nats.dtype)
+            others_nats = ops.sum(everyone, axis=axis, keepdims=True) - nats
             nats = nats - others_nats / ops.maximum(others, 1.0)
         log_q = log_normal(self.by_draw(outputs["z"]), outputs["z_mean"], outputs["z_log_var"])
         return nats * (log_q - ops.stop_gradient(log_q))
@@ -222,25 +224,25 @@ class TotalCorrelation(Objective):
 
     def penalty(self, model, outputs, average):
         z = ops.expand_dims(ops.cast(self.by_draw(outputs["z"]), "float32"), 2)
-        z_mean, z_log_var = outputs["z_mean"], outputs["z_log_var"]
+        # Codes of the replica's share, posteriors of the whole batch.
+        z_mean, z_log_var = (share().gather(outputs[name]) for name in ("z_mean", "z_log_var"))
         # (L, batch of codes, batch of posteriors, latent)
         log_q = -(ops.square(z - z_mean) * ops.exp(-z_log_var) + z_log_var) / 2
         log_q = log_q - math.log(2 * math.pi) / 2
-        log_share = self._log_share(ops.shape(z_mean)[0])
+        log_share = self._log_share(share().index(ops.shape(z)[1]), ops.shape(z_mean)[0])
         joint = ops.logsumexp(ops.sum(log_q, axis=-1) + log_share, axis=2)
         single = ops.logsumexp(log_q + ops.expand_dims(log_share, -1), axis=2)
         correlation = average(joint - ops.sum(single, axis=-1))
         return (self.beta - 1) * correlation, {"total_correlation": correlation}
 
-    def _log_share(self, batch):
-        """Log of the share `(batch, batch)` that each posterior has in q(z) of each code."""
+    def _log_share(self, code, batch):
+        """Log of the share `(codes, batch)` that each posterior has in q(z) of each code."""
         count = ops.cast(batch, "float32")
         if self.dataset_size is None:
             return -ops.reshape(ops.log(count), (1, 1))
-        index = ops.arange(batch)
         own = 1 / self.dataset_size
         others = (1 - own) / ops.maximum(count - 1, 1.0)
-        is_own = ops.expand_dims(index, 1) == ops.expand_dims(index, 0)
+        is_own = ops.expand_dims(code, 1) == ops.expand_dims(ops.arange(batch), 0)
         return ops.log(ops.where(is_own, own, others))
 
     def get_config(self):
@@ -283,13 +285,14 @@ class MMD(Objective):
         self.bandwidth = bandwidth
 
     def penalty(self, model, outputs, average):
-        z = ops.cast(outputs["z"], "float32")
-        latent_dim = z.shape[-1]
+        latent_dim = outputs["z"].shape[-1]
+        z = share().gather(ops.cast(self.by_draw(outputs["z"]), "float32"), axis=1)
+        z = ops.reshape(z, (-1, latent_dim))
         seed = keras.random.randint((1,), 0, 2**31 - 1, seed=model.seed_generator)
         index = ops.arange(ops.shape(z)[0], dtype="int32")
         condition = outputs.get("condition")
         if condition is not None:
-            condition = ops.tile(condition, (self.num_samples, 1))
+            condition = ops.tile(share().gather(condition), (self.num_samples, 1))
         drawn = model.prior.draw(seed, index, ops.ones((1,)), latent_dim, condition)
         scale = 2 * (latent_dim if self.bandwidth is None else self.bandwidth**2)
 

@@ -308,6 +308,7 @@ PRIORS = [
 ]
 METRICS = [
     (metrics.Average, lambda: metrics.Average(name="loss")),
+    (metrics.Count, lambda: metrics.Count(name="skipped_updates")),
     (metrics.Perplexity, lambda: metrics.Perplexity(3)),
 ]
 FOLDER = tempfile.TemporaryDirectory()  # for callbacks that write

@@ -4,6 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_vae.trainers import share
+
 
 @keras.saving.register_keras_serializable("keras_vae")
 class Categorical:
@@ -223,6 +225,7 @@ class Conditioning(keras.layers.Layer):
         self.seed_generator = None
         if any(kind.unknown_rate for kind in self.condition.values()):
             self.seed_generator = keras.random.SeedGenerator(seed)
+        self.built = True
 
     @property
     def size(self):
@@ -234,9 +237,10 @@ class Conditioning(keras.layers.Layer):
         for name, kind in self.condition.items():
             value = conditions[name]
             if kind.unknown_rate and training:
-                draw = keras.random.uniform(ops.shape(value), seed=self.seed_generator)
+                uniform, shape = keras.random.uniform, ops.shape(value)
+                drawn = share().draw(uniform, shape, seed=self.seed_generator)
                 unknown = ops.cast(kind.unknown, value.dtype)
-                value = ops.where(draw < kind.unknown_rate, unknown, value)
+                value = ops.where(drawn < kind.unknown_rate, unknown, value)
             encodings.append(kind.encode(value))
         return ops.concatenate(encodings, axis=-1)
 

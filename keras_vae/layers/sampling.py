@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_vae.trainers import share
+
 
 @keras.saving.register_keras_serializable("keras_vae")
 class Sampling(keras.layers.Layer):
@@ -33,6 +35,7 @@ class Sampling(keras.layers.Layer):
         super().__init__(**kwargs)
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
+        self.built = True
 
     def call(self, z_mean, z_log_var):
         if tuple(z_mean.shape) != tuple(z_log_var.shape):
@@ -43,7 +46,8 @@ class Sampling(keras.layers.Layer):
             )
         dtype = keras.backend.result_type(self.compute_dtype, "float32")
         z_mean, z_log_var = ops.cast(z_mean, dtype), ops.cast(z_log_var, dtype)
-        noise = keras.random.normal(ops.shape(z_mean), dtype=dtype, seed=self.seed_generator)
+        shape = ops.shape(z_mean)
+        noise = share().draw(keras.random.normal, shape, dtype=dtype, seed=self.seed_generator)
         return ops.cast(reparameterize(z_mean, z_log_var, noise), self.compute_dtype)
 
     def compute_output_shape(self, z_mean_shape, z_log_var_shape):

@@ -14,6 +14,7 @@ from keras_vae.models.generative import (
     reason,
     weighted_mean,
 )
+from keras_vae.trainers import share
 
 
 class LatentVariableModel(GenerativeModel):
@@ -160,7 +161,8 @@ class LatentVariableModel(GenerativeModel):
         target = grey
         if self.dynamic_binarization:
             # One threshold for both, as they may be the same image.
-            threshold = keras.random.uniform(ops.shape(x), seed=self.seed_generator)
+            draw = share().draw
+            threshold = draw(keras.random.uniform, ops.shape(x), seed=self.seed_generator)
             x, target = (ops.cast(threshold < pixels, "float32") for pixels in (x, grey))
         inputs = {"x": x, **conditions} if isinstance(inputs, dict) else x
         draws = self.num_samples

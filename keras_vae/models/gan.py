@@ -7,6 +7,7 @@ from keras_vae.models.generative import GenerativeModel, Player, join, reason
 from keras_vae.models.players import JointOptimizer
 from keras_vae.models.vae import VAE
 from keras_vae.priors import StandardNormal
+from keras_vae.trainers import share
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -211,7 +212,8 @@ class GAN(GenerativeModel):
     def _generate(self, x, condition, training):
         """As many images as there are examples, `(batch, *data_shape)`, each of a new code."""
         shape = (ops.shape(x)[0], self.latent_dim)
-        z = keras.random.normal(shape, dtype="float32", seed=self.seed_generator)
+        draw = share().draw
+        z = draw(keras.random.normal, shape, dtype="float32", seed=self.seed_generator)
         parameters = self.generator(join(z, condition), training=training)
         return self.likelihood.mean(ops.cast(parameters, "float32"))
 

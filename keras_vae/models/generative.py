@@ -17,10 +17,10 @@ from keras_vae.callbacks import (
     looks_at_batches,
 )
 from keras_vae.layers.conditioning import Conditioning
-from keras_vae.metrics import Average
+from keras_vae.metrics import Average, Count
 from keras_vae.models import inputs as model_inputs
 from keras_vae.models import resuming
-from keras_vae.trainers import Trainer, is_out_of_memory
+from keras_vae.trainers import Trainer, is_out_of_memory, share
 from keras_vae.version import __version__
 
 STEPS_AT_ONCE = 16
@@ -97,7 +97,7 @@ class GenerativeModel(Trainer, keras.Model):
         self.data_shape = getattr(self.decoder, "data_shape", None)
         self.trackers = {name: Average(name=name) for name in self.reported}
         self.gradient_norm_tracker = Average(name="gradient_norm")
-        self.skipped_updates_tracker = keras.metrics.Sum(name="skipped_updates")
+        self.skipped_updates_tracker = Count(name="skipped_updates")
         self.compiled_functions = {}
 
     # Building
@@ -113,7 +113,8 @@ class GenerativeModel(Trainer, keras.Model):
 
     def _ensure_built(self):
         if not self.built:
-            self.build()
+            with self.building():
+                self.build()
 
     # The model as a function of tensors
 
@@ -243,7 +244,7 @@ class GenerativeModel(Trainer, keras.Model):
         A step whose update was skipped counts in `skipped_updates` and nowhere else.
         """
         x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        weight = ops.cast(ops.shape(keras.tree.flatten(x)[0])[0], "float32")
+        weight = ops.cast(share().weight(ops.shape(keras.tree.flatten(x)[0])[0]), "float32")
         trackers = dict(self.trackers)
         values = terms if loss is None else {"loss": loss, **terms}
         if norm is not None:
@@ -363,7 +364,8 @@ class GenerativeModel(Trainer, keras.Model):
         if model_inputs.is_array(x):
             arrays = (x, y, sample_weight)
             is_repeatable = steps_per_epoch is None and (shuffle is True or checkpoint is not None)
-            if is_repeatable or model_inputs.is_in_files(arrays):
+            is_ours = is_repeatable or self.divides_batches
+            if is_ours or model_inputs.is_in_files(arrays):
                 batches = model_inputs.Batches(arrays, batch_size or 32, self._shuffle_seed)
                 validation_batch_size = validation_batch_size or batch_size
                 if shuffle:
@@ -372,15 +374,16 @@ class GenerativeModel(Trainer, keras.Model):
                 shuffle = False
         else:
             x = model_inputs.as_keras_takes_it(x)
-            if not self.built and self.data_shape is not None:
-                self.build()
+            if self.data_shape is not None:
+                self._ensure_built()
             if not isinstance(x, keras.utils.PyDataset):
                 shuffle = False  # has no meaning there, and Keras warns of its own default
         if self.compiled:
             self._choose_steps(callbacks, steps_per_epoch is None and has_length(x))
         if self.built and self.compiled and not self.optimizer.built:
             # TensorFlow traces a step that creates variables twice.
-            self.optimizer.build(self.trainable_variables)
+            with self.building():
+                self.optimizer.build(self.trainable_variables)
         settings = {
             "y": y,
             "batch_size": batch_size,
@@ -416,9 +419,8 @@ class GenerativeModel(Trainer, keras.Model):
         """
         if model_inputs.is_array(x):
             x, y, sample_weight = model_inputs.check_fit_data(self, x, y, sample_weight)
-            if model_inputs.is_in_files(arrays := (x, y, sample_weight)):
-                x, y, sample_weight = model_inputs.Batches(arrays, batch_size or 32), None, None
-                batch_size = None
+            x, y, sample_weight = self._in_order((x, y, sample_weight), batch_size or 32)
+            batch_size = batch_size if model_inputs.is_array(x) else None
         else:
             x = model_inputs.as_keras_takes_it(x)
         return super().evaluate(
@@ -429,9 +431,14 @@ class GenerativeModel(Trainer, keras.Model):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(validation_data)
         if not model_inputs.is_array(x):
             return model_inputs.as_keras_takes_it(validation_data)
-        arrays = model_inputs.check_fit_data(self, x, y, sample_weight)
-        in_files = model_inputs.is_in_files(arrays)
-        return model_inputs.Batches(arrays, batch_size) if in_files else arrays
+        arrays = self._in_order(model_inputs.check_fit_data(self, x, y, sample_weight), batch_size)
+        return arrays if model_inputs.is_array(arrays[0]) else arrays[0]
+
+    def _in_order(self, arrays, batch_size):
+        """Arrays `(x, y, sample_weight)`, or batches of them where Keras' own do not serve."""
+        if not self.divides_batches and not model_inputs.is_in_files(arrays):
+            return arrays
+        return self.divided(model_inputs.Batches(arrays, batch_size)), None, None
 
     def _add_callbacks(self, callbacks, epochs):
         """A list of callbacks, in the order that ours need."""

@@ -41,7 +41,8 @@ def check_examples(model, inputs):
     x, conditions = model.named_inputs(inputs)
     x = check_data(model, x, name="x")
     if not model.built:
-        model.build((None, *x.shape[1:]))
+        with model.building():
+            model.build((None, *x.shape[1:]))
     if not isinstance(inputs, dict):
         return x
     return {"x": x, **check_conditions(model, conditions, len(x))}
@@ -199,6 +200,10 @@ class Batches(keras.utils.PyDataset):
         arrays: Tuple `(x, y, sample_weight)`; `y` and `sample_weight` may be None.
         batch_size: Int.
         seed: Optional callable that returns the seed, an int, at the start of each epoch.
+
+    Attributes:
+        deal: Function from the rows of a batch to what is made of them: `load`, unless the batch
+            is divided among devices or processes.
     """
 
     def __init__(self, arrays, batch_size, seed=None):
@@ -215,6 +220,7 @@ class Batches(keras.utils.PyDataset):
         self.first = 0
         self.order = np.arange(self.count)
         self.errors = []
+        self.deal = self.load
 
     def shuffle(self, epoch):
         """Draw the order of an epoch, for the batches and for what came from `after`."""
@@ -247,7 +253,7 @@ class Batches(keras.utils.PyDataset):
         start = (self.first + index) * self.batch_size
         rows = self.order[start : start + self.batch_size]
         try:
-            return keras.tree.map_structure(lambda array: np.asarray(array[rows]), self.arrays)
+            return self.deal(rows)
         except Exception as err:
             self.errors.append(err)
             raise
@@ -261,6 +267,10 @@ class Batches(keras.utils.PyDataset):
             if self.errors and err is not self.errors[0]:
                 raise self.errors[0] from None
             raise
+
+    def load(self, rows):
+        """The examples of some rows."""
+        return keras.tree.map_structure(lambda array: np.asarray(array[rows]), self.arrays)
 
 
 class ShuffleEachEpoch(keras.callbacks.Callback):

@@ -13,6 +13,7 @@ from keras_vae.layers.masked_convolution import MaskedConv2D
 from keras_vae.models import inputs as model_inputs
 from keras_vae.models import resuming
 from keras_vae.models.base import in_batches
+from keras_vae.trainers import is_divided
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -160,6 +161,11 @@ class PixelCNN(keras.Model):
             raise ValueError(
                 "A PixelCNN takes neither `y` nor weights. Pass labels in the input dict: "
                 'fit({"codes": codes, "label": y}).'
+            )
+        if is_divided(self):
+            raise ValueError(
+                "A PixelCNN trains on one device. Received: a distribution, a strategy or a group "
+                "of processes in use. Make it outside of that, or end it first."
             )
         if not self.built:
             self.build()

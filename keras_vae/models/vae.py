@@ -19,6 +19,7 @@ from keras_vae.models.generative import in_batches, join, weighted_mean
 from keras_vae.priors import StandardNormal, VampPrior, fitted
 from keras_vae.priors.base import Prior
 from keras_vae.schedules import Schedule
+from keras_vae.trainers import share
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -154,7 +155,8 @@ class VAE(LatentVariableModel):
         nats = self.posterior.kl_by_dimension(self.prior, drawn)
         if sample_weight is not None:
             nats = nats * ops.cast(ops.reshape(sample_weight, (-1, 1)), nats.dtype)
-        return ops.sum(ops.maximum(ops.mean(nats, axis=0), self.free_bits))
+        nats = ops.mean(share().gather(nats), axis=0)
+        return ops.sum(ops.maximum(nats, self.free_bits))
 
     def objective_and_terms(self, outputs, nats, sample_weight):
         average = functools.partial(weighted_mean, sample_weight=sample_weight)

@@ -3,20 +3,43 @@
 Each backend's `Trainer` lets the model's `players` move one after the other: it differentiates the
 loss of each by its own variables and updates them. The mathematics is in `loss_and_terms`, which
 all three share.
+
+Where a batch is divided among devices or processes, `share()` is the part that a step works on.
 """
 
 import keras
 
 if keras.backend.backend() == "tensorflow":
-    from keras_vae.trainers.tensorflow import Trainer, devices, is_out_of_memory
+    from keras_vae.trainers import tensorflow as backend
 elif keras.backend.backend() == "jax":
-    from keras_vae.trainers.jax import Trainer, devices, is_out_of_memory
+    from keras_vae.trainers import jax as backend
 elif keras.backend.backend() == "torch":
-    from keras_vae.trainers.torch import Trainer, devices, is_out_of_memory
+    from keras_vae.trainers import torch as backend
 else:
     raise ImportError(
         "keras-vae needs the backend tensorflow, jax or torch. Received: "
         f"{keras.backend.backend()}. Set the environment variable KERAS_BACKEND."
     )
 
-__all__ = ["Trainer", "devices", "is_out_of_memory"]
+Trainer = backend.Trainer
+devices = backend.devices
+find_devices = backend.find_devices
+is_divided = backend.is_divided
+is_out_of_memory = backend.is_out_of_memory
+on_devices = backend.on_devices
+prepare_devices = backend.prepare_devices
+# Whether several devices need a process each.
+needs_processes = keras.backend.backend() == "torch"
+share = backend.share
+
+__all__ = [
+    "Trainer",
+    "devices",
+    "find_devices",
+    "is_divided",
+    "is_out_of_memory",
+    "needs_processes",
+    "on_devices",
+    "prepare_devices",
+    "share",
+]

@@ -1,10 +1,19 @@
 """Steps on JAX, where state goes in and comes out of every step."""
 
+import contextlib
 import itertools
+import os
 
 import jax
 import keras
 import numpy as np
+
+from keras_vae.trainers.shares import Whole, cores
+
+
+def share():
+    """The part of a batch that a step works on: all, as JAX itself divides the arrays of a step."""
+    return Whole()
 
 
 class Trainer:
@@ -19,9 +28,27 @@ class Trainer:
         )
         return not has_convolutions or jax.default_backend() != "cpu"
 
+    @property
+    def divides_batches(self):
+        """Whether devices are to take their parts of a batch, even if it is not a multiple."""
+        return keras.distribution.distribution() is not None and jax.process_count() == 1
+
+    def building(self):
+        """A context in which variables are made."""
+        return contextlib.nullcontext()
+
+    def divided(self, batches):
+        """Batches of arrays that Keras can divide among its distribution's devices."""
+        if self.divides_batches:
+            mesh = keras.distribution.distribution().device_mesh
+            devices = mesh.shape[0]
+            if batches.batch_size % devices or batches.count % devices:
+                batches.deal = lambda rows: _padded(batches, rows, devices)
+        return batches
+
     def as_dataset(self, batches):
         """Batches of arrays as `fit` takes them."""
-        return batches
+        return self.divided(batches)
 
     def make_train_function(self, force=False):
         """As Keras does, but for several steps an execution: those are one compiled loop."""
@@ -88,6 +115,7 @@ class Trainer:
     def train_step(self, state, data):
         """For every player: draw, differentiate, and update unless a gradient is not finite."""
         *state, metrics = state
+        data = _unpadded(data)
         measured = []
         for player in self.players:
             state, numbers = self._move(player, state, data, measured)
@@ -133,6 +161,7 @@ class Trainer:
     def test_step(self, state, data):
         """Draw and measure."""
         trainable, non_trainable, metrics = state
+        data = _unpadded(data)
         loss, (terms, non_trainable) = self._loss(
             self, trainable, non_trainable, data, training=False
         )
@@ -179,6 +208,26 @@ class _Some:
         return values
 
 
+def _padded(batches, rows, devices):
+    """A batch whose last row is repeated until it divides evenly, and how many rows are true.
+
+    JAX can compute with arrays that do not divide evenly, but not transfer them. The number of
+    rows is in a shape, where the compiler sees it.
+    """
+    count = len(rows)
+    rows = np.append(rows, np.repeat(rows[-1:], -count % devices))
+    return ({"padded": batches.load(rows), "count": np.zeros((devices, count), "bool")},)
+
+
+def _unpadded(data):
+    """The true rows of a batch that may be padded."""
+    batch = data[0] if isinstance(data, tuple | list) else data
+    if not isinstance(batch, dict) or set(batch) != {"padded", "count"}:
+        return data
+    count = batch["count"].shape[1]
+    return jax.tree.map(lambda array: array[:count], batch["padded"])
+
+
 def _pairs(variables, values):
     return list(zip(variables, values, strict=True))
 
@@ -207,3 +256,30 @@ def is_out_of_memory(err):
 def devices():
     """Return the names of the devices that the backend sees."""
     return [str(device) for device in jax.devices()]
+
+
+def is_divided(model):
+    """Whether a model's batches are divided among several devices."""
+    return keras.distribution.distribution() is not None
+
+
+def prepare_devices(count):
+    """Let the CPU pass for several devices, before the first operation."""
+    if "device_count" not in os.environ.get("XLA_FLAGS", ""):
+        jax.config.update("jax_num_cpu_devices", min(count, cores()))
+
+
+def find_devices():
+    """Names of the devices that a batch can be divided among."""
+    return keras.distribution.list_devices()
+
+
+@contextlib.contextmanager
+def on_devices(count):
+    """A context in which models train on several devices of this machine.
+
+    Args:
+        count: Int.
+    """
+    with keras.distribution.DataParallel(devices=find_devices()[:count]).scope():
+        yield

@@ -1,23 +1,66 @@
 """Steps on TensorFlow."""
 
+import contextlib
+
 import keras
 import tensorflow as tf
 
-from keras_vae.trainers import tensorflow_adam
+from keras_vae.trainers import tensorflow_adam, tensorflow_replicas
+from keras_vae.trainers.shares import cores
+
+share = tensorflow_replicas.share
 
 
 class Trainer:
     """The steps that Keras' `fit`, `evaluate` and `predict` call, on TensorFlow."""
 
-    groups_steps = True
+    divides_batches = False  # a strategy does
+
+    @property
+    def groups_steps(self):
+        """Whether several steps may be taken at once: Keras cannot under a strategy."""
+        return self._distribute_strategy is None
 
     def compile(self, optimizer="adam", jit_compile="auto", **kwargs):
         """As Keras does; its Adam runs as one kernel, and XLA, slower on a CPU, on GPUs only."""
+        if kwargs.get("steps_per_execution", 1) > 1 and not self.groups_steps:
+            # https://github.com/keras-team/keras/issues/19246, with keras 3.15.1, tensorflow 2.21
+            raise ValueError(
+                "`steps_per_execution` must be 1 under a strategy, as Keras' loop of steps fails "
+                f"there. Received: {kwargs['steps_per_execution']}. Leave it out."
+            )
         if jit_compile == "auto" and not tf.config.list_physical_devices("GPU"):
             jit_compile = False
-        super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
-        for player in self.players:
-            tensorflow_adam.fuse(player.optimizer)
+        with self.building():
+            super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
+            for player in self.players:
+                if tf.distribute.has_strategy():
+                    tensorflow_replicas.take_means(player.optimizer, self.distribute_strategy)
+                tensorflow_adam.fuse(player.optimizer)
+
+    def building(self):
+        """A context in which variables are made, on all devices of the model's strategy.
+
+        Raises:
+            ValueError: If the model was made outside of the strategy that is in use.
+        """
+        if self._distribute_strategy is not None:
+            return self._distribute_strategy.scope()
+        if tf.distribute.has_strategy():
+            raise ValueError(
+                f"A `{type(self).__name__}` that is to train under a strategy must be made under "
+                "it. Received: one made outside. Make and compile it inside strategy.scope()."
+            )
+        return contextlib.nullcontext()
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        """As Keras does, but for a model that is built: several workers fail there."""
+        if not self.built:
+            super()._maybe_symbolic_build(iterator, data_batch)
+
+    def divided(self, batches):
+        """Batches as Keras takes them, which divides them itself under a strategy."""
+        return batches
 
     def as_dataset(self, batches):
         """Batches of arrays in the same order, put together by TensorFlow, not by Python.
@@ -33,7 +76,13 @@ class Trainer:
         dataset = dataset.map(
             lambda rows: keras.tree.map_structure(lambda array: tf.gather(array, rows), arrays)
         )
-        return dataset.apply(tf.data.experimental.assert_cardinality(len(batches))).prefetch(1)
+        dataset = dataset.apply(tf.data.experimental.assert_cardinality(len(batches))).prefetch(1)
+        # Workers divide every batch: they hold the same data in the same order.
+        options = tf.data.Options()
+        options.experimental_distribute.auto_shard_policy = (
+            tf.data.experimental.AutoShardPolicy.DATA
+        )
+        return dataset.with_options(options)
 
     def without_gradients(self, function):
         """A function of tensors that reads the model's variables, to be called many times."""
@@ -46,22 +95,25 @@ class Trainer:
     def train_step(self, data):
         """For every player: draw, differentiate, and update unless a gradient is not finite."""
         measured = []
-        for player in self.players:
-            measured.append(self._move(player, data, measured))
-        return self.track(data, *self.joined(measured))
+        with tensorflow_replicas.step(self, data) as share:
+            for player in self.players:
+                measured.append(self._move(player, data, measured, share))
+            return share.reported(self.track(data, *self.joined(measured)))
 
-    def _move(self, player, data, earlier):
+    def _move(self, player, data, earlier, share):
         """Let one player move and return its loss, terms, norm and whether it was finite."""
         buffers = [tf.identity(v.value) for v in self.buffers]
         with tf.GradientTape() as tape:
             loss, terms = player.loss_and_terms(data, training=True)
-            scaled_loss = player.optimizer.scale_loss(loss)
+            scaled_loss = player.optimizer.scale_loss(share.part(loss))
         variables = player.variables
         if not self.optimizer.built:  # `tf.cond` must not create variables
             self.optimizer.build(self.trainable_variables)
         # Keras' own variables fail here where one is unconnected, as their dtype is a string.
         sources = [v.value for v in variables]
         gradients = tape.gradient(scaled_loss, sources, unconnected_gradients="zero")
+        gradients = share.sum(gradients)
+        loss, terms = share.mean((loss, terms))
         norm, finite = self.gradient_norm(player, gradients, earlier)
 
         def update():
@@ -73,15 +125,21 @@ class Trainer:
 
         if player.skips_updates:
             update()
+        elif share:
+            share.update(finite, update, [*variables, *player.optimizer.variables])
         else:
             tf.cond(finite, update, lambda: None)
-        tf.cond(finite, lambda: None, restore)
+        if share:
+            share.agree(finite, self.buffers, buffers)
+        else:
+            tf.cond(finite, lambda: None, restore)
         return loss, terms, norm, finite
 
     def test_step(self, data):
         """Draw and measure."""
-        loss, terms = self.loss_and_terms(data, training=False)
-        return self.track(data, loss, terms)
+        with tensorflow_replicas.step(self, data) as share:
+            loss, terms = share.mean(self.loss_and_terms(data, training=False))
+            return share.reported(self.track(data, loss, terms))
 
     def predict_step(self, data):
         """Reconstruct from the posterior mean."""
@@ -96,3 +154,34 @@ def is_out_of_memory(err):
 def devices():
     """Return the names of the devices that the backend sees."""
     return [device.name for device in tf.config.list_physical_devices()]
+
+
+def is_divided(model):
+    """Whether a model's batches are divided among several devices."""
+    return model._distribute_strategy is not None or tf.distribute.has_strategy()
+
+
+def prepare_devices(count):
+    """Let the CPU pass for several devices where there is no GPU, before the first operation."""
+    if not tf.config.list_physical_devices("GPU"):
+        [cpu] = tf.config.list_physical_devices("CPU")
+        parts = [tf.config.LogicalDeviceConfiguration()] * min(count, cores())
+        tf.config.set_logical_device_configuration(cpu, parts)
+
+
+def find_devices():
+    """Names of the devices that a batch can be divided among: GPUs, or else what the CPU is."""
+    gpus = tf.config.list_logical_devices("GPU")
+    return [device.name for device in gpus or tf.config.list_logical_devices("CPU")]
+
+
+@contextlib.contextmanager
+def on_devices(count):
+    """A context in which models are made that train on several devices of this machine.
+
+    Args:
+        count: Int.
+    """
+    tf.get_logger().setLevel("ERROR")  # it names the devices, and counts what it adds up
+    with tf.distribute.MirroredStrategy(find_devices()[:count]).scope():
+        yield

@@ -2,12 +2,16 @@
 
 import contextlib
 import functools
+import os
 import warnings
 
 import keras
 import torch
 
-from keras_vae.trainers import torch_adam, torch_graph
+from keras_vae.trainers import torch_adam, torch_graph, torch_processes
+from keras_vae.trainers.shares import cores
+
+share = torch_processes.share
 
 
 class Trainer:
@@ -34,14 +38,32 @@ class Trainer:
     def fit(self, *args, **kwargs):
         """As Keras does, with numbers below 1e-38 taken for 0.
 
-        Adam's averages of rare gradients become such, and a CPU is slow with them.
+        Adam's averages of rare gradients become such, and a CPU is slow with them. Of several
+        processes, all begin with what the first one has.
         """
+        if self.divides_batches and self.built:
+            torch_processes.agree([*self.variables, *self.optimizer.variables])
         with _denormals_as_zero():
             return super().fit(*args, **kwargs)
 
+    @property
+    def divides_batches(self):
+        """Whether every process is to take its part of a batch."""
+        return torch_processes.are_several()
+
+    def building(self):
+        """A context in which variables are made."""
+        return contextlib.nullcontext()
+
+    def divided(self, batches):
+        """Of batches of arrays this process' part."""
+        if self.divides_batches:
+            batches.deal = lambda rows: batches.load(torch_processes.part(rows))
+        return batches
+
     def as_dataset(self, batches):
         """Batches of arrays as `fit` takes them."""
-        return batches
+        return self.divided(batches)
 
     def without_gradients(self, function):
         """A function of tensors that reads the model's variables, to be called many times."""
@@ -53,13 +75,23 @@ class Trainer:
 
     def train_step(self, data):
         """For every player: draw, differentiate, and update unless a gradient is not finite."""
+        with torch_processes.step(data) as share:
+            return self._train_step(data, share)
+
+    def _train_step(self, data, share):
         made = []
         for turn, player in enumerate(self.players):
             buffers = [v.value.clone() for v in self.buffers]
-            step = self._replayed if self.traces_steps else self._step
+            # A graph cannot hold what the processes say to each other.
+            step = self._replayed if self.traces_steps and not share else self._step
             gradients, finite, made = step(turn, data, made)
             variables = player.variables
             with torch.no_grad():
+                if share:
+                    now = [v.value for v in self.buffers]
+                    changes = share.mean([new - old for new, old in zip(now, buffers, strict=True)])
+                    for variable, old, change in zip(self.buffers, buffers, changes, strict=True):
+                        variable.assign(old + change)
                 if finite or player.skips_updates:
                     chosen = [variables[i] for i in gradients]
                     player.optimizer.apply(list(gradients.values()), chosen)
@@ -78,12 +110,14 @@ class Trainer:
         player = self.players[turn]
         loss, terms = player.loss_and_terms(data, training=True)
         gradients = torch.autograd.grad(
-            player.optimizer.scale_loss(loss),
+            player.optimizer.scale_loss(share().part(loss)),
             [v.value for v in player.variables],
             allow_unused=True,
         )
         gradients = {i: g for i, g in enumerate(gradients) if g is not None}
         with torch.no_grad():
+            gradients = share().sum(gradients)
+            loss, terms = share().mean((loss, terms))
             norm, finite = self.gradient_norm(player, list(gradients.values()), earlier)
             terms = {name: term.detach() for name, term in terms.items()}
             made = [*earlier, (loss.detach(), terms, norm, finite)]
@@ -108,8 +142,9 @@ class Trainer:
 
     def test_step(self, data):
         """Draw and measure."""
-        loss, terms = self.loss_and_terms(data, training=False)
-        return self.track(data, loss, terms)
+        with torch_processes.step(data) as share:
+            loss, terms = share.mean(self.loss_and_terms(data, training=False))
+            return self.track(data, loss, terms)
 
     def predict_step(self, data):
         """Reconstruct from the posterior mean."""
@@ -137,3 +172,42 @@ def devices():
     """Return the names of the devices that the backend sees."""
     gpus = range(torch.cuda.device_count())
     return ["cpu", *(torch.cuda.get_device_name(gpu) for gpu in gpus)]
+
+
+def is_divided(model):
+    """Whether a model's batches are divided among several processes."""
+    return torch_processes.are_several()
+
+
+def prepare_devices(count):
+    """Nothing is to be done: the processes of several devices are started by then."""
+
+
+def find_devices():
+    """Names of the devices of this machine that may have a process each: GPUs, or else cores."""
+    gpus = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    return gpus or ["cpu"] * cores()
+
+
+@contextlib.contextmanager
+def on_devices(count):
+    """A context in which this process trains with others, one for each device.
+
+    Each has been told its number in the environment, as `torchrun` does.
+
+    Args:
+        count: Int, the processes on all machines.
+    """
+    has_gpus = torch.cuda.is_available()
+    if int(os.environ["WORLD_SIZE"]) != count:
+        raise ValueError(
+            f"--devices must be the number of processes, {os.environ['WORLD_SIZE']}. Received: "
+            f"{count}."
+        )
+    if has_gpus:
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    torch.distributed.init_process_group("nccl" if has_gpus else "gloo")
+    try:
+        yield
+    finally:
+        torch.distributed.destroy_process_group()
