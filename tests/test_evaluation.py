@@ -136,10 +136,11 @@ def test_annealing_agrees_with_the_exact_evidence(linear_gaussian):
     pytest.importorskip("tensorflow_probability", reason="pip install 'keras-vae[tfp]'")
     model, x, exact = linear_gaussian
     found = evaluation.annealed_log_likelihood(model, x[:20], num_steps=100, num_chains=8, seed=3)
-    # Measured with three seeds: off by at most 0.23, an error of 0.12, gaps of 0.9 to 1.9.
-    assert abs(found["log_likelihood"] - exact[:20].mean()) < 0.5
-    assert found["monte_carlo_error"] < 0.3
-    assert 0 < found["gap"] < 4
+    # Measured with three seeds: off by at most 0.07, an error of 0.05, gaps of -0.02 to 0.11.
+    # Where proposals are compared with the density of the step before, the gap is 1.1.
+    assert abs(found["log_likelihood"] - exact[:20].mean()) < 0.2
+    assert found["monte_carlo_error"] < 0.1
+    assert abs(found["gap"]) < 0.4
     assert found["gap"] == found["simulated_upper_bound"] - found["simulated_lower_bound"]
     assert 0.5 < found["acceptance"] < 1
     assert found["examples"] == 20

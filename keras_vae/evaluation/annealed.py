@@ -261,8 +261,15 @@ def _run_stage(model, x, condition, z, ends, size, steps, seed):
 
         return function
 
+    class Transition(mcmc.HamiltonianMonteCarlo):
+        # The chain hands on the density of its state as the step before had it. Proposals that
+        # are compared with that are refused again and again, and the weights mean nothing.
+        def one_step(self, current_state, previous_kernel_results, seed=None):
+            fresh = self.bootstrap_results(current_state)
+            return super().one_step(current_state, fresh, seed=seed)
+
     def kernel(target_log_prob):
-        return mcmc.HamiltonianMonteCarlo(target_log_prob, size, LEAPFROG_STEPS)
+        return Transition(target_log_prob, size, LEAPFROG_STEPS)
 
     z, weights, results = mcmc.sample_annealed_importance_chain(
         steps, log_density(ends[0]), log_density(ends[1]), z, kernel, seed=seed
