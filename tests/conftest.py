@@ -39,6 +39,7 @@ def ordinary_on(*backends):
     return pytest.mark.skipif(False, reason="") if BACKEND in backends else pytest.mark.slow
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks for groups
 def pytest_collection_modifyitems(items):
     """Let one worker do all tests that share the exported files, which take a minute to make."""
     for item in items:
