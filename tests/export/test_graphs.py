@@ -8,9 +8,11 @@ import export
 import keras_vae
 from export import graphs
 from keras_vae import portable_random
+from tests.conftest import ordinary_on
 from tests.export.exported import FORMATS, KINDS, conditions_of, exported, make_model
 from tests.export.test_parity import converts_here
 
+pytestmark = ordinary_on("tensorflow", "torch")
 SEEDS = (0, 42, 2**31 - 1)
 
 
