@@ -276,7 +276,7 @@ def test_bad_arguments_are_refused():
         callbacks.Checkpoint("x", every=0)
 
 
-@ordinary_on("jax", "torch")
+@ordinary_on("torch")
 def test_a_training_survives_being_killed():
     # Apart, because a process that has computed cannot be forked.
     command = [sys.executable, "-m", "tests.kills", "--count", "6" if BACKEND == "torch" else "3"]

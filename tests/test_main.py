@@ -279,6 +279,7 @@ def test_an_interrupted_run_keeps_its_model_and_resumes_bit_identical(
     fails(capsys, [*arguments, "--resume"], "interrupted run")
 
 
+@ordinary_on("torch")
 def test_ctrl_c_in_a_real_process_leaves_a_model(archive, tmp_path):
     folder = tmp_path / "run"
     arguments = ["train", "--data", archive, "--out", folder, *SMALL, "--epochs", "100000"]

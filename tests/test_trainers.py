@@ -8,7 +8,7 @@ import pytest
 from keras import ops
 
 from keras_vae.models.generative import STEPS_AT_ONCE
-from tests.conftest import BACKEND
+from tests.conftest import BACKEND, ordinary_on
 from tests.test_training import Batches, assert_same_weights, weights_of
 
 fused_only = pytest.mark.skipif(BACKEND == "jax", reason="XLA fuses Keras' own update")
@@ -115,6 +115,7 @@ def test_several_steps_at_once_give_the_weights_of_each(make, images):
     assert histories[0] == histories[1]
 
 
+@ordinary_on("tensorflow")
 def test_steps_are_taken_one_by_one_where_somebody_looks(make, images, tmp_path):
     x, _ = images
     model = make("VAE")
