@@ -33,9 +33,9 @@ class Count(keras.metrics.Metric):
         super().__init__(name=name, **kwargs)
         self.total = self.add_variable((), "zeros", aggregation="only_first_replica", name="total")
 
-    def update_state(self, value):
-        """Count a float32 scalar, 1 where it happened."""
-        self.total.assign_add(value)
+    def update_state(self, value, weight=1.0):
+        """Count a float32 scalar, 1 where it happened, with a weight."""
+        self.total.assign_add(value * weight)
 
     def result(self):
         return ops.convert_to_tensor(self.total)
