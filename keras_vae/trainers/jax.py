@@ -249,7 +249,7 @@ def _values(scope, variables):
 def is_out_of_memory(err):
     """Whether an exception says that memory ran out."""
     return isinstance(err, MemoryError) or (
-        isinstance(err, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(err)
+        isinstance(err, RuntimeError) and "RESOURCE_EXHAUSTED" in str(err)
     )
 
 
@@ -265,8 +265,10 @@ def is_divided(model):
 
 def prepare_devices(count):
     """Let the CPU pass for several devices, before the first operation."""
-    if "device_count" not in os.environ.get("XLA_FLAGS", ""):
-        jax.config.update("jax_num_cpu_devices", min(count, cores()))
+    flags = os.environ.get("XLA_FLAGS", "")
+    if "device_count" not in flags:
+        count = min(count, cores())
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count={count}"
 
 
 def find_devices():
