@@ -41,10 +41,13 @@ def ordinary_on(*backends):
 
 @pytest.hookimpl(tryfirst=True)  # before xdist looks for groups
 def pytest_collection_modifyitems(items):
-    """Let one worker do all tests that share the exported files, which take a minute to make."""
+    """Let one worker do all tests that share what takes a minute to make."""
     for item in items:
-        if "export" in item.nodeid.split("::")[0] or "test_edge" in item.nodeid:
+        path = item.nodeid.split("::")[0]
+        if "export/" in path or "test_edge" in path:
             item.add_marker(pytest.mark.xdist_group("exported"))
+        elif "test_distribution" in path:
+            item.add_marker(pytest.mark.xdist_group("several devices"))
 
 
 @pytest.fixture(autouse=True)
