@@ -44,14 +44,17 @@ test-slow: $(VENV)/dev
 		status=$$?; [ $$status -eq 0 ] || [ $$status -eq 5 ] || exit $$status; \
 	done
 
-# Lines and branches that the ordinary suites of all three backends run, together.
+# Lines and branches that the tests run, on all three backends and in the processes that they start,
+# with the slower ones of export and evaluation.
 coverage: $(VENV)/dev
-	@rm -f .coverage
+	@rm -f .coverage*
 	@for backend in $(BACKENDS); do \
 		echo "== $$backend"; \
-		KERAS_BACKEND=$$backend $(BIN)/python -m pytest -q -n 2 --dist loadgroup \
-			--cov --cov-append --cov-report= || exit 1; \
+		KERAS_BACKEND=$$backend $(BIN)/python -m coverage run -m pytest -q || exit 1; \
 	done
+	@KERAS_BACKEND=tensorflow $(BIN)/python -m coverage run -m pytest -q -m slow \
+		tests/export/test_quantization.py tests/test_evaluation.py
+	@$(BIN)/python -m coverage combine -q
 	@$(BIN)/python -m coverage report --skip-covered
 
 # Needs Node and Chromium (Debian: apt-get install chromium).
