@@ -89,7 +89,10 @@ def test_a_training_goes_on_to_the_last_bit(make, inputs, tmp_path, at):
     assert not folder.exists()
 
 
-@pytest.mark.parametrize("name", ["GAN", "averages", "many steps at once", "traced"])
+@pytest.mark.parametrize(
+    "name",
+    ["GAN", "averages", "many steps at once", *(["traced"] if BACKEND == "torch" else [])],
+)
 @ordinary_on("torch")
 def test_other_trainings_go_on_too(make, inputs, tmp_path, name):
     folder = tmp_path / "checkpoints"
@@ -106,8 +109,6 @@ def test_other_trainings_go_on_too(make, inputs, tmp_path, name):
         model.compile(optimizer, jit_compile=True if name == "traced" else "auto")
         return model
 
-    if name == "traced" and BACKEND != "torch":
-        pytest.skip("steps are traced on PyTorch")
     data = inputs["x"] if name == "GAN" else inputs
     settings = {"batch_size": 2, "epochs": 2, "verbose": 0}  # 24 steps of an epoch
     whole = new()
