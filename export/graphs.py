@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import inspect
 import math
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -12,6 +13,8 @@ import numpy as np
 OPSET = 18
 BATCH_SIZES = (1, 3, 16)
 STATIC_BATCH_SIZES = (1, 16)
+# What Keras names an input that nobody named.
+_UNNAMED = re.compile(r"keras_tensor(_\d+)?")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,9 +119,7 @@ class Graph:
         count = self.count(inputs)
         batch_size = batch_size if self.row_by_row else count
         parts = []
-        # On TensorFlow on the CPU: an accelerator rounds to fewer digits than most devices do.
-        on_tensorflow = keras.backend.backend() == "tensorflow"
-        with keras.device("cpu:0") if on_tensorflow else contextlib.nullcontext():
+        with on_cpu():
             for start in range(0, count, batch_size):
                 batch = self.rows(inputs, slice(start, start + batch_size))
                 outputs = self.function(
@@ -297,6 +298,14 @@ def scorer(model):
     return Graph("scorer", inputs, outputs, function, model, draw)
 
 
+def on_cpu():
+    """On TensorFlow on the CPU: an accelerator rounds to fewer digits than most devices do."""
+    import keras
+
+    on_tensorflow = keras.backend.backend() == "tensorflow"
+    return keras.device("cpu:0") if on_tensorflow else contextlib.nullcontext()
+
+
 def unknown_operators(graph, where, found):
     """The error of a graph with operators that a format lacks.
 
@@ -321,9 +330,9 @@ def of_keras_model(model, inputs, name="decoder"):
     """The graph of any Keras model: what it computes as `decoder`, or with its draw as `sampler`.
 
     Args:
-        model: A functional, sequential or subclassed `keras.Model`. With several inputs it is
-            called with arguments of their names where its `call` has them, else with a dict, or
-            with a list where it was built from one.
+        model: A functional, sequential or subclassed `keras.Model`. Several inputs are bound by
+            name: to those of a functional model's `keras.Input`, or in their order where none of
+            those has a name; to arguments of a subclassed model's `call`, else as a dict.
         inputs: Dict from name to the shape of one example, `(16,)`, for a float32 input; or to
             `"int32"` for one integer an example; or to `("int32", 10)`, which says that it takes
             0 to 9. Plain `"int32"` is checked with 0 and 1 only.
@@ -335,7 +344,8 @@ def of_keras_model(model, inputs, name="decoder"):
         `output_1`, ... for a list.
 
     Raises:
-        ValueError: If the inputs are not of this form, or the model refuses them.
+        ValueError: If the inputs are not of this form, or a functional model's have other names,
+            or the model refuses them.
     """
     import keras
 
@@ -398,16 +408,40 @@ def _input_spec(name, value):
 
 
 def _how_to_call(model, names):
-    """A function from a dict of tensors to what the model makes of them."""
+    """A function from a dict of tensors to what the model makes of them, each bound by its name.
+
+    Raises:
+        ValueError: If a functional model has inputs of other names.
+    """
+    import keras
+
     structure = getattr(model, "_inputs_struct", None)
-    if len(names) == 1 and not isinstance(structure, dict):
+    several = isinstance(structure, dict) or len(keras.tree.flatten(structure)) > 1
+    if len(names) == 1 and not several:
         return lambda tensors: model(tensors[names[0]], training=False)
-    if isinstance(structure, list | tuple):
-        return lambda tensors: model([tensors[name] for name in names], training=False)
-    arguments = inspect.signature(model.call).parameters
-    if structure is None and all(name in arguments for name in names):
-        return lambda tensors: model(**tensors, training=False)
-    return lambda tensors: model(dict(tensors), training=False)
+    if structure is None:
+        arguments = inspect.signature(model.call).parameters
+        if all(name in arguments for name in names):
+            return lambda tensors: model(**tensors, training=False)
+        return lambda tensors: model(dict(tensors), training=False)
+    if isinstance(structure, dict):
+        own = list(structure)
+    else:
+        own = [tensor.name for tensor in keras.tree.flatten(structure)]
+        if len(own) == len(names) and all(_UNNAMED.fullmatch(name) for name in own):
+            own = names
+    if set(own) != set(names):
+        raise ValueError(
+            f"`inputs` must name the model's inputs {', '.join(own)}. Received: {', '.join(names)}."
+        )
+    if isinstance(structure, dict):
+        return lambda tensors: model(dict(tensors), training=False)
+
+    def call(tensors):
+        given = [tensors[name] for name in own]
+        return model(keras.tree.pack_sequence_as(structure, given), training=False)
+
+    return call
 
 
 def _check(model, graph, attribute):
