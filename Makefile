@@ -13,8 +13,7 @@ OLDEST_TESTS = $(addprefix tests/,test_loss.py test_formulas.py test_models.py g
 .PHONY: demo mobile test test-oldest test-slow test-web coverage lint wheel clean
 
 demo: $(VENV)/demo
-	@rm -rf $(RUN)
-	@$(BIN)/python examples/demo.py $(RUN)
+	@$(BIN)/python examples/demo.py $(if $(filter runs/demo,$(RUN)),--overwrite) $(RUN)
 
 # The page with the models that come along, or with a run of your own: make mobile MODEL=runs/mine
 mobile: $(VENV)/demo
@@ -47,7 +46,7 @@ test-slow: $(VENV)/dev
 # Lines and branches that the tests run, on all three backends and in the processes that they start,
 # with the slower ones of export and evaluation.
 coverage: $(VENV)/dev
-	@rm -f .coverage*
+	@$(BIN)/python -m coverage erase
 	@for backend in $(BACKENDS); do \
 		echo "== $$backend"; \
 		KERAS_BACKEND=$$backend $(BIN)/python -m coverage run -m pytest -q || exit 1; \
@@ -72,13 +71,13 @@ wheel: $(VENV)/dev
 
 # One environment; `dev` holds all that `demo` needs and more.
 $(VENV)/demo: pyproject.toml constraints.txt
-	@[ -d $(VENV) ] || $(PYTHON) -m venv $(VENV)
+	@[ -d $(VENV) ] || { $(PYTHON) -m venv $(VENV) && touch $(VENV)/made_by_make; }
 	@echo "Installing keras-vae with TensorFlow and the export runtimes (minutes, once) ..."
 	@$(PIP) -e ".[tensorflow,cli,export]"
 	@touch $@
 
 $(VENV)/dev: pyproject.toml constraints.txt
-	@[ -d $(VENV) ] || $(PYTHON) -m venv $(VENV)
+	@[ -d $(VENV) ] || { $(PYTHON) -m venv $(VENV) && touch $(VENV)/made_by_make; }
 	@echo "Installing keras-vae with all backends and test tools (minutes, once) ..."
 	@$(PIP) torch
 	@$(PIP) -e ".[dev]"
@@ -86,11 +85,16 @@ $(VENV)/dev: pyproject.toml constraints.txt
 	@touch $@ $(VENV)/demo
 
 $(OLDEST)/installed: pyproject.toml constraints-oldest.txt
-	@[ -d $(OLDEST) ] || $(PYTHON) -m venv $(OLDEST)
+	@[ -d $(OLDEST) ] || { $(PYTHON) -m venv $(OLDEST) && touch $(OLDEST)/made_by_make; }
 	@echo "Installing the oldest versions that keras-vae works with (a minute, once) ..."
 	@$(OLDEST)/bin/pip install --quiet --no-compile -c constraints-oldest.txt -e ".[jax,cli]" \
 		hypothesis pytest pytest-xdist
 	@touch $@
 
+# What make made: never runs, nor an environment that was there before.
 clean:
-	rm -rf $(VENV) $(OLDEST) runs build dist *.egg-info
+	@for folder in $(VENV) $(OLDEST); do \
+		[ ! -e $$folder/made_by_make ] || rm -rf $$folder; \
+	done
+	rm -rf build keras_vae.egg-info
+	rm -f dist/keras_vae-*.whl

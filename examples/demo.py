@@ -1,11 +1,12 @@
 """What `make demo` runs: train, evaluate, export, verify, and sample on a "device".
 
-    python examples/demo.py runs/demo
+    python examples/demo.py runs/demo                # --overwrite replaces a run that is there
 
 Every step is a command that you can run yourself; each is printed before it runs. The last two
 read only the exported files, in a process that imports neither Keras nor TensorFlow.
 """
 
+import argparse
 import json
 import pathlib
 import re
@@ -23,10 +24,16 @@ FORMATS = ("tflite", "onnx")
 
 
 def main():
-    run = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else "runs/demo")
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("run", nargs="?", default="runs/demo", type=pathlib.Path)
+    parser.add_argument("--overwrite", action="store_true", help="replace a run that is there")
+    args = parser.parse_args()
+    run, replacing = args.run, ["--overwrite"] * args.overwrite
     start = time.perf_counter()
     keras_vae = ("-m", "keras_vae")
-    step("Train on scikit-learn's handwritten digits", *keras_vae, "train", "--out", run)
+    step(
+        "Train on scikit-learn's handwritten digits", *keras_vae, "train", "--out", run, *replacing
+    )
     step("Draw what it learnt", *keras_vae, "figures", run)
     step("Export and verify", "-m", "export", "--format", ",".join(FORMATS), "--model", run)
     pictures = sorted((run / "figures").glob("*.png"))

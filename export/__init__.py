@@ -22,6 +22,8 @@ import subprocess
 import sys
 import tempfile
 
+# A name that nobody else gives a file: what is there under it is ours to delete.
+PART = ".keras_vae_part"
 FORMATS = ("tflite", "onnx", "c")
 GRAPHS = ("decoder", "encoder", "sampler", "scorer")
 HELD_OUT = 2000
@@ -308,23 +310,32 @@ def _part_of(target, module):
 
     A format that writes further files beside it names them by `companions`.
     """
-    companions = getattr(module, "companions", lambda path: [])
-    part = target.with_name(target.name + ".part")
-    parts = [*companions(part), part]
+    parts = _parts(target, module)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        yield part
+        yield parts[-1]
         for written in parts:
             with written.open("rb+") as file:
                 os.fsync(file.fileno())
         for written in parts:
-            os.replace(written, written.with_name(written.name.removesuffix(".part")))
+            os.replace(written, written.with_name(written.name.removesuffix(PART)))
     except OSError as err:
         raise OSError(err.errno, err.strerror or str(err), err.filename or str(target)) from err
     finally:
-        for written in parts:
-            with contextlib.suppress(OSError):
-                written.unlink(missing_ok=True)
+        _delete(parts)
+
+
+def _parts(target, module):
+    """The files that are written in place of a target, itself the last."""
+    companions = getattr(module, "companions", lambda path: [])
+    part = target.with_name(target.name + PART)
+    return [*companions(part), part]
+
+
+def _delete(parts):
+    for part in parts:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 def _export_in_child(model_or_path, jobs, inputs, calibration_data, say):
@@ -367,8 +378,7 @@ def _export_in_child(model_or_path, jobs, inputs, calibration_data, say):
             )
         finally:
             for job in jobs:
-                with contextlib.suppress(OSError):
-                    pathlib.Path(job.target + ".part").unlink(missing_ok=True)
+                _delete(_parts(pathlib.Path(job.target), module_of(job.format)))
         result = pathlib.Path(folder) / "result.json"
         if not result.exists():
             last = child.stderr.strip().splitlines()[-1:] or ["it said nothing"]

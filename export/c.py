@@ -20,7 +20,7 @@ import textwrap
 
 import numpy as np
 
-from export import graphs, manifest, quantization
+from export import PART, graphs, manifest, quantization
 from keras_vae import portable_random
 
 SUFFIX = ".c"
@@ -493,16 +493,17 @@ def companions(path):
     """The further files that `export` writes beside a path: the header.
 
     Args:
-        path: Such as `decoder.c`, or `decoder.c.part` whose header is `decoder.h.part`.
+        path: Such as `decoder.c`, or `decoder.c.keras_vae_part` whose header is
+            `decoder.h.keras_vae_part`.
 
     Returns:
         List of `pathlib.Path`.
 
     Raises:
-        ValueError: If the name does not end with `.c` or `.c.part`.
+        ValueError: If the name does not end with `.c`, before `PART` if need be.
     """
     path = pathlib.Path(path)
-    part = ".part" if path.name.endswith(".part") else ""
+    part = PART if path.name.endswith(PART) else ""
     return [path.with_name(_stem(path) + ".h" + part)]
 
 
@@ -829,8 +830,8 @@ def _loop(count, statement):
 
 
 def _stem(path):
-    """`decoder` of `decoder.c` and of `decoder.c.part`."""
-    name = pathlib.Path(path).name.removesuffix(".part")
+    """`decoder` of `decoder.c`, also where `PART` ends the name."""
+    name = pathlib.Path(path).name.removesuffix(PART)
     # It stands in an #include line.
     if not re.fullmatch(rf"[\w .()+-]+{re.escape(SUFFIX)}", name):
         raise ValueError(

@@ -232,7 +232,7 @@ def save(folder, graph, rows, baseline, pictures=None, data_range=None):
         List of the paths.
     """
     from keras_vae import figures
-    from keras_vae.files import write_atomically
+    from keras_vae.files import replaced, write_atomically
 
     folder = pathlib.Path(folder)
     paths = [folder / f"{graph}.report.json"]
@@ -243,12 +243,9 @@ def save(folder, graph, rows, baseline, pictures=None, data_range=None):
         images = np.concatenate([images[:PER_ROW] for images in pictures.values()])
         title = "The same seeds, one row a file"
         figure = figures.samples(images, list(pictures), title, data_range or (0.0, 1.0))
-        part = folder / f"{graph}.report.part.png"
-        try:
+        paths.append(folder / f"{graph}.report.png")
+        with replaced(paths[-1]) as part:
             figure.savefig(part)
-            paths.append(part.replace(folder / f"{graph}.report.png"))
-        finally:
-            part.unlink(missing_ok=True)
     return paths
 
 

@@ -8,7 +8,6 @@ import os
 import pathlib
 import random
 import shlex
-import shutil
 import sys
 import time
 
@@ -486,7 +485,7 @@ def train_in(run, args, dataset):
     run.save_model(model)
     seconds = time.perf_counter() - start
     run.write_json(run.config_path, {**config, "finished": now(), "seconds": round(seconds, 1)})
-    shutil.rmtree(run.checkpoints, ignore_errors=True)
+    run.delete_checkpoints()
     return model
 
 
@@ -677,11 +676,8 @@ def fill_defaults(args, dataset):
 
 def check_folder(run, args):
     """See that nothing in a run folder is lost, and that what is resumed is there."""
-    from keras_vae import checkpoints
-
-    saved = checkpoints.paths(run.checkpoints)
     if args.resume:
-        if not saved:
+        if not run.saved_states():
             raise FileNotFoundError(
                 f"--resume needs an interrupted run that has saved its state. {run.folder} holds "
                 "none."
@@ -698,13 +694,10 @@ def check_folder(run, args):
             raise ValueError(
                 f"--resume needs the arguments of the run. Changed: {', '.join(sorted(changed))}."
             )
-    elif run.model_path.exists() or saved:
-        if not args.overwrite:
-            raise FileExistsError(
-                f"{run.folder} holds a run already. Choose another --out, replace it with "
-                "--overwrite, or go on with an interrupted one with --resume."
-            )
-        shutil.rmtree(run.checkpoints, ignore_errors=True)
+    elif args.overwrite:
+        run.delete_checkpoints()
+    else:
+        run.check_is_free()
 
 
 def optimizer_of(args, dataset):

@@ -4,7 +4,7 @@ import contextlib
 import io
 import math
 import pathlib
-import shutil
+import re
 import signal
 import threading
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from keras_vae import arguments, checkpoints, figures
 from keras_vae.event_files import EventFile
-from keras_vae.files import locked, write_atomically
+from keras_vae.files import locked, remove_if_empty, write_atomically
 
 
 def looks_at_batches(callback):
@@ -128,9 +128,11 @@ class Checkpoint(keras.callbacks.Callback):
     patience of `EarlyStopping`, begins anew.
 
     Args:
-        folder: Path of the folder, made if need be. It is for one training at a time.
+        folder: Path of the folder, made if need be. It is for one training at a time. Other files
+            in it are left alone.
         every: Optional int. Steps between two saves within an epoch.
-        delete: Whether to delete the checkpoints when training has ended as planned.
+        delete: Whether to delete the checkpoints when training has ended as planned, and the
+            folder that was made for them, if nothing else is in it.
 
     Raises:
         ValueError: In `fit`, if the checkpoints are of another model, or all damaged.
@@ -160,6 +162,8 @@ class Checkpoint(keras.callbacks.Callback):
         """
         self.steps = len(batches) if batches else 0
         self.signal = None
+        self.ended = False
+        is_ours = not self.folder.exists() or bool(checkpoints.paths(self.folder))
         with locked(self.folder), self._listening():
             self.state = checkpoints.newest(self.folder)
             step = self.state.step if self.state else 0
@@ -171,6 +175,8 @@ class Checkpoint(keras.callbacks.Callback):
                 )
             self.history = self.state.history if self.state else {}
             yield (self.state.epoch, step) if self.state else (0, 0)
+        if self.ended and self.delete and is_ours:
+            remove_if_empty(self.folder)
 
     def reload(self):
         """Go on from what was saved last: Keras may have put averages in the weights' place."""
@@ -268,12 +274,14 @@ class Checkpoint(keras.callbacks.Callback):
         checkpoints.write(self.folder, checkpoints.State(epoch, step, self.history, arrays))
 
     def on_train_end(self, logs=None):
+        self.ended = True
         if self.delete:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            checkpoints.delete(self.folder)
 
 
 # Pixels of an image in a picture that is made after every epoch: a file of hundreds grows large.
 WATCHED_TILE = 32
+_FRAME = re.compile(r"\d{6}\.npy")
 
 
 class _Watch(keras.callbacks.Callback):
@@ -362,10 +370,12 @@ class SampleGif(_Watch):
         if frames:
             pauses = [*[self.milliseconds] * (len(frames) - 1), 2000]
             write_atomically(self.path, figures.animation(frames, pauses))
-        shutil.rmtree(self.frames, ignore_errors=True)
+        for path in self._paths():
+            path.unlink()
+        remove_if_empty(self.frames)
 
     def _paths(self):
-        return sorted(self.frames.glob("*.npy"))
+        return sorted(p for p in self.frames.glob("*.npy") if _FRAME.fullmatch(p.name))
 
 
 class TensorBoardLog(_Watch):

@@ -15,13 +15,14 @@ import warnings
 import ml_dtypes
 import numpy as np
 
-from keras_vae.files import write_atomically
+from keras_vae.files import PART, write_atomically
 
 KEPT = 2
 SCHEMA = 1
 # Names and shapes of a few thousand variables, and the history of a few thousand epochs.
 MAX_HEADER = 2**26
 _NAME = re.compile(r"(\d{8})-(\d{10})\.state")
+_PART = re.compile(rf"(\d{{8}})-(\d{{10}}){PART}\.state")
 
 
 @dataclasses.dataclass
@@ -82,6 +83,14 @@ def write(folder, state):
     for other in set(paths(folder)).difference(kept):  # also one that was damaged and passed over
         other.unlink()
     return path
+
+
+def delete(folder):
+    """Delete the checkpoints of a folder, and nothing else that is in it."""
+    for path in pathlib.Path(folder).glob("*.state"):
+        # The second is half of one, of a process that was killed.
+        if _NAME.fullmatch(path.name) or _PART.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def newest(folder):

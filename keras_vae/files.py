@@ -4,7 +4,9 @@ import contextlib
 import os
 import pathlib
 
-LOCK = ".lock"
+# Names that nobody else gives a file: what is there under them is ours, to replace and to delete.
+LOCK = ".keras_vae.lock"
+PART = ".keras_vae_part"
 
 
 def write_atomically(path, data):
@@ -31,7 +33,7 @@ def replaced(path):
     Args:
         path: `pathlib.Path` of the file. The other name ends the same way.
     """
-    part = path.with_name(f"{path.stem}.part{path.suffix}")
+    part = path.with_name(f"{path.stem}{PART}{path.suffix}")
     try:
         yield part
         _sync(part)
@@ -39,6 +41,12 @@ def replaced(path):
         _sync(path.parent)
     finally:
         part.unlink(missing_ok=True)
+
+
+def remove_if_empty(folder):
+    """Remove a folder if nothing is left in it."""
+    with contextlib.suppress(OSError):
+        folder.rmdir()
 
 
 def _sync(path):

@@ -8,7 +8,8 @@ import json
 import pathlib
 import platform
 
-from keras_vae.files import write_atomically
+from keras_vae import checkpoints
+from keras_vae.files import remove_if_empty, write_atomically
 from keras_vae.models import load_model
 from keras_vae.models.saving import save_model
 from keras_vae.version import __version__
@@ -60,6 +61,41 @@ class Run:
         except (ValueError, KeyError, TypeError) as err:
             raise ValueError(f"{self.config_path} is damaged: {err}") from err
         return config
+
+    def check_is_free(self):
+        """See that a training would replace nothing, but what one left that saved no state.
+
+        Raises:
+            FileExistsError: If it would.
+        """
+        written = (self.config_path, self.history_path, self.model_path, self.evaluation_path)
+        found = [path.name for path in written if path.exists()]
+        if self.saved_states():
+            found.append(self.checkpoints.name)
+        if found and not (set(found) <= {"config.json", "history.csv"} and self._has_only_begun()):
+            raise FileExistsError(
+                f"{self.folder} holds a run already, or files of such names: {', '.join(found)}. "
+                "Choose another --out, replace them with --overwrite, or go on with an interrupted "
+                "run with --resume."
+            )
+
+    def _has_only_begun(self):
+        """Whether `config.json` is there and of a training of ours that did not end."""
+        try:
+            config = self.config()
+            return "keras_vae" in config["versions"] and "finished" not in config
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+
+    def saved_states(self):
+        """The checkpoints of an interrupted training, the newest first."""
+        return checkpoints.paths(self.checkpoints)
+
+    def delete_checkpoints(self):
+        """Delete the checkpoints, of the prior too, and nothing else that is beside them."""
+        for folder in (self.checkpoints / "prior", self.checkpoints):
+            checkpoints.delete(folder)
+            remove_if_empty(folder)
 
     def write_json(self, path, value):
         """Write a dict as JSON, for people to read."""

@@ -55,14 +55,15 @@ def main():
     parser.add_argument("--run", default=ROOT / "runs" / "mobile", type=pathlib.Path)
     parser.add_argument("--out", default=ROOT / "mobile_demo" / "models", type=pathlib.Path)
     parser.add_argument("--export-only", action="store_true", help="export the run that is there")
+    parser.add_argument("--overwrite", action="store_true", help="replace a run that is there")
     args = parser.parse_args()
     if not args.export_only:
-        train(args.run)
+        train(args.run, args.overwrite)
         measure(args.run)
     return export_run(args.run, args.out)
 
 
-def train(folder):
+def train(folder, overwrite=False):
     """Train the model of `CONFIG` and write a run folder, as `python -m keras_vae train` does."""
     import keras
     import numpy as np
@@ -72,6 +73,8 @@ def train(folder):
     from keras_vae.runs import Run, now, versions
 
     run = Run(folder)
+    if not overwrite:
+        run.check_is_free()
     run.folder.mkdir(parents=True, exist_ok=True)
     dataset = data.load(CONFIG["data"])
     random.seed(CONFIG["seed"])  # Keras' initializers take their seeds from here

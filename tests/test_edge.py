@@ -62,7 +62,7 @@ def run(edge, capsys, tmp_path, monkeypatch):
     def call(*arguments):
         status = edge.main([str(argument) for argument in arguments])
         output, errors = capsys.readouterr()
-        assert not list(tmp_path.glob("*.part"))
+        assert not list(tmp_path.glob("*part"))
         return status, output, errors
 
     return call

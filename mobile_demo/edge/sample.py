@@ -916,7 +916,7 @@ def npy(array):
 
 def write(path, data):
     """Write a file whole or not at all."""
-    part = f"{path}.part"
+    part = f"{path}.keras_vae_part"  # a name that is nobody else's, to be deleted
     try:
         with open(part, "wb") as file:
             file.write(data)

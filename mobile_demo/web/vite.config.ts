@@ -12,7 +12,7 @@ export default defineConfig({
   build: {
     target: "es2022",
     outDir: process.env.OUT ?? "dist",
-    emptyOutDir: true,
+    emptyOutDir: process.env.OUT === undefined, // another folder may hold what is not ours
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     reportCompressedSize: false,

@@ -429,7 +429,7 @@ def test_class_names_stay_in_comments(tmp_path):
     [
         ("decoder.c", "decoder.h", "decoder_run"),
         ("decoder.int8.c", "decoder.int8.h", "decoder_run"),
-        ("sevens.c.part", "sevens.h.part", "sevens_run"),
+        ("sevens.c.keras_vae_part", "sevens.h.keras_vae_part", "sevens_run"),
         ("7 segments.c", "7 segments.h", "decoder_7_segments_run"),
         ("é.c", "é.h", "decoder_run"),
         ("d" * 110 + ".c", "d" * 110 + ".h", "d" * 110 + "_run"),
@@ -453,9 +453,11 @@ def test_a_path_must_name_a_c_file(tmp_path):
 
 def test_the_same_model_gives_the_same_bytes(written, tmp_path):
     path = written("conv", "sampler")
-    c.write(c.convert(graphs.sampler(model_of("conv"))), tmp_path / "sampler.c.part")
-    assert (tmp_path / "sampler.c.part").read_bytes() == path.read_bytes()
-    assert (tmp_path / "sampler.h.part").read_bytes() == path.with_suffix(".h").read_bytes()
+    c.write(c.convert(graphs.sampler(model_of("conv"))), tmp_path / "sampler.c.keras_vae_part")
+    assert (tmp_path / "sampler.c.keras_vae_part").read_bytes() == path.read_bytes()
+    assert (tmp_path / "sampler.h.keras_vae_part").read_bytes() == path.with_suffix(
+        ".h"
+    ).read_bytes()
 
 
 # What a file says of itself
