@@ -64,17 +64,22 @@ class Graph:
     row_by_row: bool = True
     traces: dict = dataclasses.field(default_factory=dict, repr=False)
 
-    def trace(self, batch_size=None):
+    def trace(self, batch_size=None, all_integer=False):
         """Trace the function on TensorFlow for one batch size, or for any.
+
+        Args:
+            batch_size: Optional int.
+            all_integer: Whether it becomes an all-integer file, which looks labels up in a table.
 
         Returns:
             A `tf.function` with its input signature, so that an integer label stays an integer.
         """
-        if batch_size not in self.traces:
-            self.traces[batch_size] = self._trace(batch_size)
-        return self.traces[batch_size]
+        key = batch_size, all_integer
+        if key not in self.traces:
+            self.traces[key] = self._trace(*key)
+        return self.traces[key]
 
-    def _trace(self, batch_size):
+    def _trace(self, batch_size, all_integer):
         import tensorflow as tf
 
         names = [spec.name for spec in self.inputs]
@@ -87,8 +92,10 @@ class Graph:
             for spec in self.inputs
         ]
 
+        labels = _labels_from_table if all_integer else contextlib.nullcontext
+
         def traced(*tensors):
-            with _upsampling_as_resize(self.model), _convertible_ops():
+            with _upsampling_as_resize(self.model), _convertible_ops(), labels():
                 return self.function(dict(zip(names, tensors, strict=True)))
 
         return tf.function(traced, input_signature=signature, autograph=False)
@@ -607,6 +614,30 @@ def _upsampling_as_resize(model):
     finally:
         for layer in layers:
             vars(layer).pop("call", None)
+
+
+@contextlib.contextmanager
+def _labels_from_table():
+    """Let labels be looked up in an identity table, whose last row, *unknown*, is zero.
+
+    For all-integer files alone, because n classes take n (n + 1) bytes. TFLite's converter makes
+    ONE_HOT of a label that is compared with the classes (TensorFlow 2.21); quantized, that operator
+    gives wrong values, and the microcontroller runtime lacks it.
+    """
+    import keras
+
+    from keras_vae.layers.conditioning import Categorical
+
+    def encode(kind, label):
+        table = np.eye(kind.num_classes + 1, kind.num_classes, dtype="float32")
+        return keras.ops.take(keras.ops.convert_to_tensor(table), label, axis=0)
+
+    original = Categorical.encode
+    try:
+        Categorical.encode = encode
+        yield
+    finally:
+        Categorical.encode = original
 
 
 @contextlib.contextmanager

@@ -108,13 +108,9 @@ class Categorical:
         return int(value)
 
     def encode(self, label):
-        """Turn int labels `(batch,)` into float vectors `(batch, size)`.
-
-        Rows are gathered from an identity table (the last row, *unknown*, is zero): a one-hot op
-        does not survive all-integer quantization on devices.
-        """
-        table = np.eye(self.num_classes + 1, self.num_classes, dtype="float32")
-        return ops.take(ops.convert_to_tensor(table), ops.cast(label, "int32"), axis=0)
+        """Turn int labels `(batch,)` into float vectors `(batch, size)`, zero for *unknown*."""
+        classes = ops.arange(self.num_classes, dtype="int32")
+        return ops.cast(ops.cast(label, "int32")[:, None] == classes, "float32")
 
     def valid(self, label):
         """Bool tensor `(batch,)`: whether each label is a class or *unknown*."""
