@@ -7,7 +7,8 @@ export.export("runs/digits", format="tflite")    # runs/digits/export/decoder.tf
 export.export(my_keras_model, inputs={"z": (16,), "label": ("int32", 10)}, quantize="int8")
 ```
 
-From the shell: `python -m export --format tflite,onnx --model runs/digits`.
+From the shell: `python -m export --format tflite,onnx --model runs/digits`, or, in a folder that
+holds an `export.py` of its own, `python -m keras_vae export` with the same arguments.
 """
 
 import contextlib
@@ -39,6 +40,13 @@ CHILD_ENVIRONMENT = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "CUDA_VISIBLE_DEVICES": "-1",
 }
+
+# How another Python process imports this package by its place, not by its name alone: the folder
+# where it runs may hold an `export.py` of its own.
+IMPORT = (
+    f"import sys; sys.path.insert(0, {str(pathlib.Path(__file__).resolve().parents[1])!r}); "
+    "import export; del sys.path[0]; "
+)
 
 __all__ = ["FORMATS", "GRAPHS", "ExportError", "export", "export_files"]
 
@@ -366,7 +374,7 @@ def _export_in_child(model_or_path, jobs, inputs, calibration_data, say):
         say("converting and comparing in a TensorFlow process")
         try:
             child = subprocess.run(
-                [sys.executable, "-c", "import export; export._child()"],
+                [sys.executable, "-c", IMPORT + "export._child()"],
                 input=json.dumps(message),
                 capture_output=True,
                 text=True,

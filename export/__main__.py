@@ -12,12 +12,12 @@ import export as exporter
 from export import manifest
 
 _EXAMPLES = """examples:
-  python -m export --format tflite
-  python -m export --format tflite,onnx --graph decoder,sampler --model runs/digits
-  python -m export --format tflite --quantize int8 --model runs/digits
-  python -m export --format tflite,onnx --report --model runs/digits
-  python -m export --inspect runs/digits/export/decoder.tflite
-  python -m export --verify runs/digits/export/decoder.tflite --model runs/digits
+  {0} --format tflite
+  {0} --format tflite,onnx --graph decoder,sampler --model runs/digits
+  {0} --format tflite --quantize int8 --model runs/digits
+  {0} --format tflite,onnx --report --model runs/digits
+  {0} --inspect runs/digits/export/decoder.tflite
+  {0} --verify runs/digits/export/decoder.tflite --model runs/digits
 """
 _BAD_PLACES = (
     FileExistsError,
@@ -30,23 +30,25 @@ _LARGEST_FILE = 2**31
 _TRAIN_COMMAND = "python -m keras_vae train --model conditional_vae --data digits --out runs/digits"
 
 
-def main(argv=None):
+def main(argv=None, prog="python -m export", start=lambda: None):
     """Run the command line.
 
     Args:
         argv: Optional list of strings. Defaults to the process's own arguments.
+        prog: How it was called, for the help.
+        start: Function that is called before Keras is imported.
 
     Returns:
         Int, the exit status: 0, 2 for wrong usage or bad input, 1 for anything else.
     """
     try:
-        options = _parser().parse_args(argv)
+        options = _parser(prog).parse_args(argv)
         if options.inspect is not None:
             _inspect(pathlib.Path(options.inspect))
         elif options.verify is not None:
-            return 0 if _verify(pathlib.Path(options.verify), options.model) else 1
+            return 0 if _verify(pathlib.Path(options.verify), options.model, start) else 1
         else:
-            _export(options)
+            _export(options, start)
     except (_UsageError, ValueError, ImportError) as err:
         return _fail(err, 2)
     except exporter.ExportError as err:
@@ -69,11 +71,11 @@ class _Parser(argparse.ArgumentParser):
         raise _UsageError(f"{message} (see --help)")
 
 
-def _parser():
+def _parser(prog):
     parser = _Parser(
-        prog="python -m export",
+        prog=prog,
         description="Export a trained model to files that devices run without Keras.",
-        epilog=_EXAMPLES,
+        epilog=_EXAMPLES.format(prog),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
@@ -107,7 +109,7 @@ def _parser():
     return parser
 
 
-def _export(options):
+def _export(options, start):
     formats, graphs = _words(options.format), _words(options.graph)
     if options.report and options.quantize:
         raise _UsageError("--report exports every quantization; leave --quantize out")
@@ -131,10 +133,10 @@ def _export(options):
         raise FileNotFoundError(
             f"There is no model at {model_path}. Make one with: {_TRAIN_COMMAND}"
         )
-    if "keras" not in sys.modules:
-        os.environ.update(exporter.CHILD_ENVIRONMENT)
+    _choose_backend()
     with _Steps() as say:
         say("starting TensorFlow")
+        start()
         exported = []
         for variants, members in groups.items():
             exported += exporter.export_files(model_path, variants, members, options.out, say=say)
@@ -149,6 +151,12 @@ def _export(options):
     for table in tables:
         print("\n" + "\n".join(table))
     print(f"\nNext:\n{_next_command(path)}")
+
+
+def _choose_backend():
+    """Run Keras on TensorFlow, if it has not been imported."""
+    if "keras" not in sys.modules:
+        os.environ.update(exporter.CHILD_ENVIRONMENT)
 
 
 def _words(text):
@@ -186,7 +194,7 @@ def _report(model_path, graphs, paths, say):
     return tables
 
 
-def _verify(path, model):
+def _verify(path, model, start):
     from export import verification
 
     module = _module_of_file(path, "--verify")
@@ -195,8 +203,9 @@ def _verify(path, model):
             "--verify runs .tflite and .onnx files. To run a .c file would mean to compile code "
             f"that it brings. Received: {path}. Its own comment says how to test it."
         )
-    if model is not None and "keras" not in sys.modules:
-        os.environ.update(exporter.CHILD_ENVIRONMENT)
+    if model is not None:
+        _choose_backend()
+        start()
     passed = True
     checks = verification.verify(path, module, pathlib.Path(model) if model else None)
     while True:
@@ -236,7 +245,7 @@ def _next_command(path):
     if path.suffix == ".c":
         return shlex.join(["cc", "-std=c99", "-O2", "-c", str(path)])
     if found["graph"] not in ("decoder", "sampler"):
-        return shlex.join(["python", "-m", "export", "--verify", str(path)])
+        return shlex.join(["python", "-m", "keras_vae", "export", "--verify", str(path)])
     words = ["python", "mobile_demo/edge/sample.py", "--model", str(path)]
     prior = found["prior"] or {}
     is_drawn = prior.get("kind") == "standard_normal" or "means" in prior

@@ -14,7 +14,7 @@ import warnings
 
 import numpy as np
 
-from export import ExportError, graphs, manifest, quantization
+from export import IMPORT, ExportError, graphs, manifest, quantization
 
 SUFFIX = ".tflite"
 QUANTIZATIONS = ("none", "float16", "int8", "int8-full")
@@ -205,7 +205,8 @@ def arena(path):
     if importlib.util.find_spec("tflite_micro") is None:
         return None
     # In a process of its own: it prints what it allocates, and a file may crash it.
-    command = [sys.executable, "-c", "from export import tflite; tflite._run_in_micro()", str(path)]
+    code = f"{IMPORT}from export import tflite; tflite._run_in_micro()"
+    command = [sys.executable, "-c", code, str(path)]
     path = os.pathsep.join(entry for entry in sys.path if entry)
     child = subprocess.run(
         command, capture_output=True, text=True, timeout=60, env={**os.environ, "PYTHONPATH": path}

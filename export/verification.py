@@ -15,14 +15,14 @@ import sys
 
 import numpy as np
 
-from export import graphs, manifest, parity
+from export import IMPORT, graphs, manifest, parity
 from export.quantization import TOLERANCES
 
 SECONDS = 60
 # What a runtime may allocate: this, and a few copies of the file.
 MEMORY = 3 * 2**29
 COPIES = 8
-_COMMAND = "from export import verification; verification._child()"
+_COMMAND = f"{IMPORT}from export import verification; verification._child()"
 # Inputs that have one value for the whole batch.
 _SINGLE = ("seed", "temperature")
 

@@ -11,6 +11,8 @@ import shlex
 import sys
 import time
 
+from keras_vae import _command
+
 BACKENDS = ("tensorflow", "jax", "torch")
 # The names in `keras_vae.likelihoods`, which cannot be imported before the backend is chosen.
 LIKELIHOODS = (
@@ -121,13 +123,11 @@ def main(argv=None):
     """Run a command and return its exit status: 0, 2 for bad input, 1 for anything else."""
     argv = sys.argv[1:] if argv is None else list(argv)
     if argv[:1] == ["export"]:
-        from export.__main__ import main as export_main
-
-        return export_main(argv[1:])
+        return export(argv[1:])
     args = make_parser().parse_args(argv)
     args.argv = argv
     try:
-        check_backend(args.backend)
+        _command.start(args.backend, getattr(args, "devices", 1))
         return args.command(args) or 0
     except KeyboardInterrupt:
         return fail("interrupted", 1)
@@ -153,6 +153,25 @@ def main(argv=None):
         if args.traceback or not is_out_of_memory(err):
             raise
         return fail("Memory must suffice for a batch. It ran out. Lower --batch-size.", 1)
+
+
+def export(argv):
+    """`python -m export`, by its place: the current folder may hold an `export.py` of its own."""
+    place = str(pathlib.Path(__file__).resolve().parents[1])
+    sys.path.insert(0, place)
+    try:
+        from export.__main__ import main as export_main
+    except ModuleNotFoundError as err:
+        if "export" not in (err.name or ""):
+            raise
+        return fail(
+            "`export` must be that of keras-vae. Received: a module of the same name, which this "
+            "process has imported. Run python -m keras_vae export in a process of its own.",
+            2,
+        )
+    finally:
+        sys.path.remove(place)
+    return export_main(argv, "python -m keras_vae export", _command.start)
 
 
 def make_parser():
@@ -967,8 +986,8 @@ def positive(text):
     return value
 
 
-def command_line(words, program="python -m keras_vae"):
-    return f"{program} {shlex.join(str(word) for word in words)}"
+def command_line(words):
+    return f"python -m keras_vae {shlex.join(str(word) for word in words)}"
 
 
 def following(*words):
@@ -977,25 +996,13 @@ def following(*words):
 
 
 def following_export(run):
-    words = ("--format", "tflite,onnx", "--model", run)
-    print(f"Next: {command_line(words, 'python -m export')}")
+    following("export", "--format", "tflite,onnx", "--model", run)
 
 
 def fail(message, status):
     text = " ".join(str(message).split()) or type(message).__name__
     print(f"error: {text}", file=sys.stderr)
     return status
-
-
-def check_backend(backend):
-    """Refuse a `--backend` that came too late, as when `main` is called from Python."""
-    import keras
-
-    if backend and keras.backend.backend() != backend:
-        raise ValueError(
-            f"--backend {backend} must be chosen before Keras is imported, which runs on "
-            f"{keras.backend.backend()}. Set the environment variable KERAS_BACKEND."
-        )
 
 
 if __name__ == "__main__":

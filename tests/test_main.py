@@ -127,7 +127,7 @@ def test_sample_repeats_with_the_seed_and_takes_names(run, tmp_path, capsys):
     factor = 11  # 6 pixels become at least 64
     with Image.open(out) as picture:
         assert picture.size == (4 * (5 * factor + 2) + 2, 3 * (6 * factor + 2) + 2)
-    assert "Next: python -m export" in capsys.readouterr().out
+    assert "Next: python -m keras_vae export" in capsys.readouterr().out
 
 
 def drawn(run):
