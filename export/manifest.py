@@ -229,7 +229,8 @@ def _map(graph, held_out):
     has_codes = hasattr(model, "encode") and not hasattr(model, "quantizer")
     if graph.name == "scorer" or held_out is None or not has_codes or model.latent_dim < 2:
         return None
-    means = model.encode(held_out if model.condition else held_out["x"])
+    inputs = held_out if model.condition else held_out["x"]
+    means = model.encode(model.as_observed(inputs, seed=0))
     means = np.asarray(means[0] if isinstance(means, tuple) else means, np.float64)
     values, directions = np.linalg.eigh(np.cov(means.T))
     axes = 2.5 * np.sqrt(np.maximum(values[-2:], 0)) * directions[:, -2:]

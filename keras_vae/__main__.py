@@ -885,7 +885,7 @@ def measure_prior(model, x, y):
     """The loss of a VQ-VAE's prior over the codes, where there is one."""
     if not hasattr(model, "quantizer") or model.prior is None:
         return {}
-    codes = {"codes": model.encode(x), "label": y}
+    codes = {"codes": model.encode(model.as_observed(x, seed=0)), "label": y}
     return {"prior_loss": -float(model.prior.log_likelihood(codes).mean())}
 
 

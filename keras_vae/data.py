@@ -15,6 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_vae import seeds
+
 # The most memory that the arrays of one set may need.
 MAX_BYTES = 16 * 2**30
 # A folder whose images need more than this is read while a model trains, batch by batch.
@@ -227,7 +229,8 @@ def binarize(images, seed):
 
     Args:
         images: uint8 `(n, ...)`, or floats in [0, 1].
-        seed: Int. The same seed gives the same pixels.
+        seed: Int, of which the same gives the same pixels; None for one that
+            `keras.utils.set_random_seed` repeats; or a NumPy generator.
 
     Returns:
         float32 array of the same shape.
@@ -236,7 +239,8 @@ def binarize(images, seed):
         - Burda et al., 2016, section 5. https://arxiv.org/abs/1509.00519
     """
     images = as_float(images)
-    threshold = np.random.default_rng(seed).random(images.shape, dtype=np.float32)
+    rng = np.random.default_rng(seeds.given_or_drawn(seed))
+    threshold = rng.random(images.shape, dtype=np.float32)
     return (threshold < images).astype(np.float32)
 
 

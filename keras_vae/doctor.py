@@ -12,6 +12,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_vae import seeds
 from keras_vae.data import as_float
 from keras_vae.evaluation.latents import evaluate_latents
 from keras_vae.evaluation.report import first_of
@@ -344,7 +345,7 @@ def worth_of_label(model, inputs, seed=0, batch_size=256):
         return None
     name = classes[0]
     inputs = model.as_observed(check_examples(model, inputs), seed)
-    rng = np.random.default_rng(seed)
+    rng = seeds.generator(seed, "wrong labels")
     right = inputs[name]
     present = np.unique(right)
     shift = rng.integers(1, len(present), len(right))

@@ -207,6 +207,27 @@ def test_where_memory_runs_out_fewer_rows_are_computed():
     assert sizes == [10, 5, 3, 3, 3, 1, 3, 3, 3, 1]
 
 
+def test_log_likelihoods_are_the_same_where_memory_runs_out(make, images, monkeypatch):
+    """What is computed again draws again what it drew, though its streams were used."""
+    x, _ = images
+    model = make("VAE")
+    expected = model.log_likelihood(x, num_samples=[1, 40], batch_size=16, seed=5)
+    log_prob, sizes = model.prior.log_prob, []
+
+    def fail(z, condition=None):
+        sizes.append(int(z.shape[1]))
+        if sizes[-1] > 5:
+            raise MemoryError
+        return log_prob(z, condition)
+
+    monkeypatch.setattr(model.prior, "log_prob", fail)
+    model.forget_compiled()
+    found = model.log_likelihood(x, num_samples=[1, 40], batch_size=16, seed=5)
+    assert max(sizes) == 16
+    # Off by 2e-6 at most: sums of other numbers of rows are rounded otherwise.
+    np.testing.assert_allclose(found, expected, atol=1e-5, rtol=0)
+
+
 def test_memory_that_never_suffices_is_one_line():
     def fail(rows):
         raise MemoryError

@@ -5,7 +5,7 @@ import importlib.util
 
 import numpy as np
 
-from keras_vae import data
+from keras_vae import data, seeds
 from keras_vae.evaluation.classifier import (
     features,
     frechet_distance,
@@ -77,7 +77,7 @@ def scorecard(model, dataset, per_class=None, seed=0, classifier=None, say=None)
     labels = np.repeat(np.arange(count, dtype="int32"), per_class)
     say(f"drawing {len(labels):,} samples")
     samples = model.sample({name: labels}, seed=seed)
-    shift = np.random.default_rng(seed).integers(1, count, len(labels), dtype="int32")
+    shift = seeds.generator(seed, "wrong labels").integers(1, count, len(labels), dtype="int32")
     wrong = model.sample({name: (labels + shift) % count}, seed=seed)
     given = named(classifier, samples)
     per_name = zip(dataset.class_names, (given == labels).reshape(count, -1), strict=True)
@@ -89,7 +89,7 @@ def scorecard(model, dataset, per_class=None, seed=0, classifier=None, say=None)
         **_share("wrong_label_accuracy", named(classifier, wrong) == labels),
     }
     say("training a classifier of samples alone")
-    order = np.random.default_rng(seed).permutation(len(labels))
+    order = seeds.generator(seed, "order").permutation(len(labels))
     made = dataclasses.replace(dataset, x_train=samples[order], y_train=labels[order])
     right = named(train_classifier(made), dataset.x_test) == dataset.y_test
     results |= _share("synthetic_training_accuracy", right)
@@ -173,10 +173,10 @@ def _leakage(model, name, dataset, seed, left_out):
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    rng = np.random.default_rng(seed)
+    rng = seeds.generator(seed, "leakage")
 
     def codes(x, y):
-        return model.draw_codes(model.as_observed({"x": data.as_float(x), name: y}, seed), rng)
+        return model.draw_codes({"x": data.as_float(x), name: y}, rng)
 
     rows = slice(MOST_CODES)
     y_train, y_test = dataset.y_train[rows], dataset.y_test[rows]

@@ -80,7 +80,8 @@ def evaluate_codes(model, x, batch_size=256, progress=None):
         nats = -model.likelihood.log_prob(data, parameters)
         return [nats, outputs["commitment"], error, outputs["codes"]]
 
-    *values, codes = in_batches(measure, check_examples(model, x), batch_size, progress)
+    x = model.as_observed(check_examples(model, x), seed=0)
+    *values, codes = in_batches(measure, x, batch_size, progress)
     nats, commitment, error = (float(np.mean(value, dtype="float64")) for value in values)
     usage = np.bincount(codes.reshape(-1), minlength=model.quantizer.num_codes) / codes.size
     used = usage[usage > 0]

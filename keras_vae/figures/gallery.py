@@ -120,7 +120,7 @@ class Subject:
 
     def codes(self, x, y):
         """The posterior means, or an autoencoder's codes, `(n, latent)`."""
-        code = self.encodes.encode(self.inputs(x, y))
+        code = self.encodes.encode(self.model.as_observed(self.inputs(x, y), seed=0))
         return code[0] if isinstance(code, tuple) else code
 
     def vectors(self, labels):
@@ -141,7 +141,7 @@ class Subject:
         if not hasattr(self.model, "kl_weight"):
             return None
         x, y = self.examples(np.arange(min(MOST_POINTS, len(self.test.x_test))))
-        nats = self.model.kl_by_dimension(self.inputs(x, y))
+        nats = self.model.kl_by_dimension(self.model.as_observed(self.inputs(x, y), seed=0))
         return None if nats is None else nats.mean(axis=0, dtype="float64")
 
     def quantiles(self, probabilities, label=0):

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_vae import seeds
 from keras_vae.trainers import share
 
 
@@ -220,7 +221,7 @@ class Conditioning(keras.layers.Layer):
         self.seed = seed
         self.seed_generator = None
         if any(kind.unknown_rate for kind in self.condition.values()):
-            self.seed_generator = keras.random.SeedGenerator(seed)
+            self.seed_generator = seeds.stream(seed, "unknown")
         self.built = True
 
     @property

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_vae import seeds
 from keras_vae.trainers import share
 
 # Codes are counted in float32, and the codebook is a table.
@@ -66,7 +67,7 @@ class VectorQuantizer(keras.layers.Layer):
         self.decay = float(decay)
         self.restart_below = float(restart_below)
         self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.seed_generator = seeds.stream(seed, "restarts")
         for name in ("commitment_weight", "restart_below"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"`{name}` must be at least 0. Received: {getattr(self, name)}")
@@ -78,7 +79,9 @@ class VectorQuantizer(keras.layers.Layer):
         self.codebook = self.add_weight(
             name="codebook",
             shape=(self.num_codes, self.dim),
-            initializer=keras.initializers.RandomNormal(stddev=1.0, seed=self.seed),
+            initializer=keras.initializers.RandomNormal(
+                stddev=1.0, seed=seeds.fold(self.seed, "codebook")
+            ),
             dtype="float32",
             trainable=False,
         )

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_vae import seeds
 from keras_vae.trainers import share
 
 
@@ -34,7 +35,7 @@ class Sampling(keras.layers.Layer):
     def __init__(self, seed=None, **kwargs):
         super().__init__(**kwargs)
         self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.seed_generator = seeds.stream(seed, "sampling")
         self.built = True
 
     def call(self, z_mean, z_log_var):

@@ -1,5 +1,6 @@
 """What every generative model shares: inputs, decoding, steps, metrics, saving."""
 
+import collections
 import contextlib
 import dataclasses
 import os
@@ -10,7 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_vae import likelihoods
+from keras_vae import likelihoods, seeds
 from keras_vae.callbacks import (
     Checkpoint,
     StopOnSkippedUpdates,
@@ -93,7 +94,7 @@ class GenerativeModel(Trainer, keras.Model):
         self.condition = dict(condition or {})
         self.conditioning = Conditioning(self.condition, seed) if self.condition else None
         self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.seed_generator = seeds.stream(seed, "model")
         self.data_shape = getattr(self.decoder, "data_shape", None)
         self.trackers = {name: Average(name=name) for name in self.reported}
         self.gradient_norm_tracker = Average(name="gradient_norm")
@@ -555,8 +556,14 @@ class GenerativeModel(Trainer, keras.Model):
         names = store.keys()
         own = {name: store[name] for name in names if not name.startswith("random_state_")}
         super().load_own_variables(own)
-        for index, state in enumerate(self._random_states()):
-            state.assign(np.asarray(store[f"random_state_{index}"]))
+        states = self._random_states()
+        stored = [np.asarray(store[f"random_state_{index}"]) for index in range(len(states))]
+        # Early files of 0.1.0 have one seed for several uses, which then drew the same numbers.
+        uses = collections.Counter(int(seed) for seed, _ in stored)
+        for state, (seed, count) in zip(states, stored, strict=True):
+            if uses[int(seed)] > 1:
+                seed = ops.convert_to_numpy(state)[0]
+            state.assign(np.array([seed, count]))
 
     def _random_states(self):
         weights = {id(weight) for weight in self.weights}

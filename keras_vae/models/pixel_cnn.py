@@ -1,13 +1,12 @@
 """An autoregressive prior over grids of codes."""
 
 import math
-import secrets
 
 import keras
 import numpy as np
 from keras import ops
 
-from keras_vae import portable_random
+from keras_vae import portable_random, seeds
 from keras_vae.layers.conditioning import Conditioning
 from keras_vae.layers.masked_convolution import MaskedConv2D
 from keras_vae.models import inputs as model_inputs
@@ -242,7 +241,7 @@ class PixelCNN(keras.Model):
         conditions, count = self._check_sampled(conditions)
         if not (math.isfinite(temperature) and temperature >= 0):
             raise ValueError(f"`temperature` must be at least 0. Received: {temperature!r}")
-        seed = secrets.randbelow(portable_random.SEEDS) if seed is None else seed
+        seed = seeds.given_or_drawn(seed)
         places = math.prod(self.grid_shape)
         portable_random.check(seed, count, places)
         index, place = np.arange(count)[:, None], np.arange(places)[None]

@@ -1,14 +1,13 @@
 """The variational autoencoder."""
 
 import functools
-import itertools
 import math
 
 import keras
 import numpy as np
 from keras import ops
 
-from keras_vae import arguments, objectives, posteriors
+from keras_vae import arguments, objectives, posteriors, seeds
 from keras_vae.callbacks import ScheduledKLWeight
 from keras_vae.layers.sampling import Sampling, reparameterize, repeat
 from keras_vae.metrics import Average
@@ -269,7 +268,7 @@ class VAE(LatentVariableModel):
         if name is not None:
             classes = [entry for entry in fitted.classes_of(self) if entry[0] == name]
             labels, names = inputs[name], self.condition[name].names
-        rng = np.random.default_rng(seed)
+        rng = seeds.generator(seed, "fit_prior")
         codes = self.draw_codes(inputs, rng, batch_size)
         self._replace_prior(fitted.fit(codes, labels, kind, num_components, classes, names, rng))
         return self.prior
@@ -286,9 +285,10 @@ class VAE(LatentVariableModel):
         Returns:
             float32 array `(n, latent)`.
         """
-        inputs = model_inputs.check_examples(self, inputs)
+        inputs = self.as_observed(model_inputs.check_examples(self, inputs), seed)
         count = len(keras.tree.flatten(inputs)[0])
-        noise = np.random.default_rng(seed).standard_normal((count, self.latent_dim), "float32")
+        rng = seeds.generator(seed, "codes")
+        noise = rng.standard_normal((count, self.latent_dim), "float32")
 
         def draw(batch):
             x, conditions = self.split_inputs(batch["inputs"])
@@ -378,29 +378,33 @@ class VAE(LatentVariableModel):
         counts = sorted(set(given))
         if not counts:
             raise ValueError("`num_samples` must hold at least one number. Received: none.")
+        seed = seeds.given_or_drawn(seed)
         inputs = self.as_observed(model_inputs.check_examples(self, inputs), seed)
         examples = len(keras.tree.flatten(inputs)[0])
-        streams = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(examples))
         at_once = max(1, 8192 // batch_size)
         log_weights = self.as_compiled("log_weights", self._log_weights)
 
         def estimate(batch):
-            x, conditions = self.split_inputs(batch)
+            x, conditions = self.split_inputs(batch["inputs"])
             condition = self.encode_condition(conditions, training=False)
             heads = self.posterior.heads(self.encoder(join(x, condition), training=False))
-            rows = heads[0].shape[0]
-            of_batch = list(itertools.islice(streams, rows))
+            # Begun anew in every call: a batch may be computed again, in smaller parts.
+            streams = [
+                np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(index,)))
+                for index in ops.convert_to_numpy(batch["index"]).tolist()
+            ]
 
             def chunks():
                 for start in range(0, counts[-1], at_once):
                     shape = (min(at_once, counts[-1] - start), self.latent_dim)
-                    noise = [stream.standard_normal(shape, "float32") for stream in of_batch]
+                    noise = [stream.standard_normal(shape, "float32") for stream in streams]
                     noise = ops.convert_to_tensor(np.stack(noise, axis=1))
                     yield ops.convert_to_numpy(log_weights(x, condition, noise, *heads))
 
             return [array.T for array in importance.log_mean(chunks(), counts)]
 
-        found = in_batches(estimate, inputs, batch_size, progress)
+        arrays = {"inputs": inputs, "index": np.arange(examples)}
+        found = in_batches(estimate, arrays, batch_size, progress)
         chosen = [counts.index(k) for k in given]
         nats, errors = (
             array.T[chosen if several else chosen[0]].astype("float32") for array in found

@@ -155,7 +155,8 @@ class VQVAE(LatentVariableModel):
             Keras' `History`: `loss` per epoch, `-log p(codes | conditions)` in nats per example.
         """
         conditions = {k: v for k, v in inputs.items() if k != "x"} if type(inputs) is dict else {}
-        codes = self.encode(inputs["x"] if conditions else inputs)
+        x = model_inputs.check_examples(self, inputs["x"] if conditions else inputs)
+        codes = self.encode(self.as_observed(x, self.seed))
         prior = prior or self.prior or self._new_prior(conditions)
         if not prior.compiled:
             prior.compile(keras.optimizers.Adam(1e-3))

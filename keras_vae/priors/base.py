@@ -1,12 +1,11 @@
 """What every prior does."""
 
 import math
-import secrets
 
 import numpy as np
 from keras import ops
 
-from keras_vae import portable_random
+from keras_vae import portable_random, seeds
 
 _MOST_AT_ONCE = 4096
 
@@ -74,7 +73,8 @@ class Prior:
             latent_dim: Int, at most 4096.
             temperature: Float, at least 0. Scales the standard deviation, of a mixture that of the
                 component that was drawn, of a flow that of its base; 0 gives the mean.
-            seed: Optional int, from 0 to 2^31 - 1. Defaults to one drawn by the system.
+            seed: Optional int, from 0 to 2^31 - 1. Defaults to one that
+                `keras.utils.set_random_seed` repeats.
             condition: Optional float array `(count, size)`, from `encode_condition`.
 
         Returns:
@@ -82,7 +82,7 @@ class Prior:
         """
         if not (math.isfinite(temperature) and temperature >= 0):
             raise ValueError(f"`temperature` must be at least 0. Received: {temperature!r}")
-        seed = secrets.randbelow(portable_random.SEEDS) if seed is None else seed
+        seed = seeds.given_or_drawn(seed)
         portable_random.check(seed, count, latent_dim)
         if condition is not None:
             condition = ops.convert_to_numpy(condition)

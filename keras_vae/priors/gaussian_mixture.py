@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_vae import seeds
 from keras_vae.priors.base import Prior, build_layer, check_whole
 from keras_vae.priors.fitted import FittedMixture, check_latent_dim, log_mixture
 
@@ -39,7 +40,8 @@ class GaussianMixture(Prior, keras.layers.Layer):
     def build(self, z_shape):
         latent_dim = check_latent_dim(z_shape[-1])
         shape = (self.num_components, latent_dim)
-        normal = keras.initializers.RandomNormal(stddev=1.0, seed=self.seed)
+        seed = seeds.fold(self.seed, "means")
+        normal = keras.initializers.RandomNormal(stddev=1.0, seed=seed)
         self.means = self.add_weight(name="means", shape=shape, initializer=normal)
         self.log_vars = self.add_weight(name="log_vars", shape=shape, initializer="zeros")
         self.logits = self.add_weight(name="logits", shape=shape[:1], initializer="zeros")

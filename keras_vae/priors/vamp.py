@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_vae import seeds
 from keras_vae.priors.base import Prior, build_layer, check_whole, condition_size
 from keras_vae.priors.fitted import FittedMixture, check_latent_dim, log_mixture
 
@@ -46,14 +47,18 @@ class VampPrior(Prior, keras.layers.Layer):
         self.pseudo_inputs = self.add_weight(
             name="pseudo_inputs",
             shape=(self.num_components, *x_shape[1:]),
-            initializer=initializers.RandomNormal(stddev=1.0, seed=self.seed),
+            initializer=initializers.RandomNormal(
+                stddev=1.0, seed=seeds.fold(self.seed, "pseudo_inputs")
+            ),
         )
         self.pseudo_conditions = None
         if size:
             self.pseudo_conditions = self.add_weight(
                 name="pseudo_conditions",
                 shape=(self.num_components, size),
-                initializer=initializers.RandomUniform(0.0, 1.0, seed=self.seed),
+                initializer=initializers.RandomUniform(
+                    0.0, 1.0, seed=seeds.fold(self.seed, "pseudo_conditions")
+                ),
             )
         self.built = True
 
