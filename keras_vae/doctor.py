@@ -365,7 +365,7 @@ def worth_of_label(model, inputs, seed=0, batch_size=256):
         ]
         return [nats[0] - nats[1]]
 
-    measure = model.as_compiled("worth_of_label", measure)
+    measure = model.as_compiled(measure)
     return float(np.mean(in_batches(measure, (inputs, wrong), batch_size)[0], dtype="float64"))
 
 

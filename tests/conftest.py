@@ -63,7 +63,7 @@ def untraced():
     with pytest.MonkeyPatch.context() as patch:
         if BACKEND == "tensorflow":
             compiled = "keras_vae.models.generative.GenerativeModel.as_compiled"
-            patch.setattr(compiled, lambda self, name, function: function)
+            patch.setattr(compiled, lambda self, function: function)
         yield
 
 

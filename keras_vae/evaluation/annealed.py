@@ -146,7 +146,7 @@ def _measure_batch(annealing, real, conditions, seed):
         return z.reshape(size)
 
     code = draw(1, of_prior=0)
-    decode = model.as_compiled("decode_parameters", model.decode_parameters)
+    decode = model.as_compiled(model.decode_parameters)
     parameters = decode(ops.convert_to_tensor(code[0]), conditions)
     simulated = model.likelihood.sample(ops.cast(parameters, "float32"), _seed(seed, 1))
     chains = annealing.num_chains

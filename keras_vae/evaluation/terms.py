@@ -43,8 +43,8 @@ def evaluate(model, inputs, batch_size=256, progress=None):
         # A batch's own value stands for each of its examples.
         return [at_mean, *(value * ops.ones_like(at_mean) for value in values)]
 
-    measure = model.as_compiled("evaluate", measure)
-    nats = in_batches(measure, inputs, batch_size, progress)
+    measure = model.as_compiled(measure)
+    nats = in_batches(measure, inputs, batch_size, progress, by_row=False)
     at_mean, *values = (float(np.mean(values, dtype="float64")) for values in nats)
     results = dict(zip(("loss", *model.loss_terms), values, strict=True))
     if "kl_loss" in model.loss_terms:

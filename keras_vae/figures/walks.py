@@ -117,4 +117,4 @@ def decode(model, z, vectors=None, batch_size=256):
     arrays = {"z": np.asarray(z, "float32")}
     if vectors is not None:
         arrays["vectors"] = np.asarray(vectors, "float32")
-    return in_batches(model.as_compiled("decode_vectors", mean), arrays, batch_size)[0]
+    return in_batches(model.as_compiled(mean), arrays, batch_size)[0]

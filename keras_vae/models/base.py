@@ -219,7 +219,7 @@ class LatentVariableModel(GenerativeModel):
             x, conditions = self.split_inputs(batch)
             return self.code(x, self.encode_condition(conditions, training=False), training=False)
 
-        arrays = in_batches(self.as_compiled("encode", encode), inputs, batch_size)
+        arrays = in_batches(self.as_compiled(encode), inputs, batch_size)
         return tuple(arrays) if len(arrays) > 1 else arrays[0]
 
     def reconstruct(self, inputs, batch_size=256):
@@ -233,7 +233,7 @@ class LatentVariableModel(GenerativeModel):
             float32 array `(n, *data_shape)`, the likelihood's mean.
         """
         inputs = model_inputs.check_examples(self, inputs)
-        reconstruct = self.as_compiled("reconstruct", lambda batch: [self.reconstruction(batch)])
+        reconstruct = self.as_compiled(lambda batch: [self.reconstruction(batch)])
         return in_batches(reconstruct, inputs, batch_size)[0]
 
     # Saving

@@ -1,8 +1,8 @@
 """The conditional variational autoencoder."""
 
 import keras
-from keras import ops
 
+from keras_vae import portable_random, seeds
 from keras_vae.models import inputs as model_inputs
 from keras_vae.models.vae import VAE
 
@@ -58,8 +58,8 @@ class ConditionalVAE(VAE):
         self._ensure_built()
         conditions = self._check_conditions(conditions)
         count = len(next(iter(conditions.values())))
-        condition = self.encode_condition(
-            {name: ops.convert_to_tensor(values) for name, values in conditions.items()}
-        )
+        seed = seeds.given_or_drawn(seed)
+        portable_random.check(seed, count, self.latent_dim)
+        condition = self.condition_vectors(conditions)
         z = self.prior.sample(count, self.latent_dim, temperature, seed, condition)
         return self.decode(z, conditions)

@@ -21,7 +21,8 @@ from keras_vae.layers.conditioning import Conditioning
 from keras_vae.metrics import Average, Count
 from keras_vae.models import inputs as model_inputs
 from keras_vae.models import resuming
-from keras_vae.trainers import Trainer, is_out_of_memory, share
+from keras_vae.models.compiled import CompiledFunctions
+from keras_vae.trainers import Trainer, compiles_each_shape, is_out_of_memory, share
 from keras_vae.version import __version__
 
 STEPS_AT_ONCE = 16
@@ -99,7 +100,7 @@ class GenerativeModel(Trainer, keras.Model):
         self.trackers = {name: Average(name=name) for name in self.reported}
         self.gradient_norm_tracker = Average(name="gradient_norm")
         self.skipped_updates_tracker = Count(name="skipped_updates")
-        self.compiled_functions = {}
+        self.compiled_functions = CompiledFunctions()
 
     # Building
 
@@ -156,8 +157,11 @@ class GenerativeModel(Trainer, keras.Model):
         """As `encode_condition`, from arrays to a float32 array `(n, size)`."""
         if not self.condition:
             return None
-        tensors = {name: ops.convert_to_tensor(values) for name, values in conditions.items()}
-        return ops.convert_to_numpy(self.encode_condition(tensors, training=False))
+
+        def encode(batch):
+            return [self.encode_condition(batch, training=False)]
+
+        return in_batches(encode, conditions, batch_size=1024)[0]
 
     def decode_mean(self, z, conditions=None):
         """Decode to the likelihood's mean, as tensors: what a device computes.
@@ -497,18 +501,17 @@ class GenerativeModel(Trainer, keras.Model):
             return [self.decode_mean(batch["z"], {n: batch[n] for n in self.condition})]
 
         arrays = {"z": z, **conditions}
-        return in_batches(self.as_compiled("decode", decode), arrays, batch_size)[0]
+        return in_batches(self.as_compiled(decode), arrays, batch_size)[0]
 
-    def as_compiled(self, name, function):
-        """The first function that came under a name, compiled where the backend does.
+    def as_compiled(self, function):
+        """A function, compiled where the backend does: once for its code and what it refers to.
 
         Args:
-            name: Str. What the function computes.
-            function: Function of tensors that reads the model's variables.
+            function: Function of tensors that reads the model's variables. Another one of the same
+                code that closes over other objects is another function, and compiled anew: what
+                changes from call to call belongs into the arguments.
         """
-        if name not in self.compiled_functions:
-            self.compiled_functions[name] = self.without_gradients(function)
-        return self.compiled_functions[name]
+        return self.compiled_functions.of(function, self.without_gradients)
 
     def forget_compiled(self):
         """Drop what was compiled, after a change that is no change of a variable."""
@@ -611,10 +614,21 @@ def reason(err):
     return "".join(c if c.isprintable() else " " for c in line)
 
 
-def in_batches(function, arrays, batch_size, progress=None):
+def in_batches(function, arrays, batch_size, progress=None, by_row=True):
     """Apply a function of tensors to nested arrays, some rows at a time, and join its results.
 
-    Where memory runs out it goes on with half as many rows.
+    Where memory runs out it goes on with half as many rows: what the function has drawn or changed
+    by then must not matter. On JAX the rows are padded, so that few functions are compiled.
+
+    Args:
+        function: Function of nested tensors that returns a list of tensors, both by rows.
+        arrays: Nested arrays `(n, ...)`.
+        batch_size: Int. Rows computed at once.
+        progress: Optional function from an iterable of batch starts to the same iterable.
+        by_row: Whether a row of the results depends on no other row. What does not is never padded.
+
+    Returns:
+        List of arrays `(n, ...)`.
 
     Raises:
         MemoryError: If it does not suffice for a single row.
@@ -628,8 +642,11 @@ def in_batches(function, arrays, batch_size, progress=None):
         while start < end:
             rows = slice(start, min(start + size, end))
             try:
-                batch = keras.tree.map_structure(ops.convert_to_tensor, _rows(arrays, rows))
-                results.append([ops.convert_to_numpy(tensor) for tensor in function(batch)])
+                batch = _rows(arrays, rows)
+                batch = padded(batch, size) if by_row else batch
+                batch = keras.tree.map_structure(ops.convert_to_tensor, batch)
+                made = [ops.convert_to_numpy(tensor) for tensor in function(batch)]
+                results.append([array[: rows.stop - rows.start] for array in made])
                 start = rows.stop
             except Exception as err:
                 if not is_out_of_memory(err):
@@ -641,6 +658,20 @@ def in_batches(function, arrays, batch_size, progress=None):
                     ) from err
                 size = -(-size // 2)
     return [np.concatenate(parts) for parts in zip(*results, strict=True)]
+
+
+def padded(arrays, most):
+    """Nested arrays, on JAX with the last row repeated up to the next power of two, or to `most`.
+
+    So a function is compiled for some numbers of rows, not for every one.
+    """
+    if not compiles_each_shape:
+        return arrays
+    count = len(keras.tree.flatten(arrays)[0])
+    wanted = max(count, min(1 << (count - 1).bit_length(), most))
+    return keras.tree.map_structure(
+        lambda array: np.concatenate([array, np.repeat(array[-1:], wanted - count, axis=0)]), arrays
+    )
 
 
 def join(tensor, condition):

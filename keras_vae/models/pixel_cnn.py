@@ -11,7 +11,7 @@ from keras_vae.layers.conditioning import Conditioning
 from keras_vae.layers.masked_convolution import MaskedConv2D
 from keras_vae.models import inputs as model_inputs
 from keras_vae.models import resuming
-from keras_vae.models.base import in_batches
+from keras_vae.models.generative import in_batches, padded
 from keras_vae.trainers import is_divided
 
 
@@ -251,8 +251,9 @@ class PixelCNN(keras.Model):
         for start in range(0, count, batch_size):
             rows = slice(start, start + batch_size)
             given = {name: values[rows] for name, values in conditions.items()}
-            parts.append(self._draw(uniform[rows], given, temperature))
-        return np.concatenate(parts)
+            numbers, given = padded((uniform[rows], given), batch_size)
+            parts.append(self._draw(numbers, given, temperature))
+        return np.concatenate(parts)[:count]
 
     def _draw(self, uniform, conditions, temperature):
         if not self.built:

@@ -296,7 +296,7 @@ class VAE(LatentVariableModel):
             return [self.drawn(x, condition, 1, batch["noise"], training=False).z]
 
         arrays = {"inputs": inputs, "noise": noise}
-        return in_batches(self.as_compiled("draw_codes", draw), arrays, batch_size)[0]
+        return in_batches(self.as_compiled(draw), arrays, batch_size)[0]
 
     def kl_by_dimension(self, inputs, batch_size=256):
         """What each latent dimension costs.
@@ -320,7 +320,7 @@ class VAE(LatentVariableModel):
             return [self.posterior.kl_by_dimension(self.prior, drawn)]
 
         inputs = model_inputs.check_examples(self, inputs)
-        return in_batches(self.as_compiled("kl_by_dimension", measure), inputs, batch_size)[0]
+        return in_batches(self.as_compiled(measure), inputs, batch_size)[0]
 
     def _replace_prior(self, prior):
         """Change the prior of a built model, to which Keras lets no part be added."""
@@ -382,12 +382,11 @@ class VAE(LatentVariableModel):
         inputs = self.as_observed(model_inputs.check_examples(self, inputs), seed)
         examples = len(keras.tree.flatten(inputs)[0])
         at_once = max(1, 8192 // batch_size)
-        log_weights = self.as_compiled("log_weights", self._log_weights)
+        heads_of = self.as_compiled(self._heads)
+        log_weights = self.as_compiled(self._log_weights)
 
         def estimate(batch):
-            x, conditions = self.split_inputs(batch["inputs"])
-            condition = self.encode_condition(conditions, training=False)
-            heads = self.posterior.heads(self.encoder(join(x, condition), training=False))
+            x, condition, heads = heads_of(batch["inputs"])
             # Begun anew in every call: a batch may be computed again, in smaller parts.
             streams = [
                 np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(index,)))
@@ -410,6 +409,12 @@ class VAE(LatentVariableModel):
             array.T[chosen if several else chosen[0]].astype("float32") for array in found
         )
         return (nats, errors) if with_error else nats
+
+    def _heads(self, inputs):
+        """Of a batch `x`, the vector of its conditions or None, and the posterior's heads."""
+        x, conditions = self.split_inputs(inputs)
+        condition = self.encode_condition(conditions, training=False)
+        return x, condition, self.posterior.heads(self.encoder(join(x, condition), training=False))
 
     def _log_weights(self, x, condition, noise, *heads):
         """Log importance weights `(draws, batch)` of codes drawn from the posterior."""

@@ -137,7 +137,7 @@ class VQVAE(LatentVariableModel):
         self._ensure_built()
         codes = check_codes(codes, self.grid_shape, self.quantizer.num_codes)
         self._check_conditions(conditions)
-        decode = self.as_compiled("decode", lambda batch: [self.decode_mean(batch)])
+        decode = self.as_compiled(lambda batch: [self.decode_mean(batch)])
         return in_batches(decode, codes, batch_size)[0]
 
     def fit_prior(self, inputs, prior=None, epochs=10, batch_size=128, **kwargs):

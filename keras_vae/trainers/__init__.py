@@ -28,12 +28,15 @@ is_divided = backend.is_divided
 is_out_of_memory = backend.is_out_of_memory
 on_devices = backend.on_devices
 prepare_devices = backend.prepare_devices
+# Whether a function is compiled anew for every number of rows.
+compiles_each_shape = keras.backend.backend() == "jax"
 # Whether several devices need a process each.
 needs_processes = keras.backend.backend() == "torch"
 share = backend.share
 
 __all__ = [
     "Trainer",
+    "compiles_each_shape",
     "devices",
     "find_devices",
     "is_divided",
