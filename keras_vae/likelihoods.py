@@ -232,13 +232,15 @@ class _LocationScale(_Likelihood, keras.layers.Layer):
         location, log_scale = self._split(parameters)
         return self._log_prob(_flat(x), location, log_scale)
 
-    def log_prob_in_training(self, x, parameters, sample_weight=None):
+    def log_prob_in_training(self, x, parameters, mean):
         """As `log_prob`, with the best scale for this batch where that is what `scale` says.
 
         Args:
             x: As for `log_prob`.
             parameters: As for `log_prob`.
-            sample_weight: Optional float tensor `(batch,)`.
+            mean: Function from values `(batch,)` to their mean over all rows of the batch, weighted
+                by the sample weights; 0 where all of these are 0. A step may see only some of the
+                rows, those of its device: nothing else may reduce over them.
 
         Returns:
             Tensor `(batch,)`. The moving average that `log_prob` uses is updated.
@@ -248,10 +250,9 @@ class _LocationScale(_Likelihood, keras.layers.Layer):
         x, location = _flat(x), _flat(ops.cast(parameters, "float32"))
         # At its optimum, the derivative by the scale is 0: nothing is lost by stopping it.
         error = ops.mean(self._deviation(ops.stop_gradient(x - location)), axis=1)
-        if sample_weight is not None:
-            weight = ops.cast(ops.reshape(sample_weight, (-1,)), error.dtype)
-            error = error * weight / ops.mean(weight)
-        log_scale = ops.clip(self._log_best(ops.mean(error)), *LOG_SCALE_RANGE)
+        has_weight = mean(ops.ones_like(error)) > 0
+        log_scale = ops.clip(self._log_best(mean(error)), *LOG_SCALE_RANGE)
+        log_scale = ops.where(has_weight, log_scale, self.log_scale)
         position = log_scale / LOG_SCALE_RANGE[1]
         self.position.assign(MOMENTUM * self.position + (1 - MOMENTUM) * position)
         return self._log_prob(x, location, log_scale)

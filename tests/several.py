@@ -79,6 +79,7 @@ CASES = {
         "VAE", objective=objectives.TotalCorrelation(3.0, dataset_size=47)
     ),
     "mmd": lambda: dense("VAE", objective=objectives.MMD(10.0), num_samples=None),
+    "optimal": lambda: dense("VAE", likelihood=keras_vae.likelihoods.Gaussian("optimal")),
     "skips": lambda: dense("VAE"),
 }
 

@@ -20,7 +20,7 @@ from keras_vae.trainers.shares import Share
 from tests.conftest import BACKEND
 from tests.several import CASES, data, train
 
-ORDINARY = ("conditional_vae", "skips")
+ORDINARY = ("conditional_vae", "optimal", "skips")
 # Replicas of TensorFlow wait for each other, each in a thread of its own.
 ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("TF_NUM_")}
 

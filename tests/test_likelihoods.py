@@ -254,18 +254,29 @@ def test_a_value_between_two_levels_counts_as_the_nearer(likelihood, rng):
 # The scale of a sigma-VAE
 
 
+def batch_mean(weight=None):
+    """The mean over all rows of a batch, as a step offers it."""
+
+    def mean(values):
+        average = 0.0 if weight is not None and not np.any(weight) else None
+        average = np.average(numpy(values), weights=weight) if average is None else average
+        return ops.convert_to_tensor(average, "float32")
+
+    return mean
+
+
 @pytest.mark.parametrize(("cls", "norm"), [(Gaussian, 2), (Laplace, 1)])
 def test_the_optimal_scale_is_the_error_itself(cls, norm, rng):
     x, location = rng.normal(size=(2, 16, 4, 3, 1)).astype("f4")
     error = np.mean(np.abs(x.astype("f8") - location) ** norm) ** (1 / norm)
     optimal = cls("optimal")
-    got = numpy(optimal.log_prob_in_training(x, location))
+    got = numpy(optimal.log_prob_in_training(x, location, batch_mean()))
     # Measured: 1.2e-7.
     np.testing.assert_allclose(got, numpy(cls(float(error)).log_prob(x, location)), rtol=2e-6)
     for other in (0.97, 1.03):
         assert numpy(cls(float(error) * other).log_prob(x, location)).sum() < got.sum()
     for _ in range(150):
-        optimal.log_prob_in_training(x, location)
+        optimal.log_prob_in_training(x, location, batch_mean())
     assert math.exp(float(numpy(optimal.log_scale))) == pytest.approx(
         error, rel=1e-5
     )  # measured: 1.2e-7
@@ -276,15 +287,48 @@ def test_the_optimal_scale_honours_sample_weights(rng):
     x, location = rng.normal(size=(2, 16, 5)).astype("f4")
     weight = rng.uniform(size=16).astype("f4")
     error = math.sqrt(np.average(np.mean((x - location) ** 2, axis=1), weights=weight))
-    got = numpy(Gaussian("optimal").log_prob_in_training(x, location, weight))
+    got = numpy(Gaussian("optimal").log_prob_in_training(x, location, batch_mean(weight)))
     np.testing.assert_allclose(got, numpy(Gaussian(error).log_prob(x, location)), rtol=2e-6)
 
 
 def test_an_optimal_scale_of_nothing_stays_in_the_range():
     x = np.ones((4, 3), "f4")
     expected = numpy(Gaussian(math.exp(-7)).log_prob(x, x))
-    got = numpy(Gaussian("optimal").log_prob_in_training(x, x))
+    got = numpy(Gaussian("optimal").log_prob_in_training(x, x, batch_mean()))
     np.testing.assert_allclose(got, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("likelihood", EVERY)
+def test_a_batch_is_reduced_by_the_mean_over_all_of_its_rows_only(likelihood, rng):
+    """On several devices a step sees some rows: they must count as they do beside the others."""
+    x = rng.uniform(size=(6, 2, 2, 1)).astype("f4")
+    parameters = parameters_for(likelihood, rng, x.shape)
+    in_training = getattr(likelihood, "log_prob_in_training", None)
+    if in_training is None:
+        in_training = lambda x, parameters, mean: likelihood.log_prob(x, parameters)  # noqa: E731
+    means = []
+    for rows in (slice(None), slice(0, 2), slice(2, 6)):
+        asked = []
+
+        def mean(values, asked=asked):
+            asked.append(np.mean(numpy(values)))
+            return ops.convert_to_tensor(means[0][len(asked) - 1] if means else asked[-1])
+
+        nats = numpy(in_training(x[rows], parameters[rows], mean))
+        if not means:
+            means.append(asked)
+            together = nats
+        np.testing.assert_allclose(nats, together[rows], rtol=1e-5)
+
+
+def test_weights_of_zero_leave_the_optimal_scale_where_it_is(rng):
+    x, location = rng.normal(size=(2, 16, 5)).astype("f4")
+    optimal = Gaussian("optimal")
+    optimal.log_prob_in_training(x, location, batch_mean())
+    before = float(numpy(optimal.log_scale))
+    got = numpy(optimal.log_prob_in_training(x, location, batch_mean(np.zeros(16))))
+    assert float(numpy(optimal.log_scale)) == pytest.approx(before, rel=1e-6)
+    np.testing.assert_allclose(got, numpy(optimal.log_prob(x, location)), rtol=1e-5)
 
 
 @pytest.mark.parametrize("cls", [Gaussian, Laplace])

@@ -156,6 +156,27 @@ def test_a_sample_weight_weights_the_whole_example(make, images):
 
 
 @ordinary_on("torch")
+@ordinary_on("torch", "jax")
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"likelihood": keras_vae.likelihoods.Gaussian("optimal")},
+        {"free_bits": 0.5},
+        {"objective": "iwae"},
+        {"objective": "mmd"},
+        {"objective": keras_vae.objectives.TotalCorrelation(3.0, dataset_size=48)},
+    ],
+    ids=["optimal scale", "free bits", "iwae", "mmd", "total correlation"],
+)
+def test_a_batch_of_weights_of_zero_is_not_nan(make, images, options):
+    x, _ = images
+    model = make("VAE", **options)
+    weight = np.where(np.arange(48) < 16, 0.0, 1.0)
+    history = model.fit(x, sample_weight=weight, batch_size=16, shuffle=False, verbose=0).history
+    assert history["skipped_updates"] == [0]
+    assert all(np.isfinite(values).all() for values in history.values())
+
+
 def test_a_dataset_carries_sample_weights_too(make, images):
     x, label = images
     weight = np.linspace(0, 2, 48, dtype="f4")

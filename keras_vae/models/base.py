@@ -1,5 +1,7 @@
 """What every latent-variable model shares: an encoder before the decoder, and their loss."""
 
+import functools
+
 import keras
 from keras import ops
 
@@ -11,6 +13,7 @@ from keras_vae.models.generative import (
     GenerativeModel,
     in_batches,
     join,
+    mean_over_rows,
     reason,
     weighted_mean,
 )
@@ -170,9 +173,8 @@ class LatentVariableModel(GenerativeModel):
         target = repeat(ops.cast(target, "float32"), draws)
         parameters = ops.cast(outputs["parameters"], "float32")
         if training and hasattr(self.likelihood, "log_prob_in_training"):
-            nats = -self.likelihood.log_prob_in_training(
-                target, parameters, repeat(sample_weight, draws)
-            )
+            mean = functools.partial(mean_over_rows, sample_weight=repeat(sample_weight, draws))
+            nats = -self.likelihood.log_prob_in_training(target, parameters, mean)
         else:
             nats = -self.likelihood.log_prob(target, parameters)
         for valid in self._validity(given, conditions):

@@ -597,6 +597,19 @@ def weighted_mean(values, sample_weight=None):
     return ops.mean(values)
 
 
+def mean_over_rows(values, sample_weight=None):
+    """The weighted mean of values `(batch,)` over all rows of a batch, those of other devices too.
+
+    For statistics that no gradient passes. It is 0 where all weights are 0.
+    """
+    weight = ops.ones_like(values)
+    if sample_weight is not None:
+        weight = ops.cast(ops.reshape(sample_weight, (-1,)), values.dtype)
+    sums = [ops.sum(ops.stop_gradient(values * weight)), ops.sum(ops.stop_gradient(weight))]
+    weighted, total = share().sum(sums)
+    return ops.where(total > 0, weighted / ops.where(total > 0, total, 1.0), 0.0)
+
+
 def has_length(data):
     """Whether arrays or a dataset know how many there are."""
     try:
