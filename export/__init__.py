@@ -254,7 +254,7 @@ def _held_out(model, run, say):
     if not Run(run).config_path.is_file() or not set(model.condition) <= {"label"}:
         return None
     try:
-        found = data.load(Run(run).config()["arguments"]["data"])
+        found = Run(run).dataset()
     except (data.DataError, OSError) as err:
         say(f"no map of the latent space and no percentiles of scores: {err}", done=True)
         return None
@@ -300,7 +300,6 @@ def calibration_of(graph, calibration_data, run):
         }
     if "x" not in names:
         return None
-    from keras_vae import data
     from keras_vae.runs import Run
 
     if run is None or not Run(run).config_path.is_file() or not set(names) <= {"x", "label"}:
@@ -308,7 +307,7 @@ def calibration_of(graph, calibration_data, run):
             f"Rounding the `{graph.name}` needs typical examples: export from a run folder, or "
             f"pass `calibration_data`, a dict of arrays for {names}."
         )
-    found = data.load(Run(run).config()["arguments"]["data"])
+    found = Run(run).dataset()
     return {"x": found.x_train, "label": found.y_train} if len(names) > 1 else {"x": found.x_train}
 
 

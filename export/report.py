@@ -140,7 +140,7 @@ class Reporter:
         from keras_vae import data
 
         try:
-            return data.load(run.config()["arguments"]["data"])
+            return run.dataset()
         except (data.DataError, OSError) as err:
             self.say(f"no ELBO and no classes: {err}", done=True)
             return None

@@ -1,6 +1,7 @@
 """The command line: train, evaluate, sample, figures, export, env."""
 
 import argparse
+import contextlib
 import functools
 import json
 import math
@@ -10,6 +11,7 @@ import random
 import shlex
 import sys
 import time
+import warnings
 
 from keras_vae import _command
 
@@ -119,6 +121,15 @@ LADDER_DEFAULTS = {
 }
 
 
+@contextlib.contextmanager
+def warnings_as_lines():
+    """Let warnings be one line each, without the place in the code that they come from."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: say(f"warning: {message}")
+        yield
+
+
+@warnings_as_lines()
 def main(argv=None):
     """Run a command and return its exit status: 0, 2 for bad input, 1 for anything else."""
     argv = sys.argv[1:] if argv is None else list(argv)
@@ -423,9 +434,15 @@ def train_here(args):
     from keras_vae.launch import own_folder
     from keras_vae.runs import Run
 
-    dataset = data.load(args.data)
-    fill_defaults(args, dataset)
+    if args.out is None:
+        args.out = str(pathlib.Path("runs") / pathlib.Path(args.data).stem)
     run = Run(own_folder(args.out) if args.devices > 1 else args.out)
+    goes_on = args.resume and run.config_path.is_file()
+    if goes_on and run.config()["arguments"]["data"] == args.data:
+        dataset = run.dataset()
+    else:
+        dataset = data.load(args.data)
+    fill_defaults(args, dataset)
     run.folder.mkdir(parents=True, exist_ok=True)
     with locked(run.folder):
         check_folder(run, args)
@@ -509,13 +526,12 @@ def train_in(run, args, dataset):
 
 
 def evaluate(args):
-    from keras_vae import data
     from keras_vae.evaluation import report
     from keras_vae.runs import Run
 
     run = Run(args.run)
     model = run.load_model()
-    dataset = data.load(run.config()["arguments"]["data"])
+    dataset = run.dataset()
     x, y = dataset.x_test[: args.examples], dataset.y_test[: args.examples]
     if args.num_samples and not hasattr(model, "log_likelihood"):
         raise ValueError(
@@ -596,7 +612,7 @@ def figures(args):
     model = run.load_model()
     source = run.config()["arguments"]["data"]
     try:
-        dataset = data.load(source)
+        dataset = run.dataset()
     except data.DataError as err:
         print(f"Without the data: {err}")
         dataset = None
@@ -673,8 +689,6 @@ def fill_defaults(args, dataset):
             value = (32, 64) if args.network == "conv" else (512, 512)
         if getattr(args, name) is None:
             setattr(args, name, value)
-    if args.out is None:
-        args.out = str(pathlib.Path("runs") / pathlib.Path(args.data).stem)
     if args.model in ("vae", "ladder_vae") and args.prior == "conditional_normal":
         raise ValueError("--prior conditional_normal needs --model conditional_vae.")
     if args.prior.startswith("fitted_"):
@@ -1000,9 +1014,13 @@ def following_export(run):
 
 
 def fail(message, status):
-    text = " ".join(str(message).split()) or type(message).__name__
-    print(f"error: {text}", file=sys.stderr)
+    say(f"error: {' '.join(str(message).split()) or type(message).__name__}")
     return status
+
+
+def say(text):
+    """Print one line to where errors go."""
+    print(" ".join(text.split()), file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import json
 import pathlib
 import platform
 
-from keras_vae import checkpoints
+from keras_vae import checkpoints, data
 from keras_vae.files import remove_if_empty, write_atomically
 from keras_vae.models import load_model
 from keras_vae.models.saving import save_model
@@ -96,6 +96,15 @@ class Run:
         for folder in (self.checkpoints / "prior", self.checkpoints):
             checkpoints.delete(folder)
             remove_if_empty(folder)
+
+    def dataset(self):
+        """Load the data that the training used, with the classes in the order that it had."""
+        config = self.config()
+        names = config.get("class_names")
+        is_text = isinstance(names, list) and all(isinstance(name, str) for name in names)
+        if names is not None and not is_text:
+            raise ValueError(f"{self.config_path} is damaged: class_names must be a list of text")
+        return data.load(config["arguments"]["data"], class_names=names)
 
     def write_json(self, path, value):
         """Write a dict as JSON, for people to read."""

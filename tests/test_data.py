@@ -2,7 +2,6 @@ import dataclasses
 import io
 import os
 import re
-import subprocess
 import sys
 import tracemalloc
 import urllib.error
@@ -22,10 +21,10 @@ def no_data_folder(monkeypatch):
     monkeypatch.delenv("KERAS_VAE_DATA", raising=False)
 
 
-def refusal(source):
+def refusal(source, **options):
     """Return the message with which a source is refused; it is one printable line."""
     with pytest.raises(DataError) as caught:
-        load(source)
+        load(source, **options)
     message = str(caught.value)
     assert message.isprintable()
     assert "Received: " in message or "Install it with: " in message
@@ -97,21 +96,6 @@ def assert_same(a, b):
     for field in ("x_train", "y_train", "x_test", "y_test"):
         np.testing.assert_array_equal(getattr(a, field), getattr(b, field))
     assert a.class_names == b.class_names
-
-
-def test_importing_the_module_imports_numpy_and_nothing_else():
-    script = (
-        "import importlib.util, sys\n"
-        "before = set(sys.modules)\n"
-        "spec = importlib.util.spec_from_file_location('data', sys.argv[1])\n"
-        "module = sys.modules['data'] = importlib.util.module_from_spec(spec)\n"
-        "spec.loader.exec_module(module)\n"
-        "new = {name.partition('.')[0] for name in set(sys.modules) - before}\n"
-        "print(sorted(new - sys.stdlib_module_names))\n"
-    )
-    command = [sys.executable, "-c", script, data.__file__]
-    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    assert printed == "['data', 'numpy']\n"
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones():
@@ -545,14 +529,6 @@ class TestFolder:
             "train",
         )
 
-    def test_hidden_and_other_files_are_passed_over(self, tmp_path):
-        write_images(tmp_path, {"a": 2, "b": 2, ".cache": 2})
-        for name in ("notes.txt", "a/Thumbs.db", "a/._0.png", ".DS_Store"):
-            (tmp_path / name).write_bytes(b"?")
-        loaded = load(tmp_path)
-        assert loaded.class_names == ("a", "b")
-        assert len(loaded.x_train) == 2
-
     def test_one_colour_image_makes_the_set_colour(self, tmp_path):
         write_images(tmp_path, {"a": 2, "b": 2})
         Image.fromarray(pixels(0, 3)).save(tmp_path / "b" / "0.png")
@@ -583,13 +559,6 @@ class TestFolder:
             image.save(tmp_path / "b" / "1.png", transparency=image.getpixel((0, 0)))
         message = refusal(tmp_path)
         assert "transparent pixels" in message
-        assert "1.png" in message
-
-    def test_sixteen_bit_images_are_refused(self, tmp_path):
-        write_images(tmp_path, {"a": 2, "b": 2})
-        Image.fromarray(np.full((4, 5), 1000, np.uint16)).save(tmp_path / "b" / "1.png")
-        message = refusal(tmp_path)
-        assert "8 bits" in message
         assert "1.png" in message
 
     @pytest.mark.parametrize("suffix", [".gif", ".png", ".webp"])
@@ -632,7 +601,7 @@ class TestFolder:
 
     def test_a_format_that_is_not_listed_is_not_decoded_under_a_listed_name(self, tmp_path):
         write_images(tmp_path, {"a": 2, "b": 2})
-        Image.fromarray(pixels(0, 1)).save(tmp_path / "b" / "1.png", format="TIFF")
+        Image.fromarray(pixels(0, 1)).save(tmp_path / "b" / "1.png", format="PPM")
         assert "must be a complete image" in refusal(tmp_path)
 
     @pytest.mark.parametrize("limit", [19, 9])

@@ -6,15 +6,18 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 
 import keras
 import numpy as np
 import pytest
 
+import export
 import keras_vae
 from keras_vae import callbacks, files
 from keras_vae.__main__ import DEFAULTS, GAN_DEFAULTS, LIKELIHOODS, main
 from tests.conftest import BACKEND, SMALL, fails, ordinary_on
+from tests.test_data import write_images
 
 
 def test_train_leaves_a_run_folder_that_says_how_it_was_made(run, archive):
@@ -277,6 +280,42 @@ def test_an_interrupted_run_keeps_its_model_and_resumes_bit_identical(
     assert not (folder / "checkpoints").exists()
     assert (folder / "history.csv").read_text() == (run / "history.csv").read_text()
     fails(capsys, [*arguments, "--resume"], "interrupted run")
+
+
+@ordinary_on("torch")
+def test_a_run_keeps_the_order_of_classes_in_which_it_began(tmp_path, capsys, monkeypatch):
+    data, folder = write_images(tmp_path / "set", {"2": 20, "10": 10}), tmp_path / "run"
+    (data / "notes.txt").write_text("?")
+    arguments = ["train", "--data", str(data), "--out", str(folder), *SMALL]
+
+    class Interrupt(callbacks.Checkpoint):
+        def on_epoch_begin(self, epoch, logs=None):
+            super().on_epoch_begin(epoch, logs)
+            if epoch == 1:
+                raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(callbacks, "Checkpoint", Interrupt)
+        patch.setattr("keras_vae.image_folders._natural", str)  # as runs of older versions have it
+        warnings.simplefilter("default")
+        assert main(arguments) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].startswith("warning: Passed over in ")
+    assert said[-1] == "error: interrupted"
+    (data / "notes.txt").unlink()
+    assert main([*arguments, "--resume"]) == 0
+    evaluation = (folder / "evaluation.json").read_text()
+    assert keras_vae.load_model(folder).condition["label"].names == ("10", "2")
+    assert main(["evaluate", str(folder)]) == 0
+    again = json.loads((folder / "evaluation.json").read_text())
+    for name, value in json.loads(evaluation).items():
+        assert again[name] == pytest.approx(value, rel=1e-5), name
+    held_out = export._held_out(keras_vae.load_model(folder), folder, print)
+    assert np.bincount(held_out["label"]).tolist() == [2, 4]
+    config = json.loads((folder / "config.json").read_text())
+    for names, words in ((["2"], "another, '10'"), (7, "class_names must be a list of text")):
+        (folder / "config.json").write_text(json.dumps({**config, "class_names": names}))
+        fails(capsys, ["evaluate", folder], words)
 
 
 @ordinary_on("torch")
