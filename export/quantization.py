@@ -190,7 +190,12 @@ class _Moments:
 
         if isinstance(layer, keras.layers.Conv2D):
             x = keras.ops.image.extract_patches(
-                x, layer.kernel_size, layer.strides, layer.dilation_rate, layer.padding
+                x,
+                layer.kernel_size,
+                layer.strides,
+                layer.dilation_rate,
+                layer.padding,
+                data_format="channels_last",
             )
         x = keras.ops.convert_to_numpy(x).astype(np.float64)
         x = x.reshape(-1, x.shape[-1])

@@ -130,14 +130,17 @@ def make_model(num_classes, names):
         return finish(layers.Dense(units, use_bias=False)(h))
 
     def convolve(h, channels, strides=1):
-        return finish(layers.Conv2D(channels, 3, strides, padding="same", use_bias=False)(h))
+        convolution = layers.Conv2D(
+            channels, 3, strides, padding="same", use_bias=False, data_format="channels_last"
+        )
+        return finish(convolution(h))
 
     x = keras.Input((28, 28, 1), name="x")
     label = keras.Input((num_classes,), name="condition")
     h = x
     for channels in CONFIG["encoder_channels"]:
         h = convolve(h, channels, strides=2)
-    h = layers.Concatenate()([layers.Flatten()(h), label])
+    h = layers.Concatenate()([layers.Flatten(data_format="channels_last")(h), label])
     for units in CONFIG["encoder_units"]:
         h = dense(h, units)
     code = [layers.Dense(CONFIG["latent_dim"], name=name)(h) for name in ("z_mean", "z_log_var")]
@@ -149,12 +152,14 @@ def make_model(num_classes, names):
     h = layers.Reshape((7, 7, first))(dense(h, 7 * 7 * first))
     for channels in others:
         h = convolve(h, channels)
-    h = layers.UpSampling2D()(h)
+    h = layers.UpSampling2D(data_format="channels_last")(h)
     for channels in CONFIG["decoder_channels_14"]:
         h = convolve(h, channels)
     # Each pixel of 28x28 sees 3x3 of 14x14: the kernel is a multiple of the stride, without which
     # a transposed convolution leaves chequerboards.
-    h = layers.Conv2DTranspose(1, 6, 2, padding="same", name="parameters")(h)
+    h = layers.Conv2DTranspose(
+        1, 6, 2, padding="same", data_format="channels_last", name="parameters"
+    )(h)
     decoder = keras.Model([z, label], h, name="decoder")
 
     return keras_vae.ConditionalVAE(

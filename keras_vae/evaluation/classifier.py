@@ -5,6 +5,7 @@ import numpy as np
 
 from keras_vae import data
 from keras_vae.models import saving
+from keras_vae.networks.convolutional import convolution
 
 
 def train_classifier(dataset, epochs=5, verbose=0):
@@ -24,9 +25,9 @@ def train_classifier(dataset, epochs=5, verbose=0):
     classifier = keras.Sequential(
         [
             keras.Input(dataset.x_train.shape[1:]),
-            layers.Conv2D(16, 3, 2, "same", activation="relu", kernel_initializer=initializers[0]),
-            layers.Conv2D(32, 3, 2, "same", activation="relu", kernel_initializer=initializers[1]),
-            layers.Flatten(),
+            convolution(16, 3, strides=2, activation="relu", kernel_initializer=initializers[0]),
+            convolution(32, 3, strides=2, activation="relu", kernel_initializer=initializers[1]),
+            layers.Flatten(data_format="channels_last"),
             layers.Dropout(0.3, seed=0),
             layers.Dense(128, activation="relu", kernel_initializer=initializers[2]),
             layers.Dropout(0.3, seed=1),

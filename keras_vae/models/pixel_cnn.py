@@ -12,6 +12,7 @@ from keras_vae.layers.masked_convolution import MaskedConv2D
 from keras_vae.models import inputs as model_inputs
 from keras_vae.models import resuming
 from keras_vae.models.generative import in_batches, padded
+from keras_vae.networks.convolutional import convolution
 from keras_vae.trainers import is_divided
 
 
@@ -79,8 +80,8 @@ class PixelCNN(keras.Model):
             GatedBlock(hidden_units, 3 if index else kernel_size, index == 0, bool(self.condition))
             for index in range(num_layers)
         ]
-        self.hidden = keras.layers.Conv2D(hidden_units, 1, activation="relu")
-        self.logits = keras.layers.Conv2D(num_codes, 1, dtype=self.variable_dtype, name="logits")
+        self.hidden = convolution(hidden_units, 1, activation="relu")
+        self.logits = convolution(num_codes, 1, dtype=self.variable_dtype, name="logits")
 
     def build(self, input_shape=None):
         """Create all weights."""
@@ -326,9 +327,9 @@ class GatedBlock(keras.layers.Layer):
         width = 2 * hidden_units
         self.above = MaskedConv2D(width, kernel_size, "vertical", sees_center=not is_first)
         self.left = MaskedConv2D(width, kernel_size, "horizontal", sees_center=not is_first)
-        self.from_above = keras.layers.Conv2D(width, 1)
+        self.from_above = convolution(width, 1)
         self.from_condition = keras.layers.Dense(width, use_bias=False) if is_conditional else None
-        self.out = keras.layers.Conv2D(hidden_units, 1)
+        self.out = convolution(hidden_units, 1)
 
     def call(self, above, left, condition=None):
         new_above = self.above(above)

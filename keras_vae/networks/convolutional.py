@@ -54,14 +54,12 @@ class ConvEncoder(GaussianEncoder):
         self.options = _options(hidden_units, kernel_size, batch_normalization, negative_slope)
         self.stages = [
             [
-                keras.layers.Conv2D(
-                    width, kernel_size, 2, padding="same", use_bias=not batch_normalization
-                ),
+                convolution(width, kernel_size, strides=2, use_bias=not batch_normalization),
                 *_finish_stage(batch_normalization, negative_slope),
             ]
             for width in hidden_units
         ]
-        self.flatten = keras.layers.Flatten()
+        self.flatten = keras.layers.Flatten(data_format="channels_last")
         self.add_heads(latent_dim, full_covariance)
 
     def call(self, inputs, training=None):
@@ -137,24 +135,29 @@ class ConvDecoder(keras.Model):
         self.reshape = keras.layers.Reshape(smallest)
         self.stages = []
         for width, before, after in zip(hidden_units, sizes, targets, strict=False):
-            settings = {"padding": "same", "use_bias": not batch_normalization}
+            use_bias = not batch_normalization
             if transposed:
-                double = [keras.layers.Conv2DTranspose(width, kernel_size, 2, **settings)]
+                double = [
+                    keras.layers.Conv2DTranspose(
+                        width,
+                        kernel_size,
+                        2,
+                        padding="same",
+                        use_bias=use_bias,
+                        data_format="channels_last",
+                    )
+                ]
                 convolve = []
             else:
-                double = [keras.layers.UpSampling2D()]
-                convolve = [keras.layers.Conv2D(width, kernel_size, **settings)]
+                double = [keras.layers.UpSampling2D(data_format="channels_last")]
+                convolve = [convolution(width, kernel_size, use_bias=use_bias)]
             crop = [(0, 2 * small - large) for small, large in zip(before, after, strict=True)]
             if any(end for _, end in crop):
-                double.append(keras.layers.Cropping2D(crop))
+                double.append(keras.layers.Cropping2D(crop, data_format="channels_last"))
             finish = _finish_stage(batch_normalization, negative_slope)
             self.stages.append([*double, *convolve, *finish])
-        self.channels = keras.layers.Conv2D(
-            self.data_shape[2],
-            kernel_size,
-            padding="same",
-            dtype=self.variable_dtype,
-            name="parameters",
+        self.channels = convolution(
+            self.data_shape[2], kernel_size, dtype=self.variable_dtype, name="parameters"
         )
         self.parameters_per_value = None
         if parameters_per_value is not None:
@@ -184,6 +187,13 @@ class ConvDecoder(keras.Model):
             "transposed": self.transposed,
             "parameters_per_value": self.parameters_per_value,
         }
+
+
+def convolution(filters, kernel_size, **kwargs):
+    """A `Conv2D` of the same size, channels last whatever Keras is configured to."""
+    return keras.layers.Conv2D(
+        filters, kernel_size, padding="same", data_format="channels_last", **kwargs
+    )
 
 
 def _options(hidden_units, kernel_size, batch_normalization, negative_slope):

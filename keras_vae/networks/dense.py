@@ -89,7 +89,7 @@ class DenseEncoder(GaussianEncoder):
         super().__init__(**kwargs)
         self.hidden_units = tuple(hidden_units)
         self.activation = activation
-        self.flatten = keras.layers.Flatten()
+        self.flatten = keras.layers.Flatten(data_format="channels_last")
         self.hidden = dense_stack(self.hidden_units, activation)
         self.add_heads(latent_dim, full_covariance)
 

@@ -8,6 +8,7 @@ class.
 import keras
 
 from keras_vae.layers.spectral import SpectralNormalization
+from keras_vae.networks.convolutional import convolution
 
 
 class Discriminator(keras.Model):
@@ -22,7 +23,7 @@ class Discriminator(keras.Model):
         self.num_classes = num_classes
         self.spectral_normalization = spectral_normalization
         self.negative_slope = negative_slope
-        self.flatten = keras.layers.Flatten()
+        self.flatten = keras.layers.Flatten(data_format="channels_last")
         dtype = self.variable_dtype
         self.logit = self.linear(keras.layers.Dense, 1, dtype=dtype, name="logit")
         self.class_logits = None
@@ -119,8 +120,7 @@ class ConvDiscriminator(Discriminator):
         self.hidden_units = tuple(hidden_units)
         self.kernel_size = kernel_size
         self.stages = [
-            self.stage(keras.layers.Conv2D, width, kernel_size, strides=2, padding="same")
-            for width in hidden_units
+            self.stage(convolution, width, kernel_size, strides=2) for width in hidden_units
         ]
 
     def call(self, inputs):

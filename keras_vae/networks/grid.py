@@ -2,7 +2,13 @@
 
 import keras
 
-from keras_vae.networks.convolutional import ConvDecoder, _apply, _finish_stage, _options
+from keras_vae.networks.convolutional import (
+    ConvDecoder,
+    _apply,
+    _finish_stage,
+    _options,
+    convolution,
+)
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -45,15 +51,13 @@ class ConvGridEncoder(keras.Model):
         self.options = _options(hidden_units, kernel_size, batch_normalization, negative_slope)
         self.stages = [
             [
-                keras.layers.Conv2D(
-                    width, kernel_size, 2, padding="same", use_bias=not batch_normalization
-                ),
+                convolution(width, kernel_size, strides=2, use_bias=not batch_normalization),
                 *_finish_stage(batch_normalization, negative_slope),
             ]
             for width in hidden_units
         ]
-        self.vectors = keras.layers.Conv2D(
-            latent_dim, kernel_size, padding="same", dtype=self.variable_dtype, name="vectors"
+        self.vectors = convolution(
+            latent_dim, kernel_size, dtype=self.variable_dtype, name="vectors"
         )
 
     def call(self, x, training=None):
@@ -85,4 +89,4 @@ class ConvGridDecoder(ConvDecoder):
     """
 
     def _project(self, smallest):
-        return keras.layers.Conv2D(smallest[-1], self.options["kernel_size"], padding="same")
+        return convolution(smallest[-1], self.options["kernel_size"])

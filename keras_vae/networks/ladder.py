@@ -49,7 +49,7 @@ class LadderEncoder(keras.Model):
         self.options = _options(latent_dims, hidden_units, activation, depth)
         self.latent_dims = self.options["latent_dims"]
         self.latent_dim = sum(self.latent_dims)
-        self.flatten = keras.layers.Flatten()
+        self.flatten = keras.layers.Flatten(data_format="channels_last")
         self.hidden = [dense_stack((width,) * depth, activation) for width in hidden_units]
         self.z_means, self.z_log_vars = (
             [keras.layers.Dense(size, dtype=self.variable_dtype) for size in self.latent_dims]
