@@ -24,6 +24,9 @@ MAX_BYTES = 16 * 2**30
 MAX_BYTES_OF_FOLDER = 2**30
 # Labels stay below this: a larger one is an identifier, not a class.
 MAX_CLASSES = 100_000
+# By how much rounding in float32 may lead beyond an end of a range, in parts of that end or of 1:
+# `MinMaxScaler` gives 1.0000000000000002 and, in float32, 1.0000001.
+ROUNDING = 1e-6
 
 _DIGIT_NAMES = tuple("0123456789")
 _CLASS_NAMES = {
@@ -68,7 +71,7 @@ class Dataset:
 
     Attributes:
         name: Str. The set's name, or that of the file or folder it came from.
-        x_train: `(n, height, width, channels)`, uint8 from 0 to 255 where the source has 8 bits,
+        x_train: `(n, height, width, channels)`, uint8 from 0 to 255 where the source is uint8,
             else float32 in [0, 1]; an `ImageFiles` where the images stay in their files. Models
             take any of them; `as_float` gives floats.
         y_train: int32 `(n,)`, from 0 to `len(class_names) - 1`.
@@ -96,7 +99,8 @@ def load(
     - `"mnist"`, `"fashion_mnist"`, `"cifar10"`: `NAME.npz` in the folder that the environment
       variable `KERAS_VAE_DATA` names; without that file, `keras.datasets`, which downloads.
     - A path to an `.npz` with `x_train`, `y_train`, `x_test`, `y_test` and, optionally,
-      `class_names`. Images are uint8, or floating point in [0, 1].
+      `class_names`. Images are uint8, 0 to 255 whatever the values; or bools, or numbers in
+      [0, 1]. Channels come last.
     - A path to a folder with one sub-folder of images per class, or with `train` and `test`
       folders that hold these (or `training` and `testing`; without the second, `val`, `valid` or
       `validation` is the test set). Images in sub-folders of a class are of that class. All images
@@ -151,19 +155,38 @@ def load(
     return dataset
 
 
+def bounds(data_range):
+    """The ends of a range, moved apart by what rounding in float32 may add.
+
+    Args:
+        data_range: Pair of floats, infinite or not.
+    """
+    low, high = data_range
+    return low - ROUNDING * max(1.0, abs(low)), high + ROUNDING * max(1.0, abs(high))
+
+
 def as_float(images):
-    """Return images `(n, ...)` as float32 in [0, 1]; uint8 stands for 0 to 255."""
+    """Return images `(n, ...)` as float32, by their dtype alone.
+
+    uint8 is an 8-bit picture: 0 to 255 become 0 to 1, whatever the values. Bools become 0 and 1;
+    floats and other integers are what they are.
+    """
     images = np.asarray(images[:])
     if images.dtype == np.uint8:
         return np.divide(images, np.float32(255), dtype=np.float32)
     return images.astype(np.float32, copy=False)
 
 
+def looks_channels_first(shape):
+    """Whether images `(n, ...)` of a shape seem to have their one or three channels in front."""
+    return len(shape) == 4 and shape[1] in (1, 3) and min(shape[2:]) > 4
+
+
 def binarize(images, seed):
     """Draw every pixel as 0 or 1, with its grey value as the probability of 1.
 
     Args:
-        images: uint8 `(n, ...)`, or floats in [0, 1].
+        images: `(n, ...)`: uint8, an 8-bit picture; or bools or numbers in [0, 1].
         seed: Int, of which the same gives the same pixels; None for one that
             `keras.utils.set_random_seed` repeats; or a NumPy generator.
 
@@ -263,8 +286,8 @@ def _check_entry(archive, info, path):
             f"shape={shortened(str(shape))} of {dtype}, in {info.file_size} bytes. Write the "
             "file again with np.savez_compressed."
         )
-    # Floats become float32.
-    return math.prod(shape) * 4 if dtype.kind == "f" and dtype.itemsize < 4 else size
+    # All numbers but uint8 become float32 or, as labels, int32.
+    return math.prod(shape) * max(4, dtype.itemsize) if dtype != np.uint8 else size
 
 
 def _read_entry(archive, info):
@@ -360,11 +383,18 @@ def _images(x, array, source):
             f"{array} of {source} must be images (n, height, width) or (n, height, width, "
             f"channels), at least one. Received: shape={x.shape}. Reshape the array."
         )
+    if looks_channels_first(x.shape):
+        raise DataError(
+            f"{array} of {source} must have its channels last, (n, height, width, channels). "
+            f"Received: shape={x.shape}, which looks like channels first. Save "
+            f"np.moveaxis({array}, 1, -1) instead."
+        )
     if x.dtype == np.uint8:
         x = np.ascontiguousarray(x)
-    elif x.dtype.kind == "f":
-        low, high = x.min(), x.max()
-        if not (low >= 0 and high <= 1):  # True for NaN too.
+    elif x.dtype.kind in "fiub":
+        low, high = float(x.min()), float(x.max())
+        least, most = bounds((0, 1))
+        if not (low >= least and high <= most):  # True for NaN too.
             raise DataError(
                 f"{array} of {source} must be finite and in [0, 1], or uint8. Received: {x.dtype} "
                 f"from {low:g} to {high:g}. Rescale the array, or save it as uint8."
@@ -372,7 +402,7 @@ def _images(x, array, source):
         x = np.ascontiguousarray(x, dtype=np.float32)
     else:
         raise DataError(
-            f"{array} of {source} must be uint8, or floating point in [0, 1]. Received: {x.dtype}. "
+            f"{array} of {source} must be uint8, bool, or numbers in [0, 1]. Received: {x.dtype}. "
             "Convert the array."
         )
     return x if x.ndim == 4 else x[..., np.newaxis]

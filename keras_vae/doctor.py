@@ -13,7 +13,7 @@ import numpy as np
 from keras import ops
 
 from keras_vae import seeds
-from keras_vae.data import as_float
+from keras_vae.data import as_float, bounds
 from keras_vae.evaluation.latents import evaluate_latents
 from keras_vae.evaluation.report import first_of
 from keras_vae.models.generative import in_batches
@@ -130,13 +130,14 @@ def unfit_data(likelihood, smallest, largest, deviation, rounding=0.0):
             levels.
     """
     low, high = likelihood.data_range
+    least, most = bounds(likelihood.data_range)
     is_density = math.isinf(high)
     scale = getattr(likelihood, "scale", None)
     seen = f"The data run from {smallest:.4g} to {largest:.4g}"
     if not (math.isfinite(smallest) and math.isfinite(largest)):
         number, problem = math.nan, "The data hold NaN or infinity. Remove those examples"
-    elif smallest < low or largest > high:
-        number = largest if largest > high else smallest
+    elif smallest < least or largest > most:
+        number = largest if largest > most else smallest
         problem = (
             f"{seen}, outside of the {likelihood.name} likelihood's [{low:g}, {high:g}]. Divide "
             "8-bit images by 255, or use the gaussian likelihood"

@@ -467,6 +467,26 @@ def test_a_picture_is_cut_and_averaged_to_the_models_size(edge, tmp_path):
     np.testing.assert_allclose(read[..., 0], small, rtol=0, atol=1e-7)
 
 
+def test_the_dtype_of_an_array_says_what_its_values_are(edge, tmp_path):
+    path = tmp_path / "image.npy"
+    values = (np.arange(16) % 2).reshape(4, 4, 1)
+    for dtype, divisor in (("uint8", 255), ("bool", 1), ("int64", 1), ("float64", 1)):
+        np.save(path, values.astype(dtype))
+        for data_range in ([0.0, 1.0], None):
+            read = edge.read_image(str(path), [4, 4, 1], data_range)
+            assert read.dtype == np.float32
+            np.testing.assert_array_equal(read, (values / divisor).astype("float32"))
+    np.save(path, values * 1.0000000000000002)
+    np.testing.assert_array_equal(edge.read_image(str(path), [4, 4, 1], [0.0, 1.0]), values)
+
+
+def test_a_model_of_other_levels_takes_no_picture(edge, tmp_path):
+    np.save(tmp_path / "image.npy", np.ones((4, 4, 1), "uint8"))
+    for path in (tmp_path / "image.npy", picture(tmp_path, np.ones((4, 4)))):
+        with pytest.raises(edge.InputError, match="floats from 0 to 1"):
+            edge.read_image(str(path), [4, 4, 1], [0.0, 1.0], takes_pictures=False)
+
+
 def test_data_without_a_range_may_be_any_number_and_pictures_are_0_to_1(edge, tmp_path):
     values = np.linspace(-3, 5, 16, dtype=np.float32).reshape(4, 4, 1)
     np.save(tmp_path / "image.npy", values)
@@ -558,7 +578,8 @@ def test_a_sampler_makes_what_the_model_samples(kind, format, run):
         ("scorer", ["--score", "small.png"], "must be at least 8 x 8 pixels"),
         ("scorer", ["--score", "palette.png"], "must have 8 bits and no palette"),
         ("scorer", ["--score", "text.npy"], "is no .npy file"),
-        ("scorer", ["--score", "other.npy"], "must be [8, 8, 1] from 0 to 1"),
+        ("scorer", ["--score", "other.npy"], "not [8, 8, 1] of 255 to 255"),
+        ("scorer", ["--score", "words.npy"], "is no .npy file of numbers"),
     ],
 )
 def test_mistakes_with_images_are_one_line(graph, arguments, words, run, tmp_path):
@@ -569,6 +590,7 @@ def test_mistakes_with_images_are_one_line(graph, arguments, words, run, tmp_pat
     PIL.Image.fromarray(np.zeros((4, 9), "u1")).save(tmp_path / "small.png")
     PIL.Image.fromarray(np.zeros((9, 9), "u1")).convert("P").save(tmp_path / "palette.png")
     np.save(tmp_path / "other.npy", np.full((8, 8, 1), 255))
+    np.save(tmp_path / "words.npy", np.full((8, 8, 1), "1"))
     status, output, errors = run("--model", exported("dense").path(graph, "onnx"), *arguments)
     assert (status, output) == (2, "")
     assert words in errors

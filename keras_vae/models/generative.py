@@ -124,8 +124,8 @@ class GenerativeModel(Trainer, keras.Model):
         """Return `x` and the dict of conditions, or raise a ValueError that names what is missing.
 
         Args:
-            inputs: `x`, or a dict with `"x"` and every condition's name. 8-bit images become
-                float32 in [0, 1] here.
+            inputs: `x`, or a dict with `"x"` and every condition's name. What is no float becomes
+                float32 here, by its dtype alone: uint8 is an 8-bit picture, 0 to 255 for 0 to 1.
         """
         x, conditions = self.named_inputs(inputs)
         return model_inputs.as_float(x), conditions
@@ -201,7 +201,9 @@ class GenerativeModel(Trainer, keras.Model):
         checks = [kind.valid(conditions[name]) for name, kind in self.condition.items()]
         # 8-bit images cannot be out of range.
         is_8_bit = keras.backend.standardize_dtype(target.dtype) == "uint8"
-        return checks if is_8_bit else [self.likelihood.valid(target), *checks]
+        if is_8_bit:
+            return checks
+        return [self.likelihood.valid(model_inputs.as_float(target)), *checks]
 
     def gradient_norm(self, player, gradients, earlier=()):
         """Return the gradients' joint norm, without loss scale, and whether all is well.
@@ -338,8 +340,9 @@ class GenerativeModel(Trainer, keras.Model):
         Args:
             x: Array `(n, *data_shape)`; a dict of arrays for a conditional model; or a
                 `tf.data.Dataset`, `PyDataset`, `DataLoader` or generator of batches of these,
-                each batch a tuple such as `(x,)` or `(x, y, sample_weight)`. uint8 is taken for
-                8-bit images, 0 to 255 for 0 to 1, and becomes floats batch by batch.
+                each batch a tuple such as `(x,)` or `(x, y, sample_weight)`. The dtype alone says
+                what values mean: uint8 is an 8-bit picture, 0 to 255 for 0 to 1, and becomes
+                floats batch by batch; bools are 0 and 1; all other numbers are what they are.
             y: Optional array like `x`'s images: the target, where it is not `x` itself.
             sample_weight: Optional array `(n,)`. Weights an example's whole loss, KL included.
             callbacks: As in Keras. `callbacks.StopOnSkippedUpdates` is added unless passed.
@@ -355,6 +358,7 @@ class GenerativeModel(Trainer, keras.Model):
             raise ValueError("`fit` takes no `class_weight`. Pass `sample_weight` instead.")
         if model_inputs.is_array(x):
             x, y, sample_weight = model_inputs.check_fit_data(self, x, y, sample_weight)
+            model_inputs.warn_of_darkness(x)
             if validation_split and validation_data is None:
                 (x, y, sample_weight), validation_data = _split(
                     (x, y, sample_weight), validation_split

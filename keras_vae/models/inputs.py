@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import keras
@@ -32,8 +33,9 @@ def check_examples(model, inputs):
             and, for a conditional model, one array `(n, ...)` per condition.
 
     Returns:
-        `x` as an array, or the dict with it and int32 labels. 8-bit images stay uint8, a quarter of
-        the memory; whatever else is no float becomes float32.
+        `x` as an array, or the dict with it and int32 labels. uint8, an 8-bit picture whatever its
+        values, stays so, a quarter of the memory; whatever else is no float becomes float32: bools
+        are 0 and 1, integers what they are.
 
     Raises:
         ValueError: One line that says what must hold, what came and what to do.
@@ -64,17 +66,19 @@ def check_data(model, x, name):
         raise ValueError(f"`{name}` must be numbers. Received: dtype {x.dtype}.")
     if isinstance(x, image_data.ImageFiles):
         return x
-    low, high = model.likelihood.data_range
+    if x.dtype == np.uint8:
+        _check_picture(model.likelihood, name)
+        return x
+    low, high = image_data.bounds(model.likelihood.data_range)
     smallest, largest = float(x.min()), float(x.max())
     if not (np.isfinite(smallest) and np.isfinite(largest)):
         raise ValueError(
             f"`{name}` must be finite. Received: NaN or infinity. Remove or repair those examples."
         )
-    if x.dtype == np.uint8 and low <= 0 and high >= 1 and largest > 1:
-        return x
     if smallest < low or largest > high:
-        is_8_bit = smallest >= 0 and 1 < largest <= 255
+        is_8_bit = smallest >= 0 and 1 < largest <= 255 and largest == int(largest)
         hint = " Divide 8-bit images by 255, or pass them as uint8." if is_8_bit else ""
+        low, high = model.likelihood.data_range
         raise ValueError(
             f"`{name}` must lie in [{low:g}, {high:g}] under the {model.likelihood.name} "
             f"likelihood. Received: {x.dtype} from {smallest:g} to {largest:g}.{hint}"
@@ -82,11 +86,48 @@ def check_data(model, x, name):
     return x if x.dtype.kind == "f" else x.astype("float32")
 
 
+def _check_picture(likelihood, name):
+    """Check that a likelihood has a meaning for uint8: an 8-bit picture, 0 to 255 for 0 to 1."""
+    low, high = likelihood.data_range
+    if not getattr(likelihood, "takes_pictures", True) or low > 0 or high < 1:
+        levels = getattr(likelihood, "levels", None)
+        hint = (
+            f"Pass classes as x.astype('float32') / {levels - 1}, a picture as x / 255."
+            if levels
+            else "Convert it to float32."
+        )
+        of_levels = f" of {levels} levels" if levels else ""
+        raise ValueError(
+            f"`{name}` under a {likelihood.name} likelihood{of_levels} must be floats in "
+            f"[{low:g}, {high:g}]. Received: uint8, which is an 8-bit picture of 256 levels. {hint}"
+        )
+
+
+def warn_of_darkness(x):
+    """Warn of uint8 whose values are only 0 and 1, as they are read as 0 to 255."""
+    x = x["x"] if isinstance(x, dict) else x
+    if x.dtype != np.uint8 or isinstance(x, image_data.ImageFiles):
+        return
+    # A picture ends the search with its first rows.
+    if all(x[start : start + 1000].max() <= 1 for start in range(0, len(x), 1000)):
+        warnings.warn(
+            "`x` is uint8, which is read as 0 to 255, but none of its values exceeds 1. If they "
+            "are 0 and 1, pass them as bool or float32.",
+            stacklevel=3,
+        )
+
+
 def as_float(x):
-    """Return a tensor of 8-bit images, uint8, as float32 in [0, 1]; any other as it is."""
-    if keras.backend.standardize_dtype(x.dtype) != "uint8":
+    """Return a tensor as floats by its dtype alone.
+
+    uint8 is an 8-bit picture: 0 to 255 become 0 to 1, float32. Bools become 0 and 1, integers what
+    they are, float32. Floats stay as they are.
+    """
+    dtype = keras.backend.standardize_dtype(x.dtype)
+    if "float" in dtype:
         return x
-    return keras.ops.cast(x, "float32") / 255
+    x = keras.ops.cast(x, "float32")
+    return x / 255 if dtype == "uint8" else x
 
 
 def check_kinds(condition):

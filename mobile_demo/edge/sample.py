@@ -40,6 +40,8 @@ LARGEST_PICTURE = 2**26
 UNKNOWN = "unknown"
 GRAPHS = ("decoder", "sampler", "encoder", "scorer")
 SCHEMA = 1
+# By how much rounding in float32 may lead beyond an end of the data's range, in parts of it or 1.
+ROUNDING = 1e-6
 
 
 class InputError(Exception):
@@ -169,8 +171,9 @@ def self_test_of_data(manifest, run, runtime):
         errors, tolerance = [], min(float(golden["tolerance"]), LARGEST_TOLERANCE)
         for name, values in made.items():
             target = np.array(golden[name], np.float32).reshape(values.shape)
-            errors.append(float(np.max(np.abs(values - target))) / size_of(golden, name, target))
-    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as err:
+            scale = max(1.0, float(np.max(np.abs(target))))
+            errors.append(float(np.max(np.abs(values - target))) / scale)
+    except (KeyError, TypeError, ValueError, OverflowError) as err:
         raise InputError("the golden sample in the manifest is damaged") from err
     passed = bool(np.all(np.array(errors) <= tolerance))
     print(
@@ -180,17 +183,6 @@ def self_test_of_data(manifest, run, runtime):
     return passed
 
 
-def size_of(golden, name, target):
-    """What an error of an output is relative to: 1, its largest value or what it is a sum of.
-
-    Terms that cancel leave a small score and the rounding of large ones.
-    """
-    magnitude = float(golden.get("magnitudes", {}).get(name, 0.0))
-    if not 0 <= magnitude < math.inf:
-        raise ValueError("a magnitude must be a finite number")
-    return max(1.0, float(np.max(np.abs(target))), magnitude)
-
-
 def look_at(options, manifest, run):
     """Score or encode an image, and print what was found, one line of JSON for each label."""
     graph, option = ("scorer", "--score") if options.score else ("encoder", "--encode")
@@ -198,7 +190,8 @@ def look_at(options, manifest, run):
     if manifest["graph"] != graph:
         raise InputError(f"{option} needs the {graph} graph, not the {manifest['graph']}")
     rows = rows_of_conditions(options, manifest["conditions"])
-    image = read_image(path, manifest["data_shape"], manifest["data_range"])
+    takes_pictures = manifest.get("takes_pictures", True) is not False
+    image = read_image(path, manifest["data_shape"], manifest["data_range"], takes_pictures)
     inputs = {"x": np.repeat(image[None], len(rows), axis=0)}
     for condition in manifest["conditions"]:
         kind = np.int32 if condition["kind"] == "categorical" else np.float32
@@ -322,10 +315,7 @@ def self_test(manifest, run, runtime):
         elif can_draw(manifest["prior"]):
             drawn = draw_code(manifest, inputs, seed, len(target), temperature)
         sound = 0 <= seed < SEEDS and 0 < tolerance <= LARGEST_TOLERANCE
-        bound = tolerance * size_of(golden, "x", target)
-        # An all-integer sampler gives its code in 8 bits.
-        step = tolerance * max(1.0, float(np.max(np.abs(code))))
-    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as err:
+    except (KeyError, TypeError, ValueError, OverflowError) as err:
         raise InputError("the golden sample in the manifest is damaged") from err
     if not sound or drawn.shape != code.shape:
         raise InputError("the golden sample in the manifest is damaged")
@@ -334,6 +324,9 @@ def self_test(manifest, run, runtime):
     if target.shape != made.reshape(len(made), -1).shape:
         raise InputError("the golden sample in the manifest is damaged")
     error = float(np.max(np.abs(made.reshape(target.shape) - target)))
+    bound = tolerance * max(1.0, float(np.max(np.abs(target))))
+    # An all-integer sampler gives its code in 8 bits.
+    step = tolerance * max(1.0, float(np.max(np.abs(code))))
     same_code = bool(np.all(np.abs(drawn - code) <= (step if is_sampler else 0.0)))
     passed = error <= bound and same_code
     print(
@@ -347,16 +340,18 @@ def self_test(manifest, run, runtime):
 # Images
 
 
-def read_image(path, shape, data_range):
+def read_image(path, shape, data_range, takes_pictures=True):
     """Read an image as the model takes it.
 
     Args:
         path: A `.png` of 8 bits (grey, RGB, with or without alpha, not interlaced), which is made
             grey, cut to the model's proportions and averaged down where that is needed; or a
-            `.npy` of exactly the model's shape and range.
+            `.npy` of exactly the model's shape and range, of which uint8 is an 8-bit picture: 0 to
+            255 for 0 to 1, whatever its values. Bools are 0 and 1, other numbers what they are.
         shape: List of ints, the model's data shape.
         data_range: Pair of floats, black and white; or None for any number, with 0 and 1 for a
             picture's black and white.
+        takes_pictures: Bool. Whether 8-bit pictures have a meaning for the model.
 
     Returns:
         float32 array of that shape.
@@ -364,13 +359,9 @@ def read_image(path, shape, data_range):
     is_array = path.lower().endswith(".npy")
     low, high = data_range or ((-np.inf, np.inf) if is_array else (0.0, 1.0))
     if is_array:
-        try:
-            image = np.load(path, allow_pickle=False).astype(np.float32)
-        except (ValueError, EOFError, TypeError) as err:
-            raise InputError(f"{path} is no .npy file of numbers") from err
-        if list(image.shape) != shape or not np.all((image >= low) & (image <= high)):
-            raise InputError(f"{path} must be {shape} from {low:g} to {high:g}, not {image.shape}")
-        return image
+        return read_array(path, shape, low, high, takes_pictures)
+    if not takes_pictures:
+        raise InputError(f"this model takes floats from {low:g} to {high:g}, no picture: use .npy")
     if len(shape) != 3 or shape[2] not in (1, 3):
         raise InputError(f"this model takes data of shape {shape}, which no picture has: use .npy")
     with open(path, "rb") as file:
@@ -391,6 +382,31 @@ def read_image(path, shape, data_range):
         sums = np.add.reduceat(pixels, edges, axis=axis)
         pixels = sums / np.expand_dims(sizes, [i for i in range(3) if i != axis])
     return (low + (high - low) * pixels / 255).astype(np.float32)
+
+
+def read_array(path, shape, low, high, takes_pictures):
+    """As `read_image`, from a `.npy` file."""
+    try:
+        given = np.load(path, allow_pickle=False)
+        if given.dtype.kind not in "fiub":
+            raise ValueError(given.dtype)
+    except (ValueError, EOFError, AttributeError) as err:
+        raise InputError(f"{path} is no .npy file of numbers") from err
+    image = given.astype(np.float32)
+    if given.dtype == np.uint8:
+        if not takes_pictures:
+            raise InputError(
+                f"{path} must be floats from {low:g} to {high:g}, not uint8: that is a picture of "
+                "256 levels, and this model has others"
+            )
+        image /= np.float32(255)
+    least, most = low - ROUNDING * max(1, abs(low)), high + ROUNDING * max(1, abs(high))
+    if list(image.shape) != shape or not np.all((image >= least) & (image <= most)):
+        found = f" of {given.min():g} to {given.max():g}" if given.size else ""
+        raise InputError(
+            f"{path} must be {shape} from {low:g} to {high:g}, not {list(given.shape)}{found}"
+        )
+    return image
 
 
 def decode_png(content, path):
