@@ -90,7 +90,9 @@ class StopOnSkippedUpdates(keras.callbacks.Callback):
 class ScheduledKLWeight(keras.callbacks.Callback):
     """Set a VAE's `kl_weight` at the start of every epoch, also after a resumed run's jump ahead.
 
-    `fit` adds this callback where the model has a schedule.
+    What counts is how many epochs the model has been trained for, in this `fit` and before, or
+    Keras' number of the epoch where that is larger, as with `initial_epoch`. `fit` adds this
+    callback where the model has a schedule.
 
     Args:
         schedule: Object of `keras_vae.schedules`.
@@ -101,7 +103,23 @@ class ScheduledKLWeight(keras.callbacks.Callback):
         self.schedule = schedule
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.model.kl_weight.assign(self.schedule(epoch))
+        self.model.kl_weight.assign(self.schedule(_epochs_behind(self.model, epoch)))
+
+
+class CountEpochs(keras.callbacks.Callback):
+    """Count in a VAE with a schedule how many epochs it has been trained for.
+
+    `fit` adds this callback before all others, which may save what it counts.
+    """
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.model.epochs_trained is not None:
+            self.model.epochs_trained.assign(_epochs_behind(self.model, epoch) + 1)
+
+
+def _epochs_behind(model, epoch):
+    trained = model.epochs_trained
+    return epoch if trained is None else max(epoch, int(keras.ops.convert_to_numpy(trained)))
 
 
 class Interrupted(KeyboardInterrupt):

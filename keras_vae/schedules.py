@@ -11,7 +11,8 @@ class Schedule:
     """A weight for each epoch: the ramp from `start` to `end`, whose shape a subclass gives.
 
     A ramp of `epochs` epochs trains epoch number e, from 0, with its value at that epoch's end:
-    the first is one part of `epochs` up, the last is at `end`, where the weight stays.
+    the first is one part of `epochs` up, the last is at `end`, where the weight stays. The epochs
+    are those that the model has been trained for, in one `fit` or several.
 
     Args:
         epochs: Int, at least 1. Length of the ramp.
@@ -45,14 +46,6 @@ class Schedule:
     def shape(self, part):
         """How high the ramp is, in [0, 1], after a part of it."""
         return part
-
-    def check(self, epochs):
-        """Raise a ValueError if a training of so many epochs is too short to reach the end."""
-        if self.epochs > epochs:
-            raise ValueError(
-                f"`kl_weight` must reach its end within the training: {type(self).__name__} takes "
-                f"{self.epochs} epochs. Received: epochs={epochs}. Train longer, or shorten it."
-            )
 
     def get_config(self):
         return {"epochs": self.epochs, "start": self.start, "end": self.end}

@@ -318,6 +318,7 @@ CALLBACKS = [
         callbacks.ScheduledKLWeight,
         lambda: callbacks.ScheduledKLWeight(schedules.LinearWarmup(2)),
     ),
+    (callbacks.CountEpochs, callbacks.CountEpochs),
     (callbacks.SampleGif, lambda: callbacks.SampleGif(f"{FOLDER.name}/x.gif", 4)),
     (callbacks.TensorBoardLog, lambda: callbacks.TensorBoardLog(FOLDER.name, 4)),
     (callbacks.Doctor, lambda: callbacks.Doctor(X, X, interval=1)),

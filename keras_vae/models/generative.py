@@ -367,7 +367,7 @@ class GenerativeModel(Trainer, keras.Model):
             validation_data = self._check_validation_data(
                 validation_data, validation_batch_size or batch_size or 32
             )
-        callbacks = self._add_callbacks(callbacks, epochs)
+        callbacks = self._add_callbacks(callbacks)
         checkpoint = next((c for c in callbacks if isinstance(c, Checkpoint)), None)
         batches = None
         if model_inputs.is_array(x):
@@ -449,7 +449,7 @@ class GenerativeModel(Trainer, keras.Model):
             return arrays
         return self.divided(model_inputs.Batches(arrays, batch_size)), None, None
 
-    def _add_callbacks(self, callbacks, epochs):
+    def _add_callbacks(self, callbacks):
         """A list of callbacks, in the order that ours need."""
         if isinstance(callbacks, keras.callbacks.CallbackList):
             callbacks = callbacks.callbacks

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_vae import arguments, objectives, posteriors, seeds
-from keras_vae.callbacks import ScheduledKLWeight
+from keras_vae.callbacks import CountEpochs, ScheduledKLWeight
 from keras_vae.layers.sampling import Sampling, reparameterize, repeat
 from keras_vae.metrics import Average
 from keras_vae.models import importance
@@ -40,8 +40,8 @@ class VAE(LatentVariableModel):
         posterior: `"diagonal"`, the default, `"full_covariance"`, `"ladder"` or an object of
             `keras_vae.posteriors`.
         kl_weight: Float, at least 0: beta. 1 gives the bound itself; it is never rescaled. Or one
-            of `keras_vae.schedules`, by which each `fit` sets the weight at the start of every
-            epoch; a training too short to reach the schedule's end is an error.
+            of `keras_vae.schedules`, by which `fit` sets the weight at the start of every epoch. A
+            later `fit` goes on with the schedule where the last one ended, also after loading.
         free_bits: Float, at least 0, in nats. Least KL that each latent dimension counts with,
             averaged over the batch: `sum_j max(free_bits, mean_batch KL_j)` takes the KL's place in
             the loss. `kl_loss` stays the KL itself.
@@ -115,6 +115,11 @@ class VAE(LatentVariableModel):
             dtype="float32",
             trainable=False,
         )
+        self.epochs_trained = None
+        if schedule:
+            self.epochs_trained = self.add_weight(
+                name="epochs_trained", shape=(), initializer="zeros", dtype="int32", trainable=False
+            )
         self.loss_terms = (*self.loss_terms, *objective.terms)
         self.trackers.update({name: Average(name=name) for name in objective.terms})
 
@@ -162,11 +167,10 @@ class VAE(LatentVariableModel):
         loss, terms = self.objective(self, outputs, nats, average)
         return loss, {**terms, "kl_loss": average(outputs["kl"])}
 
-    def _add_callbacks(self, callbacks, epochs):
-        callbacks = super()._add_callbacks(callbacks, epochs)
+    def _add_callbacks(self, callbacks):
+        callbacks = super()._add_callbacks(callbacks)
         if self.kl_schedule:
-            self.kl_schedule.check(epochs)
-            callbacks.append(ScheduledKLWeight(self.kl_schedule))
+            callbacks = [CountEpochs(), *callbacks, ScheduledKLWeight(self.kl_schedule)]
         return callbacks
 
     def _check_code(self, code):
@@ -426,6 +430,13 @@ class VAE(LatentVariableModel):
         log_p = self.likelihood.log_prob(repeat(ops.cast(x, "float32"), draws), parameters)
         log_prior = self.prior.log_prob(ops.reshape(drawn.z, shape), condition)
         return ops.reshape(log_p, (draws, batch)) + log_prior - log_q
+
+    def load_own_variables(self, store):
+        own = {name: store[name] for name in store.keys()}  # noqa: SIM118 - it is no dict
+        if self.epochs_trained is not None:
+            # Files of before it was saved do not say; then the schedule begins anew.
+            own.setdefault("1", np.zeros((), "int32"))
+        super().load_own_variables(own)
 
     def get_config(self):
         serialize = keras.saving.serialize_keras_object
