@@ -266,12 +266,11 @@ def _held_out(model, run, say):
 
 def load_model(path, inputs=None):
     """Load what `export` takes as a path: a model of ours, or with `inputs` any Keras model."""
-    import keras_vae
+    from keras_vae.models import saving
 
     if inputs is None:
-        return keras_vae.load_model(path)
+        return saving.load_generative_model(path)
     from export import graphs
-    from keras_vae.models import saving
 
     return saving.load_any(
         path, compile=False, call=lambda model: graphs.of_keras_model(model, inputs)

@@ -10,8 +10,7 @@ import platform
 
 from keras_vae import checkpoints, data
 from keras_vae.files import remove_if_empty, write_atomically
-from keras_vae.models import load_model
-from keras_vae.models.saving import save_model
+from keras_vae.models.saving import load_generative_model, save_model
 from keras_vae.version import __version__
 
 
@@ -43,7 +42,7 @@ class Run:
                 f"There must be a run folder at {self.folder}. Make one with: "
                 f"python -m keras_vae train --out {self.folder}"
             )
-        return load_model(self.folder)
+        return load_generative_model(self.folder)
 
     def save_model(self, model, path=None):
         """Write `model.keras`, or a Keras model to another path in the folder."""

@@ -38,9 +38,14 @@ class MaskedConv2D(keras.layers.Conv2D):
         super().__init__(filters, shape, padding="same", data_format="channels_last", **kwargs)
         self.stack = stack
         self.sees_center = sees_center
-        seen = np.arange(kernel_size) < kernel_size // 2 + sees_center
-        seen = seen[:, None] if stack == "vertical" else seen[None, :]
-        self.mask = np.broadcast_to(seen, shape)[..., None, None].astype("float32")
+        self.mask = None
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        size = self.kernel_size[1]
+        seen = np.arange(size) < size // 2 + self.sees_center
+        seen = seen[:, None] if self.stack == "vertical" else seen[None, :]
+        self.mask = np.broadcast_to(seen, self.kernel_size)[..., None, None].astype("float32")
 
     def convolution_op(self, inputs, kernel):
         mask = keras.ops.cast(self.mask, kernel.dtype)

@@ -77,8 +77,10 @@ class _Reader:
         return self.arrays, self.groups
 
     def _object(self, address, path, depth):
-        if address in self.seen or len(self.seen) >= MAX_OBJECTS or depth > MAX_DEPTH:
-            raise DamagedError(f"an object twice, or too many, at {path!a}")
+        if depth > MAX_DEPTH:
+            raise DamagedError(f"groups of more than {MAX_DEPTH} levels, at {path[:100]!a}")
+        if address in self.seen or len(self.seen) >= MAX_OBJECTS:
+            raise DamagedError(f"an object twice, or too many, at {path[:100]!a}")
         self.seen.add(address)
         messages = self._messages(address)
         if _SYMBOL_TABLE in messages:

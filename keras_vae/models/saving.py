@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import random
 import zipfile
 
 import keras
@@ -10,12 +11,15 @@ import numpy as np
 from keras_vae.files import replaced
 from keras_vae.models import untrusted
 from keras_vae.models.generative import GenerativeModel, reason
+from keras_vae.trainers import is_out_of_memory
 
 
 def save_model(model, path):
     """Write any Keras model as a `.keras` file: beside its name, checked, synced and renamed.
 
-    Keras' own `save` leaves half a file under the name when it is interrupted.
+    Keras' own `save` leaves half a file under the name when it is interrupted, and writes what
+    nobody can load. Classes and functions of your own are taken for what whoever loads the file
+    has registered or passes in `custom_objects`.
 
     Args:
         model: Keras model.
@@ -24,6 +28,7 @@ def save_model(model, path):
     Raises:
         FloatingPointError: If a weight is not finite. An old file stays.
         OSError: If the file cannot be written, or does not read as written. An old file stays.
+        ValueError: If `load_model` would refuse the file. An old file stays.
     """
     for weight in model.weights:
         values = keras.ops.convert_to_numpy(weight)
@@ -42,24 +47,62 @@ def save_model(model, path):
             raise OSError(
                 f"A .keras file has dates, which begin in 1980. Received: {err}. Set the clock."
             ) from err
+        except (NotImplementedError, TypeError) as err:
+            raise _not_loadable(path, f"{' '.join(str(err).split())[:200]}.") from err
         with zipfile.ZipFile(part) as archive:
             if (damaged := archive.testzip()) is not None:
                 raise OSError(f"{path} must read as it was written; {damaged} does not.")
+        try:
+            untrusted.inspect(part, is_own=True)
+        except ValueError as err:
+            raise _not_loadable(path, str(err)) from err
+        _check_own_classes(model, path)
+
+
+def _check_own_classes(model, path):
+    """See that layers of classes that are the user's can be made from their configs."""
+    own = {}
+    for layer in model._flatten_layers():
+        if type(layer).__module__.split(".")[0] not in ("keras", "keras_vae"):
+            own.setdefault(type(layer), layer)
+    state = random.getstate()  # Keras takes seeds from there
+    try:
+        with keras.saving.custom_object_scope({kind.__name__: kind for kind in own}):
+            for kind, layer in own.items():
+                kind.from_config(layer.get_config())
+    # A constructor may raise anything; that memory runs out here says nothing of a later load.
+    except Exception as err:
+        if not is_out_of_memory(err):
+            raise _not_loadable(
+                path,
+                f"the class {kind.__name__}, which cannot be made of its get_config(): "
+                f"{reason(err) or type(err).__name__}",
+            ) from err
+    finally:
+        random.setstate(state)
+
+
+def _not_loadable(path, found):
+    return ValueError(
+        f"A model must consist of what `load_model` can read back, so {path} is not written. "
+        f"Received: {found} To keep the weights alone: model.save_weights."
+    )
 
 
 def load_model(path, custom_objects=None):
-    """Load a model of this package, whichever backend trained it.
+    """Load a model, network or prior of this package, whichever backend trained it.
 
     The file is taken for data, never for code. Before Keras sees any of it, these must hold: it is
     a local file with the members that Keras writes and no others; every class in its config is one
     of Keras' plain layers, optimizers, initializers and such, or is registered in this process, or
     is in `custom_objects`; its weights are finite and as large as they say; and its config asks
-    for no more parameters than it holds.
+    for no more parameters than it holds. `save` checks the same before it writes.
 
     Args:
         path: A `.keras` file, or a run folder that holds `model.keras`.
-        custom_objects: Optional dict from name to class, for classes of your own that are not
-            registered. A class that you name gets its arguments from the file.
+        custom_objects: Optional dict from name to class or function, for those of your own that are
+            not registered. The name is that of the class, with or without the package that it was
+            registered for. What you name is trusted: it gets its arguments from the file.
 
     Returns:
         The model, compiled as it was saved.
@@ -81,6 +124,17 @@ def load_model(path, custom_objects=None):
     if not isinstance(model, GenerativeModel):
         raise ValueError(
             f"{path} must be a model of keras-vae. Received: a {type(model).__name__}."
+        )
+    return model
+
+
+def load_generative_model(path):
+    """As `load_model`, a model that makes data: no network or prior that was saved alone."""
+    model = load_model(path)
+    if not isinstance(model, GenerativeModel):
+        raise ValueError(
+            f"{path} must be a model that makes data, such as a VAE. Received: a "
+            f"{type(model).__name__} alone."
         )
     return model
 

@@ -27,33 +27,40 @@ from keras_vae.version import requirement
 MAX_CONFIG_BYTES = 2**24
 MAX_METADATA_BYTES = 2**16
 MAX_CONFIG_DEPTH = 100
-# Sizes by which a constructor allocates or loops before it asks for a weight.
-MOST = {"kernel_size": 1000, "num_classes": 10_000, "num_codes": 2**20, "num_layers": 100}
-MAX_HIDDEN_LAYERS = 100
-MAX_OBJECTS = 4000
-# Weights that need no data in the file, such as a scalar that a class added later.
+# What a file of no weights at all may ask for, such as a scalar that a class added later.
 FREE_PARAMETERS = 2**16
+FREE_LAYERS = 1000
+FREE_OBJECTS = 4000
+# Of a layer with one array: itself, its initializers and policy, and others without an array.
+OBJECTS_OF_ARRAY = 32
+# How many chains of how many steps `AugMix` unrolls.
+MAX_CHAIN = 32
 
 _MEMBERS = {"metadata.json", "config.json", "model.weights.h5"}
-# What Keras makes of data alone. Left out are layers that load files (StringLookup, TFSMLayer),
-# run code (Lambda, JaxLayer), or allocate or loop by a number (the spectrograms, Hashing).
+# What Keras makes of data alone. Of its public layers those are left out that load files
+# (StringLookup, TFSMLayer), run code (Lambda, JaxLayer) or allocate by a number (the spectrograms,
+# Hashing); a test knows each of them.
 _LAYERS = """
-    Activation ActivityRegularization Add AdditiveAttention AlphaDropout Attention Average
-    AdaptiveAveragePooling1D AdaptiveAveragePooling2D AdaptiveAveragePooling3D
-    AdaptiveMaxPooling1D AdaptiveMaxPooling2D AdaptiveMaxPooling3D
-    AveragePooling1D AveragePooling2D AveragePooling3D BatchNormalization Bidirectional
-    CenterCrop Concatenate Conv1D Conv1DTranspose Conv2D Conv2DTranspose Conv3D Conv3DTranspose
-    ConvLSTM1D ConvLSTM2D ConvLSTM3D Cropping1D Cropping2D Cropping3D Dense DepthwiseConv1D
-    DepthwiseConv2D Dot Dropout ELU EinsumDense Embedding Flatten GRU GRUCell GaussianDropout
-    GaussianNoise GlobalAveragePooling1D GlobalAveragePooling2D GlobalAveragePooling3D
-    GlobalMaxPooling1D GlobalMaxPooling2D GlobalMaxPooling3D GroupNormalization
-    GroupQueryAttention Identity InputLayer LSTM LSTMCell LayerNormalization LeakyReLU Masking
-    MaxPooling1D MaxPooling2D MaxPooling3D Maximum Minimum MultiHeadAttention Multiply
-    Normalization PReLU Permute RMSNormalization RNN ReLU RepeatVector Rescaling Reshape Resizing
-    SeparableConv1D SeparableConv2D SimpleRNN SimpleRNNCell Softmax SpatialDropout1D
-    SpatialDropout2D SpatialDropout3D SpectralNormalization StackedRNNCells Subtract
-    TimeDistributed UnitNormalization UpSampling1D UpSampling2D UpSampling3D ZeroPadding1D
-    ZeroPadding2D ZeroPadding3D
+    Activation ActivityRegularization AdaptiveAveragePooling1D AdaptiveAveragePooling2D
+    AdaptiveAveragePooling3D AdaptiveMaxPooling1D AdaptiveMaxPooling2D AdaptiveMaxPooling3D Add
+    AdditiveAttention AlphaDropout Attention AugMix AutoContrast Average AveragePooling1D
+    AveragePooling2D AveragePooling3D BatchNormalization Bidirectional CategoryEncoding CenterCrop
+    Concatenate ContrastLimitedAdaptiveHistogramEqualization Conv1D Conv1DTranspose Conv2D
+    Conv2DTranspose Conv3D Conv3DTranspose ConvLSTM1D ConvLSTM2D ConvLSTM3D Cropping1D Cropping2D
+    Cropping3D CutMix Dense DepthwiseConv1D DepthwiseConv2D Discretization Dot Dropout ELU
+    EinsumDense Embedding Equalization Flatten GRU GRUCell GaussianDropout GaussianNoise
+    GlobalAveragePooling1D GlobalAveragePooling2D GlobalAveragePooling3D GlobalMaxPooling1D
+    GlobalMaxPooling2D GlobalMaxPooling3D GroupNormalization GroupQueryAttention Identity InputLayer
+    LSTM LSTMCell LayerNormalization LeakyReLU Masking MaxNumBoundingBoxes MaxPooling1D MaxPooling2D
+    MaxPooling3D Maximum Minimum MixUp MultiHeadAttention Multiply Normalization PReLU Permute
+    Pipeline RMSNormalization RNN RandAugment RandomBrightness RandomColorDegeneration
+    RandomColorJitter RandomContrast RandomCrop RandomElasticTransform RandomErasing RandomFlip
+    RandomGaussianBlur RandomGrayscale RandomHue RandomInvert RandomPerspective RandomPosterization
+    RandomRotation RandomSaturation RandomSharpness RandomShear RandomTranslation RandomZoom ReLU
+    RepeatVector Rescaling Reshape Resizing ReversibleEmbedding SeparableConv1D SeparableConv2D
+    SimpleRNN SimpleRNNCell Softmax Solarization SpatialDropout1D SpatialDropout2D SpatialDropout3D
+    SpectralNormalization StackedRNNCells Subtract TimeDistributed UnitNormalization UpSampling1D
+    UpSampling2D UpSampling3D ZeroPadding1D ZeroPadding2D ZeroPadding3D
 """
 _MODELS = frozenset({"Functional", "Sequential"})
 _POLICIES = frozenset({"DTypePolicy", "FloatDTypePolicy", "DTypePolicyMap"})
@@ -63,6 +70,9 @@ _CLASSES = {
     "keras.src.models.functional": _MODELS,
     "keras.dtype_policies": _POLICIES,
     "keras.layers": frozenset(_LAYERS.split()),
+    "keras.src.applications.convnext": frozenset({"LayerScale", "StochasticDepth"}),
+    "keras.src.applications.inception_resnet_v2": frozenset({"CustomScaleLayer"}),
+    "keras.src.ops.core": frozenset({"Cast", "SaturateCast", "StopGradient", "Slice", "Unstack"}),
 }
 _FAMILIES = {
     "keras.constraints": keras.constraints.Constraint,
@@ -73,9 +83,13 @@ _FAMILIES = {
     "keras.regularizers": keras.regularizers.Regularizer,
 }
 # What functional models are made of where tensors are added, sliced or reshaped.
-_OPERATIONS = frozenset({"keras.src.ops.numpy", "keras.src.ops.nn", "keras.src.ops.math"})
+_OPERATIONS = frozenset(
+    f"keras.src.ops.{name}" for name in ("image", "linalg", "math", "nn", "numpy")
+)
 _TORCH_OPTIMIZERS = "keras.src.backend.torch.optimizers."
 _PLAIN = ("__keras_tensor__", "__ellipsis__", "__slice__")
+# Arguments with one entry for each layer.
+_LISTS = frozenset({"hidden_units", "latent_dims"})
 _NO_ACTIVATIONS = ("get", "serialize", "deserialize")
 _loading = threading.Lock()
 
@@ -100,6 +114,43 @@ class Content:
     arrays: dict
     groups: list
 
+    @property
+    def limits(self):
+        """`Limits` of what the config may ask for."""
+        return Limits.of(self.arrays)
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """What a config may ask for, by what its file holds: for those who read and who write it.
+
+    Attributes:
+        parameters: Int, numbers in weights, and any size by which something is allocated.
+        layers: Int, layers that are no entries of the config, and times that a loop is unrolled.
+        objects: Int, entries of the config with a class.
+    """
+
+    parameters: int
+    layers: int
+    objects: int
+
+    @classmethod
+    def of(cls, arrays):
+        """The limits of a file with these arrays."""
+        return cls(
+            sum(array.size for array in arrays.values()) + FREE_PARAMETERS,
+            len(arrays) + FREE_LAYERS,
+            max(OBJECTS_OF_ARRAY * len(arrays), FREE_OBJECTS),
+        )
+
+    @property
+    def sizes(self):
+        """Dict from an argument, by which a class allocates or loops, to its largest value."""
+        by_parameters = dict.fromkeys(("kernel_size", "num_classes", "num_codes"), self.parameters)
+        loops = ("bins", "depth", "num_layers", "num_ops", "power_iterations")
+        chains = dict.fromkeys(("chain_depth", "num_chains"), MAX_CHAIN)
+        return {**by_parameters, **dict.fromkeys(loops, self.layers), **chains}
+
 
 def read(path, custom_objects=None, compile=True):
     """Read and check a `.keras` file.
@@ -121,11 +172,21 @@ def read(path, custom_objects=None, compile=True):
             "a process in which keras.config.enable_unsafe_deserialization() was called, so that "
             "any file could run code"
         )
+    return inspect(path, custom_objects, compile)
+
+
+def inspect(path, custom_objects=None, compile=True, is_own=False):
+    """As `read`, also in a process that may run code of files.
+
+    Args:
+        is_own: Whether this process wrote the file: classes and functions that are not Keras' are
+            known to whoever will load it.
+    """
     content = _read(path)
     if not compile:
         content.config.pop("compile_config", None)
     try:
-        check_config(content.config, custom_objects)
+        check_config(content.config, content.limits, custom_objects, is_own)
     except ValueError as err:
         raise ValueError(f"{err}{advice(content)}") from err
     return content
@@ -160,8 +221,9 @@ def copied(content):
             archive.writestr("metadata.json", json.dumps(content.metadata))
             archive.writestr("config.json", json.dumps(content.config))
             archive.writestr("model.weights.h5", _as_hdf5(content))
-        stored = sum(array.size for array in content.arrays.values())
-        with _loading, _bounded(stored + FREE_PARAMETERS):
+        limits = content.limits
+        layers = limits.layers + json.dumps(content.config).count('"class_name"')
+        with _loading, _bounded(limits.parameters, layers):
             yield copy
 
 
@@ -179,10 +241,17 @@ def in_safe_mode():
     return False
 
 
-def check_config(config, custom_objects=None):
-    """Check a config, parsed from JSON: every class, every depth and the sizes in `MOST`.
+def check_config(config, limits, custom_objects=None, is_own=False):
+    """Check a config, parsed from JSON: every class, every depth and the sizes.
 
-    It names optimizers by their public module, whichever backend wrote the file.
+    It names optimizers by their public module, whichever backend wrote the file, and classes of
+    `custom_objects` by the name that they have there.
+
+    Args:
+        config: Dict.
+        limits: `Limits`.
+        custom_objects: As for `read`.
+        is_own: As for `inspect`.
 
     Raises:
         ValueError: As for `read`.
@@ -195,10 +264,9 @@ def check_config(config, custom_objects=None):
         if isinstance(value, dict):
             if "class_name" in value:
                 objects += 1
-                if objects > MAX_OBJECTS:
-                    raise ValueError(f"a config of more than {MAX_OBJECTS} objects")
-                _check_class(value, custom_objects)
-            _check_sizes(value)
+                if objects > limits.objects:
+                    raise ValueError(f"a config of more than {limits.objects} objects")
+                _check_class(value, limits, custom_objects, is_own)
             _check_nodes(value.get("inbound_nodes"))
             pending += [(item, depth + 1) for item in value.values()]
         elif isinstance(value, list):
@@ -255,7 +323,7 @@ def _as_hdf5(content):
         return file.id.get_file_image()
 
 
-def _check_class(value, custom_objects):
+def _check_class(value, limits, custom_objects, is_own):
     """Refuse a class that is neither of Keras' plain ones nor known to this process."""
     name, module = value["class_name"], value.get("module")
     registered = value.get("registered_name", name)
@@ -263,28 +331,46 @@ def _check_class(value, custom_objects):
         raise ValueError("a class whose name is no text")
     if name in _PLAIN:
         return
+    is_keras = str(module).split(".")[0] == "keras"
     if name == "function":
         name = value.get("config")
-        known = isinstance(name, str) and _registered(name, custom_objects)
-        if known or _is_activation(name, module):
+        is_named = isinstance(name, str) and name.replace(">", "").isidentifier()
+        if is_named and (known := _known(name, custom_objects)):
+            value["config"] = known
+            return
+        if _is_activation(name, module) or (is_named and is_own and not is_keras):
             return
     elif isinstance(value.get("config"), dict):
-        if registered and _registered(registered, custom_objects):
+        if registered and (known := _known(registered, custom_objects)):
+            value["registered_name"] = known
+            if known.startswith("keras_vae>"):
+                _check_arguments(value["config"], limits)
             return
         # On PyTorch, Keras names its own module for what it exports as keras.optimizers.
         if isinstance(module, str) and module.startswith(_TORCH_OPTIMIZERS):
             module = value["module"] = "keras.optimizers"
         # Without a module, Keras goes by rules of older versions.
         if registered in (None, name) and _is_plain(name, module):
+            _check_arguments(value["config"], limits)
+            return
+        if known := _known(name, custom_objects):
+            value["registered_name"] = known
+            return
+        if is_own and not is_keras and name.isidentifier() and registered:
             return
     raise ValueError(
-        f"the class {f'{module}.{name}'[:100]!a}, which may not be loaded from a file. If it "
-        "is your own, import the module that registers it, or pass it in custom_objects."
+        f"the class {f'{module}.{name}'[:100]!a}, which may not be loaded from a file. If it is "
+        "not Keras' own but yours, import the module that registers it, or pass it in "
+        "custom_objects."
     )
 
 
-def _registered(name, custom_objects):
-    return keras.saving.get_registered_object(name, custom_objects=custom_objects) is not None
+def _known(name, custom_objects):
+    """The name of a class or function, with its package or without, by which it is known here."""
+    for each in (name, name.rpartition(">")[2]):
+        if keras.saving.get_registered_object(each, custom_objects=custom_objects) is not None:
+            return each
+    return None
 
 
 def _is_plain(name, module):
@@ -316,15 +402,22 @@ def _is_activation(name, module):
     )
 
 
-def _check_sizes(value):
-    for name, most in MOST.items():
-        sizes = value.get(name)
-        for size in sizes if isinstance(sizes, list) else [sizes]:
-            if isinstance(size, int | float) and not size <= most:
-                raise ValueError(f"a config with {name}={size:.6g}, more than {most}")
-    units = value.get("hidden_units")
-    if isinstance(units, list) and len(units) > MAX_HIDDEN_LAYERS:
-        raise ValueError(f"a config with hidden_units of length {len(units)}")
+def _check_arguments(config, limits):
+    for name, most in limits.sizes.items():
+        value = config.get(name)
+        numbers = value if isinstance(value, list) else [value]
+        numbers = [number for number in numbers if isinstance(number, int | float)]
+        if not all(number <= most for number in (*numbers, math.prod(numbers))):
+            size = max(numbers, key=abs)
+            raise ValueError(f"a config with {name}={size:.6g}, more than {most}")
+    for name, value in config.items():
+        if isinstance(value, list) and name in _LISTS and len(value) > limits.layers:
+            raise ValueError(f"a config with {name} of length {len(value)}")
+        if name.endswith("activation") and isinstance(value, dict) and "class_name" not in value:
+            raise ValueError(
+                f"the code of a function without a name as {name}, which may not be loaded from a "
+                "file. Give it a name, and register it or pass it in custom_objects."
+            )
 
 
 def _check_nodes(nodes):
@@ -335,32 +428,45 @@ def _check_nodes(nodes):
 
 
 @contextlib.contextmanager
-def _bounded(most):
-    """Count what layers of this thread ask for, and refuse what exceeds `most` parameters."""
-    original, thread, asked = keras.Layer.add_weight, threading.get_ident(), 0
+def _bounded(parameters, layers):
+    """Count the layers of this thread and the parameters that they ask for, and refuse more."""
+    init, add, thread = keras.Layer.__init__, keras.Layer.add_weight, threading.get_ident()
+    asked = made = 0
 
-    def add_weight(layer, shape=None, *args, **kwargs):
+    def refusal():
+        if made > layers:
+            return f"a config that makes more than {layers} layers"
+        return (
+            f"a config that asks for {asked} parameters or more, and it must ask for no more "
+            f"parameters than its file holds, {parameters}"
+        )
+
+    def exceeds():
+        return asked > parameters or made > layers
+
+    def count_layer(layer, *args, **kwargs):
+        nonlocal made
+        if threading.get_ident() == thread:
+            made += 1
+            if exceeds():
+                raise TooLargeError(refusal())
+        init(layer, *args, **kwargs)
+
+    def count_weight(layer, shape=None, *args, **kwargs):
         nonlocal asked
         if threading.get_ident() == thread:
             asked += math.prod(int(size) for size in shape or ())
-            if asked > most:
-                raise TooLargeError(_too_many(asked, most))
-        return original(layer, shape, *args, **kwargs)
+            if exceeds():
+                raise TooLargeError(refusal())
+        return add(layer, shape, *args, **kwargs)
 
-    keras.Layer.add_weight = add_weight
+    keras.Layer.__init__, keras.Layer.add_weight = count_layer, count_weight
     try:
         yield
     except Exception as err:
         # Keras goes on after some errors, to fail with others.
-        if asked > most:
-            raise TooLargeError(_too_many(asked, most)) from err
+        if exceeds():
+            raise TooLargeError(refusal()) from err
         raise
     finally:
-        keras.Layer.add_weight = original
-
-
-def _too_many(asked, most):
-    return (
-        f"a config that asks for {asked} parameters or more, and it must ask for no more "
-        f"parameters than its file holds, {most}"
-    )
+        keras.Layer.__init__, keras.Layer.add_weight = init, add

@@ -362,6 +362,61 @@ def kernel_of_a_million_pixels(folder):
     return with_encoder(folder, in_sequential(layer))
 
 
+@attack("model", "a config with depth=1e+09")
+def levels_of_a_billion_layers(folder):
+    encoder = keras_object(
+        "keras_vae.networks.ladder",
+        "LadderEncoder",
+        "keras_vae>LadderEncoder",
+        latent_dims=[1],
+        hidden_units=[1],
+        depth=10**9,
+    )
+    return with_encoder(folder, encoder)
+
+
+@attack("model", "a config that makes more than")
+def levels_of_a_thousand_layers_each(folder):
+    encoder = keras_object(
+        "keras_vae.networks.ladder",
+        "LadderEncoder",
+        "keras_vae>LadderEncoder",
+        latent_dims=[1] * 900,
+        hidden_units=[1] * 900,
+        depth=900,
+    )
+    return with_encoder(folder, encoder)
+
+
+@attack("model", "a config with num_ops=1e+09")
+def billion_augmentations(folder):
+    return with_encoder(
+        folder, in_sequential(keras_object("keras.layers", "RandAugment", num_ops=10**9))
+    )
+
+
+@attack("model", "a config with kernel_size")
+def mask_of_a_million_pixels(folder):
+    layer = keras_object(
+        "keras_vae.layers.masked_convolution",
+        "MaskedConv2D",
+        "keras_vae>MaskedConv2D",
+        filters=1,
+        kernel_size=10**6 + 1,
+        stack="vertical",
+        sees_center=True,
+    )
+    return with_encoder(folder, in_sequential(layer))
+
+
+@attack("model", "the class 'keras.layers.Lambda'")
+def lambda_layer_in_a_pipeline(folder):
+    inner = keras_object("keras.layers", "Lambda", function="relu")
+    return with_encoder(
+        folder, in_sequential(keras_object("keras.layers", "Pipeline", layers=[inner]))
+    )
+
+
 @attack("model", "a config with num_layers")
 def billion_layers(folder):
     prior = keras_object(
