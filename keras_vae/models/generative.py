@@ -1,9 +1,7 @@
 """What every generative model shares: inputs, decoding, steps, metrics, saving."""
 
-import collections
 import contextlib
 import dataclasses
-import os
 import re
 from collections.abc import Callable
 
@@ -22,6 +20,7 @@ from keras_vae.metrics import Average, Count
 from keras_vae.models import inputs as model_inputs
 from keras_vae.models import resuming
 from keras_vae.models.compiled import CompiledFunctions
+from keras_vae.stored import StoredModel
 from keras_vae.trainers import Trainer, compiles_each_shape, is_out_of_memory, share
 from keras_vae.version import __version__
 
@@ -57,7 +56,7 @@ class Player:
         return isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer)
 
 
-class GenerativeModel(Trainer, keras.Model):
+class GenerativeModel(Trainer, StoredModel):
     """Networks, of which one decodes a latent code, and a likelihood, trained by plain `fit`.
 
     A subclass writes `build` and `loss_and_terms`. Everything else is here, but for the gradient
@@ -107,11 +106,13 @@ class GenerativeModel(Trainer, keras.Model):
     def get_build_config(self):
         if not self.built:
             return None
-        return {"data_shape": list(self.data_shape), "keras_vae": __version__}
+        sizes = {"data_shape": list(self.data_shape), "keras_vae": __version__}
+        return {**sizes, **self.frozen()}
 
     def build_from_config(self, config):
         if config:
             self.build((None, *config["data_shape"]))
+            self.freeze(config)
 
     def _ensure_built(self):
         if not self.built:
@@ -316,7 +317,7 @@ class GenerativeModel(Trainer, keras.Model):
             config = {**config, "jit_compile": "auto", "steps_per_execution": "auto"}
         self.compile(**config)
         if self.built:
-            self.optimizer.build(self.trainable_variables)
+            self.build_optimizer()
 
     def fit(
         self,
@@ -534,47 +535,6 @@ class GenerativeModel(Trainer, keras.Model):
         return model_inputs.check_conditions(self, conditions, count)
 
     # Saving
-
-    def save(self, filepath, overwrite=True, zipped=None, **kwargs):
-        """As Keras does; a `.keras` file is written beside its name, checked, synced and renamed.
-
-        Raises:
-            FloatingPointError: If a weight is not finite. The old file stays.
-            OSError: If it cannot be written. The old file stays.
-        """
-        from keras_vae.models.saving import save_model  # which imports this module
-
-        is_path = isinstance(filepath, str | os.PathLike)
-        if is_path and os.fspath(filepath).endswith(".keras") and zipped is not False and overwrite:
-            save_model(self, filepath)
-        else:
-            super().save(filepath, overwrite=overwrite, zipped=zipped, **kwargs)
-
-    def save_own_variables(self, store):
-        """Save also the state of every random generator, without which a resumed run drifts."""
-        if self.built and self.compiled and not self.optimizer.built:
-            # Loading builds it, and Keras warns of a file that has no variables for it.
-            self.optimizer.build(self.trainable_variables)
-        super().save_own_variables(store)
-        for index, state in enumerate(self._random_states()):
-            store[f"random_state_{index}"] = ops.convert_to_numpy(state)
-
-    def load_own_variables(self, store):
-        names = store.keys()
-        own = {name: store[name] for name in names if not name.startswith("random_state_")}
-        super().load_own_variables(own)
-        states = self._random_states()
-        stored = [np.asarray(store[f"random_state_{index}"]) for index in range(len(states))]
-        # Early files of 0.1.0 have one seed for several uses, which then drew the same numbers.
-        uses = collections.Counter(int(seed) for seed, _ in stored)
-        for state, (seed, count) in zip(states, stored, strict=True):
-            if uses[int(seed)] > 1:
-                seed = ops.convert_to_numpy(state)[0]
-            state.assign(np.array([seed, count]))
-
-    def _random_states(self):
-        weights = {id(weight) for weight in self.weights}
-        return [variable for variable in self.variables if id(variable) not in weights]
 
     def get_config(self):
         serialize = keras.saving.serialize_keras_object

@@ -13,11 +13,13 @@ from keras_vae.models import inputs as model_inputs
 from keras_vae.models import resuming
 from keras_vae.models.generative import in_batches, padded
 from keras_vae.networks.convolutional import convolution
+from keras_vae.stored import StoredModel
 from keras_vae.trainers import is_divided
+from keras_vae.version import __version__
 
 
 @keras.saving.register_keras_serializable("keras_vae")
-class PixelCNN(keras.Model):
+class PixelCNN(StoredModel):
     """Gated PixelCNN: each code given those before it in raster order, and the conditions.
 
     `fit(codes)` or `fit({"codes": codes, "label": y})` minimises `-log p(codes | label)` in nats
@@ -91,10 +93,14 @@ class PixelCNN(keras.Model):
         self.built = True
 
     def get_build_config(self):
-        return {"grid_shape": list(self.grid_shape)} if self.built else None
+        if not self.built:
+            return None
+        sizes = {"grid_shape": list(self.grid_shape), "keras_vae": __version__}
+        return {**sizes, **self.frozen()}
 
     def build_from_config(self, config):
         self.build()
+        self.freeze(config)
 
     def call(self, inputs, training=None):
         codes, conditions = self._split(inputs)
@@ -134,7 +140,7 @@ class PixelCNN(keras.Model):
     def compile_from_config(self, config):
         self.compile(**keras.saving.deserialize_keras_object(config))
         if self.built:
-            self.optimizer.build(self.trainable_variables)
+            self.build_optimizer()
 
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True, **kwargs

@@ -11,6 +11,7 @@ import numpy as np
 from keras_vae.files import replaced
 from keras_vae.models import untrusted
 from keras_vae.models.generative import GenerativeModel, reason
+from keras_vae.stored import StoredModel
 from keras_vae.trainers import is_out_of_memory
 
 
@@ -121,7 +122,7 @@ def load_model(path, custom_objects=None):
             )
         path = path / "model.keras"
     model = load_any(path, custom_objects)
-    if not isinstance(model, GenerativeModel):
+    if not isinstance(model, StoredModel):
         raise ValueError(
             f"{path} must be a model of keras-vae. Received: a {type(model).__name__}."
         )

@@ -11,6 +11,7 @@ from keras_vae.networks.dense import (
     join_condition,
     split_condition,
 )
+from keras_vae.stored import StoredModel
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -77,7 +78,7 @@ class ConvEncoder(GaussianEncoder):
 
 
 @keras.saving.register_keras_serializable("keras_vae")
-class ConvDecoder(keras.Model):
+class ConvDecoder(StoredModel):
     """From a latent code to the likelihood's parameters of an image, doubling it stage by stage.
 
     A dense layer makes the smallest image; each stage doubles it (cropped where the target's size

@@ -10,8 +10,10 @@ import math
 import keras
 from keras import ops
 
+from keras_vae.stored import StoredModel
 
-class GaussianEncoder(keras.Model):
+
+class GaussianEncoder(StoredModel):
     """What encoders end with: heads for the parameters of the code's Gaussian.
 
     A subclass calls `add_heads` at the end of its `__init__` and `heads` at that of its `call`.
@@ -111,7 +113,7 @@ class DenseEncoder(GaussianEncoder):
 
 
 @keras.saving.register_keras_serializable("keras_vae")
-class DenseDecoder(keras.Model):
+class DenseDecoder(StoredModel):
     """Dense layers from a latent code to the likelihood's parameters.
 
     Args:

@@ -9,9 +9,10 @@ import keras
 
 from keras_vae.layers.spectral import SpectralNormalization
 from keras_vae.networks.convolutional import convolution
+from keras_vae.stored import StoredModel
 
 
-class Discriminator(keras.Model):
+class Discriminator(StoredModel):
     """What both discriminators share: how their layers are made, and the heads after them."""
 
     def __init__(

@@ -9,10 +9,11 @@ from keras_vae.networks.convolutional import (
     _options,
     convolution,
 )
+from keras_vae.stored import StoredModel
 
 
 @keras.saving.register_keras_serializable("keras_vae")
-class ConvGridEncoder(keras.Model):
+class ConvGridEncoder(StoredModel):
     """Strided convolutions from an image to a grid of vectors.
 
     Each stage is a convolution of stride 2, batch normalisation and LeakyReLU, and halves the

@@ -9,13 +9,14 @@ from keras import ops
 
 from keras_vae.layers.sampling import reparameterize
 from keras_vae.networks.dense import DenseDecoder, dense_stack, split_condition
+from keras_vae.stored import StoredModel
 
 # Of a level's prior: a variance between 5e-5 and 2e4.
 PRIOR_LOG_VAR_RANGE = (-10.0, 10.0)
 
 
 @keras.saving.register_keras_serializable("keras_vae")
-class LadderEncoder(keras.Model):
+class LadderEncoder(StoredModel):
     """Dense layers from an example up through the levels, with what each level tells of its code.
 
     A level is `depth` dense layers on top of the level below; its mean and log-variance are linear

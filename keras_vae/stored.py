@@ -1,0 +1,132 @@
+"""What models and networks share whose `.keras` file `keras_vae.load_model` reads."""
+
+import collections
+import os
+
+import keras
+import numpy as np
+from keras import ops
+
+
+class StoredModel(keras.Model):
+    """A Keras model that is saved whole or not at all, and goes on from its file as it was.
+
+    Beside the weights the file says which layers and weights are frozen, and holds the states of
+    the random generators. A subclass with a build config of its own adds `frozen()` to it and ends
+    `build_from_config` with `freeze`.
+    """
+
+    # Of a model from a file: which weights its optimizer moves, if not those that are trainable.
+    optimized = None
+
+    def save(self, filepath, overwrite=True, zipped=None, **kwargs):
+        """As Keras does; a `.keras` file is written beside its name, checked, synced and renamed.
+
+        Raises:
+            FileExistsError: If the file is there, and `overwrite` is False.
+            FloatingPointError: If a weight is not finite. The old file stays.
+            OSError: If it cannot be written. The old file stays.
+            ValueError: If it could not be loaded again. The old file stays.
+        """
+        from keras_vae.models.saving import save_model  # which imports this module
+
+        is_path = isinstance(filepath, str | os.PathLike)
+        if not is_path or zipped is False or not os.fspath(filepath).endswith(".keras"):
+            super().save(filepath, overwrite=overwrite, zipped=zipped, **kwargs)
+            return
+        if not overwrite and os.path.exists(filepath):
+            raise FileExistsError(
+                f"{os.fspath(filepath)} is there already. Choose another path, or pass "
+                "overwrite=True."
+            )
+        save_model(self, filepath)
+
+    def get_build_config(self):
+        config = super().get_build_config()
+        return {**config, **self.frozen()} if config else config
+
+    def build_from_config(self, config):
+        super().build_from_config({k: v for k, v in config.items() if k != "frozen"})
+        self.freeze(config)
+
+    def frozen(self):
+        """What is not to be trained, for a build config; {} if everything is, as in a new model.
+
+        Under `frozen` are the positions of frozen layers among all layers and of frozen weights
+        among all weights, but for those that no layer trains; and, where something was frozen after
+        the optimizer was built, the positions of the weights that it knows.
+        """
+        layers, weights = list(self._flatten_layers()), self.weights
+        ours = {id(v) for layer in layers for v in layer._trainable_variables}
+        found = {
+            "layers": [i for i, layer in enumerate(layers) if not layer.trainable],
+            "weights": [i for i, v in enumerate(weights) if id(v) in ours and not v.trainable],
+        }
+        if not any(found.values()):
+            return {}
+        known = {id(v) for v in _known_to(getattr(self, "optimizer", None))}
+        optimized = [i for i, v in enumerate(weights) if id(v) in known]
+        if known and optimized != [i for i, v in enumerate(weights) if v.trainable]:
+            found["optimized"] = optimized
+        return {"frozen": found}
+
+    def freeze(self, config):
+        """Freeze what a build config says. Files without a word of it leave all as it is."""
+        if "frozen" not in config:
+            return
+        layers, weights = (set(config["frozen"][name]) for name in ("layers", "weights"))
+        for i, layer in enumerate(list(self._flatten_layers())):  # what is around comes first
+            layer.trainable = i not in layers
+        for i, weight in enumerate(self.weights):
+            if i in weights:
+                weight.trainable = False
+        if "optimized" in config["frozen"]:
+            self.optimized = tuple(config["frozen"]["optimized"])
+
+    def build_optimizer(self):
+        """Build the optimizer of a model from a file for the weights that it knew."""
+        if self.optimized is None:
+            self.optimizer.build(self.trainable_variables)
+            return
+        config = self.frozen()
+        self.trainable = True
+        for i, weight in enumerate(self.weights):
+            weight.trainable = i in self.optimized
+        self.optimizer.build(self.trainable_variables)
+        self.freeze(config)
+
+    def save_own_variables(self, store):
+        """Save also the state of every random generator, without which a resumed run drifts."""
+        if self.built and self.compiled and not self.optimizer.built:
+            # Loading builds it, and Keras warns of a file that has no variables for it.
+            self.optimizer.build(self.trainable_variables)
+        super().save_own_variables(store)
+        for index, state in enumerate(self._random_states()):
+            store[f"random_state_{index}"] = ops.convert_to_numpy(state)
+
+    def load_own_variables(self, store):
+        names = store.keys()
+        own = {name: store[name] for name in names if not name.startswith("random_state_")}
+        super().load_own_variables(own)
+        if len(own) == len(names):  # a part of a model, of which early files of 0.1.0 say nothing
+            return
+        states = self._random_states()
+        stored = [np.asarray(store[f"random_state_{index}"]) for index in range(len(states))]
+        # Early files of 0.1.0 have one seed for several uses, which then drew the same numbers.
+        uses = collections.Counter(int(seed) for seed, _ in stored)
+        for state, (seed, count) in zip(states, stored, strict=True):
+            if uses[int(seed)] > 1:
+                seed = ops.convert_to_numpy(state)[0]
+            state.assign(np.array([seed, count]))
+
+    def _random_states(self):
+        weights = {id(weight) for weight in self.weights}
+        return [variable for variable in self.variables if id(variable) not in weights]
+
+
+def _known_to(optimizer):
+    """The weights for which an optimizer, or those of several players, was built."""
+    if optimizer is None or not optimizer.built:
+        return []
+    each = [getattr(o, "inner_optimizer", o) for o in getattr(optimizer, "optimizers", [optimizer])]
+    return [variable for one in each for variable in one._trainable_variables]
