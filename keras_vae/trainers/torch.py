@@ -8,7 +8,7 @@ import warnings
 import keras
 import torch
 
-from keras_vae.trainers import torch_adam, torch_graph, torch_processes
+from keras_vae.trainers import torch_adam, torch_convolutions, torch_graph, torch_processes
 from keras_vae.trainers.shares import cores
 
 share = torch_processes.share
@@ -108,7 +108,8 @@ class Trainer:
             measured; or, after the last of them, the logs.
         """
         player = self.players[turn]
-        loss, terms = player.loss_and_terms(data, training=True)
+        with torch_convolutions.differentiable(data):
+            loss, terms = player.loss_and_terms(data, training=True)
         gradients = torch.autograd.grad(
             player.optimizer.scale_loss(share().part(loss)),
             [v.value for v in player.variables],
