@@ -7,6 +7,7 @@ import pathlib
 import re
 import signal
 import threading
+import weakref
 
 import keras
 import numpy as np
@@ -126,6 +127,10 @@ class Interrupted(KeyboardInterrupt):
     """Raised by `fit` when it was asked to stop and has saved what is needed to go on."""
 
 
+# The settings of models when their last `fit` ended: nobody has asked for these anew.
+_left = weakref.WeakKeyDictionary()
+
+
 class Checkpoint(keras.callbacks.Callback):
     """Keep what is needed to go on with an interrupted training, to the last bit.
 
@@ -141,6 +146,9 @@ class Checkpoint(keras.callbacks.Callback):
     model.fit(x, epochs=50, callbacks=[checkpoint])  # once more, should it be interrupted
     ```
 
+    It goes on as it began: other arguments of the model or its optimizer and arrays of other values
+    are refused. More epochs, other callbacks and other validation data are taken as they are.
+
     Within an epoch only arrays can go on, whose batches come in an order that can be repeated;
     with a dataset or a generator the epoch begins anew. What other callbacks remember, such as the
     patience of `EarlyStopping`, begins anew.
@@ -153,7 +161,8 @@ class Checkpoint(keras.callbacks.Callback):
             folder that was made for them, if nothing else is in it.
 
     Raises:
-        ValueError: In `fit`, if the checkpoints are of another model, or all damaged.
+        ValueError: In `fit`, if the checkpoints are of another model, of other arguments of it or
+            of its optimizer, or of other data; or if all are damaged.
         BlockingIOError: In `fit`, if another process trains with the folder.
         FloatingPointError: In `fit`, instead of saving weights that are not finite.
         Interrupted: In `fit`, a `KeyboardInterrupt`, after Ctrl-C or SIGTERM.
@@ -165,19 +174,23 @@ class Checkpoint(keras.callbacks.Callback):
         self.every = None if every is None else arguments.whole(every, "every")
         self.delete = delete
         self.history = {}
+        self.first = {}
         self.state = None
         self.signal = None
 
     @contextlib.contextmanager
-    def guarding(self, batches):
+    def guarding(self, model, batches):
         """Hold the folder and listen for signals while `fit` runs; yield where it is to begin.
 
         Args:
+            model: The model, compiled.
             batches: Batches of arrays in an order that can be repeated, or None.
 
         Yields:
             Tuple of ints: the epoch, and its steps that are behind.
         """
+        from keras_vae import settings  # which imports models, and they this module
+
         self.steps = len(batches) if batches else 0
         self.signal = None
         self.ended = False
@@ -191,14 +204,47 @@ class Checkpoint(keras.callbacks.Callback):
                     f"epoch. Received: data of {self.steps or 'unknown'} steps. Go on with the "
                     "same arrays and batch_size."
                 )
+            self.first = self._begin_with(model, batches)
             self.history = self.state.history if self.state else {}
-            yield (self.state.epoch, step) if self.state else (0, 0)
+            try:
+                yield (self.state.epoch, step) if self.state else (0, 0)
+            finally:
+                _left[model] = settings.of_model(model)
         if self.ended and self.delete and is_ours:
             remove_if_empty(self.folder)
 
+    def _begin_with(self, model, batches):
+        """Return the settings that the training began with; raise a ValueError if they changed."""
+        from keras_vae import settings  # which imports models, and they this module
+
+        now = settings.of_model(model)
+        data = {} if batches is None else {"data": settings.of_data(batches.arrays)}
+        steps = {} if batches is None else {"batch_size": str(batches.batch_size)}
+        if self.state is None:
+            return {**now, **data, **steps}
+        first, last = self.state.first, self.state.last
+        for name, began, received in settings.changed(first, now, last, _left.get(model, {})):
+            raise ValueError(
+                f"{self.folder} must hold the training of this very model and optimizer. It began "
+                f"with {name}={began}. Received: {name}={received}. Go on with what it began with, "
+                "or choose another folder for a training of its own."
+            )
+        if settings.changed(first, data):
+            raise ValueError(
+                f"{self.folder} must hold a training on these very data. Received: arrays of other "
+                "shapes, types or values. Go on with the same arrays, or choose another folder for "
+                "a training of its own."
+            )
+        for _, began, received in settings.changed(first, steps) if self.state.step else ():
+            raise ValueError(
+                f"{self.folder} holds a training that was interrupted within an epoch, with "
+                f"batch_size={began}. Received: {received}. Go on with the same one."
+            )
+        return {**now, **data, **steps, **first}
+
     def reload(self):
         """Go on from what was saved last: Keras may have put averages in the weights' place."""
-        self.state = checkpoints.newest(self.folder)
+        self._restore(checkpoints.newest(self.folder).arrays)
 
     def complete(self, history):
         """Put the epochs before the interruption into the `History` of the rest."""
@@ -251,11 +297,12 @@ class Checkpoint(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch = epoch
         self.behind = self.saved = 0
-        if self.state:  # with the metrics of the epoch's steps behind, which were reset
+        # At the start of an epoch it stays what `on_train_begin` restored, but for what other
+        # callbacks have set since, such as its learning rate; within one the metrics, which were
+        # reset, are those of the steps behind.
+        if self.state and self.state.step:
             self.behind = self.saved = self.state.step
             self._restore(self.state.arrays)
-            if not self.behind:
-                self.model.reset_metrics()
         self.state = None
 
     def on_train_batch_end(self, batch, logs=None):
@@ -289,7 +336,11 @@ class Checkpoint(keras.callbacks.Callback):
                     f"epoch {epoch}, step {step}. What was saved before is kept. Lower the "
                     "learning rate."
                 )
-        checkpoints.write(self.folder, checkpoints.State(epoch, step, self.history, arrays))
+        from keras_vae import settings  # which imports models, and they this module
+
+        last = settings.of_model(self.model)
+        state = checkpoints.State(epoch, step, self.history, arrays, self.first, last)
+        checkpoints.write(self.folder, state)
 
     def on_train_end(self, logs=None):
         self.ended = True

@@ -34,12 +34,17 @@ class State:
         step: Int. Steps of the next epoch behind it.
         history: Dict from metric to one float per whole epoch.
         arrays: List of NumPy arrays: the values of all variables.
+        first: Dict from a setting to a str: what the training began with, as `settings` has it,
+            and the fingerprint of its data. Empty in early files of 0.1.0.
+        last: Dict, the same when the state was saved.
     """
 
     epoch: int
     step: int
     history: dict
     arrays: list
+    first: dict = dataclasses.field(default_factory=dict)
+    last: dict = dataclasses.field(default_factory=dict)
 
 
 def paths(folder):
@@ -66,6 +71,7 @@ def write(folder, state):
         "epoch": state.epoch,
         "step": state.step,
         "history": state.history,
+        "settings": [state.first, state.last],
         "arrays": [[str(array.dtype), list(array.shape)] for array in state.arrays],
     }
     pieces = [json.dumps(header).encode() + b"\n", *(array.tobytes() for array in state.arrays)]
@@ -133,7 +139,9 @@ def read(path):
                     f"{header['schema']}, of another version of keras-vae."
                 )
             arrays = [_read_array(file, *described) for described in header["arrays"]]
-            return State(int(header["epoch"]), int(header["step"]), header["history"], arrays)
+            place = int(header["epoch"]), int(header["step"])
+            first, last = map(dict, header.get("settings", [{}, {}]))
+            return State(*place, header["history"], arrays, first, last)
         except (KeyError, TypeError, AttributeError, RecursionError) as err:
             raise ValueError(f"{path} must be a checkpoint. Received: {err!r}.") from err
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import keras_vae
-from keras_vae import callbacks, checkpoints, files
+from keras_vae import callbacks, checkpoints, files, settings
 from tests.conftest import BACKEND, ordinary_on
 from tests.test_training import Batches, assert_same_weights
 
@@ -260,6 +260,142 @@ def test_the_checkpoints_of_another_training_are_refused(make, inputs, interrupt
     with pytest.raises(ValueError, match="data of unknown steps"):
         fit(make(), Batches((inputs,), 4), checkpoint(interrupted), batch_size=None)
     assert names_in(interrupted) == before
+
+
+def compiled_with(optimizer, *arguments):
+    return lambda model: model.compile(optimizer(*arguments))
+
+
+ADAM, COSINE = keras.optimizers.Adam, keras.optimizers.schedules.CosineDecay
+CHANGED = {
+    "learning rate": (compiled_with(ADAM, 1e-5), "learning_rate=0.0"),
+    "schedule": (compiled_with(ADAM, COSINE(1e-2, 9)), "with learning_rate=0.0"),
+    "optimizer": (compiled_with(keras.optimizers.Adamax, 1e-2), 'optimizer="Adam"'),
+    "momentum": (compiled_with(ADAM, 1e-2, 0.5), "beta_1=0.9"),
+    "KL": ({"kl_weight": 4.0}, "kl_weight=1.0. Received: kl_weight=4.0"),
+    "seed": ({"seed": 4}, "seed=3. Received: seed=4"),
+}
+
+
+@ordinary_on("torch")
+@pytest.mark.parametrize(("change", "words"), CHANGED.values(), ids=CHANGED)
+def test_other_settings_are_refused(make, inputs, interrupted, change, words):
+    before = {path: path.read_bytes() for path in interrupted.iterdir()}
+    model = make(**change) if isinstance(change, dict) else make()
+    if callable(change):
+        change(model)
+    with pytest.raises(ValueError, match="or choose another folder for a training of") as raised:
+        fit(model, inputs, checkpoint(interrupted))
+    assert words in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert {path: path.read_bytes() for path in interrupted.iterdir()} == before
+
+
+@ordinary_on("torch")
+@pytest.mark.parametrize("name", ["a value", "order", "label", "type", "weights"])
+def test_other_data_are_refused(make, inputs, interrupted, name):
+    x, label = inputs["x"].copy(), inputs["label"].copy()
+    kwargs = {}
+    if name == "a value":
+        x[33, 2, 2, 0] = np.nextafter(x[33, 2, 2, 0], 1)
+    elif name == "order":
+        x[[3, 4]] = x[[4, 3]]
+    elif name == "label":
+        label[47] = 0
+    elif name == "type":
+        x = x.astype("float64")
+    else:
+        kwargs["sample_weight"] = np.full(48, 2.0, "float32")
+    names = names_in(interrupted)
+    given = {"x": x, "label": label}
+    with pytest.raises(ValueError, match=r"on these very data. Received: arrays of other"):
+        fit(make(), given, checkpoint(interrupted), **kwargs)
+    assert names_in(interrupted) == names
+
+
+@ordinary_on("torch")
+def test_batches_of_another_size_that_are_as_many_are_refused(make, images, tmp_path):
+    x = images[0][:47]
+    with pytest.raises(RuntimeError):
+        fit(make("VAE"), x, checkpoint(tmp_path, 1), Stop(2), batch_size=16)
+    with pytest.raises(ValueError, match=r"with batch_size=16. Received: 20"):
+        fit(make("VAE"), x, checkpoint(tmp_path, 1), batch_size=20)
+    fit(make("VAE"), x, checkpoint(tmp_path, 1), batch_size=16)
+
+
+@ordinary_on("torch")
+def test_a_learning_rate_that_a_callback_changed_is_kept(make, inputs, tmp_path):
+    """In a new process with what was asked first, and in the same one with what it has become."""
+
+    class Lower(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            self.model.optimizer.learning_rate = 1e-2 / (1 + epoch)
+
+    whole, first, second = make(), make(), make()
+    fit(whole, inputs, Lower())
+    for model in (first, first, second):  # the second time is no new training
+        folder = tmp_path / str(id(model))
+        stop = [Stop(2 * STEPS + 5)] if model.optimizer.iterations < 2 * STEPS else []
+        try:
+            fit(model, inputs, checkpoint(folder), Lower(), *stop)
+        except RuntimeError:
+            assert stop
+    again = make()
+    fit(again, inputs, checkpoint(tmp_path / str(id(second))), Lower())
+    assert_same_weights(whole, first)
+    assert_same_weights(whole, again)
+
+
+@ordinary_on("torch")
+@pytest.mark.parametrize("at", [STEPS + 3, STEPS + 8])  # from the epoch's start, and within it
+def test_what_callbacks_set_at_the_start_of_an_epoch_is_kept(make, inputs, tmp_path, at):
+    rates = keras.callbacks.LearningRateScheduler(lambda epoch, rate: 1e-2 / (1 + epoch))
+
+    def new():
+        return make(kl_weight=keras_vae.schedules.LinearWarmup(3))
+
+    whole, resumed = new(), new()
+    history = fit(whole, inputs, rates)
+    with pytest.raises(RuntimeError):
+        fit(new(), inputs, rates, checkpoint(tmp_path), Stop(at))
+    assert fit(resumed, inputs, rates, checkpoint(tmp_path)) == history
+    assert_same_weights(whole, resumed)
+
+
+@ordinary_on("torch")
+def test_early_checkpoints_say_nothing_of_settings(make, inputs, interrupted):
+    for path in checkpoints.paths(interrupted):
+        rewritten(path, lambda header: header.pop("settings"))
+    whole, resumed = make(), make()
+    fit(whole, inputs)
+    fit(resumed, inputs, checkpoint(interrupted))
+    assert_same_weights(whole, resumed)
+
+
+def test_a_functional_model_has_the_same_settings_when_it_is_built_again():
+    def new(units=4):
+        x = keras.Input((6, 5, 1))
+        h = keras.layers.Dense(units, "relu")(keras.layers.Flatten()(x))
+        encoder = keras.Model(x, [keras.layers.Dense(3)(h) for _ in range(2)])
+        model = keras_vae.VAE(encoder, keras_vae.networks.DenseDecoder((6, 5, 1), (8,)))
+        model.compile(keras.optimizers.Adam(1e-3))
+        return settings.of_model(model)
+
+    first, second, other = new(), new(), new(5)
+    assert settings.changed(first, second) == []
+    assert [name for name, _, _ in settings.changed(first, other)] == ["encoder"]
+
+
+def test_data_in_files_are_sampled(tmp_path):
+    x = np.random.default_rng(0).integers(0, 255, (600, 4, 4, 1)).astype("uint8")
+    np.save(tmp_path / "x.npy", x)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    again = np.load(tmp_path / "x.npy", mmap_mode="c")
+    assert settings.of_data((mapped, x, None)) == settings.of_data((again, x, None))
+    again[599] += 1
+    assert settings.of_data((mapped,)) != settings.of_data((again,))
+    assert settings.of_data((x,)) == settings.of_data((np.asfortranarray(x),))
+    assert settings.of_data((x,)) != settings.of_data((x[:599],))
 
 
 @ordinary_on("torch")

@@ -23,7 +23,7 @@ def fit(model, keras_fit, x, settings, batches=None, as_dataset=None):
     checkpoint = next((c for c in settings["callbacks"] if isinstance(c, Checkpoint)), None)
     if checkpoint is None:
         return keras_fit(x, **settings)
-    with checkpoint.guarding(batches) as (epoch, step):
+    with checkpoint.guarding(model, batches) as (epoch, step):
         epoch = epoch or settings.get("initial_epoch", 0)
         epochs = settings.get("epochs", 1)
         if step:
