@@ -32,6 +32,7 @@ def evaluate(model, inputs, batch_size=256, progress=None):
     if hasattr(model, "quantizer"):
         return evaluate_codes(model, inputs, batch_size, progress)
     inputs = model.as_observed(check_examples(model, inputs), seed=0)
+    model.find_terms()
 
     def measure(batch):
         x, _ = model.split_inputs(batch)

@@ -99,7 +99,7 @@ class VectorQuantizer(keras.layers.Layer):
         vectors = ops.reshape(ops.stop_gradient(z), (-1, self.dim))
         codes = self._nearest(vectors)
         nearest = self.embed(codes)
-        if training:
+        if training and self.trainable:
             self._follow(vectors, codes, nearest)
         nearest = ops.reshape(nearest, ops.shape(z))
         distance = _squares(z - nearest)

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_vae.models.generative import GenerativeModel, Player, join, reason
+from keras_vae.models.generative import GenerativeModel, Player, as_optimizer, join, reason
 from keras_vae.models.players import JointOptimizer
 from keras_vae.models.vae import VAE
 from keras_vae.priors import StandardNormal
@@ -229,10 +229,10 @@ class GAN(GenerativeModel):
             **kwargs: As for every model of this package. In mixed float16 each optimizer finds a
                 loss scale of its own.
         """
-        optimizer = keras.optimizers.get(optimizer)
+        optimizer = as_optimizer(optimizer, "optimizer")
         if discriminator_optimizer is None:
             discriminator_optimizer = type(optimizer).from_config(optimizer.get_config())
-        optimizers = [optimizer, keras.optimizers.get(discriminator_optimizer)]
+        optimizers = [optimizer, as_optimizer(discriminator_optimizer, "discriminator_optimizer")]
         if optimizers[0] is optimizers[1]:
             raise ValueError(
                 "`optimizer` and `discriminator_optimizer` must be two optimizers, because each "

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_vae import likelihoods, seeds
+from keras_vae import arguments, likelihoods, seeds
 from keras_vae.callbacks import (
     Checkpoint,
     StopOnSkippedUpdates,
@@ -100,6 +100,7 @@ class GenerativeModel(Trainer, StoredModel):
         self.gradient_norm_tracker = Average(name="gradient_norm")
         self.skipped_updates_tracker = Count(name="skipped_updates")
         self.compiled_functions = CompiledFunctions()
+        self.knows_terms = False
 
     # Building
 
@@ -188,6 +189,71 @@ class GenerativeModel(Trainer, StoredModel):
         """Names of the scalars that are averaged over an epoch."""
         return ("loss", *self.loss_terms)
 
+    def find_terms(self):
+        """Report also what a class of one's own adds to the terms, before a step is compiled.
+
+        A compiled step can make no tracker. So the loss is computed once, as shapes alone.
+
+        Raises:
+            ValueError: If a term is no scalar.
+        """
+        if self.knows_terms or not self.built:
+            return
+        if all(_is_ours(part) for part in (self, getattr(self, "objective", None))):
+            return  # they say in `loss_terms` what they report
+        batch = {"x": keras.KerasTensor((2, *self.data_shape))}
+        for name, kind in self.condition.items():
+            dtype = "int32" if kind.kind == "categorical" else "float32"
+            batch[name] = keras.KerasTensor((2, *kind.value_shape), dtype)
+        terms = _Terms(self).compute_output_spec(batch if self.condition else batch["x"])
+        found = {name: term for name, term in terms.items() if name not in self.trackers}
+        for name, term in sorted(found.items()):
+            if tuple(term.shape):
+                raise ValueError(
+                    f"`{type(self).__name__}` must report scalars. Received: {name}, of shape "
+                    f"{tuple(term.shape)}. Average it over the batch."
+                )
+        self.knows_terms = True
+        self.loss_terms = (*self.loss_terms, *sorted(found))
+        self._tracker.unlock()  # Keras lets nothing be added to what is built
+        with self.building():
+            self.trackers.update({name: Average(name=name) for name in sorted(found)})
+        self._tracker.lock()
+
+    def make_train_function(self, force=False):
+        self.find_terms()
+        return super().make_train_function(force)
+
+    def make_test_function(self, force=False):
+        self.find_terms()
+        return super().make_test_function(force)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """The whole loss of a batch, as `fit` lowers it; a subclass changes `loss_and_terms`.
+
+        Args:
+            x: Batch, as in `fit`.
+            y: Optional target, where it is not `x` itself.
+            y_pred: None: the model is called with draws of its own.
+            sample_weight: Optional float `(batch,)`.
+            training: Bool.
+
+        Returns:
+            float32 scalar, nats per example.
+        """
+        if y_pred is not None:
+            raise ValueError(
+                "`compute_loss` takes no `y_pred`, because it calls the model itself. Received: "
+                f"{type(y_pred).__name__}. Leave it out."
+            )
+        loss, terms = self.loss_and_terms((x, y, sample_weight), training)
+        if loss is None:
+            raise ValueError(
+                f"`compute_loss` needs a model of one loss. Received: a {type(self).__name__}, "
+                f"which has {', '.join(terms)}. Call `loss_and_terms`."
+            )
+        return loss
+
     @property
     def players(self):
         """Who moves in a training step, in this order."""
@@ -263,6 +329,13 @@ class GenerativeModel(Trainer, StoredModel):
             self.skipped_updates_tracker.update_state(1.0 - kept)
             trackers["gradient_norm"] = self.gradient_norm_tracker
             trackers["skipped_updates"] = self.skipped_updates_tracker
+        if unknown := sorted(set(values).difference(trackers)):
+            # On TensorFlow, from a dataset, where the first step builds the model.
+            raise ValueError(
+                f"`{type(self).__name__}` reports {', '.join(unknown)}, for which it must be built "
+                "before its first step. Received: one that is not. Call model.build((None, 28, 28, "
+                "1)), with the shape of the data."
+            )
         for name, value in values.items():
             trackers[name].update_state(value, weight)
         return {name: tracker.result() for name, tracker in trackers.items()}
@@ -277,13 +350,24 @@ class GenerativeModel(Trainer, StoredModel):
 
     # Plain Keras, with the edges checked
 
-    def compile(self, optimizer="adam", steps_per_execution="auto", **kwargs):
+    def compile(
+        self,
+        optimizer="adam",
+        loss=None,
+        loss_weights=None,
+        metrics=None,
+        weighted_metrics=None,
+        *,
+        steps_per_execution="auto",
+        **kwargs,
+    ):
         """Configure training, as in Keras.
 
         The model's loss is its own, so `loss` and `metrics` are refused, not ignored.
 
         Args:
             optimizer: Keras optimizer.
+            loss, loss_weights, metrics, weighted_metrics: None.
             steps_per_execution: Int, steps between two looks of callbacks; or "auto", for 16 where
                 that is faster (TensorFlow, and JAX but for convolutions on a CPU) and no callback
                 of a `fit` looks at batches, else 1. PyTorch has 1 only.
@@ -292,12 +376,26 @@ class GenerativeModel(Trainer, StoredModel):
                 step once for every shape of a batch and replays it, with the same results in less
                 time; a model that decides by a tensor's value goes on without, with a warning.
         """
-        for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
-            if kwargs.pop(name, None) is not None:
+        refused = {
+            "loss": loss,
+            "loss_weights": loss_weights,
+            "metrics": metrics,
+            "weighted_metrics": weighted_metrics,
+        }
+        for name, value in refused.items():
+            if value is not None:
                 raise ValueError(
                     f"`compile` takes no `{name}`: {type(self).__name__} has its own loss, set by "
-                    "`likelihood`, and reports its terms."
+                    f"`likelihood`, and reports its terms. Received: {value!r}"
                 )
+        if type(self).compute_loss is not GenerativeModel.compute_loss:
+            raise ValueError(
+                f"`{type(self).__name__}` must change its loss by `loss_and_terms`, which `fit` "
+                "calls. Received: one that overrides `compute_loss`."
+            )
+        if steps_per_execution != "auto":
+            arguments.whole(steps_per_execution, "steps_per_execution")
+        optimizer = as_optimizer(optimizer, "optimizer")
         self.chooses_steps = steps_per_execution == "auto"
         steps = 1 if self.chooses_steps else steps_per_execution
         super().compile(optimizer=optimizer, steps_per_execution=steps, **kwargs)
@@ -390,10 +488,12 @@ class GenerativeModel(Trainer, StoredModel):
                 shuffle = False  # has no meaning there, and Keras warns of its own default
         if self.compiled:
             self._choose_steps(callbacks, steps_per_epoch is None and has_length(x))
-        if self.built and self.compiled and not self.optimizer.built:
-            # TensorFlow traces a step that creates variables twice.
-            with self.building():
-                self.optimizer.build(self.trainable_variables)
+        if self.built and self.compiled:
+            self._check_trainable()
+            if not self.optimizer.built:
+                # TensorFlow traces a step that creates variables twice.
+                with self.building():
+                    self.optimizer.build(self.trainable_variables)
         settings = {
             "y": y,
             "batch_size": batch_size,
@@ -436,6 +536,29 @@ class GenerativeModel(Trainer, StoredModel):
         return super().evaluate(
             x, y, batch_size=batch_size, verbose=verbose, sample_weight=sample_weight, **kwargs
         )
+
+    def _check_trainable(self):
+        """Refuse to train nothing, and other weights than the optimizers were made for."""
+        if not self.learns:
+            raise ValueError(
+                f"`fit` needs weights to train. Received: {type(self).__name__} with all parts "
+                f"frozen. Set trainable=True of one: {', '.join(self.part_names)}."
+            )
+        for player in self.players:
+            if not player.optimizer.built:
+                continue
+            known = {id(variable) for variable in player.optimizer._trainable_variables}
+            if changed := known ^ {id(variable) for variable in player.variables}:
+                raise ValueError(
+                    "`fit` trains the weights that were trainable when the model was compiled. "
+                    f"Received: {len(changed)} whose `trainable` has changed since. Call compile "
+                    "again."
+                )
+
+    @property
+    def learns(self):
+        """Whether there is anything that training changes."""
+        return bool(self.trainable_variables)
 
     def _check_validation_data(self, validation_data, batch_size):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(validation_data)
@@ -552,6 +675,33 @@ class GenerativeModel(Trainer, StoredModel):
     @classmethod
     def from_config(cls, config):
         return cls(**{name: _deserialize(value) for name, value in config.items()})
+
+
+def as_optimizer(value, name):
+    """A Keras optimizer, from one or its name, or a ValueError of one line."""
+    try:
+        return keras.optimizers.get(value)
+    except (ValueError, TypeError) as err:
+        raise ValueError(
+            f"`{name}` must be a Keras optimizer or the name of one. Received: {value!r}"
+        ) from err
+
+
+class _Terms(keras.Operation):
+    """The terms of a model's loss, as a function of which Keras finds the shapes."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def call(self, data):
+        _, terms = self.model.loss_and_terms(data, training=True)
+        return terms
+
+
+def _is_ours(part):
+    """Whether the class of an object is of this package."""
+    return part is None or type(part).__module__.partition(".")[0] == "keras_vae"
 
 
 def weighted_mean(values, sample_weight=None):

@@ -92,6 +92,10 @@ class VQVAE(LatentVariableModel):
         self.grid_shape = tuple(map(int, shape[1:3]))
         return tuple(map(int, shape[1:]))
 
+    @property
+    def learns(self):
+        return super().learns or (self.quantizer.trainable and bool(self.quantizer.weights))
+
     def call(self, inputs, sample_weight=None, draw=None, training=None):
         x, _ = self.split_inputs(inputs)
         z, codes, distance = self.quantizer(self.encoder(x, training=training), training=training)

@@ -104,6 +104,9 @@ class Trainer:
         """Let one player move and return its loss, terms, norm and whether it was finite."""
         buffers = [tf.identity(v.value) for v in self.buffers]
         with tf.GradientTape() as tape:
+            # TensorFlow's own variables keep whether they were trainable when they were made.
+            for variable in player.variables:
+                tape.watch(variable.value)
             loss, terms = player.loss_and_terms(data, training=True)
             scaled_loss = player.optimizer.scale_loss(share.part(loss))
         variables = player.variables

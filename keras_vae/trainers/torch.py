@@ -110,11 +110,10 @@ class Trainer:
         player = self.players[turn]
         with torch_convolutions.differentiable(data):
             loss, terms = player.loss_and_terms(data, training=True)
-        gradients = torch.autograd.grad(
-            player.optimizer.scale_loss(share().part(loss)),
-            [v.value for v in player.variables],
-            allow_unused=True,
-        )
+        scaled_loss = player.optimizer.scale_loss(share().part(loss))
+        variables, gradients = [v.value for v in player.variables], ()
+        if variables and scaled_loss.requires_grad:  # not of a part that is frozen or unused
+            gradients = torch.autograd.grad(scaled_loss, variables, allow_unused=True)
         gradients = {i: g for i, g in enumerate(gradients) if g is not None}
         with torch.no_grad():
             gradients = share().sum(gradients)
