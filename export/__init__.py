@@ -193,14 +193,16 @@ def target_of(model_or_path, format, graph="decoder", quantize="none", out=None)
     return pathlib.Path(out) / f"{graph}{quantized}{suffix}"
 
 
-def _export_here(model_or_path, jobs, inputs, calibration_data, say, origin=None):
+def _export_here(
+    model_or_path, jobs, inputs, calibration_data, say, origin=None, custom_objects=None
+):
     from export import graphs, manifest, parity, quantization
 
     model, run, training, held_out = model_or_path, None, None, None
     if _is_path(model_or_path):
         say(f"{model_or_path}: loading the model")
         path = pathlib.Path(model_or_path)
-        model = load_model(path, inputs)
+        model = load_model(path, inputs, custom_objects)
         run = path if path.is_dir() else path.parent
         training = manifest.training_of(run)
         held_out = _held_out(model, run, say) if inputs is None else None
@@ -264,16 +266,16 @@ def _held_out(model, run, say):
     return examples if model.condition else {"x": examples["x"]}
 
 
-def load_model(path, inputs=None):
+def load_model(path, inputs=None, custom_objects=None):
     """Load what `export` takes as a path: a model of ours, or with `inputs` any Keras model."""
     from keras_vae.models import saving
 
     if inputs is None:
-        return saving.load_generative_model(path)
+        return saving.load_generative_model(path, custom_objects)
     from export import graphs
 
     return saving.load_any(
-        path, compile=False, call=lambda model: graphs.of_keras_model(model, inputs)
+        path, custom_objects, compile=False, call=lambda m: graphs.of_keras_model(m, inputs)
     )
 
 
@@ -349,6 +351,7 @@ def _export_in_child(model_or_path, jobs, inputs, calibration_data, say):
     import numpy as np
 
     from export import parity
+    from keras_vae.models import own_objects
 
     with tempfile.TemporaryDirectory() as folder:
         message = {
@@ -361,7 +364,7 @@ def _export_in_child(model_or_path, jobs, inputs, calibration_data, say):
             "calibration_data": None,
             "folder": folder,
             "origin": False,
-            "modules": [],
+            "own_objects": [],
         }
         if calibration_data is not None:
             message["calibration_data"] = os.path.join(folder, "calibration.npz")
@@ -369,6 +372,10 @@ def _export_in_child(model_or_path, jobs, inputs, calibration_data, say):
         if message["model"] is None:
             say("saving the model for a TensorFlow process")
             message.update(_save_for_child(model_or_path, jobs, inputs, folder))
+        else:
+            path = pathlib.Path(message["model"])
+            path = path / "model.keras" if path.is_dir() else path
+            message["own_objects"] = own_objects.described_in_file(path)
         say("converting and comparing in a TensorFlow process")
         try:
             child = subprocess.run(
@@ -402,42 +409,41 @@ def _export_in_child(model_or_path, jobs, inputs, calibration_data, say):
 
 
 def _save_for_child(model, jobs, inputs, folder):
-    """Save a model and what it computes here, and name the modules that define its parts."""
+    """Save a model and what it computes here, and name what of it is neither Keras' nor ours."""
     from export import graphs, parity
+    from keras_vae.models import own_objects, saving
 
-    kinds = {type(layer) for layer in model._flatten_layers()}
-    local = sorted(kind.__name__ for kind in kinds if kind.__module__ == "__main__")
-    if local:
-        raise ValueError(
-            "Exporting from this backend runs in a TensorFlow process, which cannot import a class "
-            f"that a script or notebook defines. Received: {', '.join(local)}. Move it to a module "
-            "of its own and import that, or run the script with KERAS_BACKEND=tensorflow."
-        )
+    here = "Exporting from this backend runs in a TensorFlow process."
+    otherwise = "Or run the script with KERAS_BACKEND=tensorflow."
+    try:
+        own = own_objects.described(model)
+    except ValueError as err:
+        raise ValueError(f"{here} {err} {otherwise}") from err
     with graphs.full_precision(model):
         for name in dict.fromkeys(job.graph for job in jobs):
             expected = parity.reference(build_graph(model, name, inputs))
             parity.save_reference(expected, os.path.join(folder, f"{name}.npz"))
     path = os.path.join(folder, "model.keras")
-    model.save(path)
-    modules = {kind.__module__ for kind in kinds}
-    known = ("keras", "keras_vae")
-    return {
-        "model": path,
-        "origin": True,
-        "modules": sorted(name for name in modules if name.split(".")[0] not in known),
-    }
+    try:
+        saving.save_model(model, path)
+    except saving.NotLoadableError as err:
+        raise ValueError(
+            f"{here} It gets the model as a file, which cannot hold {err.found} {otherwise}"
+        ) from err
+    return {"model": path, "origin": True, "own_objects": own}
 
 
 def _child():
     """The other end of `_export_in_child`: a job on standard input, the result in a file."""
     import numpy as np
 
+    from keras_vae.models import own_objects
+
     message = json.load(sys.stdin)
     folder = pathlib.Path(message["folder"])
     try:
         # The classes come from modules that the caller has imported, never from the file.
-        for module in message["modules"]:
-            importlib.import_module(module)
+        custom_objects = own_objects.found(message["own_objects"])
         calibration_data = None
         if message["calibration_data"] is not None:
             with np.load(message["calibration_data"], allow_pickle=False) as arrays:
@@ -449,6 +455,7 @@ def _child():
             calibration_data,
             lambda line, done=False: None,
             folder if message["origin"] else None,
+            custom_objects,
         )
         result = {"reports": [dataclasses.asdict(report) for report in reports]}
     except tuple(_EXCEPTIONS.values()) as err:

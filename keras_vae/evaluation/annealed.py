@@ -24,7 +24,7 @@ from keras_vae.data import as_float
 from keras_vae.evaluation.likelihood import mean_and_errors
 from keras_vae.files import write_atomically
 from keras_vae.layers.sampling import repeat
-from keras_vae.models import importance, load_model
+from keras_vae.models import importance, load_model, own_objects
 from keras_vae.models.generative import join
 from keras_vae.models.inputs import check_examples
 
@@ -285,7 +285,8 @@ def _measure_apart(model, inputs, options):
         model.save(folder / "model.keras")
         arrays = inputs if isinstance(inputs, dict) else {"x": inputs}
         np.savez(folder / "inputs.npz", **{name: values[:] for name, values in arrays.items()})
-        message = {"folder": str(folder), "options": options}
+        own = own_objects.described(model)
+        message = {"folder": str(folder), "options": options, "own_objects": own}
         child = subprocess.run(
             [sys.executable, "-c", _COMMAND],
             input=json.dumps(message),
@@ -315,5 +316,6 @@ def _child():
     with np.load(folder / "inputs.npz") as arrays:
         inputs = dict(arrays)
     inputs = inputs if len(inputs) > 1 else inputs["x"]
-    result = _measure(load_model(folder / "model.keras"), inputs, **message["options"])
+    model = load_model(folder / "model.keras", own_objects.found(message["own_objects"]))
+    result = _measure(model, inputs, **message["options"])
     write_atomically(folder / "result.json", json.dumps(result).encode("utf-8"))

@@ -29,7 +29,7 @@ def save_model(model, path):
     Raises:
         FloatingPointError: If a weight is not finite. An old file stays.
         OSError: If the file cannot be written, or does not read as written. An old file stays.
-        ValueError: If `load_model` would refuse the file. An old file stays.
+        NotLoadableError: If `load_model` would refuse the file. An old file stays.
     """
     for weight in model.weights:
         values = keras.ops.convert_to_numpy(weight)
@@ -83,10 +83,19 @@ def _check_own_classes(model, path):
         random.setstate(state)
 
 
+class NotLoadableError(ValueError):
+    """A model that `load_model` could not read back; `found` is why."""
+
+    def __init__(self, message, found):
+        super().__init__(message)
+        self.found = found
+
+
 def _not_loadable(path, found):
-    return ValueError(
+    return NotLoadableError(
         f"A model must consist of what `load_model` can read back, so {path} is not written. "
-        f"Received: {found} To keep the weights alone: model.save_weights."
+        f"Received: {found} To keep the weights alone: model.save_weights.",
+        found,
     )
 
 
@@ -129,9 +138,9 @@ def load_model(path, custom_objects=None):
     return model
 
 
-def load_generative_model(path):
+def load_generative_model(path, custom_objects=None):
     """As `load_model`, a model that makes data: no network or prior that was saved alone."""
-    model = load_model(path)
+    model = load_model(path, custom_objects)
     if not isinstance(model, GenerativeModel):
         raise ValueError(
             f"{path} must be a model that makes data, such as a VAE. Received: a "
