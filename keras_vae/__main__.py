@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import functools
-import json
 import math
 import os
 import pathlib
@@ -13,7 +12,7 @@ import sys
 import time
 import warnings
 
-from keras_vae import _command
+from keras_vae import _command, run_config
 
 BACKENDS = ("tensorflow", "jax", "torch")
 # The names in `keras_vae.likelihoods`, which cannot be imported before the backend is chosen.
@@ -28,6 +27,10 @@ LIKELIHOODS = (
 
 # What is in the parsed arguments and in no `config.json`.
 NOT_ARGUMENTS = ("command", "argv", "traceback")
+# What is of one start of a training alone, and what may be otherwise when it goes on: whether the
+# data are the same is seen from the data.
+OF_ONE_START = ("resume", "overwrite", "backend", "out")
+MAY_CHANGE = ("backend", "data", "save_every")
 
 # What `train` uses where an argument is left out. The networks of 28x28 greys are those that
 # benchmarks/conditional_quality.py measures.
@@ -136,8 +139,10 @@ def main(argv=None):
     if argv[:1] == ["export"]:
         return export(argv[1:])
     args = make_parser().parse_args(argv)
-    args.argv = argv
     try:
+        if getattr(args, "resume", False):
+            args = with_arguments_of_run(args, argv)
+        args.argv = argv
         _command.start(args.backend, getattr(args, "devices", 1))
         return args.command(args) or 0
     except KeyboardInterrupt:
@@ -185,7 +190,58 @@ def export(argv):
     return export_main(argv, "python -m keras_vae export", _command.start)
 
 
-def make_parser():
+def with_arguments_of_run(args, argv):
+    """The arguments of a `train --resume`: those of the run that it goes on with, in its folder.
+
+    Args:
+        args: The command line's arguments, parsed.
+        argv: The command line.
+
+    Raises:
+        FileNotFoundError: If there is no such run.
+        ValueError: If an argument is given that the run has otherwise.
+    """
+    folder = folder_of(args)
+    if not (folder / "config.json").is_file():
+        raise FileNotFoundError(no_interrupted_run(folder))
+    config = run_config.read(folder / "config.json")
+    told = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in config["arguments"].items()
+        if name in vars(args) and name not in OF_ONE_START
+    }
+    backend = config.get("backend")
+    if "keras" not in sys.modules and backend in BACKENDS:
+        told["backend"] = backend
+    args = make_parser({**told, "out": str(folder)}).parse_args(argv)
+    changed = [
+        f"--{name.replace('_', '-')} {getattr(args, name)}, for {value} in the run"
+        for name, value in told.items()
+        if name not in MAY_CHANGE and getattr(args, name) != value
+    ]
+    if changed:
+        raise ValueError(
+            f"--resume goes on with the arguments of the run. Received: {'; '.join(changed)}. "
+            "Leave them out, or train into another --out."
+        )
+    return args
+
+
+def folder_of(args):
+    """The run folder of a training."""
+    return pathlib.Path(args.out or pathlib.Path("runs") / pathlib.Path(args.data).stem)
+
+
+def no_interrupted_run(folder):
+    return f"--resume needs an interrupted run that has saved its state. {folder} holds none."
+
+
+def make_parser(of_run=None):
+    """Make the parser of the command line.
+
+    Args:
+        of_run: Optional dict of the arguments that `train` has where they are left out.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m keras_vae",
         description="Train, evaluate, sample and export conditional generative models.",
@@ -336,8 +392,14 @@ def make_parser():
         help="steps between two saves of what --resume needs, which every epoch's end saves, too "
         "(default: 1000)",
     )
-    command.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+    command.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with the interrupted run in --out, whose arguments need not be given again",
+    )
     command.add_argument("--overwrite", action="store_true", help="replace a run in the folder")
+
+    command.set_defaults(**(of_run or {}))
 
     command = add("evaluate", evaluate, "Measure a run's model on its test data.")
     command.add_argument("run", help="run folder")
@@ -434,14 +496,9 @@ def train_here(args):
     from keras_vae.launch import own_folder
     from keras_vae.runs import Run
 
-    if args.out is None:
-        args.out = str(pathlib.Path("runs") / pathlib.Path(args.data).stem)
+    args.out = str(folder_of(args))
     run = Run(own_folder(args.out) if args.devices > 1 else args.out)
-    goes_on = args.resume and run.config_path.is_file()
-    if goes_on and run.config()["arguments"]["data"] == args.data:
-        dataset = run.dataset()
-    else:
-        dataset = data.load(args.data)
+    dataset = run.dataset(args.data) if args.resume else data.load(args.data)
     fill_defaults(args, dataset)
     run.folder.mkdir(parents=True, exist_ok=True)
     with locked(run.folder):
@@ -514,8 +571,8 @@ def train_in(run, args, dataset):
             )
     except KeyboardInterrupt:
         run.save_model(model)
-        again = command_line(word for word in sys.argv[1:] if word != "--resume")
-        print(f"\nStopped. The model so far is in {run.folder}. Go on with:\n  {again} --resume")
+        again = command_line(["train", "--resume", "--out", args.out])
+        print(f"\nStopped. The model so far is in {run.folder}. Go on with:\n  {again}")
         raise
     fit_prior(model, args, dataset)
     run.save_model(model)
@@ -711,22 +768,7 @@ def check_folder(run, args):
     """See that nothing in a run folder is lost, and that what is resumed is there."""
     if args.resume:
         if not run.saved_states():
-            raise FileNotFoundError(
-                f"--resume needs an interrupted run that has saved its state. {run.folder} holds "
-                "none."
-            )
-        told = run.config()["arguments"]
-        asked = json.loads(json.dumps(vars(args), default=str))
-        changed = [
-            name
-            for name in told
-            if name not in ("resume", "overwrite", "backend", "save_every")
-            and asked.get(name) != told[name]
-        ]
-        if changed:
-            raise ValueError(
-                f"--resume needs the arguments of the run. Changed: {', '.join(sorted(changed))}."
-            )
+            raise FileNotFoundError(no_interrupted_run(run.folder))
     elif args.overwrite:
         run.delete_checkpoints()
     else:

@@ -8,7 +8,7 @@ import json
 import pathlib
 import platform
 
-from keras_vae import checkpoints, data
+from keras_vae import checkpoints, data, run_config
 from keras_vae.files import remove_if_empty, write_atomically
 from keras_vae.models.saving import load_generative_model, save_model
 from keras_vae.version import __version__
@@ -50,16 +50,7 @@ class Run:
 
     def config(self):
         """Return `config.json`: the arguments, seed and versions of the training."""
-        try:
-            config = json.loads(self.config_path.read_text(encoding="utf-8"))
-            config["arguments"]["data"]  # what every reader needs
-        except FileNotFoundError as err:
-            raise FileNotFoundError(
-                f"A run folder must hold config.json. {self.folder} has none."
-            ) from err
-        except (ValueError, KeyError, TypeError) as err:
-            raise ValueError(f"{self.config_path} is damaged: {err}") from err
-        return config
+        return run_config.read(self.config_path)
 
     def check_is_free(self):
         """See that a training would replace nothing, but what one left that saved no state.
@@ -96,14 +87,18 @@ class Run:
             checkpoints.delete(folder)
             remove_if_empty(folder)
 
-    def dataset(self):
-        """Load the data that the training used, with the classes in the order that it had."""
+    def dataset(self, source=None):
+        """Load the data that the training used, with the classes in the order that it had.
+
+        Args:
+            source: Optional name or path of the data, should they be elsewhere by now.
+        """
         config = self.config()
         names = config.get("class_names")
         is_text = isinstance(names, list) and all(isinstance(name, str) for name in names)
         if names is not None and not is_text:
             raise ValueError(f"{self.config_path} is damaged: class_names must be a list of text")
-        return data.load(config["arguments"]["data"], class_names=names)
+        return data.load(source or config["arguments"]["data"], class_names=names)
 
     def write_json(self, path, value):
         """Write a dict as JSON, for people to read."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -15,7 +16,14 @@ import pytest
 import export
 import keras_vae
 from keras_vae import callbacks, files
-from keras_vae.__main__ import DEFAULTS, GAN_DEFAULTS, LIKELIHOODS, main
+from keras_vae.__main__ import (
+    DEFAULTS,
+    GAN_DEFAULTS,
+    LIKELIHOODS,
+    main,
+    make_parser,
+    with_arguments_of_run,
+)
 from tests.conftest import BACKEND, SMALL, fails, ordinary_on
 from tests.test_data import write_images
 
@@ -268,18 +276,22 @@ def test_an_interrupted_run_keeps_its_model_and_resumes_bit_identical(
         assert main(arguments) == 1
     said = capsys.readouterr()
     assert said.err == "error: interrupted\n"
-    assert "--resume" in said.out
+    again = ["train", "--resume", "--out", str(folder)]
+    assert f"\n  python -m keras_vae {shlex.join(again)}\n" in said.out
     keras_vae.load_model(folder)
     fails(capsys, arguments, "--overwrite")
-    fails(capsys, [*arguments, "--resume", "--seed", "7"], "Changed: seed")
-    assert main([*arguments, "--resume"]) == 0
+    words = "Received: --epochs 3, for 2 in the run; --seed 7, for 0 in the run. Leave them out"
+    fails(capsys, [*again, "--epochs", "3", "--seed", "7"], words)
+    fails(capsys, [*again, "--data", "digits"], "must")
+    # Those given again are those of the run.
+    assert main([*again, "--epochs", "2", "--data", str(archive), "--save-every", "3"]) == 0
     whole, resumed = (keras_vae.load_model(path) for path in (run, folder))
     for a, b in zip(whole.weights, resumed.weights, strict=True):
         np.testing.assert_array_equal(keras.ops.convert_to_numpy(a), keras.ops.convert_to_numpy(b))
     assert len((folder / "history.csv").read_text().splitlines()) == 3
     assert not (folder / "checkpoints").exists()
     assert (folder / "history.csv").read_text() == (run / "history.csv").read_text()
-    fails(capsys, [*arguments, "--resume"], "interrupted run")
+    fails(capsys, again, "interrupted run")
 
 
 @ordinary_on("torch")
@@ -316,6 +328,18 @@ def test_a_run_keeps_the_order_of_classes_in_which_it_began(tmp_path, capsys, mo
     for names, words in ((["2"], "another, '10'"), (7, "class_names must be a list of text")):
         (folder / "config.json").write_text(json.dumps({**config, "class_names": names}))
         fails(capsys, ["evaluate", folder], words)
+
+
+def test_a_resumed_run_goes_on_with_its_backend_and_arguments(run, monkeypatch):
+    argv = ["train", "--resume", "--out", str(run)]
+    given = make_parser().parse_args(argv)
+    assert with_arguments_of_run(given, argv).backend is None  # Keras has been imported
+    monkeypatch.delitem(sys.modules, "keras")
+    args = with_arguments_of_run(given, argv)
+    assert args.backend == BACKEND
+    assert (args.epochs, args.hidden_units, args.latent_dim) == (2, (8,), 2)
+    other = [*argv, "--backend", "jax"]
+    assert with_arguments_of_run(make_parser().parse_args(other), other).backend == "jax"
 
 
 @ordinary_on("torch")
@@ -380,6 +404,9 @@ def test_bad_arguments_are_one_line(run, archive, tmp_path, capsys):
     fails(capsys, ["train", "--data", archive, "--out", archive, *SMALL], "File exists")
     fails(capsys, ["train", "--data", archive, "--out", archive / "x", *SMALL], "Not a directory")
     fails(capsys, ["train", *data, "--resume", *SMALL], "interrupted run")
+    fails(capsys, ["train", "--resume", "--out", tmp_path / "nowhere"], "nowhere holds none")
+    (tmp_path / "config.json").write_text('{"arguments": []}')
+    fails(capsys, ["train", "--resume", "--out", tmp_path], "config.json is damaged")
     fails(capsys, ["sample", run, "--label", "four"], "'four'. The classes are: one, two, three")
     fails(capsys, ["sample", run, "--label", "3", "--label", "9"], "from 0 to 2")
     fails(capsys, ["sample", run, "--temperature", "-1"], "`temperature`")
