@@ -36,6 +36,7 @@ class _Likelihood:
     data_range = (0.0, 1.0)
     parameters_per_value = 1
     takes_pictures = True  # uint8
+    takes_logits = True  # any numbers, so that no sigmoid or softmax may come before
 
     def valid(self, x):
         """Bool tensor `(batch,)`: whether every value of an example is in the range."""
@@ -187,6 +188,7 @@ class _LocationScale(_Likelihood, keras.layers.Layer):
     """
 
     data_range = (-math.inf, math.inf)
+    takes_logits = False
 
     def __init__(self, scale="shared"):
         super().__init__(name=type(self).name)

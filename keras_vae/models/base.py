@@ -9,6 +9,7 @@ from keras_vae import likelihoods
 from keras_vae.data import binarize
 from keras_vae.layers.sampling import repeat
 from keras_vae.models import inputs as model_inputs
+from keras_vae.models import logits
 from keras_vae.models.generative import (
     GenerativeModel,
     in_batches,
@@ -93,6 +94,7 @@ class LatentVariableModel(GenerativeModel):
             ) from err
         self._check_made(tuple(made.shape[1:]), data_shape)
         self.latent_dim = code_shape[-1]
+        self.code_shape = code_shape
         self.data_shape = data_shape
         self.built = True
 
@@ -107,6 +109,16 @@ class LatentVariableModel(GenerativeModel):
                 f"of one shape (batch, latent), in this order. Received: {shapes}."
             )
         return (int(shapes[0][-1]),)
+
+    def check_logits(self):
+        if not getattr(self.likelihood, "takes_logits", False):
+            return
+        shapes = []
+        if self.built:
+            shapes.append((None, *self.code_shape))
+            shapes += [(None, self.conditioning.size)] if self.condition else []
+        why = f"the {self.likelihood.name} likelihood takes its logits, of any size"
+        logits.check(self.decoder, "decoder", why, shapes)
 
     def _check_made(self, made, data_shape):
         """Check the shape of what the decoder makes."""

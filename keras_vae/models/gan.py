@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_vae.models import logits
 from keras_vae.models.generative import GenerativeModel, Player, as_optimizer, join, reason
 from keras_vae.models.players import JointOptimizer
 from keras_vae.models.vae import VAE
@@ -119,6 +120,18 @@ class GAN(GenerativeModel):
                 f"The discriminator of a `{type(self).__name__}` must return one logit per "
                 f"example, (batch, 1). Received: {shapes}."
             )
+
+    def check_logits(self):
+        code, images = [], []
+        if self.built:
+            code.append((None, self.latent_dim))
+            code += [(None, self.conditioning.size)] if self.condition else []
+            images = [(None, *self.data_shape)]
+        if getattr(self.likelihood, "takes_logits", False):
+            why = f"the {self.likelihood.name} likelihood takes its logits, of any size"
+            logits.check(self.generator, "generator", why, code)
+        why = "the loss takes its logits, of any size"
+        logits.check(self.discriminator, "discriminator", why, images)
 
     def call(self, inputs, training=None):
         return self.generator(inputs, training=training)

@@ -466,6 +466,7 @@ class GenerativeModel(Trainer, StoredModel):
             validation_data = self._check_validation_data(
                 validation_data, validation_batch_size or batch_size or 32
             )
+        self.check_logits()
         callbacks = self._add_callbacks(callbacks)
         checkpoint = next((c for c in callbacks if isinstance(c, Checkpoint)), None)
         batches = None
@@ -559,6 +560,13 @@ class GenerativeModel(Trainer, StoredModel):
     def learns(self):
         """Whether there is anything that training changes."""
         return bool(self.trainable_variables)
+
+    def check_logits(self):
+        """Refuse networks that end in a sigmoid where the loss takes logits.
+
+        Raises:
+            ValueError: As `logits.check`.
+        """
 
     def _check_validation_data(self, validation_data, batch_size):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(validation_data)
