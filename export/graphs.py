@@ -53,6 +53,8 @@ class Graph:
             every value of every integer input occurs if the rows are enough.
         row_by_row: Whether an output row depends on its own input rows alone; in the sampler it
             depends on its position as well.
+        absolute_sums: Optional function, as `function`, to a dict from each output that is a sum
+            of many terms to the sum of their absolute values, `(batch,)`.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Graph:
     model: object
     draw: Callable[[int, np.random.Generator], dict]
     row_by_row: bool = True
+    absolute_sums: Callable[[dict], dict] | None = None
     traces: dict = dataclasses.field(default_factory=dict, repr=False)
 
     def trace(self, batch_size=None, all_integer=False):
@@ -119,9 +122,17 @@ class Graph:
         """Number of examples in the inputs."""
         return next(len(inputs[spec.name]) for spec in self.inputs if spec.batched)
 
-    def evaluate(self, inputs, batch_size=64):
-        """Compute from a dict of NumPy arrays to a dict of NumPy arrays, without tracing."""
+    def evaluate(self, inputs, batch_size=64, function=None):
+        """Compute from a dict of NumPy arrays to a dict of NumPy arrays, without tracing.
+
+        Args:
+            inputs: Dict of arrays.
+            batch_size: Int. Rows computed at once.
+            function: Optional function in the place of the graph's own.
+        """
         import keras
+
+        function = function or self.function
 
         count = self.count(inputs)
         batch_size = batch_size if self.row_by_row else count
@@ -129,13 +140,11 @@ class Graph:
         with on_cpu():
             for start in range(0, count, batch_size):
                 batch = self.rows(inputs, slice(start, start + batch_size))
-                outputs = self.function(
+                outputs = function(
                     {name: keras.ops.convert_to_tensor(value) for name, value in batch.items()}
                 )
                 parts.append({k: keras.ops.convert_to_numpy(v) for k, v in outputs.items()})
-        return {
-            spec.name: np.concatenate([part[spec.name] for part in parts]) for spec in self.outputs
-        }
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def decoder(model):
@@ -286,23 +295,36 @@ def scorer(model):
     outputs = (TensorSpec("score", "float32", (None,)), _data_spec(model, "x_reconstructed"))
     prior = None if model.prior is None else model.prior.fixed()
 
-    def function(tensors):
+    def parameters_and_kl(tensors):
         conditions = {name: tensors[name] for name in model.condition}
         if prior is None:
-            [z] = _code(model, tensors)
+            [z], kl = _code(model, tensors), 0.0
         else:
             drawn = model.drawn(tensors["x"], _condition(model, tensors), training=False)
-            z = drawn.z
-        parameters = model.decode_parameters(z, conditions)
+            z, kl = drawn.z, model.posterior.kl(prior, drawn)
+        return model.decode_parameters(z, conditions), kl
+
+    def function(tensors):
+        parameters, kl = parameters_and_kl(tensors)
         score = -model.likelihood.log_prob(tensors["x"], parameters)
         if prior is not None:
-            score = score + model.posterior.kl(prior, drawn)
+            score = score + kl
         mean = model.likelihood.mean(parameters)
         return {"score": _float(score), "x_reconstructed": _float(mean)}
 
+    def absolute_sums(tensors):
+        from keras import ops
+
+        parameters, kl = parameters_and_kl(tensors)
+        # A likelihood of the user's own may tell nothing of single values.
+        log_prob = getattr(model.likelihood, "log_prob_by_value", model.likelihood.log_prob)
+        nats = ops.abs(log_prob(tensors["x"], parameters))
+        nats = nats if len(nats.shape) == 1 else ops.sum(nats, axis=1)
+        return {"score": _float(nats + ops.abs(kl))}
+
     inputs = (_data_spec(model, "x"), *_condition_specs(model))
     draw = functools.partial(_draw_data, model)
-    return Graph("scorer", inputs, outputs, function, model, draw)
+    return Graph("scorer", inputs, outputs, function, model, draw, absolute_sums=absolute_sums)
 
 
 def on_cpu():

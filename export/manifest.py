@@ -211,6 +211,27 @@ def golden(manifest, ports, source):
     return found
 
 
+def golden_magnitudes(manifest, source):
+    """How large what each output of the golden sample is made of is, where the file says so.
+
+    Args:
+        manifest: The manifest.
+        source: The file's name, for the errors.
+
+    Returns:
+        Dict from names of outputs to floats, empty for a file that does not say it.
+
+    Raises:
+        ValueError: If it is damaged.
+    """
+    found = manifest["golden"].get("magnitudes", {})
+    if not isinstance(found, dict) or not all(
+        type(value) in (int, float) and 0 <= value < math.inf for value in found.values()
+    ):
+        raise ValueError(f"The golden sample of {source} is damaged: `magnitudes` is wrong.")
+    return found
+
+
 def _codebook(model):
     """The grid of codes that a vector-quantized model takes in the place of a latent code."""
     if not hasattr(model, "quantizer"):
@@ -249,6 +270,7 @@ def _scores(graph, held_out):
 
 
 def _golden(graph, quantize, run):
+    from export import parity
     from export.graphs import draw_codes
     from keras_vae import portable_random
 
@@ -273,6 +295,7 @@ def _golden(graph, quantize, run):
             seed, [latent_dim] = np.array([GOLDEN_SEED], np.int32), inputs["z"].shape[1:]
             inputs["z"] = portable_random.normal(seed, position, latent_dim)
     outputs = (graph.evaluate if run is None else run)(inputs)
+    magnitudes = parity.magnitudes(graph, inputs, quantize)
     own = ("x", "z", "codes", "seed", "temperature")
     conditions = {spec.name for spec in graph.inputs} - set(own)
     return {
@@ -285,6 +308,8 @@ def _golden(graph, quantize, run):
             name: _plain(value) if name in ("z", "codes") else _rounded(value)
             for name, value in outputs.items()
         },
+        # A reader that does not know them judges by the outputs alone, more strictly.
+        "magnitudes": {name: float(f"{most.max():.4g}") for name, most in magnitudes.items()},
     }
 
 

@@ -15,6 +15,15 @@ from export.quantization import BOUNDS, SMALLEST_BYTES_PER_PARAMETER
 # to 10 bits; a mistake in the translation, such as another padding, is larger.
 BACKEND_BOUND = 5e-3
 LARGEST_BATCH = max(graphs.BATCH_SIZES)
+# By which weights and inputs are shaken to see how far an output follows: small enough for it to
+# follow linearly, and far above the rounding of float32.
+_SHAKE = 2.0**-12
+_SHAKES = 2
+# Of the output's change over that of the weights. Networks of usual weights have 1 to 7 of it and
+# lose no more than `BOUNDS` say; only what exceeds it widens a bound.
+_USUAL_GAIN = 8.0
+# Of the same. A bound of 1e-5 never becomes more than 1 %, which tells wrong files from right ones.
+_LARGEST_GAIN = 1000.0
 
 
 class ParityError(ExportError):
@@ -27,7 +36,7 @@ class Report:
 
     Args:
         largest_error: Float, over all outputs, batch sizes and classes, in units of the output, or
-            of its largest value where that exceeds 1.
+            of its largest value or what it is a sum of, where that exceeds 1 (`difference`).
         milliseconds: Float, median per example in the real runtime at batch size 16.
         size: Int, bytes of the file.
         parameters: Int, number of weights that the graph reads.
@@ -45,6 +54,25 @@ class Report:
         )
 
 
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """What a model computes of some inputs.
+
+    Args:
+        inputs, outputs: Dicts of arrays.
+        exact, lossy: Dicts of `magnitudes`, for files that are not quantized and for others.
+    """
+
+    inputs: dict
+    outputs: dict
+    exact: dict
+    lossy: dict
+
+    def magnitude(self, output, quantize):
+        """The `magnitudes` of an output, an array `(rows,)`; or 0 where there are none."""
+        return (self.exact if quantize == "none" else self.lossy).get(output, 0.0)
+
+
 def reference(graph, seed=0):
     """What a model itself gives on batches of each size in which every class occurs.
 
@@ -53,13 +81,14 @@ def reference(graph, seed=0):
         seed: Int, for the inputs that are drawn.
 
     Returns:
-        Dict from batch size to a list of pairs of dicts of arrays, inputs and outputs.
+        Dict from batch size to a list of `Batch`.
 
     Raises:
         ParityError: If an output is not finite.
     """
     inputs = examples(graph, seed)
     rows = graph.count(inputs)
+    exact, lossy = (magnitudes(graph, inputs, quantize, seed) for quantize in ("none", "int8"))
     outputs = oracle.outputs(graph, inputs) if graph.row_by_row else None
     batches = {}
     for size in graphs.BATCH_SIZES:
@@ -72,9 +101,10 @@ def reference(graph, seed=0):
                 made = oracle.outputs(graph, batch)
             else:
                 made = {name: array[index] for name, array in outputs.items()}
-            batches[size].append((batch, made))
+            sizes = ({k: v[index] for k, v in found.items()} for found in (exact, lossy))
+            batches[size].append(Batch(batch, made, *sizes))
     # Uncompiled, too: TensorFlow's fused kernels make 0 of a NaN that a ReLU follows.
-    for outputs in (graph.evaluate(inputs), *(outputs for _, outputs in batches[LARGEST_BATCH])):
+    for outputs in (graph.evaluate(inputs), *(b.outputs for b in batches[LARGEST_BATCH])):
         for name, array in outputs.items():
             if not np.isfinite(array).all():
                 raise ParityError(
@@ -82,6 +112,59 @@ def reference(graph, seed=0):
                     "an earlier checkpoint."
                 )
     return batches
+
+
+def magnitudes(graph, inputs, quantize="none", seed=0):
+    """How large what an output is made of is: the scale of the rounding that a right file may show.
+
+    Terms that cancel leave a small output, and the rounding of large ones. A sum's terms are those
+    that the graph tells of (`absolute_sums`). What cancels inside layers is seen from outside:
+    every weight and float input is moved by one part in 4096, up or down at random, and the
+    output's change, by that part, is the root of the sum of its squared terms. Of a quantized file
+    only the former counts: where every rounding is multiplied, few bits are too few.
+
+    Args:
+        graph: The `Graph`.
+        inputs: Dict of arrays.
+        quantize: How the file is quantized.
+        seed: Int, of the directions.
+
+    Returns:
+        Dict from names of float outputs to float arrays `(rows,)`.
+    """
+    sums = graph.evaluate(inputs, function=graph.absolute_sums) if graph.absolute_sums else {}
+    gains = _gains(graph, inputs, seed) if quantize == "none" else {}
+    return {name: np.fmax(sums.get(name, 0.0), gains.get(name, 0.0)) for name in {**gains, **sums}}
+
+
+def _gains(graph, inputs, seed):
+    """How much more than usual each float output follows the weights and inputs."""
+    import keras
+
+    rng = np.random.default_rng(seed)
+    outputs = graph.evaluate(inputs)
+    found = {s.name: np.zeros(len(outputs[s.name])) for s in graph.outputs if s.dtype == "float32"}
+    weights = [weight for weight in graph.model.weights if "float" in weight.dtype]
+    values = [keras.ops.convert_to_numpy(weight) for weight in weights]
+
+    def shaken(array):
+        if array.dtype.kind != "f":
+            return array
+        return array * np.where(rng.random(array.shape) < 0.5, 1 - _SHAKE, 1 + _SHAKE).astype("f4")
+
+    try:
+        for _ in range(_SHAKES):
+            for weight, value in zip(weights, values, strict=True):
+                weight.assign(shaken(value))
+            made = graph.evaluate({name: shaken(value) for name, value in inputs.items()})
+            for name, most in found.items():
+                change = np.abs(made[name].astype(np.float64) - outputs[name])
+                change = change.reshape(len(most), -1).max(axis=1, initial=0.0)
+                np.fmax(most, np.minimum(change / _SHAKE / _USUAL_GAIN, _LARGEST_GAIN), out=most)
+    finally:
+        for weight, value in zip(weights, values, strict=True):
+            weight.assign(value)
+    return found
 
 
 def verify(graph, path, module, expected, quantize="none", name=None):
@@ -115,10 +198,10 @@ def verify(graph, path, module, expected, quantize="none", name=None):
     for program, batch_sizes, run in programs:
         for batch_size in batch_sizes:
             where = f"{name}, {program}"
-            error = _compare(run, expected[batch_size], BOUNDS[quantize], batch_size, where)
+            error = _compare(run, expected[batch_size], quantize, batch_size, where)
             largest_error = max(largest_error, error)
             if math.isnan(timed) and batch_size == batch_sizes[-1]:
-                timed = milliseconds(run, expected[batch_size][0][0]) / batch_size
+                timed = milliseconds(run, expected[batch_size][0].inputs) / batch_size
     return Report(largest_error, timed, size, parameters)
 
 
@@ -153,15 +236,17 @@ def verify_backends(expected, path, bound=BACKEND_BOUND):
         ParityError: If they differ by more.
     """
     with np.load(path, allow_pickle=False) as origin:
-        for i, (_, outputs) in enumerate(expected[LARGEST_BATCH]):
-            for name, array in outputs.items():
-                _error(array, origin[f"{name}_{i}"], bound, f"the model on TensorFlow, `{name}`")
+        for i, batch in enumerate(expected[LARGEST_BATCH]):
+            for name, array in batch.outputs.items():
+                where = f"the model on TensorFlow, `{name}`"
+                magnitude = batch.magnitude(name, "none")
+                _error(array, origin[f"{name}_{i}"], bound, where, magnitude)
 
 
 def save_reference(expected, path):
     """Write the outputs that `reference` returned, for `verify_backends`."""
     batches = enumerate(expected[LARGEST_BATCH])
-    np.savez(path, **{f"{name}_{i}": y for i, (_, made) in batches for name, y in made.items()})
+    np.savez(path, **{f"{name}_{i}": y for i, b in batches for name, y in b.outputs.items()})
 
 
 def examples(graph, seed=0):
@@ -181,27 +266,28 @@ def examples(graph, seed=0):
     return graph.draw(rows, np.random.default_rng(seed))
 
 
-def _compare(run, batches, bound, batch_size, name):
+def _compare(run, batches, quantize, batch_size, name):
     largest_error = 0.0
-    for inputs, outputs in batches:
+    for batch in batches:
         try:
-            made = run(inputs)
+            made = run(batch.inputs)
         except ValueError as err:
             raise ParityError(f"{name}, batch size {batch_size}: {err}") from err
-        for output, target in outputs.items():
+        for output, target in batch.outputs.items():
             where = f"{name}, `{output}` at batch size {batch_size}"
-            error = _error(made.get(output), target, bound, where)
+            magnitude = batch.magnitude(output, quantize)
+            error = _error(made.get(output), target, BOUNDS[quantize], where, magnitude)
             largest_error = max(largest_error, error)
     return largest_error
 
 
-def _error(made, expected, bound, where):
+def _error(made, expected, bound, where, magnitude):
     if made is None or made.shape != expected.shape or made.dtype != expected.dtype:
         received = "nothing" if made is None else f"{made.dtype} {made.shape}"
         raise ParityError(
             f"{where}: must be {expected.dtype} {expected.shape}. Received: {received}."
         )
-    error = difference(made, expected)
+    error = difference(made, expected, magnitude)
     # Written so that NaN fails too.
     if not error <= bound:
         raise ParityError(
@@ -210,15 +296,16 @@ def _error(made, expected, bound, where):
     return error
 
 
-def difference(made, expected):
-    """The largest difference of two arrays, relative to the largest entry where that exceeds 1.
+def difference(made, expected, magnitude=0.0):
+    """The largest difference of two arrays, relative to their size where that exceeds 1.
 
-    Of integers, which are right or wrong: the share of those that differ, but for one of them,
+    Their size is the largest entry, or `magnitude`, that of what the entries are sums of. Of
+    integers, which are right or wrong: the share of those that differ, but for one of them,
     which may be a tie that rounding decides.
     """
     if np.issubdtype(expected.dtype, np.integer):
         return max(0, int(np.sum(made != expected)) - 1) / expected.size
-    scale = max(1.0, float(np.max(np.abs(expected))))
+    scale = max(1.0, float(np.max(np.abs(expected))), float(np.max(magnitude)))
     return float(np.max(np.abs(made.astype(np.float64) - expected))) / scale
 
 

@@ -80,8 +80,7 @@ def check_golden(path, module):
     """Run a file's golden sample in every program, in this process.
 
     Returns:
-        Tuple of the largest error, in units of the output or of its largest value where that
-        exceeds 1, and the number of runs.
+        Tuple of the largest error, as `parity.difference` gives it, and the number of runs.
 
     Raises:
         ValueError: If the runtime refuses the file, an output is not finite or too far from the
@@ -91,6 +90,7 @@ def check_golden(path, module):
     found = module.read_manifest(path)
     described = {entry["name"]: entry for entry in module.describe(path)["signatures"]}
     tolerance = TOLERANCES[found["quantization"]]
+    magnitudes = manifest.golden_magnitudes(found, path.name)
     largest_error, runs = 0.0, 0
     for name, batch_sizes, run in module.programs(path):
         ports = described[name]
@@ -104,7 +104,8 @@ def check_golden(path, module):
             index = np.arange(size) % count
             made = run({k: v[index] if k in batched else v for k, v in inputs.items()})
             for output, expected in outputs.items():
-                error = _error(made, output, expected, min(size, count), path.name)
+                rows, magnitude = min(size, count), magnitudes.get(output, 0.0)
+                error = _error(made, output, expected, rows, magnitude, path.name)
                 largest_error = max(largest_error, error)
             runs += 1
     if not largest_error <= tolerance:
@@ -115,14 +116,14 @@ def check_golden(path, module):
     return largest_error, runs
 
 
-def _error(made, output, expected, rows, name):
+def _error(made, output, expected, rows, magnitude, name):
     array = made.get(output)
     if array is None or array.shape[1:] != expected.shape[1:] or len(array) < rows:
         raise ValueError(f"{name} gives no `{output}` of the shape that its manifest says.")
     if not np.isfinite(array).all():
         raise ValueError(f"{name} gives NaN or infinity in `{output}`.")
     # The golden sample comes first; what fills the batch up has another place in a sampler's seed.
-    return parity.difference(array[:rows], expected[:rows])
+    return parity.difference(array[:rows], expected[:rows], magnitude)
 
 
 def _run_apart(path, module):

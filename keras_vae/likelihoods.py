@@ -44,6 +44,18 @@ class _Likelihood:
         x = _flat(x)
         return ops.all(ops.logical_and(x >= low, x <= high), axis=1)
 
+    def log_prob(self, x, parameters):
+        """Log-likelihood of `x`, in nats per example: the sum over the data of `log_prob_by_value`.
+
+        Args:
+            x: Float tensor `(batch, *data_shape)`.
+            parameters: Float tensor, as the decoder gives them.
+
+        Returns:
+            Tensor `(batch,)`.
+        """
+        return ops.sum(self.log_prob_by_value(x, parameters), axis=1)
+
     def from_mean(self, mean):
         """The parameters that have a mean: none for a likelihood of several numbers a value."""
         raise ValueError(
@@ -72,20 +84,20 @@ class Bernoulli(_Likelihood):
 
     name = "bernoulli"
 
-    def log_prob(self, x, logits):
-        """Log-likelihood of `x`, in nats per example.
+    def log_prob_by_value(self, x, logits):
+        """Log-likelihood of each value of `x`, in nats.
 
         Args:
             x: Float tensor `(batch, ...)` in [0, 1].
             logits: Float tensor, same shape.
 
         Returns:
-            Tensor `(batch,)`, summed over all data dimensions.
+            Tensor `(batch, size)`.
         """
         x, logits = _flat(x), _flat(logits)
         # Never infinite, unlike the logarithm of a sigmoid; and with the right derivative at a
         # logit of 0, unlike max(logit, 0) + log1p(exp(-|logit|)).
-        return -ops.sum(ops.softplus(logits) - logits * x, axis=1)
+        return logits * x - ops.softplus(logits)
 
     def mean(self, logits):
         """The probabilities, in [0, 1]."""
@@ -127,15 +139,15 @@ class ContinuousBernoulli(_Likelihood):
 
     name = "continuous_bernoulli"
 
-    def log_prob(self, x, logits):
-        """Log density of `x`, in nats per example.
+    def log_prob_by_value(self, x, logits):
+        """Log density of each value of `x`, in nats.
 
         Args:
             x: Float tensor `(batch, ...)` in [0, 1].
             logits: Float tensor, same shape.
 
         Returns:
-            Tensor `(batch,)`, summed over all data dimensions; positive where density exceeds 1.
+            Tensor `(batch, size)`, positive where the density exceeds 1.
         """
         x, logits = _flat(x), _flat(logits)
         near, square, far = _near_and_far(logits)
@@ -144,7 +156,7 @@ class ContinuousBernoulli(_Likelihood):
         series = square * (1 / 24 - square * (1 / 2880 - square / 181440))
         series = logits * (x - 0.5) - series
         exact = far * x - ops.relu(far) - ops.log(1 - ops.exp(-size)) + ops.log(size)
-        return ops.sum(ops.where(near, series, exact), axis=1)
+        return ops.where(near, series, exact)
 
     def mean(self, logits):
         """The mean, in [0, 1]. It is `sigmoid(logits)` at 0 only, elsewhere nearer to 1/2."""
@@ -223,8 +235,8 @@ class _LocationScale(_Likelihood, keras.layers.Layer):
             raise ValueError("`log_scale` needs one scale for all values. Received: 'per_pixel'.")
         return math.log(self.scale)
 
-    def log_prob(self, x, parameters):
-        """Log density of `x`, in nats per example.
+    def log_prob_by_value(self, x, parameters):
+        """Log density of each value of `x`, in nats.
 
         Args:
             x: Float tensor `(batch, *data_shape)`.
@@ -233,17 +245,17 @@ class _LocationScale(_Likelihood, keras.layers.Layer):
                 `7 tanh(s / 7)` is taken.
 
         Returns:
-            Tensor `(batch,)`, summed over all data dimensions; positive where density exceeds 1.
+            Tensor `(batch, size)`, positive where the density exceeds 1.
         """
         location, log_scale = self._split(parameters)
-        return self._log_prob(_flat(x), location, log_scale)
+        return self._log_prob_by_value(_flat(x), location, log_scale)
 
     def log_prob_in_training(self, x, parameters, mean):
         """As `log_prob`, with the best scale for this batch where that is what `scale` says.
 
         Args:
-            x: As for `log_prob`.
-            parameters: As for `log_prob`.
+            x: As for `log_prob_by_value`.
+            parameters: As for `log_prob_by_value`.
             mean: Function from values `(batch,)` to their mean over all rows of the batch, weighted
                 by the sample weights; 0 where all of these are 0. A step may see only some of the
                 rows, those of its device: nothing else may reduce over them.
@@ -261,7 +273,7 @@ class _LocationScale(_Likelihood, keras.layers.Layer):
         log_scale = ops.where(has_weight, log_scale, self.log_scale)
         position = log_scale / LOG_SCALE_RANGE[1]
         self.position.assign(MOMENTUM * self.position + (1 - MOMENTUM) * position)
-        return self._log_prob(x, location, log_scale)
+        return ops.sum(self._log_prob_by_value(x, location, log_scale), axis=1)
 
     def mean(self, parameters):
         """The means, of any size: float `(batch, *data_shape)`."""
@@ -272,7 +284,7 @@ class _LocationScale(_Likelihood, keras.layers.Layer):
         """Draw data.
 
         Args:
-            parameters: As for `log_prob`.
+            parameters: As for `log_prob_by_value`.
             seed: Int or `keras.random.SeedGenerator`.
 
         Returns:
@@ -302,9 +314,8 @@ class _LocationScale(_Likelihood, keras.layers.Layer):
             return groups[0], _bounded(groups[1])
         return groups[0], ops.cast(self.log_scale, "float32")
 
-    def _log_prob(self, x, location, log_scale):
-        standard = self._standard_log_prob((x - location) * ops.exp(-log_scale))
-        return ops.sum(standard - log_scale, axis=1)
+    def _log_prob_by_value(self, x, location, log_scale):
+        return self._standard_log_prob((x - location) * ops.exp(-log_scale)) - log_scale
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -421,15 +432,15 @@ class DiscretizedLogisticMixture(_Levels):
         self.components = components
         self.parameters_per_value = 3 * components
 
-    def log_prob(self, x, parameters):
-        """Log-probability of `x`, in nats per example.
+    def log_prob_by_value(self, x, parameters):
+        """Log-probability of each value of `x`, in nats.
 
         Args:
             x: Float tensor `(batch, *data_shape)` in [0, 1].
             parameters: Float tensor `(batch, *data_shape[:-1], 3 * components * channels)`.
 
         Returns:
-            Tensor `(batch,)`, summed over all data dimensions, never positive.
+            Tensor `(batch, size)`, never positive.
         """
         logits, mean, log_scale = self._split(parameters)
         level, highest = self._level(x), self.levels - 1
@@ -444,8 +455,7 @@ class DiscretizedLogisticMixture(_Levels):
             + ops.where(is_lowest, 0.0, -ops.softplus(below))
             + ops.where(ops.logical_or(is_lowest, is_highest), 0.0, inside)
         )
-        weighted = ops.logsumexp(logits + log_prob, axis=0) - ops.logsumexp(logits, axis=0)
-        return ops.sum(weighted, axis=1)
+        return ops.logsumexp(logits + log_prob, axis=0) - ops.logsumexp(logits, axis=0)
 
     def mean(self, parameters):
         """The mean of the mixture, cut to [0, 1], before it is rounded to levels.
@@ -465,7 +475,7 @@ class DiscretizedLogisticMixture(_Levels):
         """Draw data, of which each value is a level.
 
         Args:
-            parameters: As for `log_prob`.
+            parameters: As for `log_prob_by_value`.
             seed: Int or `keras.random.SeedGenerator`.
 
         Returns:
@@ -516,20 +526,20 @@ class Categorical(_Levels):
         super().__init__(levels)
         self.parameters_per_value = levels
 
-    def log_prob(self, x, parameters):
-        """Log-probability of `x`, in nats per example.
+    def log_prob_by_value(self, x, parameters):
+        """Log-probability of each value of `x`, in nats.
 
         Args:
             x: Float tensor `(batch, *data_shape)` in [0, 1].
             parameters: Float tensor `(batch, *data_shape[:-1], levels * channels)`.
 
         Returns:
-            Tensor `(batch,)`, summed over all data dimensions, never positive.
+            Tensor `(batch, size)`, never positive.
         """
         logits = _groups(parameters, self.levels)
         is_level = self._level(x) == self._all_levels()
         chosen = ops.sum(ops.where(is_level, logits, 0.0), axis=0)
-        return ops.sum(chosen - ops.logsumexp(logits, axis=0), axis=1)
+        return chosen - ops.logsumexp(logits, axis=0)
 
     def mean(self, parameters):
         """The mean, in [0, 1]."""
@@ -541,7 +551,7 @@ class Categorical(_Levels):
         """Draw data, of which each value is a level.
 
         Args:
-            parameters: As for `log_prob`.
+            parameters: As for `log_prob_by_value`.
             seed: Int or `keras.random.SeedGenerator`.
 
         Returns:

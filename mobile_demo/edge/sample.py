@@ -171,9 +171,8 @@ def self_test_of_data(manifest, run, runtime):
         errors, tolerance = [], min(float(golden["tolerance"]), LARGEST_TOLERANCE)
         for name, values in made.items():
             target = np.array(golden[name], np.float32).reshape(values.shape)
-            scale = max(1.0, float(np.max(np.abs(target))))
-            errors.append(float(np.max(np.abs(values - target))) / scale)
-    except (KeyError, TypeError, ValueError, OverflowError) as err:
+            errors.append(float(np.max(np.abs(values - target))) / size_of(golden, name, target))
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as err:
         raise InputError("the golden sample in the manifest is damaged") from err
     passed = bool(np.all(np.array(errors) <= tolerance))
     print(
@@ -181,6 +180,17 @@ def self_test_of_data(manifest, run, runtime):
         f"{'ok' if passed else 'failed'}"
     )
     return passed
+
+
+def size_of(golden, name, target):
+    """What an error of an output is relative to: 1, its largest value or what it is a sum of.
+
+    Terms that cancel leave a small score and the rounding of large ones.
+    """
+    magnitude = float(golden.get("magnitudes", {}).get(name, 0.0))
+    if not 0 <= magnitude < math.inf:
+        raise ValueError("a magnitude must be a finite number")
+    return max(1.0, float(np.max(np.abs(target))), magnitude)
 
 
 def look_at(options, manifest, run):
@@ -315,7 +325,10 @@ def self_test(manifest, run, runtime):
         elif can_draw(manifest["prior"]):
             drawn = draw_code(manifest, inputs, seed, len(target), temperature)
         sound = 0 <= seed < SEEDS and 0 < tolerance <= LARGEST_TOLERANCE
-    except (KeyError, TypeError, ValueError, OverflowError) as err:
+        bound = tolerance * size_of(golden, "x", target)
+        # An all-integer sampler gives its code in 8 bits.
+        step = tolerance * max(1.0, float(np.max(np.abs(code))))
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as err:
         raise InputError("the golden sample in the manifest is damaged") from err
     if not sound or drawn.shape != code.shape:
         raise InputError("the golden sample in the manifest is damaged")
@@ -324,9 +337,6 @@ def self_test(manifest, run, runtime):
     if target.shape != made.reshape(len(made), -1).shape:
         raise InputError("the golden sample in the manifest is damaged")
     error = float(np.max(np.abs(made.reshape(target.shape) - target)))
-    bound = tolerance * max(1.0, float(np.max(np.abs(target))))
-    # An all-integer sampler gives its code in 8 bits.
-    step = tolerance * max(1.0, float(np.max(np.abs(code))))
     same_code = bool(np.all(np.abs(drawn - code) <= (step if is_sampler else 0.0)))
     passed = error <= bound and same_code
     print(

@@ -268,8 +268,8 @@ def test_a_model_that_computes_otherwise_on_tensorflow_is_refused(tmp_path):
     expected = parity.reference(graph)
     parity.save_reference(expected, tmp_path / "same.npz")
     parity.verify_backends(expected, tmp_path / "same.npz")
-    [(_, outputs)] = expected[16]
-    np.savez(tmp_path / "other.npz", x_0=outputs["x"][:, ::-1])
+    [batch] = expected[16]
+    np.savez(tmp_path / "other.npz", x_0=batch.outputs["x"][:, ::-1])
     with pytest.raises(parity.ParityError, match="the model on TensorFlow, `x`: disagrees"):
         parity.verify_backends(expected, tmp_path / "other.npz")
 

@@ -27,6 +27,8 @@ export interface Golden {
   tolerance: number;
   /** Inputs and outputs by name, row after row. */
   values: Record<string, Float64Array>;
+  /** How large what an output is a sum of is, by name; empty in older files. */
+  magnitudes: Record<string, number>;
   rows: number;
 }
 
@@ -171,7 +173,20 @@ function checkGolden(item: unknown, conditions: Condition[]): Golden | null {
     if (flat.length > MOST_VALUES || !flat.every(isNumber)) return null;
     values[name] = Float64Array.from(flat);
   }
-  return rows ? { seed, temperature, tolerance, values, rows } : null;
+  const magnitudes = item.magnitudes ?? {};
+  if (!isObject(magnitudes) || !hasSizes(magnitudes)) return null;
+  return rows ? { seed, temperature, tolerance, values, magnitudes, rows } : null;
+}
+
+/**
+ * The largest error of an output against the golden sample, over the largest value, or what it is a
+ * sum of, where that is above 1; null where the sample is damaged.
+ */
+export function errorOf({ values, magnitudes }: Golden, name: string, made: ArrayLike<number>): number | null {
+  const expected = values[name];
+  if (expected?.length !== made.length) return null;
+  const size = expected.reduce((most, value) => Math.max(most, Math.abs(value)), Math.max(1, magnitudes[name] ?? 0));
+  return expected.reduce((worst, value, i) => Math.max(worst, Math.abs(made[i]! - value)), 0) / size;
 }
 
 function latentMap(item: Record<string, unknown>, latentDim: number): LatentMap | null {
@@ -187,6 +202,10 @@ function isObject(value: unknown): value is Record<string, unknown> {
 
 function isNumber(value: unknown): value is number {
   return typeof value === "number" && Number.isFinite(value);
+}
+
+function hasSizes(item: Record<string, unknown>): item is Record<string, number> {
+  return Object.values(item).every((value) => isNumber(value) && value >= 0);
 }
 
 function isSize(value: unknown, most: number, least = 1): value is number {

@@ -3,7 +3,7 @@
 import type { Runner, Tensors } from "./engines/engine";
 import { inputsOf, loadEngine, outputsOf } from "./engines/engine";
 import type { Condition, Format, GraphName, Manifest } from "./manifest";
-import { FileError, GRAPHS, isTFLite, readManifest } from "./manifest";
+import { FileError, GRAPHS, errorOf, isTFLite, readManifest } from "./manifest";
 import { draw } from "./random";
 
 export interface ModelFile {
@@ -131,13 +131,9 @@ export class Graph {
     }
     let [error, bound] = [0, 0];
     for (const name of Object.keys(outputsOf(this.manifest))) {
-      const expected = values[name];
-      if (expected?.length !== outputs[name]!.length) {
-        throw new FileError(`The golden sample of ${this.file.name} is damaged.`);
-      }
-      const largest = expected.reduce((most, value) => Math.max(most, Math.abs(value)), 1);
-      const worst = expected.reduce((most, value, i) => Math.max(most, Math.abs(outputs[name]![i]! - value)), 0);
-      error = Math.max(error, worst / largest);
+      const found = errorOf(golden, name, outputs[name]!);
+      if (found === null) throw new FileError(`The golden sample of ${this.file.name} is damaged.`);
+      error = Math.max(error, found);
       bound = golden.tolerance;
     }
     return { graph, error, bound, sameCodes, passed: error <= bound && sameCodes !== false };
@@ -146,7 +142,7 @@ export class Graph {
 
 export interface Proof {
   graph: GraphName;
-  /** Largest error, over the largest value where that is above 1. */
+  /** Largest error, over the largest value, or what it is a sum of, where that is above 1. */
   error: number;
   bound: number;
   sameCodes: boolean | null;

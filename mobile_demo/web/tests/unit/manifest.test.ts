@@ -2,7 +2,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { describe, expect, test } from "vitest";
 
-import { FileError, checkManifest, isTFLite, readManifest } from "../../src/manifest";
+import { FileError, checkManifest, errorOf, isTFLite, readManifest } from "../../src/manifest";
 
 const FIXTURES = path.resolve(import.meta.dirname, "../fixtures");
 const files = ["decoder.tflite", "decoder.onnx"].map((name) => ({ name, content: new Uint8Array(fs.readFileSync(path.join(FIXTURES, name))) }));
@@ -106,6 +106,16 @@ test("a map and scores are read where they are", () => {
 });
 
 const golden = () => raw().golden;
+test("an error is judged by what the output is a sum of", () => {
+  const of = (magnitudes?: Record<string, number>) =>
+    checkManifest({ ...raw(), golden: { ...golden(), score: [0.09, -0.05], magnitudes } }, "scorer.onnx").golden;
+  const made = Float32Array.of(0.09, -0.05 + 1.43e-5);
+  expect(errorOf(of({ score: 140 }), "score", made)).toBeCloseTo(1.43e-5 / 140, 9);
+  expect(errorOf(of(), "score", made)).toBeCloseTo(1.43e-5, 7);
+  expect(errorOf(of({ score: 140 }), "score", Float32Array.of(0.09, 0.05))).toBeGreaterThan(7e-4);
+  expect(errorOf(of(), "x", made)).toBeNull();
+});
+
 test.each<[string, (manifest: Record<string, any>) => unknown]>([
   ["no object", () => []],
   ["null", () => null],
@@ -125,6 +135,8 @@ test.each<[string, (manifest: Record<string, any>) => unknown]>([
   ["a wide tolerance", (m) => ({ ...m, golden: { ...golden(), tolerance: 0.5 } })],
   ["a negative seed", (m) => ({ ...m, golden: { ...golden(), seed: -1 } })],
   ["text among the golden values", (m) => ({ ...m, golden: { ...golden(), z: [["a", "b"], [0, 0]] } })],
+  ["magnitudes that are no numbers", (m) => ({ ...m, golden: { ...golden(), magnitudes: { x: "2" } } })],
+  ["magnitudes below 0", (m) => ({ ...m, golden: { ...golden(), magnitudes: { x: -2 } } })],
   ["rows that do not match", (m) => ({ ...m, golden: { ...golden(), z: [[0, 0]] } })],
   ["a map of another size", (m) => ({ ...m, map: { origin: [0], x: [1], y: [1] } })],
   ["scores that fall", (m) => ({ ...m, scores: Array.from({ length: 101 }, (_, i) => -i) })],
