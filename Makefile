@@ -16,11 +16,19 @@ demo: $(VENV)/demo
 	@$(BIN)/python examples/demo.py $(if $(filter runs/demo,$(RUN)),--overwrite) $(RUN)
 
 # The page with the models that come along, or with a run of your own: make mobile MODEL=runs/mine
+# Of a file alone the encoder and the scorer are not rounded but by data, as train takes them:
+# make mobile MODEL=mine.keras DATA=mine.npz
+EXPORT = $(BIN)/python -m export --format tflite,onnx --model "$(MODEL)" \
+	$(if $(DATA),--data "$(DATA)")
 mobile: $(VENV)/demo
-	@[ -z "$(MODEL)" ] || $(BIN)/python -m export --format tflite,onnx --model "$(MODEL)" \
-		--graph decoder,encoder,sampler,scorer --quantize none,int8
+	@[ -z "$(MODEL)" ] || if [ -n "$(DATA)" ] || [ -f "$(MODEL)/config.json" ]; then \
+		$(EXPORT) --graph decoder,encoder,sampler,scorer --quantize none,int8; \
+	else \
+		$(EXPORT) --graph decoder,sampler --quantize none,int8 && \
+		$(EXPORT) --graph encoder,scorer; \
+	fi
 	@npm install --no-package-lock --no-audit --no-fund --prefix mobile_demo/web
-	@MODELS="$(if $(MODEL),$(abspath $(MODEL))/export,$(CURDIR)/mobile_demo/models)" \
+	@MODELS="$(if $(MODEL),$(abspath $(MODEL:%.keras=%.keras/..))/export,$(CURDIR)/mobile_demo/models)" \
 		npm run build --prefix mobile_demo/web
 	@npm run serve --prefix mobile_demo/web
 

@@ -69,10 +69,11 @@ def export(
     model_or_path,
     format="tflite",
     graph="decoder",
-    quantize="none",
+    quantize=None,
     out=None,
     inputs=None,
     calibration_data=None,
+    data=None,
 ):
     """Export one graph of a model to one file, verified in the runtime that devices use.
 
@@ -86,7 +87,8 @@ def export(
         format: `"tflite"`, `"onnx"` or `"c"`.
         graph: `"decoder"`, `"encoder"`, `"sampler"` or `"scorer"`.
         quantize: `"none"`, `"float16"`, `"int8"` (int8 weights, float arithmetic) or
-            `"int8-full"` (all integer; TFLite only). ONNX has the first three, C has `"int8"`.
+            `"int8-full"` (all integer; TFLite only). ONNX has the first three, C has `"int8"`
+            alone. Defaults to the first that the format has.
         out: Optional folder, or a file name that ends with the format's suffix. Defaults to
             `export` in the run folder (beside a `.keras` file), and to the current folder for a
             model.
@@ -96,7 +98,10 @@ def export(
             a latent code with the prior N(0, I).
         calibration_data: Optional dict from input names to arrays of typical examples, by which
             `"int8"` and `"int8-full"` round. Defaults, for a decoder or sampler, to draws from the
-            prior; for an encoder or scorer, to the training data that the run folder names.
+            prior; for an encoder or scorer, to `data`.
+        data: Optional name or path of the data that the model was trained on, as `data.load` takes
+            it. From its test part a scorer's file knows how such examples score, and a decoder's
+            where their codes lie. Defaults to what the run folder names; else files do without.
 
     Returns:
         `pathlib.Path` of the file, such as `decoder.tflite` or `decoder.int8.tflite`.
@@ -108,8 +113,12 @@ def export(
         OSError: If the file cannot be written.
         ExportError: If the conversion fails, or the file disagrees with the model.
     """
+    if quantize is None and format in FORMATS:
+        quantize = module_of(format).QUANTIZATIONS[0]
     variants = [(format, quantize)]
-    [(path, _)] = export_files(model_or_path, variants, [graph], out, inputs, calibration_data)
+    [(path, _)] = export_files(
+        model_or_path, variants, [graph], out, inputs, calibration_data, data=data
+    )
     return path
 
 
@@ -121,6 +130,7 @@ def export_files(
     inputs=None,
     calibration_data=None,
     say=lambda line, done=False: None,
+    data=None,
 ):
     """As `export`, every variant of every graph, and what was measured.
 
@@ -133,6 +143,11 @@ def export_files(
     Returns:
         List of tuples of the `pathlib.Path` and a `parity.Report`, one for each file.
     """
+    if inputs is not None and data is not None:
+        raise ValueError(
+            "`data` must be left out with `inputs`, those of a Keras model of any kind. Received: "
+            f"{data!r}. Pass `calibration_data`."
+        )
     jobs = []
     for graph, (format, quantize) in itertools.product(graphs, variants):
         check_arguments(format, graph, quantize)
@@ -141,7 +156,7 @@ def export_files(
     if len({job.target for job in jobs}) < len(jobs):
         raise ValueError(f"`out` must be a folder for several files. Received: {str(out)!r}.")
     export_all = _export_here if _backend() == "tensorflow" else _export_in_child
-    reports = export_all(model_or_path, jobs, inputs, calibration_data, say)
+    reports = export_all(model_or_path, jobs, inputs, calibration_data, say, data)
     return [(pathlib.Path(job.target), report) for job, report in zip(jobs, reports, strict=True)]
 
 
@@ -194,7 +209,7 @@ def target_of(model_or_path, format, graph="decoder", quantize="none", out=None)
 
 
 def _export_here(
-    model_or_path, jobs, inputs, calibration_data, say, origin=None, custom_objects=None
+    model_or_path, jobs, inputs, calibration_data, say, data=None, origin=None, custom_objects=None
 ):
     from export import graphs, manifest, parity, quantization
 
@@ -205,7 +220,8 @@ def _export_here(
         model = load_model(path, inputs, custom_objects)
         run = path if path.is_dir() else path.parent
         training = manifest.training_of(run)
-        held_out = _held_out(model, run, say) if inputs is None else None
+    if inputs is None and (run is not None or data is not None):
+        held_out = _held_out(model, run, say, data)
     reports = {}
     with graphs.full_precision(model):
         for name in dict.fromkeys(job.graph for job in jobs):
@@ -218,8 +234,8 @@ def _export_here(
                 calibration, rounded = None, contextlib.nullcontext()
                 if quantize.startswith("int8"):
                     say(f"{name}: rounding the weights for {quantize}")
-                    data = calibration_of(built, calibration_data, run)
-                    calibration = quantization.calibration(built, data)
+                    examples = calibration_of(built, calibration_data, run, data)
+                    calibration = quantization.calibration(built, examples)
                     rounded = quantization.rounded(built, calibration)
                 with rounded:
                     for job in chosen:
@@ -248,19 +264,43 @@ def _make(graph, job, expected, calibration, training, held_out, say):
     return report
 
 
-def _held_out(model, run, say):
-    """Held-out examples of the data that a run folder names, as the graphs take them, or None."""
+def dataset(model, run, source=None):
+    """The data that are named, or else those that a run folder names, or None.
+
+    Raises:
+        data.DataError: If they cannot be loaded, a ValueError.
+        ValueError: If those that are named do not fit the model.
+    """
     from keras_vae import data
     from keras_vae.runs import Run
 
-    if not Run(run).config_path.is_file() or not set(model.condition) <= {"label"}:
+    if source is None:
+        return Run(run).dataset() if run and Run(run).config_path.is_file() else None
+    label = model.condition.get("label")
+    found = data.load(source, class_names=getattr(label, "names", None))
+    shape = found.x_test.shape[1:]
+    if shape != tuple(model.data_shape or shape) or not set(model.condition) <= {"label"}:
+        raise ValueError(
+            f"`data` must be examples of shape {model.data_shape} for conditions "
+            f"{sorted(model.condition)}. Received: {source}, of shape {shape} with labels."
+        )
+    return found
+
+
+def _held_out(model, run, say, source=None):
+    """Held-out examples, as the graphs take them, or None where there are none."""
+    from keras_vae import data
+
+    if not set(model.condition) <= {"label"} and source is None:
         return None
     try:
-        found = Run(run).dataset()
+        found = dataset(model, run, source)
     except (data.DataError, OSError) as err:
+        if source is not None:
+            raise
         say(f"no map of the latent space and no percentiles of scores: {err}", done=True)
         return None
-    if found.x_test.shape[1:] != tuple(model.data_shape or ()):
+    if found is None or found.x_test.shape[1:] != tuple(model.data_shape or ()):
         return None
     examples = {"x": data.as_float(found.x_test[:HELD_OUT]), "label": found.y_test[:HELD_OUT]}
     return examples if model.condition else {"x": examples["x"]}
@@ -288,8 +328,8 @@ def build_graph(model, name, inputs=None):
     return graphs.BUILDERS[name](model)
 
 
-def calibration_of(graph, calibration_data, run):
-    """The examples by which to round: those given, the run's training data, or None to draw."""
+def calibration_of(graph, calibration_data, run, source=None):
+    """The examples by which to round: those given, training data, or None to draw."""
     names = [spec.name for spec in graph.inputs if spec.batched]
     if calibration_data is not None:
         import numpy as np
@@ -301,14 +341,13 @@ def calibration_of(graph, calibration_data, run):
         }
     if "x" not in names:
         return None
-    from keras_vae.runs import Run
-
-    if run is None or not Run(run).config_path.is_file() or not set(names) <= {"x", "label"}:
+    found = dataset(graph.model, run, source) if set(names) <= {"x", "label"} else None
+    if found is None:
         raise ValueError(
-            f"Rounding the `{graph.name}` needs typical examples: export from a run folder, or "
-            f"pass `calibration_data`, a dict of arrays for {names}."
+            f"Rounding the `{graph.name}` needs typical examples. Received: none. Export from a "
+            "run folder, name the data by `data` (--data), or pass `calibration_data`, a dict of "
+            f"arrays for {names}."
         )
-    found = Run(run).dataset()
     return {"x": found.x_train, "label": found.y_train} if len(names) > 1 else {"x": found.x_train}
 
 
@@ -346,7 +385,7 @@ def _delete(parts):
             part.unlink(missing_ok=True)
 
 
-def _export_in_child(model_or_path, jobs, inputs, calibration_data, say):
+def _export_in_child(model_or_path, jobs, inputs, calibration_data, say, data=None):
     """Export in a process whose Keras runs on TensorFlow."""
     import numpy as np
 
@@ -362,6 +401,7 @@ def _export_in_child(model_or_path, jobs, inputs, calibration_data, say):
             ],
             "inputs": inputs,
             "calibration_data": None,
+            "data": None if data is None else os.fspath(data),
             "folder": folder,
             "origin": False,
             "own_objects": [],
@@ -454,6 +494,7 @@ def _child():
             message["inputs"],
             calibration_data,
             lambda line, done=False: None,
+            message["data"],
             folder if message["origin"] else None,
             custom_objects,
         )

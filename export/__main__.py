@@ -99,6 +99,11 @@ def _parser(prog):
         action="store_true",
         help="export every quantization that the formats have, and compare what they cost",
     )
+    parser.add_argument(
+        "--data",
+        help="name or path of the training data, as for train, to round an encoder by and to know "
+        "how its test part scores (default: what the run folder names)",
+    )
     parser.add_argument("--out", help="folder (default: export in the run folder)")
     parser.add_argument("--inspect", metavar="FILE", help="print the manifest of an exported file")
     parser.add_argument(
@@ -122,8 +127,7 @@ def _export(options, start):
             # A report is of all that there is; asked for by name, it is refused with the reason.
             integer = graph not in exporter.NOT_ALL_INTEGER
             every = [name for name in known if integer or name != "int8-full"]
-            default = "int8" if format == "c" else "none"
-            chosen = every if options.report and every else asked or [default]
+            chosen = every if options.report and every else asked or list(known[:1] or ["none"])
             variants += [(format, name) for name in chosen]
         for format, quantize in variants:
             exporter.check_arguments(format, graph, quantize)
@@ -139,10 +143,12 @@ def _export(options, start):
         start()
         exported = []
         for variants, members in groups.items():
-            exported += exporter.export_files(model_path, variants, members, options.out, say=say)
+            exported += exporter.export_files(
+                model_path, variants, members, options.out, say=say, data=options.data
+            )
         tables = []
         if options.report or set(asked) - {"none"}:
-            tables = _report(model_path, graphs, [path for path, _ in exported], say)
+            tables = _report(model_path, graphs, [path for path, _ in exported], say, options.data)
     path, _ = exported[0]
     print(f"\nWritten to {path.parent}:")
     width = max(len(path.name) for path, _ in exported)
@@ -163,7 +169,7 @@ def _words(text):
     return list(dict.fromkeys(word.strip() for word in text.split(",")))
 
 
-def _report(model_path, graphs, paths, say):
+def _report(model_path, graphs, paths, say, data=None):
     """Compare the files of each graph, and say what each costs.
 
     Returns:
@@ -176,7 +182,7 @@ def _report(model_path, graphs, paths, say):
     run = Run(model_path) if model_path.is_dir() else None
     tables = []
     for graph in graphs:
-        reporter = report.Reporter(model, graph, run, say=say)
+        reporter = report.Reporter(model, graph, run, say=say, data=data)
         rows, pictures = [], {}
         if graph in ("decoder", "sampler"):
             pictures["Keras"] = reporter.expected["x"]
@@ -280,7 +286,8 @@ def _inspect(path):
         },
         "operators": described["operators"],
     }
-    print(_pretty({**manifest.shorten(found), "file": file}))
+    known = {key: value for key, value in found.items() if value is not None}
+    print(_pretty({**manifest.shorten(known), "file": file}))
 
 
 def _in_words(port):

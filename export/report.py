@@ -57,9 +57,12 @@ class Reporter:
         run: Optional `keras_vae.runs.Run`, for its data and its classifier.
         inputs: Optional dict, as for `export.export`.
         say: Function that is called with a line about each step.
+        data: Optional name or path of the data, in the place of those that the run names.
     """
 
-    def __init__(self, model, graph, run=None, inputs=None, say=lambda line, done=False: None):
+    def __init__(
+        self, model, graph, run=None, inputs=None, say=lambda line, done=False: None, data=None
+    ):
         import export
 
         self.model, self.say = model, say
@@ -67,9 +70,10 @@ class Reporter:
             self.graph = export.build_graph(model, graph, inputs)
         self.dataset, self.classifier = None, None
         conditions = set(getattr(model, "condition", None) or {})
-        if run is not None and run.config_path.is_file() and conditions <= {"label"}:
-            self.dataset = self._load(run)
-            if self.dataset is not None and conditions and graph in ("decoder", "sampler"):
+        if (run is not None or data is not None) and conditions <= {"label"}:
+            self.dataset = self._load(run, data)
+            in_run = run is not None and self.dataset is not None
+            if in_run and conditions and graph in ("decoder", "sampler"):
                 self.classifier = self._classifier(run)
         self.inputs = self._inputs()
         with graphs.full_precision(model):
@@ -136,12 +140,15 @@ class Reporter:
         x, y = as_float(self.dataset.x_test[:most]), self.dataset.y_test[:most]
         return {"x": x, "label": y} if getattr(self.model, "condition", None) else {"x": x}
 
-    def _load(self, run):
+    def _load(self, run, source):
+        import export
         from keras_vae import data
 
         try:
-            return run.dataset()
+            return export.dataset(self.model, run and run.folder, source)
         except (data.DataError, OSError) as err:
+            if source is not None:
+                raise
             self.say(f"no ELBO and no classes: {err}", done=True)
             return None
 

@@ -3,9 +3,10 @@
 import tracemalloc
 
 import numpy as np
+import pytest
 from keras import ops
 
-from keras_vae import Categorical
+from keras_vae import Categorical, Continuous
 
 
 def test_a_label_becomes_its_unit_vector_and_unknown_becomes_zero():
@@ -23,3 +24,14 @@ def test_many_classes_cost_no_table_of_all_of_them():
     tracemalloc.stop()
     assert ops.convert_to_numpy(encoded).sum() == 1
     assert peak < 1e6  # a table takes 16e6
+
+
+@pytest.mark.parametrize("values", [["north"], [[1.0, "east"]], [[1.0], [2.0, 3.0]], [[{}, 1.0]]])
+def test_numbers_that_are_none_are_refused_with_an_example(values):
+    with pytest.raises(
+        ValueError, match=r"`angle` must be numbers, 2 for .*\[\[0.0, 0.0\]\]"
+    ) as err:
+        Continuous(2).as_array(values, "angle")
+    assert str(err.value).endswith(f"Received: {values!r}")
+    with pytest.raises(ValueError, match=r"such as \[\[0.0, 0.0\]\]. Received: \(3,\)"):
+        Continuous(2).as_array([1.0, 2.0, 3.0], "angle")

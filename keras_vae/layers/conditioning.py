@@ -165,14 +165,22 @@ class Continuous:
         """Check values and return them as a float32 array `(n, dim)`.
 
         Raises:
-            ValueError: If the shape differs or a value is not finite.
+            ValueError: If the values are no numbers, the shape differs or one is not finite.
         """
-        values = np.asarray(values, dtype="float32")
+        example = [[0.0] * self.dim]
+        try:
+            values = np.asarray(values, dtype="float32")
+        except (ValueError, TypeError) as err:
+            raise ValueError(
+                f"`{name}` must be numbers, {self.dim} for each example, such as {example}. "
+                f"Received: {_shortened(values)}"
+            ) from err
         if values.ndim == 1 and self.dim == 1:
             values = values[:, None]
         if values.ndim != 2 or values.shape[1] != self.dim:
             raise ValueError(
-                f"`{name}` must have the shape (n, {self.dim}). Received: {values.shape}"
+                f"`{name}` must have the shape (n, {self.dim}), such as {example}. Received: "
+                f"{values.shape}"
             )
         if not np.isfinite(values).all():
             raise ValueError(f"`{name}` must be finite. Received: NaN or infinity.")
@@ -263,6 +271,11 @@ def _is_whole(value):
         return int(value) == value
     except (TypeError, ValueError, OverflowError):
         return False
+
+
+def _shortened(value, limit=80):
+    text = " ".join(repr(value).split())
+    return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
 def _listing(names, limit=20):

@@ -542,9 +542,10 @@ def parse_numbers(texts, condition):
         numbers = []
     if len(numbers) != condition["size"] or not all(math.isfinite(number) for number in numbers):
         example = ",".join(["0.0"] * condition["size"])
+        received = f"not {','.join(texts)!r}" if texts else "and none came"
         raise InputError(
-            f"{condition['name']} must be {condition['size']} numbers: "
-            f"--condition {condition['name']}={example}"
+            f"{condition['name']} must be {condition['size']} numbers, as in "
+            f"--condition {condition['name']}={example}, {received}"
         )
     return numbers
 

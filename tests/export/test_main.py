@@ -50,6 +50,7 @@ def test_inspect_prints_the_manifest_and_the_signatures(format, capsys):
     assert (status, errors) == (0, "")
     found = json.loads(output)
     assert found["latent_dim"] == 3
+    assert None not in found.values()  # as are the scores of a decoder
     assert found["golden"]["x"][0][-1] == "... 189 numbers"
     assert found["file"]["bytes"] == path.stat().st_size
     assert found["file"]["signatures"]["decoder"] == {
