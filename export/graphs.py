@@ -10,6 +10,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from export import recurrent
+
 OPSET = 18
 BATCH_SIZES = (1, 3, 16)
 STATIC_BATCH_SIZES = (1, 16)
@@ -67,22 +69,23 @@ class Graph:
     absolute_sums: Callable[[dict], dict] | None = None
     traces: dict = dataclasses.field(default_factory=dict, repr=False)
 
-    def trace(self, batch_size=None, all_integer=False):
+    def trace(self, batch_size=None, all_integer=False, has_loops=True):
         """Trace the function on TensorFlow for one batch size, or for any.
 
         Args:
             batch_size: Optional int.
             all_integer: Whether it becomes an all-integer file, which looks labels up in a table.
+            has_loops: Whether the format has the loops of recurrent layers.
 
         Returns:
             A `tf.function` with its input signature, so that an integer label stays an integer.
         """
-        key = batch_size, all_integer
+        key = batch_size, all_integer, has_loops or not recurrent.layers_with_loops(self.model)
         if key not in self.traces:
             self.traces[key] = self._trace(*key)
         return self.traces[key]
 
-    def _trace(self, batch_size, all_integer):
+    def _trace(self, batch_size, all_integer, has_loops):
         import tensorflow as tf
 
         names = [spec.name for spec in self.inputs]
@@ -96,9 +99,10 @@ class Graph:
         ]
 
         labels = _labels_from_table if all_integer else contextlib.nullcontext
+        steps = contextlib.nullcontext if has_loops else recurrent.unrolled
 
         def traced(*tensors):
-            with _upsampling_as_resize(self.model), _convertible_ops(), labels():
+            with _upsampling_as_resize(self.model), _convertible_ops(), labels(), steps(self.model):
                 return self.function(dict(zip(names, tensors, strict=True)))
 
         return tf.function(traced, input_signature=signature, autograph=False)

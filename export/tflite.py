@@ -232,7 +232,7 @@ def _convert(graph, quantize, calibration):
     from tensorflow.lite.python.convert_phase import ConverterError
 
     functions = {
-        name: graph.trace(size, quantize == "int8-full").get_concrete_function()
+        name: graph.trace(size, quantize == "int8-full", has_loops=False).get_concrete_function()
         for name, size in signatures(graph, quantize).items()
     }
     # By way of a SavedModel, for that refuses a variable which nobody holds. The converter's other
