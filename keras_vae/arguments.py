@@ -3,6 +3,8 @@
 import math
 import numbers
 
+import keras
+
 
 def whole(value, name, least=1):
     """Return a whole number of at least `least` as an int, or raise a ValueError."""
@@ -12,6 +14,50 @@ def whole(value, name, least=1):
             f"`{name}` must be a whole number of at least {least}. Received: {value!r}"
         )
     return int(value)
+
+
+def wholes(value, name, least=1, example="(256, 128)"):
+    """Return a sequence of whole numbers of at least `least` as a tuple, or raise a ValueError."""
+    try:
+        if isinstance(value, str | dict | set):
+            raise TypeError
+        return tuple(whole(each, name, least) for each in value)
+    except (TypeError, ValueError) as err:
+        raise ValueError(
+            f"`{name}` must be whole numbers of at least {least}, such as {example}. Received: "
+            f"{value!r}"
+        ) from err
+
+
+def shape(value, name):
+    """Return the shape of an example as a tuple, or raise a ValueError."""
+    return wholes(value, name, example="(28, 28, 1)")
+
+
+def part_of_one(value, name):
+    """Return a number of at least 0 and below 1 as a float, or raise a ValueError."""
+    if not (isinstance(value, numbers.Real) and 0 <= value < 1):
+        raise ValueError(f"`{name}` must be in [0, 1). Received: {value!r}")
+    return float(value)
+
+
+def activation(value):
+    """Return what Keras knows as an activation, as it came, or raise a ValueError."""
+    try:
+        keras.activations.get(value)
+    except (TypeError, ValueError) as err:
+        raise ValueError(
+            "`activation` must be a function or the name of one in keras.activations. Received: "
+            f"{value!r}"
+        ) from err
+    return value
+
+
+def layer(value, name):
+    """Return a Keras model or layer, or raise a ValueError."""
+    if not isinstance(value, keras.layers.Layer):
+        raise ValueError(f"`{name}` must be a Keras model or layer. Received: {value!r}")
+    return value
 
 
 def not_negative(value, name):

@@ -51,8 +51,8 @@ class StopOnSkippedUpdates(keras.callbacks.Callback):
 
     def __init__(self, limit=20, interval=10):
         super().__init__()
-        self.limit = limit
-        self.interval = interval
+        self.limit = arguments.whole(limit, "limit")
+        self.interval = arguments.whole(interval, "interval")
         self.run = 0
 
     def on_epoch_begin(self, epoch, logs=None):

@@ -1,6 +1,7 @@
 """Schedules of the KL's weight over the epochs of a training."""
 
 import math
+import numbers
 
 import keras
 
@@ -113,7 +114,7 @@ class Cyclical(Schedule):
 
     def __init__(self, epochs, ratio=0.5, start=0.0, end=1.0):
         super().__init__(epochs, start, end)
-        if not 0 < ratio <= 1:
+        if not (isinstance(ratio, numbers.Real) and 0 < ratio <= 1):
             raise ValueError(f"`ratio` must be above 0 and at most 1. Received: {ratio!r}")
         self.ratio = float(ratio)
 

@@ -384,7 +384,7 @@ def test_samples_repeat_with_the_seed():
 BAD_MODELS = [
     (lambda: make(latent_dim=0), "`latent_dim` must be"),
     (lambda: make(label_smoothing=1.0), r"`label_smoothing` must be in \[0, 1\)"),
-    (lambda: make(class_loss_weight=-1.0), "`class_loss_weight` must be at least 0"),
+    (lambda: make(class_loss_weight=-1.0), "`class_loss_weight` must be a number of at least 0"),
     (lambda: make(condition={"angle": Continuous(2)}), "must be Categorical"),
     (lambda: make(condition={}), "`condition` must be a dict"),
     (
@@ -411,7 +411,10 @@ BAD_MODELS = [
         "generator must return one tensor",
     ),
     (lambda: make().build((None, 7, 7, 1)), "generator must make what the data are"),
-    (lambda: networks.DenseDiscriminator(num_classes=0), "`num_classes` must be at least 1"),
+    (
+        lambda: networks.DenseDiscriminator(num_classes=0),
+        "`num_classes` must be a whole number of at least 1",
+    ),
     (lambda: SpectralNormalization(keras.layers.Dense(3)), "needs a linear layer"),
     (
         lambda: SpectralNormalization(keras.layers.Dense(3, use_bias=False), power_iterations=0),

@@ -470,7 +470,7 @@ def test_a_vq_vae_is_trained_with_its_prior_and_sampled(archive, tmp_path, capsy
 @ordinary_on("torch")
 def test_a_vq_vae_needs_codes_and_convolutions(archive, tmp_path, capsys):
     train = ["train", "--data", archive, "--out", tmp_path / "out", *VQ_VAE]
-    fails(capsys, [*train, "--num-codes", "1"], "`num_codes` must be whole numbers of at least 2")
+    fails(capsys, [*train, "--num-codes", "1"], "`num_codes` must be a whole number of at least 2")
     fails(capsys, [*train, "--levels", "3,1"], "`levels` must be whole numbers of at least 2")
     fails(capsys, [*train, "--levels", "3,2", "--latent-dim", "3"], "must be the number of --lev")
     fails(capsys, [*train, "--network", "dense"], "--model vq_vae needs --network conv")

@@ -231,7 +231,10 @@ def test_a_wrong_label_is_refused_in_one_line(label, words):
         ({"label": [1], "angle": [[0, 0]], "size": [1]}, "Received: ['angle', 'label', 'size']"),
         ([1, 2], "needs a dict of the conditions ['angle', 'label']. Received: ['list']"),
         ({"label": [1, 2], "angle": [[0.0, 0.0]]}, "`angle` must hold one value per example"),
-        ({"label": [1], "angle": [[0.0]]}, "`angle` must have the shape (n, 2). Received: (1, 1)"),
+        (
+            {"label": [1], "angle": [[0.0]]},
+            "`angle` must have the shape (n, 2), such as [[0.0, 0.0]]. Received: (1, 1)",
+        ),
         ({"label": [1], "angle": [[0.0, np.nan]]}, "`angle` must be finite"),
     ],
 )

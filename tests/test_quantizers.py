@@ -187,11 +187,14 @@ def test_perplexity_is_the_exponential_of_the_entropy():
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: VectorQuantizer(1, 2), "`num_codes` must be whole numbers of at least 2"),
-        (lambda: VectorQuantizer(2.5, 2), "`num_codes` must be whole"),
-        (lambda: VectorQuantizer(4, 0), "`dim` must be whole numbers of at least 1"),
+        (lambda: VectorQuantizer(1, 2), "`num_codes` must be a whole number of at least 2"),
+        (lambda: VectorQuantizer(2.5, 2), "`num_codes` must be a whole"),
+        (lambda: VectorQuantizer(4, 0), "`dim` must be a whole number of at least 1"),
         (lambda: VectorQuantizer(4, 2, decay=1.0), r"`decay` must be in \[0, 1\)"),
-        (lambda: VectorQuantizer(4, 2, commitment_weight=-1), "`commitment_weight` must be at"),
+        (
+            lambda: VectorQuantizer(4, 2, commitment_weight=-1),
+            "`commitment_weight` must be a number of at",
+        ),
         (lambda: FiniteScalarQuantizer((3, 1)), "`levels` must be whole numbers of at least 2"),
         (lambda: FiniteScalarQuantizer(()), "one number of at least 2 per entry"),
         (lambda: FiniteScalarQuantizer((1024, 1025)), "product of `levels` must be at most"),

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_vae import seeds
+from keras_vae import arguments, seeds
 from keras_vae.trainers import share
 
 
@@ -29,21 +29,20 @@ class Categorical:
     kind = "categorical"
 
     def __init__(self, num_classes, names=None, unknown_rate=0.0):
-        if int(num_classes) != num_classes or num_classes < 1:
-            raise ValueError(
-                f"`num_classes` must be a whole number of at least 1. Received: {num_classes!r}"
-            )
+        self.num_classes = arguments.whole(num_classes, "num_classes")
+        self.unknown_rate = arguments.part_of_one(unknown_rate, "unknown_rate")
         names = range(num_classes) if names is None else names
-        self.num_classes = int(num_classes)
+        if not hasattr(names, "__iter__"):
+            raise ValueError(
+                f"`names` must be {num_classes} different strings, one per class. Received: "
+                f"{names!r}"
+            )
         self.names = tuple(str(name) for name in names)
-        self.unknown_rate = float(unknown_rate)
         if len(set(self.names)) != self.num_classes or len(self.names) != self.num_classes:
             raise ValueError(
                 f"`names` must be {num_classes} different strings, one per class. "
                 f"Received: {list(self.names)}"
             )
-        if not 0 <= self.unknown_rate < 1:
-            raise ValueError(f"`unknown_rate` must be in [0, 1). Received: {unknown_rate!r}")
 
     @property
     def unknown(self):
@@ -147,9 +146,7 @@ class Continuous:
     unknown_rate = 0.0
 
     def __init__(self, dim):
-        if int(dim) != dim or dim < 1:
-            raise ValueError(f"`dim` must be a whole number of at least 1. Received: {dim!r}")
-        self.dim = int(dim)
+        self.dim = arguments.whole(dim, "dim")
 
     @property
     def size(self):

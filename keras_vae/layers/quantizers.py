@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_vae import seeds
+from keras_vae import arguments, seeds
 from keras_vae.trainers import share
 
 # Codes are counted in float32, and the codebook is a table.
@@ -61,18 +61,13 @@ class VectorQuantizer(keras.layers.Layer):
     ):
         # Distances have too few digits in half precision.
         super().__init__(autocast=False, **kwargs)
-        self.num_codes = _whole("num_codes", num_codes, 2)
-        self.dim = _whole("dim", dim, 1)
-        self.commitment_weight = float(commitment_weight)
-        self.decay = float(decay)
-        self.restart_below = float(restart_below)
+        self.num_codes = arguments.whole(num_codes, "num_codes", 2)
+        self.dim = arguments.whole(dim, "dim")
+        self.commitment_weight = arguments.not_negative(commitment_weight, "commitment_weight")
+        self.decay = arguments.part_of_one(decay, "decay")
+        self.restart_below = arguments.not_negative(restart_below, "restart_below")
         self.seed = seed
         self.seed_generator = seeds.stream(seed, "restarts")
-        for name in ("commitment_weight", "restart_below"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"`{name}` must be at least 0. Received: {getattr(self, name)}")
-        if not 0 <= self.decay < 1:
-            raise ValueError(f"`decay` must be in [0, 1). Received: {decay!r}")
 
     def build(self, z_shape):
         _check_dim(self, z_shape)
@@ -184,7 +179,7 @@ class FiniteScalarQuantizer(keras.layers.Layer):
             raise ValueError(
                 f"`levels` must be one number of at least 2 per entry. Received: {levels!r}"
             )
-        self.levels = tuple(_whole("levels", level, 2) for level in levels)
+        self.levels = arguments.wholes(levels, "levels", 2, "(8, 6, 5)")
         self.dim = len(self.levels)
         self.num_codes = math.prod(self.levels)
         if self.num_codes > MOST_CODES:
@@ -251,9 +246,3 @@ def _check_dim(quantizer, z_shape):
             f"`{type(quantizer).__name__}` needs vectors of length {quantizer.dim}. Received: "
             f"shape {tuple(z_shape)}. Set the encoder's latent_dim to {quantizer.dim}."
         )
-
-
-def _whole(name, value, least):
-    if isinstance(value, bool) or int(value) != value or value < least:
-        raise ValueError(f"`{name}` must be whole numbers of at least {least}. Received: {value!r}")
-    return int(value)

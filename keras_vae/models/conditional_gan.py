@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_vae import arguments
 from keras_vae.models import inputs as model_inputs
 from keras_vae.models.conditional_vae import ConditionalVAE
 from keras_vae.models.gan import GAN
@@ -51,12 +52,9 @@ class ConditionalGAN(GAN):
                 "`condition` of a `ConditionalGAN` must be Categorical, because the discriminator "
                 f"names classes. Received another kind for: {', '.join(unnamed)}."
             )
-        if not 0 <= class_loss_weight < float("inf"):
-            raise ValueError(
-                f"`class_loss_weight` must be at least 0. Received: {class_loss_weight!r}"
-            )
+        class_loss_weight = arguments.not_negative(class_loss_weight, "class_loss_weight")
         super().__init__(generator, discriminator, latent_dim, condition=condition, **kwargs)
-        self.class_loss_weight = float(class_loss_weight)
+        self.class_loss_weight = class_loss_weight
 
     def _check_judgement(self, judged):
         size = self.conditioning.size

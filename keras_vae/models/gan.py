@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_vae import arguments
 from keras_vae.models import logits
 from keras_vae.models.generative import GenerativeModel, Player, as_optimizer, join, reason
 from keras_vae.models.players import JointOptimizer
@@ -50,15 +51,11 @@ class GAN(GenerativeModel):
     has_target = False
 
     def __init__(self, generator, discriminator, latent_dim, label_smoothing=0.0, **kwargs):
-        if int(latent_dim) != latent_dim or latent_dim < 1:
-            raise ValueError(
-                f"`latent_dim` must be a whole number of at least 1. Received: {latent_dim!r}"
-            )
-        if not 0 <= label_smoothing < 1:
-            raise ValueError(f"`label_smoothing` must be in [0, 1). Received: {label_smoothing!r}")
+        latent_dim = arguments.whole(latent_dim, "latent_dim")
+        label_smoothing = arguments.part_of_one(label_smoothing, "label_smoothing")
         super().__init__({"generator": generator, "discriminator": discriminator}, **kwargs)
-        self.latent_dim = int(latent_dim)
-        self.label_smoothing = float(label_smoothing)
+        self.latent_dim = latent_dim
+        self.label_smoothing = label_smoothing
         self.prior = StandardNormal()
 
     @property

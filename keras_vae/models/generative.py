@@ -87,7 +87,7 @@ class GenerativeModel(Trainer, StoredModel):
         super().__init__(autocast=False, **kwargs)
         self.part_names = tuple(parts)
         for name, part in parts.items():
-            setattr(self, name, part)
+            setattr(self, name, arguments.layer(part, name))
         self.likelihood = likelihoods.get(likelihood)
         # Not on the class: on PyTorch that would hide a layer of this name.
         self.prior = None

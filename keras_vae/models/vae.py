@@ -94,6 +94,8 @@ class VAE(LatentVariableModel):
         first_weight = arguments.not_negative(schedule(0) if schedule else kl_weight, "kl_weight")
         objective = objectives.get(objective, num_samples=num_samples, gradient=gradient)
         prior = StandardNormal() if prior is None else prior
+        if not hasattr(prior, "log_prob"):
+            raise ValueError(f"`prior` must be one of keras_vae.priors. Received: {prior!r}")
         posterior = posteriors.get(posterior)
         _check_prior(objective, prior)
         _check_posterior(posterior, objective, prior)

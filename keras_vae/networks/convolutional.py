@@ -5,6 +5,7 @@ import math
 import keras
 from keras import ops
 
+from keras_vae import arguments
 from keras_vae.networks.dense import (
     GaussianEncoder,
     check_count,
@@ -120,11 +121,11 @@ class ConvDecoder(StoredModel):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if len(output_shape) != 3:
+        self.data_shape = arguments.shape(output_shape, "output_shape")
+        if len(self.data_shape) != 3:
             raise ValueError(
-                f"`output_shape` must be (height, width, channels). Received: {tuple(output_shape)}"
+                f"`output_shape` must be (height, width, channels). Received: {self.data_shape}"
             )
-        self.data_shape = tuple(output_shape)
         self.transposed = transposed
         self.options = _options(hidden_units, kernel_size, batch_normalization, negative_slope)
 
@@ -198,13 +199,14 @@ def convolution(filters, kernel_size, **kwargs):
 
 
 def _options(hidden_units, kernel_size, batch_normalization, negative_slope):
+    hidden_units = arguments.wholes(hidden_units, "hidden_units")
     if not hidden_units:
         raise ValueError("`hidden_units` must name at least one stage. Received: ()")
     return {
         "hidden_units": list(hidden_units),
-        "kernel_size": kernel_size,
+        "kernel_size": arguments.whole(kernel_size, "kernel_size"),
         "batch_normalization": batch_normalization,
-        "negative_slope": negative_slope,
+        "negative_slope": arguments.not_negative(negative_slope, "negative_slope"),
     }
 
 

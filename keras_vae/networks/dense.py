@@ -10,6 +10,7 @@ import math
 import keras
 from keras import ops
 
+from keras_vae import arguments
 from keras_vae.stored import StoredModel
 
 
@@ -20,7 +21,7 @@ class GaussianEncoder(StoredModel):
     """
 
     def add_heads(self, latent_dim, full_covariance=None):
-        self.latent_dim = latent_dim
+        latent_dim = self.latent_dim = arguments.whole(latent_dim, "latent_dim")
         self.z_mean = keras.layers.Dense(latent_dim, dtype=self.variable_dtype, name="z_mean")
         self.z_log_var = keras.layers.Dense(latent_dim, dtype=self.variable_dtype, name="z_log_var")
         self.triangle = None
@@ -89,8 +90,8 @@ class DenseEncoder(GaussianEncoder):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.hidden_units = tuple(hidden_units)
-        self.activation = activation
+        self.hidden_units = arguments.wholes(hidden_units, "hidden_units")
+        self.activation = arguments.activation(activation)
         self.flatten = keras.layers.Flatten(data_format="channels_last")
         self.hidden = dense_stack(self.hidden_units, activation)
         self.add_heads(latent_dim, full_covariance)
@@ -140,9 +141,9 @@ class DenseDecoder(StoredModel):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.data_shape = tuple(output_shape)
-        self.hidden_units = tuple(hidden_units)
-        self.activation = activation
+        self.data_shape = arguments.shape(output_shape, "output_shape")
+        self.hidden_units = arguments.wholes(hidden_units, "hidden_units")
+        self.activation = arguments.activation(activation)
         self.hidden = dense_stack(self.hidden_units, activation)
         self.outputs_dense = keras.layers.Dense(
             math.prod(self.data_shape), dtype=self.variable_dtype, name="parameters"

@@ -7,6 +7,7 @@ class.
 
 import keras
 
+from keras_vae import arguments
 from keras_vae.layers.spectral import SpectralNormalization
 from keras_vae.networks.convolutional import convolution
 from keras_vae.stored import StoredModel
@@ -19,11 +20,11 @@ class Discriminator(StoredModel):
         self, num_classes=None, spectral_normalization=False, negative_slope=0.2, **kwargs
     ):
         super().__init__(**kwargs)
-        if num_classes is not None and num_classes < 1:
-            raise ValueError(f"`num_classes` must be at least 1. Received: {num_classes!r}")
+        if num_classes is not None:
+            num_classes = arguments.whole(num_classes, "num_classes")
         self.num_classes = num_classes
         self.spectral_normalization = spectral_normalization
-        self.negative_slope = negative_slope
+        self.negative_slope = arguments.not_negative(negative_slope, "negative_slope")
         self.flatten = keras.layers.Flatten(data_format="channels_last")
         dtype = self.variable_dtype
         self.logit = self.linear(keras.layers.Dense, 1, dtype=dtype, name="logit")
@@ -84,7 +85,7 @@ class DenseDiscriminator(Discriminator):
 
     def __init__(self, hidden_units=(512, 256), num_classes=None, **kwargs):
         super().__init__(num_classes, **kwargs)
-        self.hidden_units = tuple(hidden_units)
+        hidden_units = self.hidden_units = arguments.wholes(hidden_units, "hidden_units")
         self.stages = [self.stage(keras.layers.Dense, width) for width in hidden_units]
 
     def call(self, inputs):
@@ -118,8 +119,8 @@ class ConvDiscriminator(Discriminator):
 
     def __init__(self, hidden_units=(32, 64), kernel_size=5, num_classes=None, **kwargs):
         super().__init__(num_classes, **kwargs)
-        self.hidden_units = tuple(hidden_units)
-        self.kernel_size = kernel_size
+        hidden_units = self.hidden_units = arguments.wholes(hidden_units, "hidden_units")
+        self.kernel_size = arguments.whole(kernel_size, "kernel_size")
         self.stages = [
             self.stage(convolution, width, kernel_size, strides=2) for width in hidden_units
         ]

@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_vae import arguments
 from keras_vae.networks.convolutional import (
     ConvDecoder,
     _apply,
@@ -48,7 +49,7 @@ class ConvGridEncoder(StoredModel):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.latent_dim = latent_dim
+        self.latent_dim = arguments.whole(latent_dim, "latent_dim")
         self.options = _options(hidden_units, kernel_size, batch_normalization, negative_slope)
         self.stages = [
             [

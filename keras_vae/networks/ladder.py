@@ -7,6 +7,7 @@ in the decoder alike.
 import keras
 from keras import ops
 
+from keras_vae import arguments
 from keras_vae.layers.sampling import reparameterize
 from keras_vae.networks.dense import DenseDecoder, dense_stack, split_condition
 from keras_vae.stored import StoredModel
@@ -183,6 +184,8 @@ class LadderDecoder(DenseDecoder):
 
 
 def _options(latent_dims, hidden_units, activation, depth):
+    latent_dims = arguments.wholes(latent_dims, "latent_dims")
+    hidden_units = arguments.wholes(hidden_units, "hidden_units")
     if len(latent_dims) != len(hidden_units) or not latent_dims:
         raise ValueError(
             "`latent_dims` and `hidden_units` must have one entry for each level. Received: "
@@ -191,6 +194,6 @@ def _options(latent_dims, hidden_units, activation, depth):
     return {
         "latent_dims": list(latent_dims),
         "hidden_units": list(hidden_units),
-        "activation": activation,
-        "depth": depth,
+        "activation": arguments.activation(activation),
+        "depth": arguments.whole(depth, "depth"),
     }

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_vae import portable_random
+from keras_vae import arguments, portable_random
 from keras_vae.divergences import kl_normal
 from keras_vae.networks.dense import dense_stack
 from keras_vae.priors.base import Prior, build_layer, condition_size
@@ -40,8 +40,8 @@ class ConditionalNormal(Prior, keras.layers.Layer):
 
     def __init__(self, hidden_units=(), activation="tanh", **kwargs):
         super().__init__(autocast=False, **kwargs)
-        self.hidden_units = tuple(hidden_units)
-        self.activation = activation
+        self.hidden_units = arguments.wholes(hidden_units, "hidden_units")
+        self.activation = arguments.activation(activation)
         self.hidden = dense_stack(self.hidden_units, activation, dtype=self.variable_dtype)
         self.heads = None
         self.classes = None

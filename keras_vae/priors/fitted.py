@@ -43,7 +43,13 @@ class FittedMixture(Prior, keras.layers.Layer):
 
     def __init__(self, classes=(), **kwargs):
         super().__init__(autocast=False, **kwargs)
-        self.classes = tuple((name, int(start), int(count)) for name, start, count in classes)
+        try:
+            self.classes = tuple((name, int(start), int(count)) for name, start, count in classes)
+        except (TypeError, ValueError) as err:
+            raise ValueError(
+                "`classes` must be triples of a condition's name, its first row and their number. "
+                f"Received: {classes!r}"
+            ) from err
         if any(count < 1 for _, _, count in self.classes) or self.num_rows > MOST_ROWS:
             raise ValueError(
                 f"A fitted prior has at most {MOST_ROWS} rows, one for every class and unknown. "

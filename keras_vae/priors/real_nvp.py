@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_vae import portable_random
+from keras_vae import arguments, portable_random
 from keras_vae.networks.dense import dense_stack
 from keras_vae.priors.base import Prior, build_layer, check_whole, condition_size
 from keras_vae.priors.standard_normal import StandardNormal
@@ -42,8 +42,8 @@ class RealNVP(Prior, keras.layers.Layer):
     def __init__(self, num_layers=6, hidden_units=(64, 64), activation="relu", **kwargs):
         super().__init__(autocast=False, **kwargs)
         self.num_layers = check_whole("num_layers", num_layers, least=2)
-        self.hidden_units = tuple(hidden_units)
-        self.activation = activation
+        self.hidden_units = arguments.wholes(hidden_units, "hidden_units")
+        self.activation = arguments.activation(activation)
         self.couplings = [
             Coupling(layer % 2, self.hidden_units, activation, dtype=self.variable_dtype)
             for layer in range(self.num_layers)
