@@ -60,6 +60,28 @@ def test_one_row_teaches_what_two_equal_rows_do(name, jit_compile, images):
         np.testing.assert_allclose(one, two, atol=2e-7, rtol=0)
 
 
+@keras.saving.register_keras_serializable("test_single_rows")
+class OwnConvolution(layers.Layer):
+    """A layer in PyTorch's words, which may name what it passes."""
+
+    def build(self, shape):
+        self.kernel = self.add_weight(shape=(1, shape[-1], 3, 3), name="kernel")
+
+    def call(self, x):
+        import torch
+
+        made = torch.conv2d(input=x.permute(0, 3, 1, 2), weight=self.kernel.value, padding=1)
+        return made.permute(0, 2, 3, 1)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="a layer of PyTorch")
+def test_convolutions_by_keyword_train_where_one_image_is_left(images):
+    model = keras_vae.Autoencoder(*own(OwnConvolution()))
+    model.compile("adam")
+    history = model.fit(images[0][:5], batch_size=4, verbose=0).history
+    assert history["skipped_updates"] == [0]
+
+
 def gan():
     return keras_vae.ConditionalGAN(
         networks.ConvDecoder(IMAGE, hidden_units=(6, 4)),

@@ -21,10 +21,12 @@ class _PlainStrides(torch.overrides.TorchFunctionMode):
     """
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
+        kwargs = dict(kwargs or {})
         if function in _CONVOLUTIONS:
-            image, kernel, *rest = args
-            args = (_plain(image), _plain(kernel), *rest)
-        return function(*args, **(kwargs or {}))
+            # A layer of the user's own may name them.
+            args = (*map(_plain, args[:2]), *args[2:])
+            kwargs |= {name: _plain(kwargs[name]) for name in ("input", "weight") if name in kwargs}
+        return function(*args, **kwargs)
 
 
 def _plain(tensor):
