@@ -110,11 +110,11 @@ class LatentVariableModel(GenerativeModel):
             )
         return (int(shapes[0][-1]),)
 
-    def check_logits(self):
+    def check_logits(self, by_values=True):
         if not getattr(self.likelihood, "takes_logits", False):
             return
         shapes = []
-        if self.built:
+        if by_values and self.built:
             shapes.append((None, *self.code_shape))
             shapes += [(None, self.conditioning.size)] if self.condition else []
         why = f"the {self.likelihood.name} likelihood takes its logits, of any size"

@@ -118,9 +118,9 @@ class GAN(GenerativeModel):
                 f"example, (batch, 1). Received: {shapes}."
             )
 
-    def check_logits(self):
+    def check_logits(self, by_values=True):
         code, images = [], []
-        if self.built:
+        if by_values and self.built:
             code.append((None, self.latent_dim))
             code += [(None, self.conditioning.size)] if self.condition else []
             images = [(None, *self.data_shape)]

@@ -561,8 +561,11 @@ class GenerativeModel(Trainer, StoredModel):
         """Whether there is anything that training changes."""
         return bool(self.trainable_variables)
 
-    def check_logits(self):
+    def check_logits(self, by_values=True):
         """Refuse networks that end in a sigmoid where the loss takes logits.
+
+        Args:
+            by_values: Whether to run those whose layers do not tell.
 
         Raises:
             ValueError: As `logits.check`.

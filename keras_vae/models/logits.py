@@ -90,13 +90,20 @@ def _end_of_operation(operation):
     name = _name(operation)
     if name in SQUASHING:
         return name
-    if name is not None:
+    if name is not None and _is_of_keras(operation.activation):
         return None
     # An operation of keras.ops, such as Sigmoid, is a class of its own.
     as_function = "".join(f"_{c.lower()}" if c.isupper() else c for c in type(operation).__name__)
     if as_function.lstrip("_") in SQUASHING:
         return as_function.lstrip("_")
-    return None if type(operation).__module__.startswith("keras.") else ""
+    # What else squashes, as `(tanh(h) + 1) / 2`, only its values tell.
+    return ""
+
+
+def _is_of_keras(activation):
+    """Whether an activation is one of Keras' own, which does what its name says."""
+    module = getattr(activation, "__module__", None) or type(activation).__module__
+    return module.partition(".")[0] == "keras"
 
 
 def _name(operation):

@@ -3,6 +3,7 @@
 import os
 import pathlib
 import random
+import warnings
 import zipfile
 
 import keras
@@ -115,7 +116,8 @@ def load_model(path, custom_objects=None):
             registered for. What you name is trusted: it gets its arguments from the file.
 
     Returns:
-        The model, compiled as it was saved.
+        The model, compiled as it was saved. One that ends in a sigmoid where logits are due comes
+        with a warning; `fit` refuses it.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -135,6 +137,12 @@ def load_model(path, custom_objects=None):
         raise ValueError(
             f"{path} must be a model of keras-vae. Received: a {type(model).__name__}."
         )
+    if isinstance(model, GenerativeModel):
+        try:
+            model.check_logits(by_values=False)
+        except ValueError as err:
+            # Earlier versions trained such, and what was trained is to be read for ever.
+            warnings.warn(f"{path} squashes what it makes twice. {err}", stacklevel=2)
     return model
 
 
