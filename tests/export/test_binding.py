@@ -1,5 +1,7 @@
 """Inputs are bound by name, and what is checked is not what checks it."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -104,8 +106,9 @@ def test_inputs_without_names_of_their_own_are_named_in_their_order():
     given = arrays()
     made, expected = graph.evaluate(given), parity.reference(graph)
     np.testing.assert_array_equal(made["x"], mixed(given["style"], given["content"]))
-    [(inputs, outputs)] = expected[16]
-    np.testing.assert_array_equal(outputs["x"], mixed(inputs["style"], inputs["content"]))
+    [batch] = expected[16]
+    sides = batch.inputs["style"], batch.inputs["content"]
+    np.testing.assert_array_equal(batch.outputs["x"], mixed(*sides))
 
 
 def wrong_functions():
@@ -122,39 +125,37 @@ def wrong_functions():
 
 
 def test_what_is_expected_of_a_file_does_not_come_from_the_function_that_is_exported():
-    import dataclasses
-
     for name, graph, wrong in wrong_functions():
         expected = parity.reference(graph)[16]
         made = parity.reference(dataclasses.replace(graph, function=wrong))[16]
-        for (_, outputs), (_, others) in zip(expected, made, strict=True):
-            for key, value in outputs.items():
-                np.testing.assert_array_equal(others[key], value, err_msg=f"{name} {key}")
+        for batch, other in zip(expected, made, strict=True):
+            for key, value in batch.outputs.items():
+                np.testing.assert_array_equal(other.outputs[key], value, err_msg=f"{name} {key}")
 
 
 @pytest.mark.parametrize("graph", graphs.BUILDERS)
 def test_what_is_expected_is_what_the_function_computes(graph):
     built = graphs.BUILDERS[graph](make_model("conv"))
     for size, batches in parity.reference(built).items():
-        for inputs, outputs in batches[:2]:
-            assert list(outputs) == [spec.name for spec in built.outputs]
-            for name, value in built.evaluate(inputs).items():
-                assert outputs[name].shape == (size, *value.shape[1:])
+        for batch in batches[:2]:
+            assert list(batch.outputs) == [spec.name for spec in built.outputs]
+            for name, value in built.evaluate(batch.inputs).items():
+                assert batch.outputs[name].shape == (size, *value.shape[1:])
                 # Of a score, the sum of 189 terms.
-                np.testing.assert_allclose(outputs[name], value, rtol=2e-6, atol=2e-6)
+                np.testing.assert_allclose(batch.outputs[name], value, rtol=2e-6, atol=2e-6)
 
 
 def test_a_sampler_is_expected_to_draw_what_the_model_samples():
     model = make_model("conv")
     conditions = conditions_of(model, 16)
     graph = graphs.sampler(model)
-    [(inputs, outputs)] = parity.reference(graph)[16]
-    conditions = {name: inputs[name] for name in conditions}
-    expected = model.sample(conditions, 0.9, int(inputs["seed"][0]))
-    np.testing.assert_allclose(outputs["x"], expected, rtol=0, atol=1e-6)
+    [batch] = parity.reference(graph)[16]
+    conditions = {name: batch.inputs[name] for name in conditions}
+    expected = model.sample(conditions, 0.9, int(batch.inputs["seed"][0]))
+    np.testing.assert_allclose(batch.outputs["x"], expected, rtol=0, atol=1e-6)
     model = keras_vae.VAE(
         keras_vae.networks.DenseEncoder(2, (4,)), keras_vae.networks.DenseDecoder((3,), (4,))
     )
-    [(inputs, outputs)] = parity.reference(graphs.sampler(model))[16]
-    expected = model.sample(16, 0.9, int(inputs["seed"][0]))[inputs["index"]]
-    np.testing.assert_allclose(outputs["x"], expected, rtol=0, atol=1e-6)
+    [batch] = parity.reference(graphs.sampler(model))[16]
+    expected = model.sample(16, 0.9, int(batch.inputs["seed"][0]))[batch.inputs["index"]]
+    np.testing.assert_allclose(batch.outputs["x"], expected, rtol=0, atol=1e-6)
