@@ -69,24 +69,27 @@ class Graph:
     absolute_sums: Callable[[dict], dict] | None = None
     traces: dict = dataclasses.field(default_factory=dict, repr=False)
 
-    def trace(self, batch_size=None, all_integer=False, has_loops=True):
+    def trace(self, batch_size=None, format="tflite", all_integer=False):
         """Trace the function on TensorFlow for one batch size, or for any.
 
         Args:
             batch_size: Optional int.
+            format: `"tflite"`, `"tflite without GELU"` or `"onnx"`, whose operators it is made of.
             all_integer: Whether it becomes an all-integer file, which looks labels up in a table.
-            has_loops: Whether the format has the loops of recurrent layers.
 
         Returns:
             A `tf.function` with its input signature, so that an integer label stays an integer.
         """
-        key = batch_size, all_integer, has_loops or not recurrent.layers_with_loops(self.model)
+        key = batch_size, format, all_integer
         if key not in self.traces:
             self.traces[key] = self._trace(*key)
         return self.traces[key]
 
-    def _trace(self, batch_size, all_integer, has_loops):
+    def _trace(self, batch_size, format, all_integer):
         import tensorflow as tf
+
+        from export import ExportError, operators
+        from keras_vae.models.generative import reason
 
         names = [spec.name for spec in self.inputs]
         signature = [
@@ -99,11 +102,22 @@ class Graph:
         ]
 
         labels = _labels_from_table if all_integer else contextlib.nullcontext
-        steps = contextlib.nullcontext if has_loops else recurrent.unrolled
+        steps = contextlib.nullcontext if format == "onnx" else recurrent.unrolled
 
         def traced(*tensors):
-            with _upsampling_as_resize(self.model), _convertible_ops(), labels(), steps(self.model):
-                return self.function(dict(zip(names, tensors, strict=True)))
+            try:
+                with (
+                    _upsampling_as_resize(self.model),
+                    operators.replaced(format),
+                    labels(),
+                    steps(self.model),
+                ):
+                    return self.function(dict(zip(names, tensors, strict=True)))
+            except (ValueError, TypeError, NotImplementedError, tf.errors.OpError) as err:
+                raise ExportError(
+                    f"The `{self.name}` graph must be made of operators that TensorFlow has for "
+                    f"any number of examples. It raised: {reason(err)}"
+                ) from err
 
         return tf.function(traced, input_signature=signature, autograph=False)
 
@@ -460,7 +474,7 @@ def _how_to_call(model, names):
     if isinstance(structure, dict):
         own = list(structure)
     else:
-        own = [tensor.name for tensor in keras.tree.flatten(structure)]
+        own = [name_of_input(tensor) for tensor in keras.tree.flatten(structure)]
         if len(own) == len(names) and all(_UNNAMED.fullmatch(name) for name in own):
             own = names
     if set(own) != set(names):
@@ -475,6 +489,11 @@ def _how_to_call(model, names):
         return model(keras.tree.pack_sequence_as(structure, given), training=False)
 
     return call
+
+
+def name_of_input(tensor):
+    """The name of a functional model's input, without what Keras adds where it copies one."""
+    return re.sub("(CLONE)+$", "", tensor.name)
 
 
 def _check(model, graph, attribute):
@@ -664,25 +683,3 @@ def _labels_from_table():
         yield
     finally:
         Categorical.encode = original
-
-
-@contextlib.contextmanager
-def _convertible_ops():
-    """Let some operations of Keras run as operators that the converters and runtimes have.
-
-    `take` also lets indices count from the end, which takes three more operators; the
-    microcontroller runtime lacks one of them, and no label or word is negative. `expm1` is missing
-    in ONNX, and TFLite's converter makes `exp(x) - 1` of it, which has no digits left near 0.
-    `argmax` looks at the bits of its input to tell zeros apart, for which TFLite has no operator.
-    """
-    import keras
-    import tensorflow as tf
-
-    originals = keras.ops.take, keras.ops.expm1, keras.ops.argmax
-    try:
-        keras.ops.take = lambda x, indices, axis=None: tf.gather(x, indices, axis=axis)
-        keras.ops.expm1 = lambda x: tf.tanh(x / 2) * (tf.exp(x) + 1)
-        keras.ops.argmax = lambda x, axis=None: tf.argmax(x, axis=axis, output_type="int32")
-        yield
-    finally:
-        keras.ops.take, keras.ops.expm1, keras.ops.argmax = originals

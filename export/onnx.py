@@ -151,7 +151,7 @@ def _convert(graph):
     import tensorflow as tf
     import tf2onnx
 
-    traced = graph.trace()
+    traced = graph.trace(format="onnx")
     try:
         model, _ = tf2onnx.convert.from_function(
             traced, input_signature=traced.input_signature, opset=graphs.OPSET
@@ -187,7 +187,7 @@ def _convert(graph):
             _modernize_resize(node)
     try:
         onnx.checker.check_model(model, full_check=True)
-    except onnx.checker.ValidationError as err:
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as err:
         raise ExportError(f"tf2onnx made an invalid model: {manifest.one_line(err)}") from err
     return model
 

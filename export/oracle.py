@@ -9,6 +9,8 @@ import inspect
 
 import numpy as np
 
+from export import graphs
+
 
 def outputs(graph, inputs, batch_size=64):
     """What the model of a graph gives, some rows at a time.
@@ -22,8 +24,6 @@ def outputs(graph, inputs, batch_size=64):
         Dict of float32 or int32 arrays.
     """
     import keras
-
-    from export import graphs
 
     count = graph.count(inputs)
     batch_size = batch_size if graph.row_by_row else count
@@ -79,9 +79,10 @@ def _keras_model(graph, inputs):
     elif structure is None and set(tensors) <= set(inspect.signature(model.call).parameters):
         bound = inspect.signature(model.call).bind(**tensors)
         given, arguments = bound.args, bound.kwargs
-    elif structure is not None and not {tensor.name for tensor in model.inputs} & set(tensors):
-        # Nobody named the model's inputs: they are named in their order.
-        given = [list(tensors.values())]
+    elif structure is not None and not isinstance(structure, dict):
+        named = {tensor.name: tensors.get(graphs.name_of_input(tensor)) for tensor in model.inputs}
+        # Where nobody named the model's inputs, they are named in their order.
+        given = [list(tensors.values()) if None in named.values() else named]
     made = model(*given, **arguments, training=False)
     if isinstance(made, list | tuple):
         return {f"output_{index}": tensor for index, tensor in enumerate(made)}

@@ -227,12 +227,12 @@ def _run_in_micro():
     interpreter.print_allocations()
 
 
-def _convert(graph, quantize, calibration):
+def _convert(graph, quantize, calibration, format="tflite"):
     import tensorflow as tf
     from tensorflow.lite.python.convert_phase import ConverterError
 
     functions = {
-        name: graph.trace(size, quantize == "int8-full", has_loops=False).get_concrete_function()
+        name: graph.trace(size, format, quantize == "int8-full").get_concrete_function()
         for name, size in signatures(graph, quantize).items()
     }
     # By way of a SavedModel, for that refuses a variable which nobody holds. The converter's other
@@ -263,6 +263,9 @@ def _convert(graph, quantize, calibration):
         except (ConverterError, tf.errors.OpError, RuntimeError, ValueError) as err:
             calls = ("StatefulPartitionedCall", "PartitionedCall")
             places = re.findall(r'fused\["(\w+):", "([^"@]+)@', str(err))
+            if any(operator == "Erfc" for operator, _ in places) and format == "tflite":
+                # It knows the operators of a GELU together, but not if one of them is used twice.
+                return _convert(graph, quantize, calibration, "tflite without GELU")
             if refused := [place for place in places if place[0] not in calls]:
                 raise graphs.unknown_operators(graph, "TFLite builtins", refused) from err
             raise ExportError(
