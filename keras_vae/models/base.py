@@ -8,8 +8,8 @@ from keras import ops
 from keras_vae import likelihoods
 from keras_vae.data import binarize
 from keras_vae.layers.sampling import repeat
+from keras_vae.models import datasets, logits
 from keras_vae.models import inputs as model_inputs
-from keras_vae.models import logits
 from keras_vae.models.generative import (
     GenerativeModel,
     in_batches,
@@ -150,7 +150,7 @@ class LatentVariableModel(GenerativeModel):
 
     def reconstruction(self, data):
         """Decode the posterior mean of a batch, as `predict` does."""
-        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        x, _, _ = datasets.unpack(self, data)
         outputs = self(x, draw=False, training=False)
         return self.likelihood.mean(outputs["parameters"])
 
@@ -168,7 +168,7 @@ class LatentVariableModel(GenerativeModel):
             over data and latent dimensions, averaged over the batch. A sample weight multiplies
             its example's whole loss.
         """
-        inputs, target, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        inputs, target, sample_weight = datasets.unpack(self, data)
         given, _ = self.named_inputs(inputs)
         x, conditions = self.split_inputs(inputs)
         grey = x if target is None else model_inputs.as_float(target)

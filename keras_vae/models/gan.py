@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_vae import arguments
-from keras_vae.models import logits
+from keras_vae.models import datasets, logits
 from keras_vae.models.generative import GenerativeModel, Player, as_optimizer, join, reason
 from keras_vae.models.players import JointOptimizer
 from keras_vae.models.vae import VAE
@@ -162,7 +162,7 @@ class GAN(GenerativeModel):
             Tuple of the discriminator's loss and a dict of its terms, float32 scalars in nats per
             example.
         """
-        inputs, _, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        inputs, _, sample_weight = datasets.unpack(self, data)
         given, conditions = self.named_inputs(inputs)
         x, _ = self.split_inputs(inputs)
         condition = self.encode_condition(conditions, training=training)
@@ -192,7 +192,7 @@ class GAN(GenerativeModel):
             Tuple of the generator's loss and a dict of its terms, float32 scalars in nats per
             example.
         """
-        inputs, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        inputs, _, _ = datasets.unpack(self, data)
         x, conditions = self.named_inputs(inputs)
         condition = self.encode_condition(conditions, training=training)
         judged = self.discriminator(self._generate(x, condition, training), training=training)

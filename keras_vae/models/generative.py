@@ -17,8 +17,8 @@ from keras_vae.callbacks import (
 )
 from keras_vae.layers.conditioning import Conditioning
 from keras_vae.metrics import Average, Count
+from keras_vae.models import datasets, resuming
 from keras_vae.models import inputs as model_inputs
-from keras_vae.models import resuming
 from keras_vae.models.compiled import CompiledFunctions
 from keras_vae.stored import StoredModel
 from keras_vae.trainers import Trainer, compiles_each_shape, is_out_of_memory, share
@@ -75,6 +75,7 @@ class GenerativeModel(Trainer, StoredModel):
     conditional = False
     conditional_class = "ConditionalVAE"
     has_target = True
+    input_name = "x"
     latent_dim = None
 
     def __init__(self, parts, likelihood="bernoulli", condition=None, seed=None, **kwargs):
@@ -101,6 +102,7 @@ class GenerativeModel(Trainer, StoredModel):
         self.skipped_updates_tracker = Count(name="skipped_updates")
         self.compiled_functions = CompiledFunctions()
         self.knows_terms = False
+        self.ignores_labels = False
 
     # Building
 
@@ -117,8 +119,23 @@ class GenerativeModel(Trainer, StoredModel):
 
     def _ensure_built(self):
         if not self.built:
-            with self.building():
-                self.build()
+            self.build_for()
+
+    def build_for(self, input_shape=None):
+        """As `build`, on all devices that the model is to train on."""
+        if input_shape is not None:
+            model_inputs.check_layout(self, input_shape)
+        with self.building():
+            self.build(input_shape)
+
+    def _symbolic_build(self, iterator=None, data_batch=None):
+        """As Keras does; what is wrong with the first batch is said before, in one line."""
+        if not self.built:
+            if data_batch is None:
+                _, _, first = next(iter(iterator))
+                data_batch = first[0] if isinstance(first, list | tuple) else next(first)
+            data_batch = datasets.unpack(self, data_batch)
+        super()._symbolic_build(iterator, data_batch)
 
     # The model as a function of tensors
 
@@ -181,6 +198,19 @@ class GenerativeModel(Trainer, StoredModel):
         """As `decode_mean`, the likelihood's parameters."""
         condition = self.encode_condition(conditions or {}, training=False)
         return self.decoder(join(z, condition), training=False)
+
+    @property
+    def example_shape(self):
+        """Shape of one example, or None before it is known."""
+        return self.data_shape
+
+    def check_batch(self, data):
+        """Check a batch of a dataset, given as tensors that may be symbolic; build the model."""
+        datasets.unpack(self, data)
+
+    def check_dtype(self, dtype):
+        """Check that examples of a dtype, given by its name, have a meaning for the model."""
+        model_inputs.check_dtype(self, dtype)
 
     # The loss, shared by the three backends' steps
 
@@ -439,7 +469,11 @@ class GenerativeModel(Trainer, StoredModel):
         Args:
             x: Array `(n, *data_shape)`; a dict of arrays for a conditional model; or a
                 `tf.data.Dataset`, `PyDataset`, `DataLoader` or generator of batches of these,
-                each batch a tuple such as `(x,)` or `(x, y, sample_weight)`. The dtype alone says
+                each batch alone or in a tuple such as `(x,)` or `(x, y, sample_weight)`. In pairs
+                of images and labels, a model whose one condition is a label takes it, and one
+                without conditions ignores it and says so. Batches are checked for shapes and
+                dtypes before the first step, and for values in every step. A pandas or polars
+                frame of numbers is an array `(n, columns)`. The dtype alone says
                 what values mean: uint8 is an 8-bit picture, 0 to 255 for 0 to 1, and becomes
                 floats batch by batch; bools are 0 and 1; all other numbers are what they are.
             y: Optional array like `x`'s images: the target, where it is not `x` itself.
@@ -457,6 +491,7 @@ class GenerativeModel(Trainer, StoredModel):
             raise ValueError("`fit` takes no `class_weight`. Pass `sample_weight` instead.")
         if model_inputs.is_array(x):
             x, y, sample_weight = model_inputs.check_fit_data(self, x, y, sample_weight)
+            model_inputs.check_layout(self, (None, *self.data_shape))
             model_inputs.warn_of_darkness(x)
             if validation_split and validation_data is None:
                 (x, y, sample_weight), validation_data = _split(
@@ -482,9 +517,14 @@ class GenerativeModel(Trainer, StoredModel):
                 x, y, sample_weight, batch_size = self.as_dataset(batches), None, None, None
                 shuffle = False
         else:
-            x = model_inputs.as_keras_takes_it(x)
-            if self.data_shape is not None:
-                self._ensure_built()
+            x = self._check_dataset(x)
+            if validation_split and validation_data is None:
+                raise ValueError(
+                    "`validation_split` needs arrays, as a dataset is not split. Received: "
+                    f"{validation_split} and a {type(x).__name__}. Pass validation_data instead."
+                )
+            if self.built:
+                model_inputs.check_layout(self, (None, *self.data_shape))
             if not isinstance(x, keras.utils.PyDataset):
                 shuffle = False  # has no meaning there, and Keras warns of its own default
         if self.compiled:
@@ -532,11 +572,28 @@ class GenerativeModel(Trainer, StoredModel):
             x, y, sample_weight = model_inputs.check_fit_data(self, x, y, sample_weight)
             x, y, sample_weight = self._in_order((x, y, sample_weight), batch_size or 32)
             batch_size = batch_size if model_inputs.is_array(x) else None
+            are_checked = True
         else:
-            x = model_inputs.as_keras_takes_it(x)
-        return super().evaluate(
+            are_checked = isinstance(x, model_inputs.Batches)
+            x = self._check_dataset(x)
+        measured = super().evaluate(
             x, y, batch_size=batch_size, verbose=verbose, sample_weight=sample_weight, **kwargs
         )
+        if not are_checked and np.isnan([float(v) for v in keras.tree.flatten(measured)]).any():
+            low, high = self.likelihood.data_range
+            raise ValueError(
+                "Batches must give a loss. Received: NaN. Look for NaN in the data, for values "
+                f"outside of the {self.likelihood.name} likelihood's [{low:g}, {high:g}], and for "
+                "labels that are no class."
+            )
+        return measured
+
+    def _check_dataset(self, dataset):
+        """A dataset as Keras takes it, and the model built where its shape is known."""
+        dataset = datasets.as_keras_takes_it(dataset)
+        if self.data_shape is not None:
+            self._ensure_built()
+        return dataset
 
     def _check_trainable(self):
         """Refuse to train nothing, and other weights than the optimizers were made for."""
@@ -574,7 +631,7 @@ class GenerativeModel(Trainer, StoredModel):
     def _check_validation_data(self, validation_data, batch_size):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(validation_data)
         if not model_inputs.is_array(x):
-            return model_inputs.as_keras_takes_it(validation_data)
+            return datasets.as_keras_takes_it(validation_data)
         arrays = self._in_order(model_inputs.check_fit_data(self, x, y, sample_weight), batch_size)
         return arrays if model_inputs.is_array(arrays[0]) else arrays[0]
 

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from keras_vae import data as image_data
+from keras_vae.models import datasets, frames
 
 # Threads that read batches of files, and batches that they may be ahead.
 READERS = 4
@@ -16,10 +17,10 @@ BATCHES_AHEAD = 16
 
 
 def is_array(x):
-    """Whether `x` is an array or a dict of arrays, not a dataset or a generator."""
+    """Whether `x` is an array or a frame, or a dict of such, not a dataset or a generator."""
     if isinstance(x, dict):
         return bool(x) and all(isinstance(v, list) or is_array(v) for v in x.values())
-    return hasattr(x, "shape") and hasattr(x, "dtype")
+    return frames.is_frame(x) or (hasattr(x, "shape") and hasattr(x, "dtype"))
 
 
 def check_examples(model, inputs):
@@ -29,8 +30,9 @@ def check_examples(model, inputs):
 
     Args:
         model: A `GenerativeModel`.
-        inputs: `x`, an array `(n, *data_shape)` in the likelihood's range; or a dict with `"x"`
-            and, for a conditional model, one array `(n, ...)` per condition.
+        inputs: `x`, an array `(n, *data_shape)` in the likelihood's range, or a frame of numbers;
+            or a dict with `"x"` and, for a conditional model, one array `(n, ...)` or series per
+            condition.
 
     Returns:
         `x` as an array, or the dict with it and int32 labels. uint8, an 8-bit picture whatever its
@@ -43,8 +45,7 @@ def check_examples(model, inputs):
     x, conditions = model.named_inputs(inputs)
     x = check_data(model, x, name="x")
     if not model.built:
-        with model.building():
-            model.build((None, *x.shape[1:]))
+        model.build_for((None, *x.shape[1:]))
     if not isinstance(inputs, dict):
         return x
     return {"x": x, **check_conditions(model, conditions, len(x))}
@@ -55,19 +56,15 @@ def check_data(model, x, name):
     x = x if isinstance(x, image_data.ImageFiles) else to_numpy(x)
     expected = model.data_shape
     if expected is not None and x.shape[1:] != expected:
-        hint = " Add the channels with x[..., None]." if x.shape[1:] == expected[:-1] else ""
+        hint = datasets.shape_hint(x.shape, expected)
         raise ValueError(
             f"`{name}` must have the shape (n, {', '.join(map(str, expected))}), as the decoder "
             f"makes it. Received: {x.shape}.{hint}"
         )
     if len(x) == 0:
         raise ValueError(f"`{name}` must hold at least one example. Received: shape {x.shape}.")
-    if x.dtype.kind not in "fiub":
-        raise ValueError(f"`{name}` must be numbers. Received: dtype {x.dtype}.")
-    if isinstance(x, image_data.ImageFiles):
-        return x
-    if x.dtype == np.uint8:
-        _check_picture(model.likelihood, name)
+    check_dtype(model, x.dtype.name, name)
+    if isinstance(x, image_data.ImageFiles) or x.dtype == np.uint8:
         return x
     low, high = image_data.bounds(model.likelihood.data_range)
     smallest, largest = float(x.min()), float(x.max())
@@ -84,6 +81,38 @@ def check_data(model, x, name):
             f"likelihood. Received: {x.dtype} from {smallest:g} to {largest:g}.{hint}"
         )
     return x if x.dtype.kind == "f" else x.astype("float32")
+
+
+def check_dtype(model, dtype, name="x"):
+    """Check that examples of a dtype, given by its name, are numbers that the likelihood takes."""
+    if not any(kind in dtype for kind in ("float", "int", "bool")):
+        raise ValueError(f"`{name}` must be numbers. Received: dtype {dtype}.")
+    if dtype == "uint8":
+        _check_picture(model.likelihood, name)
+
+
+def check_layout(model, shape):
+    """Refuse to train convolutions that would take the rows of an image for its channels.
+
+    Args:
+        model: A `GenerativeModel`.
+        shape: Tuple `(n, ...)`, the shape of `x`.
+
+    Raises:
+        ValueError: If the images seem to have their channels first, and the model has convolutions,
+            none of which is made for that.
+    """
+    formats = {
+        getattr(layer, "data_format", None)
+        for layer in model._flatten_layers()
+        if "Conv" in type(layer).__name__
+    }
+    if image_data.looks_channels_first(shape) and formats - {None} == {"channels_last"}:
+        raise ValueError(
+            "Convolutions of this model take images (n, height, width, channels). Received: images "
+            f"{tuple(shape[1:])}, which look like channels first. Move the channels last with "
+            "np.moveaxis(x, 1, -1), or make the layers with data_format='channels_first'."
+        )
 
 
 def _check_picture(likelihood, name):
@@ -177,6 +206,7 @@ def check_fit_data(model, x, y, sample_weight):
                 f"`{type(model).__name__}` takes no `y`, because it reconstructs nothing. "
                 'Conditions such as labels go into the input dict: fit({"x": x, "label": y}).'
             )
+        y = to_numpy(y) if frames.is_frame(y) else y
         if tuple(getattr(y, "shape", ())) != data.shape:
             raise ValueError(
                 f"`y` is the image to reconstruct and must have the shape of `x`, {data.shape}. "
@@ -196,31 +226,10 @@ def check_fit_data(model, x, y, sample_weight):
 
 
 def to_numpy(x):
-    """Return an array of any backend, or nested lists, as a NumPy array."""
-    return x if isinstance(x, np.ndarray) else keras.ops.convert_to_numpy(x)
-
-
-def as_keras_takes_it(dataset):
-    """Return a dataset as it is; a torch `DataLoader` of dicts as one of tuples that hold a dict.
-
-    Keras takes a `DataLoader` of bare dicts on the torch backend only.
-    """
-    if not hasattr(dataset, "collate_fn"):
-        return dataset
-    dataset = copy.copy(dataset)
-    dataset.collate_fn = DictInTuple(dataset.collate_fn)
-    return dataset
-
-
-class DictInTuple:
-    """A `collate_fn` that puts a dict into a tuple. A class, so that workers can unpickle it."""
-
-    def __init__(self, collate_fn):
-        self.collate_fn = collate_fn
-
-    def __call__(self, rows):
-        batch = self.collate_fn(rows)
-        return (batch,) if isinstance(batch, dict) else batch
+    """Return an array of any backend, nested lists, a frame or a series as a NumPy array."""
+    if isinstance(x, np.ndarray):
+        return x
+    return frames.to_array(x) if hasattr(x, "to_numpy") else keras.ops.convert_to_numpy(x)
 
 
 def is_in_files(arrays):

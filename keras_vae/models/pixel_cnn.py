@@ -9,17 +9,17 @@ from keras import ops
 from keras_vae import portable_random, seeds
 from keras_vae.layers.conditioning import Conditioning
 from keras_vae.layers.masked_convolution import MaskedConv2D
+from keras_vae.models import datasets, resuming
 from keras_vae.models import inputs as model_inputs
-from keras_vae.models import resuming
 from keras_vae.models.generative import in_batches, padded
 from keras_vae.networks.convolutional import convolution
 from keras_vae.stored import StoredModel
-from keras_vae.trainers import is_divided
+from keras_vae.trainers import Guard, is_divided
 from keras_vae.version import __version__
 
 
 @keras.saving.register_keras_serializable("keras_vae")
-class PixelCNN(StoredModel):
+class PixelCNN(Guard, StoredModel):
     """Gated PixelCNN: each code given those before it in raster order, and the conditions.
 
     `fit(codes)` or `fit({"codes": codes, "label": y})` minimises `-log p(codes | label)` in nats
@@ -50,6 +50,9 @@ class PixelCNN(StoredModel):
         - van den Oord et al., 2016, section 2. https://arxiv.org/abs/1606.05328
     """
 
+    input_name = "codes"
+    has_target = False
+
     def __init__(
         self,
         grid_shape,
@@ -77,6 +80,7 @@ class PixelCNN(StoredModel):
             "kernel_size": kernel_size,
         }
         self.seed = seed
+        self.ignores_labels = False
         self.embedding = keras.layers.Embedding(num_codes, hidden_units)
         self.blocks = [
             GatedBlock(hidden_units, 3 if index else kernel_size, index == 0, bool(self.condition))
@@ -102,8 +106,13 @@ class PixelCNN(StoredModel):
         self.build()
         self.freeze(config)
 
+    @property
+    def example_shape(self):
+        """Shape of one example's codes."""
+        return self.grid_shape
+
     def call(self, inputs, training=None):
-        codes, conditions = self._split(inputs)
+        codes, conditions = self.named_inputs(inputs)
         condition = self.conditioning(conditions, training=training) if self.condition else None
         return self._logits(codes, condition)
 
@@ -113,7 +122,7 @@ class PixelCNN(StoredModel):
             above, left = block(above, left, condition)
         return self.logits(self.hidden(ops.relu(left)))
 
-    def _split(self, inputs):
+    def named_inputs(self, inputs):
         """Return the codes and the dict of conditions."""
         keys = ["codes", *self.condition]
         if isinstance(inputs, dict) and set(inputs) == set(keys):
@@ -145,7 +154,7 @@ class PixelCNN(StoredModel):
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True, **kwargs
     ):
-        codes, _ = self._split(x)
+        codes, _ = self.named_inputs(x)
         return ops.mean(nats(codes, y_pred)) + sum(self.losses)
 
     def fit(self, x=None, y=None, batch_size=None, validation_data=None, shuffle=True, **kwargs):
@@ -177,8 +186,10 @@ class PixelCNN(StoredModel):
             self.build()
         if self.compiled and not self.optimizer.built:
             self.optimizer.build(self.trainable_variables)  # a checkpoint is loaded into it
-        if validation_data is not None and model_inputs.is_array(validation_data):
-            validation_data = (self._check(validation_data),)
+        if validation_data is not None:
+            is_array = model_inputs.is_array(validation_data)
+            of = datasets.as_keras_takes_it
+            validation_data = (self._check(validation_data),) if is_array else of(validation_data)
         callbacks = list(keras.tree.flatten(kwargs.pop("callbacks", None) or []))
         batches = None
         if model_inputs.is_array(x):
@@ -187,6 +198,9 @@ class PixelCNN(StoredModel):
                 batches = model_inputs.Batches((x,), batch_size or 32, lambda: self.seed or 0)
                 callbacks.append(model_inputs.ShuffleEachEpoch(batches))
                 x, batch_size, shuffle = batches, None, False
+        else:
+            x = datasets.as_keras_takes_it(x)
+            shuffle = shuffle and isinstance(x, keras.utils.PyDataset)
         settings = {
             "batch_size": batch_size,
             "callbacks": callbacks,
@@ -198,11 +212,34 @@ class PixelCNN(StoredModel):
 
     def evaluate(self, x=None, y=None, **kwargs):
         """Measure the loss, as in Keras, of what `fit` takes."""
-        return super().evaluate(self._check(x) if model_inputs.is_array(x) else x, **kwargs)
+        if not self.built:
+            self.build()
+        is_array = model_inputs.is_array(x)
+        x = self._check(x) if is_array else datasets.as_keras_takes_it(x)
+        return super().evaluate(x, **kwargs)
+
+    # A step takes the state, on JAX, and a batch.
+
+    def train_step(self, *args):
+        *state, data = args
+        return super().train_step(*state, datasets.unpack(self, data))
+
+    def test_step(self, *args):
+        *state, data = args
+        return super().test_step(*state, datasets.unpack(self, data))
+
+    def check_batch(self, data):
+        """Check a batch of a dataset, given as tensors that may be symbolic."""
+        datasets.unpack(self, data)
+
+    def check_dtype(self, dtype):
+        """Check that codes of a dtype, given by its name, are integers."""
+        if "int" not in dtype:
+            raise ValueError(f"Codes must be integers. Received: dtype {dtype}.")
 
     def _check(self, inputs):
         """Check arrays of codes and conditions."""
-        codes, conditions = self._split(inputs)
+        codes, conditions = self.named_inputs(inputs)
         codes = check_codes(codes, self.grid_shape, self.num_codes)
         conditions = model_inputs.check_conditions(self, conditions, len(codes))
         return {"codes": codes, **conditions} if conditions else codes
@@ -221,7 +258,7 @@ class PixelCNN(StoredModel):
         """
 
         def measure(batch):
-            return [-nats(self._split(batch)[0], self(batch, training=False))]
+            return [-nats(self.named_inputs(batch)[0], self(batch, training=False))]
 
         return in_batches(measure, self._check(inputs), batch_size)[0]
 

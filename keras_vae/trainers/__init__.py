@@ -22,6 +22,8 @@ else:
     )
 
 Trainer = backend.Trainer
+# What of it a model needs that takes the steps of Keras.
+Guard = backend.Guard
 devices = backend.devices
 find_devices = backend.find_devices
 is_divided = backend.is_divided
@@ -35,6 +37,7 @@ needs_processes = keras.backend.backend() == "torch"
 share = backend.share
 
 __all__ = [
+    "Guard",
     "Trainer",
     "compiles_each_shape",
     "devices",

@@ -16,7 +16,35 @@ def share():
     return Whole()
 
 
-class Trainer:
+class Guard:
+    """Keep a model's weights where a step fails: Keras takes them away while it computes."""
+
+    def _get_jax_state(self, purge_model_variables=False, **wanted):
+        state = super()._get_jax_state(purge_model_variables=purge_model_variables, **wanted)
+        if purge_model_variables:
+            # What the first step of an epoch fails with must not cost the model its weights.
+            names = [name for name, is_wanted in wanted.items() if is_wanted]
+            self._jax_state = dict(zip(names, state, strict=True))
+        return state
+
+    def evaluate(self, *args, **kwargs):
+        with self._keeping_state():
+            return super().evaluate(*args, **kwargs)
+
+    def predict(self, *args, **kwargs):
+        with self._keeping_state():
+            return super().predict(*args, **kwargs)
+
+    @contextlib.contextmanager
+    def _keeping_state(self):
+        try:
+            yield
+        except BaseException:
+            self.jax_state_sync()
+            raise
+
+
+class Trainer(Guard):
     """The steps that Keras' `fit`, `evaluate` and `predict` call, on JAX."""
 
     @property

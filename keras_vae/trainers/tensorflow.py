@@ -11,7 +11,39 @@ from keras_vae.trainers.shares import cores
 share = tensorflow_replicas.share
 
 
-class Trainer:
+class Guard:
+    """Look at a batch before a step takes it, by the model's `check_batch`.
+
+    A step that is traced for batches of another shape before may know no shapes.
+    """
+
+    def make_train_function(self, force=False):
+        super().make_train_function(force)
+        self.train_function = self._guarded(self.train_function)
+
+    def make_test_function(self, force=False):
+        super().make_test_function(force)
+        self.test_function = self._guarded(self.test_function)
+
+    def _guarded(self, function):
+        if hasattr(function, "looks_at"):
+            return function
+
+        def guarded(iterator):
+            spec = getattr(iterator, "element_spec", None)
+            if spec is not guarded.looks_at:
+                guarded.looks_at = spec
+                specs = keras.tree.flatten(spec)
+                # Not of what a strategy divides, nor of batches whose shapes are unknown.
+                if all(isinstance(s, tf.TensorSpec) and s.shape.rank is not None for s in specs):
+                    self.check_batch(keras.tree.map_structure(_symbolic, spec))
+            return function(iterator)
+
+        guarded.looks_at = None
+        return guarded
+
+
+class Trainer(Guard):
     """The steps that Keras' `fit`, `evaluate` and `predict` call, on TensorFlow."""
 
     divides_batches = False  # a strategy does
@@ -147,6 +179,10 @@ class Trainer:
     def predict_step(self, data):
         """Reconstruct from the posterior mean."""
         return self.reconstruction(data)
+
+
+def _symbolic(spec):
+    return keras.KerasTensor(spec.shape, spec.dtype.name)
 
 
 def is_out_of_memory(err):

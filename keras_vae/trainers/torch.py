@@ -14,7 +14,11 @@ from keras_vae.trainers.shares import cores
 share = torch_processes.share
 
 
-class Trainer:
+class Guard:
+    """Nothing: every step looks at its batch, and an error costs a model nothing."""
+
+
+class Trainer(Guard):
     """The steps that Keras' `fit`, `evaluate` and `predict` call, on PyTorch."""
 
     groups_steps = False
@@ -135,9 +139,10 @@ class Trainer:
                 step = functools.partial(self._step, turn)
                 self.graphs[kind] = torch_graph.Replay(lambda given: step(*given), given)
             except torch_graph.TraceError as err:
+                made = self._step(turn, *given)  # which says what is wrong with a batch
                 warnings.warn(f"The step runs without a graph, more slowly: {err}", stacklevel=2)
                 self.traces_steps = False
-                return self._step(turn, *given)
+                return made
         return self.graphs[kind](given)
 
     def test_step(self, data):
