@@ -428,7 +428,7 @@ REFUSED = {
     "fft": (of("v", lambda v: ops.fft((v, v * 0))[0]), {"*": "FFT"}),
     "rfft": (of("v", lambda v: ops.rfft(ops.tile(v, (1, 2))[:, :8], 8)[0]), {"onnx": "RFFT"}),
     "Conv3D groups": (
-        layer("a", lambda: _then(layers.Reshape((4, 6, 2, 2)), layers.Conv3D(4, 3, groups=2))),
+        layer("a", lambda: _then(layers.Reshape((4, 6, 2, 2)), layers.Conv3D(4, 2, groups=2))),
         {"tflite": "Conv3D", "onnx": "ONNX Runtime cannot run"},
     ),
     "MaxPooling3D": (layer("a", lambda: _voxels(layers.MaxPooling3D())), {"tflite": "MaxPool3D"}),
