@@ -357,6 +357,13 @@ def _dataset(source, name, x_train, y_train, x_test, y_test, class_names=None):
     y_train = _labels(y_train, len(x_train), "y_train", source)
     y_test = _labels(y_test, len(x_test), "y_test", source)
     num_classes = int(max(y_train.max(), y_test.max())) + 1
+    first = int(min(y_train.min(), y_test.min()))
+    if first > 0 and (class_names is None or num_classes - first == len(class_names)):
+        raise DataError(
+            f"Labels of {source} must count the classes from 0. Received: labels from {first} to "
+            f"{num_classes - 1}. Save y - {first}; or save class_names of every number from 0, if "
+            "there are classes without images."
+        )
     if class_names is None:
         class_names = tuple(str(label) for label in range(num_classes))
     if not num_classes <= len(class_names) <= MAX_CLASSES:
@@ -414,7 +421,7 @@ def _labels(y, count, array, source):
     if y.ndim != 1 or y.dtype.kind not in "iu":
         raise DataError(
             f"{array} of {source} must be integer labels (n,) or (n, 1). Received: {y.dtype} of "
-            f"shape={y.shape}. Convert the array."
+            f"shape={y.shape}. {_as_labels(y, array)}"
         )
     if len(y) != count:
         raise DataError(
@@ -425,9 +432,23 @@ def _labels(y, count, array, source):
     if low < 0 or high >= MAX_CLASSES:
         raise DataError(
             f"{array} of {source} must be class numbers from 0 to num_classes - 1, with at most "
-            f"{MAX_CLASSES} classes. Received: labels from {low} to {high}. Renumber the classes."
+            f"{MAX_CLASSES} classes. Received: labels from {low} to {high}. "
+            + (f"Leave out the images of {array} < 0." if low == -1 else "Renumber the classes.")
         )
     return y.astype(np.int32)
+
+
+def _as_labels(y, array):
+    """The line that makes labels of what is none."""
+    if y.ndim == 2 and y.dtype.kind in "biuf":
+        return f"Save {array}.argmax(-1), if it is one-hot."
+    if y.ndim == 1 and y.dtype.kind == "U":
+        return f"Save class_names, {array} = np.unique({array}, return_inverse=True)."
+    if y.ndim == 1 and y.dtype.kind == "f" and np.isnan(y).any():
+        return f"Leave out the images where np.isnan({array})."
+    if y.ndim == 1 and y.dtype.kind in "bf":
+        return f"Save {array}.astype(int)."
+    return "Convert the array."
 
 
 def _check_memory(size, source, advice="Use less data"):

@@ -271,6 +271,30 @@ class TestNpz:
         small = load(write_npz(tmp_path / "a.npz", y_test=np.array([5, 0, 1])))
         assert small.class_names == ("0", "1", "2", "3", "4", "5")
 
+    @pytest.mark.parametrize("names", [None, ["a", "b", "c"]])
+    def test_labels_from_one_are_refused(self, names, tmp_path):
+        ones = {"y_train": np.array([1, 2, 3, 1, 2, 3]), "y_test": np.array([3, 2, 1])}
+        named = {} if names is None else {"class_names": np.array(names)}
+        message = refusal(write_npz(tmp_path / "a.npz", **ones, **named))
+        assert "Received: labels from 1 to 3. Save y - 1;" in message
+        # Who means it says so by a name.
+        path = write_npz(tmp_path / "b.npz", **ones, class_names=np.array(["none", *"abc"]))
+        assert load(path).y_test.tolist() == [3, 2, 1]
+
+    @pytest.mark.parametrize(
+        ("y", "words"),
+        [
+            (np.eye(3)[[2, 1, 0]], "Save y_test.argmax(-1), if it is one-hot."),
+            (np.array([2.0, 1.0, 0.0]), "Save y_test.astype(int)."),
+            (np.array([True, False, True]), "Save y_test.astype(int)."),
+            (np.array([2.0, np.nan, 0.0]), "Leave out the images where np.isnan(y_test)."),
+            (np.array([2, -1, 0]), "Leave out the images of y_test < 0."),
+            (np.array(["c", "b", "a"]), "y_test = np.unique(y_test, return_inverse=True)."),
+        ],
+    )
+    def test_what_is_no_label_is_answered_with_the_line_that_makes_it_one(self, y, words, tmp_path):
+        assert refusal(write_npz(tmp_path / "a.npz", y_test=y)).endswith(words)
+
     def test_class_names_in_the_file_win(self, tmp_path, monkeypatch):
         names = np.array(["un", "deux", "trois"])
         path = write_npz(tmp_path / "mnist.npz", class_names=names)

@@ -21,6 +21,8 @@ class Categorical:
         names: Optional sequence of `num_classes` distinct strings. Defaults to the indices.
         unknown_rate: Float in [0, 1). Share of the labels that each training step replaces with
             *unknown*, drawn anew every time.
+        allow_absent_classes: Bool. Whether training data may hold *unknown* and yet lack a class.
+            By default that is refused, for labels that count from 1 to `num_classes` look so.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -28,9 +30,10 @@ class Categorical:
 
     kind = "categorical"
 
-    def __init__(self, num_classes, names=None, unknown_rate=0.0):
+    def __init__(self, num_classes, names=None, unknown_rate=0.0, allow_absent_classes=False):
         self.num_classes = arguments.whole(num_classes, "num_classes")
         self.unknown_rate = arguments.part_of_one(unknown_rate, "unknown_rate")
+        self.allow_absent_classes = bool(allow_absent_classes)
         names = range(num_classes) if names is None else names
         if not hasattr(names, "__iter__"):
             raise ValueError(
@@ -63,8 +66,8 @@ class Categorical:
         """Check labels and return them as an int32 array.
 
         Args:
-            values: Sequence `(n,)` of ints from 0 to `num_classes` (the last is *unknown*), of
-                class names, or of `None` for *unknown*.
+            values: Sequence `(n,)` or `(n, 1)` of whole numbers from 0 to `num_classes` (the last
+                is *unknown*), of class names, or of `None` for *unknown*.
             name: The condition's name, for the error.
 
         Returns:
@@ -73,6 +76,12 @@ class Categorical:
         Raises:
             ValueError: If a value is no class. Nothing is clipped.
         """
+        shape = np.shape(values) if isinstance(values, np.ndarray) else ()
+        if len(shape) == 2 and shape[1] == self.num_classes > 1:
+            raise ValueError(
+                f"`{name}` must have the shape (n,). Received: {shape}, which looks one-hot. Pass "
+                "y.argmax(-1)."
+            )
         if isinstance(values, np.ndarray) and values.dtype.kind in "iu":
             indices = values
         else:
@@ -86,12 +95,35 @@ class Categorical:
         outside = (indices < 0) | (indices > self.num_classes)
         if outside.any():
             at = int(np.argmax(outside))
+            hint = ""
+            if set(indices[outside].tolist()) == {-1}:
+                hint = f" If -1 is unknown, pass np.where(y == -1, {self.num_classes}, y)."
             raise ValueError(
                 f"`{name}` must be from 0 to {self.num_classes - 1}, or {self.num_classes} for "
                 f"unknown. Received: {indices[at]} at position {at}. The classes are: "
-                f"{_listing(self.names)}."
+                f"{_listing(self.names)}.{hint}"
             )
         return indices.astype("int32")
+
+    def check_occurrence(self, occurs, name="label"):
+        """Check that training data which hold *unknown* hold every class, too.
+
+        Args:
+            occurs: Bool array `(num_classes + 1,)`: which indices occur.
+            name: The condition's name, for the error.
+
+        Raises:
+            ValueError: If not, unless `allow_absent_classes`.
+        """
+        absent = np.flatnonzero(~np.asarray(occurs[: self.num_classes]))
+        if self.allow_absent_classes or not occurs[self.unknown] or not len(absent):
+            return
+        raise ValueError(
+            f"`{name}` must hold every class if it holds {self.unknown}, which means unknown. "
+            f"Received: {self.unknown}, and never {absent[0]} ({self.names[absent[0]]}). Classes "
+            "count from 0: pass y - 1 if yours count from 1; else Categorical(..., "
+            "allow_absent_classes=True)."
+        )
 
     def _index(self, value, name):
         if value is None:
@@ -99,22 +131,38 @@ class Categorical:
         if isinstance(value, str):
             if value in self.names:
                 return self.names.index(value)
+            hint = " Pass y.astype('int32')." if value.isdecimal() else ""
             raise ValueError(
                 f"`{name}` must be a class. Received: {value!r}. The classes are: "
-                f"{_listing(self.names)}."
+                f"{_listing(self.names)}.{hint}"
             )
         if isinstance(value, bool | np.bool_) or not _is_whole(value):
-            raise ValueError(f"`{name}` must be whole numbers or names. Received: {value!r}")
+            hint = ""
+            if isinstance(value, bool | np.bool_):
+                hint = ". Pass y.astype('int32')."
+            elif isinstance(value, bytes):
+                hint = ". Pass y.astype(str)."
+            elif isinstance(value, float | np.floating) and np.isnan(value):
+                hint = f". If NaN is unknown, pass np.where(np.isnan(y), {self.unknown}, y)."
+            raise ValueError(f"`{name}` must be whole numbers or names. Received: {value!r}{hint}")
         return int(value)
 
     def encode(self, label):
         """Turn int labels `(batch,)` into float vectors `(batch, size)`, zero for *unknown*."""
         classes = ops.arange(self.num_classes, dtype="int32")
-        return ops.cast(ops.cast(label, "int32")[:, None] == classes, "float32")
+        return ops.cast(ops.reshape(ops.cast(label, "int32"), (-1, 1)) == classes, "float32")
 
     def valid(self, label):
         """Bool tensor `(batch,)`: whether each label is a class or *unknown*."""
-        return ops.logical_and(label >= 0, label <= self.num_classes)
+        inside = ops.logical_and(label >= 0, label <= self.num_classes)
+        if "float" in keras.backend.standardize_dtype(label.dtype):
+            inside = ops.logical_and(inside, label == ops.floor(label))
+        return ops.reshape(inside, (-1,))
+
+    def occurrence(self, label):
+        """float32 `(num_classes + 1,)` of labels `(batch,)`: 1 for every index that occurs."""
+        unknown = ops.cast(ops.reshape(label, (-1, 1)) == self.unknown, "float32")
+        return ops.max(ops.concatenate([self.encode(label), unknown], axis=1), axis=0)
 
     def manifest(self):
         """What a device must know, as plain data."""
@@ -125,6 +173,8 @@ class Categorical:
             "num_classes": self.num_classes,
             "names": list(self.names),
             "unknown_rate": self.unknown_rate,
+            # Where it is left out, earlier versions read the file, too.
+            **({"allow_absent_classes": True} if self.allow_absent_classes else {}),
         }
 
     @classmethod

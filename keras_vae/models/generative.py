@@ -17,7 +17,7 @@ from keras_vae.callbacks import (
 )
 from keras_vae.layers.conditioning import Conditioning
 from keras_vae.metrics import Average, Count
-from keras_vae.models import datasets, resuming
+from keras_vae.models import datasets, occurrence, resuming
 from keras_vae.models import inputs as model_inputs
 from keras_vae.models.compiled import CompiledFunctions
 from keras_vae.stored import StoredModel
@@ -100,6 +100,11 @@ class GenerativeModel(Trainer, StoredModel):
         self.trackers = {name: Average(name=name) for name in self.reported}
         self.gradient_norm_tracker = Average(name="gradient_norm")
         self.skipped_updates_tracker = Count(name="skipped_updates")
+        self.occurrences = {
+            name: occurrence.Occurrence(kind.num_classes + 1, f"{name}_occurrence")
+            for name, kind in self.condition.items()
+            if kind.kind == "categorical"
+        }
         self.compiled_functions = CompiledFunctions()
         self.knows_terms = False
         self.ignores_labels = False
@@ -359,6 +364,9 @@ class GenerativeModel(Trainer, StoredModel):
             self.skipped_updates_tracker.update_state(1.0 - kept)
             trackers["gradient_norm"] = self.gradient_norm_tracker
             trackers["skipped_updates"] = self.skipped_updates_tracker
+            _, conditions = self.named_inputs(datasets.unpack(self, data)[0])
+            for name, tracker in self.occurrences.items():
+                tracker.update_state(self.condition[name].occurrence(conditions[name]))
         if unknown := sorted(set(values).difference(trackers)):
             # On TensorFlow, from a dataset, where the first step builds the model.
             raise ValueError(
@@ -376,6 +384,7 @@ class GenerativeModel(Trainer, StoredModel):
             *self.trackers.values(),
             self.gradient_norm_tracker,
             self.skipped_updates_tracker,
+            *self.occurrences.values(),
         ]
 
     # Plain Keras, with the edges checked
@@ -476,6 +485,8 @@ class GenerativeModel(Trainer, StoredModel):
                 frame of numbers is an array `(n, columns)`. The dtype alone says
                 what values mean: uint8 is an 8-bit picture, 0 to 255 for 0 to 1, and becomes
                 floats batch by batch; bools are 0 and 1; all other numbers are what they are.
+                Where a label is *unknown*, every class must occur somewhere: arrays are looked at
+                before, a dataset is through the first epoch of a `fit`, which may be a part of it.
             y: Optional array like `x`'s images: the target, where it is not `x` itself.
             sample_weight: Optional array `(n,)`. Weights an example's whole loss, KL included.
             callbacks: As in Keras. `callbacks.StopOnSkippedUpdates` is added unless passed.
@@ -490,9 +501,11 @@ class GenerativeModel(Trainer, StoredModel):
         if class_weight is not None:
             raise ValueError("`fit` takes no `class_weight`. Pass `sample_weight` instead.")
         if model_inputs.is_array(x):
+            given = x
             x, y, sample_weight = model_inputs.check_fit_data(self, x, y, sample_weight)
             model_inputs.check_layout(self, (None, *self.data_shape))
             model_inputs.warn_of_darkness(x)
+            occurrence.check_occurrence(self, given)
             if validation_split and validation_data is None:
                 (x, y, sample_weight), validation_data = _split(
                     (x, y, sample_weight), validation_split
@@ -525,6 +538,8 @@ class GenerativeModel(Trainer, StoredModel):
                 )
             if self.built:
                 model_inputs.check_layout(self, (None, *self.data_shape))
+            if self.occurrences:
+                callbacks.append(occurrence.CheckOccurrence())
             if not isinstance(x, keras.utils.PyDataset):
                 shuffle = False  # has no meaning there, and Keras warns of its own default
         if self.compiled:

@@ -12,6 +12,7 @@ from keras_vae.layers.masked_convolution import MaskedConv2D
 from keras_vae.models import datasets, resuming
 from keras_vae.models import inputs as model_inputs
 from keras_vae.models.generative import in_batches, padded
+from keras_vae.models.occurrence import check_occurrence
 from keras_vae.networks.convolutional import convolution
 from keras_vae.stored import StoredModel
 from keras_vae.trainers import Guard, is_divided
@@ -162,7 +163,8 @@ class PixelCNN(Guard, StoredModel):
 
         Args:
             x: Int array of codes `(n, height, width)`, or a dict of `"codes"` and one array per
-                condition; or a dataset of batches of these, each in a tuple.
+                condition; or a dataset of batches of these, each in a tuple. Where labels of arrays
+                are *unknown*, every class must occur, too; of a dataset that is not seen.
             validation_data: As `x`.
             **kwargs: The other arguments of Keras' `fit`, but `y` and weights. Arrays are checked
                 first and shuffled by the seed and the epoch.
@@ -193,7 +195,9 @@ class PixelCNN(Guard, StoredModel):
         callbacks = list(keras.tree.flatten(kwargs.pop("callbacks", None) or []))
         batches = None
         if model_inputs.is_array(x):
+            given = x
             x = self._check(x)
+            check_occurrence(self, given)
             if shuffle is True and not kwargs.get("validation_split"):
                 batches = model_inputs.Batches((x,), batch_size or 32, lambda: self.seed or 0)
                 callbacks.append(model_inputs.ShuffleEachEpoch(batches))

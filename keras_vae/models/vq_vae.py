@@ -177,6 +177,12 @@ class VQVAE(LatentVariableModel):
                     f"`fit_prior` makes a prior for integer labels (n,) only. Received: {name} of "
                     f"{values.dtype} {values.shape}. Pass prior=PixelCNN(..., condition=...)."
                 )
+            if values.min() > 0:
+                raise ValueError(
+                    f"`{name}` must count its classes from 0. Received: labels from {values.min()} "
+                    f"to {values.max()}. Pass y - {values.min()}, or "
+                    "prior=PixelCNN(..., condition=...)."
+                )
             kinds[name] = Categorical(int(values.max()) + 1)
         return PixelCNN(self.grid_shape, self.quantizer.num_codes, kinds, seed=self.seed)
 

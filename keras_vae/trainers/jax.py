@@ -97,7 +97,10 @@ class Trainer(Guard):
 
             state = jax.lax.fori_loop(0, count, step, tuple(map(list, state)))
             with keras.StatelessScope(_pairs(self.metrics_variables, state[-1])):
-                return {metric.name: metric.result() for metric in self.metrics}, state
+                results = {metric.name: metric.result() for metric in self.metrics}
+            # Some metrics report nothing.
+            logs = {name: value for name, value in results.items() if not isinstance(value, dict)}
+            return logs, state
 
         steps = jax.jit(steps, donate_argnums=0)
 

@@ -1,0 +1,74 @@
+"""Which labels occur in training data: where some are *unknown*, every class must."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_vae.models.inputs import to_numpy
+from keras_vae.trainers import share
+
+
+def check_occurrence(model, inputs):
+    """Check of arrays to train on that every class occurs where some labels are *unknown*.
+
+    Lists that say so by None, or have names, mean it.
+    """
+    conditions = inputs if isinstance(inputs, dict) else {}
+    for name, kind in model.condition.items():
+        values = conditions[name]
+        if kind.kind != "categorical" or _has_words(values):
+            continue
+        labels = kind.as_array(values if isinstance(values, list) else to_numpy(values), name)
+        kind.check_occurrence(np.bincount(labels, minlength=kind.num_classes + 1) > 0, name)
+
+
+def _has_words(values):
+    if not isinstance(values, list) and getattr(values, "dtype", None) != np.dtype(object):
+        return False
+    return any(value is None or isinstance(value, str) for value in np.ravel(values))
+
+
+class CheckOccurrence(keras.callbacks.Callback):
+    """As `check_occurrence`, of what the first epoch of a dataset has shown."""
+
+    def on_train_begin(self, logs=None):
+        self.is_checked = False
+        for tracker in self.model.occurrences.values():
+            tracker.forget()
+
+    def on_epoch_end(self, epoch, logs=None):
+        for name, tracker in self.model.occurrences.items():
+            if not self.is_checked:
+                self.model.condition[name].check_occurrence(tracker.occurs(), name)
+        self.is_checked = True
+
+
+class Occurrence(keras.metrics.Metric):
+    """Which labels have occurred. That is no number to report: its result is empty.
+
+    Args:
+        size: Int. Number of classes, *unknown* included.
+    """
+
+    def __init__(self, size, name="occurrence", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.seen = self.add_variable((size,), "zeros", name="seen")
+
+    def update_state(self, occurrence):
+        """Add what occurs in a batch, float32 `(size,)`, above 0 for the labels that do."""
+        [seen] = share().sum([occurrence])  # on all devices
+        self.seen.assign(ops.maximum(self.seen, seen))
+
+    def result(self):
+        return {}
+
+    def reset_state(self):
+        """Nothing: a validation, which resets all metrics, comes before the end of an epoch."""
+
+    def forget(self):
+        """Begin anew."""
+        self.seen.assign(ops.zeros(self.seen.shape))
+
+    def occurs(self):
+        """Bool array `(size,)`."""
+        return ops.convert_to_numpy(self.seen) > 0
