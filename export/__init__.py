@@ -227,6 +227,7 @@ def _export_here(
         for name in dict.fromkeys(job.graph for job in jobs):
             built = build_graph(model, name, inputs)
             expected = parity.reference(built)
+            picture_range = manifest.range_of(built, training)
             if origin is not None:
                 parity.verify_backends(expected, origin / f"{name}.npz")
             for quantize in dict.fromkeys(job.quantize for job in jobs):
@@ -241,12 +242,19 @@ def _export_here(
                     for job in chosen:
                         say(f"{pathlib.Path(job.target).name}: converting")
                         reports[job] = _make(
-                            built, job, expected, calibration, training, held_out, say
+                            built,
+                            job,
+                            expected,
+                            calibration,
+                            training,
+                            held_out,
+                            picture_range,
+                            say,
                         )
     return [reports[job] for job in jobs]
 
 
-def _make(graph, job, expected, calibration, training, held_out, say):
+def _make(graph, job, expected, calibration, training, held_out, picture_range, say):
     from export import manifest, parity
 
     module, target = module_of(job.format), pathlib.Path(job.target)
@@ -256,7 +264,9 @@ def _make(graph, job, expected, calibration, training, held_out, say):
         if job.quantize != "none":
             module.write(content, part)
             run = next(iter(module.programs(part)))[2]
-        described = manifest.build(graph, module.converter(), job.quantize, training, run, held_out)
+        described = manifest.build(
+            graph, module.converter(), job.quantize, training, run, held_out, picture_range
+        )
         module.write(content, part, manifest.dumps(described))
         say(f"{target.name}: comparing with the model in the real runtime")
         report = parity.verify(graph, part, module, expected, job.quantize, target.name)

@@ -14,6 +14,8 @@ SCHEMA = 1
 MAX_BYTES = 64 * 2**20
 GOLDEN_SEED = 42
 GOLDEN_DECIMALS = 6
+# Samples that say between which values a model's pictures lie, where its likelihood does not.
+RANGE_SAMPLES = 64
 # Two examples, or one of larger images: a value takes nine bytes of text.
 GOLDEN_MAX_VALUES = 4096
 
@@ -29,7 +31,9 @@ _TYPES = {
 }
 
 
-def build(graph, converter, quantize="none", training=None, run=None, held_out=None):
+def build(
+    graph, converter, quantize="none", training=None, run=None, held_out=None, picture_range=None
+):
     """Describe an exported graph.
 
     Args:
@@ -41,6 +45,7 @@ def build(graph, converter, quantize="none", training=None, run=None, held_out=N
             file's golden sample is what it gives itself: that is what a device must repeat.
         held_out: Optional dict of arrays, held-out examples as the graphs take them; from them
             come the map of the latent space and the percentiles of the scores.
+        picture_range: Optional list, as from `range_of`, which it defaults to.
 
     Returns:
         Dict that JSON can hold.
@@ -52,8 +57,7 @@ def build(graph, converter, quantize="none", training=None, run=None, held_out=N
     code = shapes.get("z", ())
     latent_dim = getattr(model, "latent_dim", None) or (code[1] if len(code) == 2 else None)
     likelihood = getattr(model, "likelihood", None)
-    data_range = likelihood.data_range if likelihood else None
-    finite = data_range is not None and all(math.isfinite(value) for value in data_range)
+    data_range = _data_range(model)
     own = hasattr(model, "prior")
     prior = model.prior.manifest() if own and model.prior is not None else None
     if not own and latent_dim is not None:
@@ -65,7 +69,8 @@ def build(graph, converter, quantize="none", training=None, run=None, held_out=N
         "latent_dim": None if latent_dim is None else int(latent_dim),
         **_codebook(model),
         "data_shape": None if None in data_shape else [int(size) for size in data_shape],
-        "data_range": [float(value) for value in data_range] if finite else None,
+        "data_range": data_range,
+        "range": picture_range or range_of(graph, training),
         "conditions": _conditions(graph),
         "prior": prior,
         "likelihood": likelihood.name if likelihood else None,
@@ -78,6 +83,39 @@ def build(graph, converter, quantize="none", training=None, run=None, held_out=N
         "versions": _versions(converter),
         "golden": _golden(graph, quantize, run),
     }
+
+
+def range_of(graph, training=None):
+    """Between which values a model's pictures are drawn, in all of its files: black and white.
+
+    That is the range of its likelihood. Where that has none, it is [0, 1] for the model of a run,
+    whose data lie there, and else what the model itself makes of some codes of its prior.
+
+    Args:
+        graph: A `Graph` of the model.
+        training: Optional dict, as from `training_of`.
+
+    Returns:
+        List of two floats, or None for a model without an output `x`.
+    """
+    from export.graphs import decoder
+
+    model = graph.model
+    if found := _data_range(model) or (training and [0.0, 1.0]):
+        return found
+    source = decoder(model) if hasattr(model, "decode_mean") else graph
+    if "x" not in {spec.name for spec in source.outputs}:
+        return None
+    made = source.evaluate(source.draw(RANGE_SAMPLES, np.random.default_rng(GOLDEN_SEED)))["x"]
+    low, high = float(f"{made.min():.3g}"), float(f"{made.max():.3g}")
+    return [low, high] if low < high else [0.0, 1.0]
+
+
+def _data_range(model):
+    """The range of a model's data, as its likelihood has it, or None."""
+    likelihood = getattr(model, "likelihood", None)
+    data_range = likelihood.data_range if likelihood else (-math.inf, math.inf)
+    return [float(v) for v in data_range] if all(map(math.isfinite, data_range)) else None
 
 
 def training_of(run):

@@ -175,6 +175,24 @@ def test_labels_go_by_index_and_by_name(arguments, classes, run):
     assert f"images of label {classes} and angle" in output
 
 
+@pytest.mark.parametrize("black_and_white", [None, [0.0, 1.0], [-1.0, 0.8]])
+def test_colours_do_not_depend_on_how_many_are_drawn(black_and_white, format, run, tmp_path):
+    # Older files say nothing.
+    path = with_manifest(
+        exported("dense"), format, tmp_path, data_range=None, range=black_and_white
+    )
+    first = []
+    for count in (1, 4):
+        assert run("--model", path, "--seed", "3", "--count", count, "--out", "x.png")[0] == 0
+        side = {1: 1, 4: 2}[count]
+        first.append(tiles(pixels(tmp_path / "x.png"), side, side, (8, 8, 1), 8)[0])
+    np.testing.assert_array_equal(*first)
+    assert run("--model", path, "--seed", "3", "--count", "1", "--out", "x.npy")[0] == 0
+    low, high = black_and_white or (0.0, 1.0)
+    expected = 255 * np.clip((np.load(tmp_path / "x.npy")[0, ..., 0] - low) / (high - low), 0, 1)
+    np.testing.assert_allclose(first[0], expected, rtol=0, atol=0.51)
+
+
 def test_a_drawn_seed_is_said_and_repeats_the_images(run):
     path = exported("dense").paths["onnx"]
     _, output, _ = run("--model", path, "--out", "a.npy")
@@ -321,6 +339,8 @@ def test_a_cut_off_model_is_one_line(format, run, tmp_path):
         {"data_shape": [8, 4, 1]},
         {"data_range": [1, 0]},
         {"data_range": "wide"},
+        {"range": [0, 0]},
+        {"range": "wide"},
         {"conditions": None},
         {"conditions": [{"name": "label", "kind": "categorical", "size": 3, "names": ["a"]}]},
         {"conditions": [{"name": "angle", "kind": "round", "size": 3}]},

@@ -154,7 +154,7 @@ def sample(options, manifest, run, runtime):
         write(options.out, npy(images))
     else:
         columns = options.count if len(rows) > 1 else math.ceil(math.sqrt(total))
-        write(options.out, png(grid(images, columns, manifest["data_range"])))
+        write(options.out, png(grid(images, columns, manifest["range"])))
     print(options.out)
 
 
@@ -744,11 +744,14 @@ def check_manifest(data, name):
     require(is_size(manifest.get("latent_dim")), "latent_dim")
     shape = manifest.get("data_shape")
     require(isinstance(shape, list) and shape and all(is_size(n) for n in shape), "data_shape")
-    bounds = manifest.setdefault("data_range", None)
-    if bounds is not None:
-        require(isinstance(bounds, list) and len(bounds) == 2, "data_range")
-        require(all(isinstance(n, (int, float)) for n in bounds), "data_range")
-        require(bounds[0] < bounds[1], "data_range")
+    for key in ("data_range", "range"):
+        bounds = manifest.setdefault(key, None)
+        if bounds is not None:
+            require(isinstance(bounds, list) and len(bounds) == 2, key)
+            require(all(isinstance(n, (int, float)) and math.isfinite(n) for n in bounds), key)
+            require(bounds[0] < bounds[1], key)
+    # Older files do not say how to draw what has no range; most are of data from 0 to 1.
+    manifest["range"] = manifest["range"] or manifest["data_range"] or [0.0, 1.0]
     require(isinstance(manifest.get("golden"), dict), "golden")
     require(isinstance(manifest.get("model"), str), "model")
     require(isinstance(manifest.get("conditions"), list), "conditions")
@@ -907,10 +910,10 @@ def enlargement(shape):
     return max(1, math.ceil(SMALLEST_TILE / min(shape[0], shape[1])))
 
 
-def grid(images, columns, data_range):
+def grid(images, columns, black_and_white):
     """Tiles side by side on grey, uint8 `(height, width, channels)`."""
-    low, high = data_range or (float(images.min()), float(images.max()))
-    scaled = (images - low) / (high - low if high > low else 1.0)
+    low, high = black_and_white
+    scaled = (images - low) / (high - low)
     tiles = np.rint(255 * np.clip(scaled, 0, 1)).astype(np.uint8)
     tiles = tiles.reshape(*tiles.shape[:3], -1)
     by = enlargement(tiles.shape[1:])

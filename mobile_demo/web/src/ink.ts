@@ -42,8 +42,8 @@ export class Painter {
 
   /** The picture of row `index`, valid until the next call. */
   render(images: ArrayLike<number>, index = 0): ImageData {
-    const { channels, dataRange } = this.manifest;
-    const [low, high] = dataRange;
+    const { channels, range } = this.manifest;
+    const [low, high] = range;
     const bytes = this.data.data;
     const ink = this.isInk ? inkColour() : null;
     for (let channel = 0; channel < channels; channel++) {
@@ -115,10 +115,10 @@ function mitchell(x: number): number {
 }
 
 /** Whether the golden sample is empty at its border, as handwriting is. */
-function hasEmptyBorder({ golden, height, width, dataRange }: Manifest): boolean {
+function hasEmptyBorder({ golden, height, width, range }: Manifest): boolean {
   const images = golden.values.x ?? golden.values.x_reconstructed;
   if (!images) return false;
-  const [low, high] = dataRange;
+  const [low, high] = range;
   let [sum, count] = [0, 0];
   images.forEach((value, i) => {
     const [row, column] = [Math.floor((i % (height * width)) / width), i % width];

@@ -48,6 +48,8 @@ export interface Manifest {
   channels: number;
   dataShape: number[];
   dataRange: [number, number];
+  /** Black and white of what the model makes. */
+  range: [number, number];
   conditions: Condition[];
   standardNormal: boolean;
   quantization: string;
@@ -102,8 +104,9 @@ export function checkManifest(content: unknown, fileName: string): Manifest {
     throw new FileError(`${fileName} makes data of the shape ${dataShape.join(" × ")}: no picture.`);
   }
   if (height * width * channels > MOST_VALUES) return fail("data_shape");
-  const range = content.data_range === null ? [0, 1] : numbers(content.data_range);
-  if (!range || range.length !== 2 || !(range[0]! < range[1]!)) return fail("data_range");
+  const dataRange = pair(content.data_range ?? [0, 1]) ?? fail("data_range");
+  // Older files do not say how to draw what has no range; most are of data from 0 to 1.
+  const range = pair(content.range ?? dataRange) ?? fail("range");
   if (!Array.isArray(content.conditions) || content.conditions.length > 16) return fail("conditions");
   const conditions = content.conditions.map((item) => condition(item) ?? fail("conditions"));
   const quantization = isText(content.quantization) ? content.quantization : fail("quantization");
@@ -122,7 +125,8 @@ export function checkManifest(content: unknown, fileName: string): Manifest {
     width,
     channels,
     dataShape,
-    dataRange: [range[0]!, range[1]!],
+    dataRange,
+    range,
     conditions,
     standardNormal: isObject(content.prior) && content.prior.kind === "standard_normal",
     quantization,
@@ -214,6 +218,12 @@ function isSize(value: unknown, most: number, least = 1): value is number {
 
 function isText(value: unknown): value is string {
   return typeof value === "string" && value.length > 0 && value.length <= 200;
+}
+
+/** Two numbers in order. */
+function pair(value: unknown): [number, number] | null {
+  const [low, high, ...rest] = numbers(value) ?? [];
+  return low !== undefined && high !== undefined && low < high && rest.length === 0 ? [low, high] : null;
 }
 
 function numbers(value: unknown): number[] | null {

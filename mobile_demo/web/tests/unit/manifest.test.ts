@@ -22,7 +22,7 @@ describe.each(files)("$name", ({ name, content }) => {
   test("says what it is", () => {
     const manifest = readManifest(content, name);
     expect(manifest).toMatchObject({
-      graph: "decoder", model: "ConditionalVAE", latentDim: 2, height: 4, width: 4, channels: 1, dataRange: [0, 1], standardNormal: true, quantization: "none",
+      graph: "decoder", model: "ConditionalVAE", latentDim: 2, height: 4, width: 4, channels: 1, dataRange: [0, 1], range: [0, 1], standardNormal: true, quantization: "none",
     });
     expect(manifest.conditions).toEqual([{ name: "label", kind: "categorical", size: 3, names: ["naïve", "<b>bold</b>", "三"] }]);
     expect(manifest.golden.seed).toBe(42);
@@ -127,6 +127,8 @@ test.each<[string, (manifest: Record<string, any>) => unknown]>([
   ["a flat shape", (m) => ({ ...m, data_shape: [784] })],
   ["four channels", (m) => ({ ...m, data_shape: [4, 4, 4] })],
   ["a range from high to low", (m) => ({ ...m, data_range: [1, 0] })],
+  ["a range of pictures from high to low", (m) => ({ ...m, range: [1, 0] })],
+  ["a range of three numbers", (m) => ({ ...m, range: [0, 1, 2] })],
   ["too few names", (m) => ({ ...m, conditions: [{ name: "label", kind: "categorical", size: 3, names: ["a"] }] })],
   ["names that are no text", (m) => ({ ...m, conditions: [{ name: "label", kind: "categorical", size: 1, names: [{}] }] })],
   ["a condition called z", (m) => ({ ...m, conditions: [{ name: "z", kind: "continuous", size: 1 }] })],
