@@ -349,5 +349,8 @@ def test_free_bits_need_a_kl_by_dimension(make):
     class Mixture:
         """A prior whose KL is no sum over dimensions."""
 
+        def log_prob(self, z, condition=None):
+            """What makes a prior of it."""
+
     with pytest.raises(ValueError, match=r"such as StandardNormal\. Received: Mixture"):
         make("VAE", prior=Mixture(), free_bits=0.1)
