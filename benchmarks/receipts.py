@@ -7,13 +7,15 @@
 `benchmarks/receipts/NAME.json` is one receipt:
 
 - `command`: what to type in the root of the repository; with `--receipt NAME` it renews the figure.
-- `date`: ISO 8601, UTC. `versions`: of Python and the packages. `backend`: Keras' own, or null.
+- `date`: ISO 8601, UTC. `versions`: of Python and the packages.
+- `backend`: Keras' own, or null of a command that runs on none or on all.
 - `machine`: `processor`, `architecture`, `cores` it has and `cores_used`.
-- `seed`, `configuration`: all arguments. `result`: what was measured.
+- `seed`: null of a command that takes none. `configuration`: all other arguments.
+- `result`: what was measured.
 - `wall_seconds`, `cpu_seconds`: of the whole command, child processes included.
 
-What is not known of a figure is null. One without `wall_seconds` was entered after it was measured;
-its date is that of the commit which published it. Of a command that is no benchmark, such as
+What nobody wrote down when a figure was measured says "not recorded". The date of one without
+`wall_seconds` is that of the commit which published it. Of a command that is no benchmark, such as
 `npm run figures`, the receipt is written by hand from what it prints.
 
 `benchmarks/tables.md` holds the tables of README.md and docs/, each between
@@ -34,13 +36,14 @@ import sys
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-DOCUMENTS = ("README.md", "docs/deployment.md")
+DOCUMENTS = ("README.md", "docs/benchmarks.md", "docs/deployment.md")
 # From the unit of a receipt: 1, bytes or seconds.
 UNITS = {"%": 100, "kB": 1e-3, "MB": 1e-6, "ms": 1e3, "min": 1 / 60}
 FIELDS = (
     *("command", "date", "versions", "backend", "machine", "seed", "configuration"),
     *("wall_seconds", "cpu_seconds", "result"),
 )
+NOT_RECORDED = "not recorded"
 BLOCK = re.compile(r"<!-- receipts: (.+?) -->.*?<!-- /receipts -->", re.DOTALL)
 SLOT = re.compile(r"\{([\w-]+)\.([^:{}]+)(?::([^{} ]*)(?: ([^{}]+))?)?\}")
 ENVIRONMENT = ("KERAS_BACKEND", "OMP_NUM_THREADS")
@@ -131,7 +134,7 @@ def machine():
         text = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8")
         processor = re.search(r"model name\s*: (.*)", text)[1]
     except (OSError, TypeError):
-        processor = platform.processor() or None
+        processor = platform.processor() or NOT_RECORDED
     return {
         "processor": processor,
         "architecture": platform.machine(),
@@ -161,7 +164,7 @@ def fill(text, receipts):
                 found = found[int(key) if isinstance(found, list) else key]
         except (KeyError, IndexError, ValueError) as err:
             raise ValueError(f"No receipt has what the slot {slot[0]} asks for.") from err
-        if found is None:
+        if found in (None, NOT_RECORDED):
             raise ValueError(f"The slot {slot[0]} asks for what its receipt does not know.")
         shown = format(found * UNITS.get(unit, 1) if unit else found, form or "")
         shown = re.sub(r"e(-?)\+?0", r"e\1", shown)  # 1e-7, not 1e-07

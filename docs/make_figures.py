@@ -1,4 +1,4 @@
-"""The README's contact sheet and GIF, of a run whose pictures are drawn.
+"""The documents' contact sheet and GIF, of a run whose pictures are drawn.
 
 python -m keras_vae train --data mnist --out runs/mnist
 python -m keras_vae figures runs/mnist

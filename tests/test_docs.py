@@ -71,3 +71,23 @@ def test_every_test_that_the_page_on_reliability_names_is_there():
     code = "".join(path.read_text(encoding="utf-8") for path in paths)
     assert len(named) > 15
     assert named <= set(re.findall(r"def (test_\w+)\(", code))
+
+
+ROOT = DOCS.parent
+PAGES = [*ROOT.glob("*.md"), *DOCS.glob("*.md"), *(ROOT / "mobile_demo").glob("*/README.md")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_leads_to_a_file_and_a_heading(page):
+    for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        name, _, anchor = target.partition("#")
+        found = (page.parent / name).resolve() if name else page
+        assert found.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", found.read_text(encoding="utf-8"), re.MULTILINE)
+            slugs = [re.sub(r"[^\w -]", "", line).lower().replace(" ", "-") for line in headings]
+            assert anchor in slugs, target
+
+
+def test_the_readme_is_short_enough_to_be_read():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").split()) <= 1200
