@@ -267,8 +267,8 @@ def make_parser(of_run=None):
     command.add_argument(
         "--data",
         default="digits",
-        help="digits, mnist, fashion_mnist, cifar10, an .npz file or a folder with one sub-folder "
-        "of images per class (default: digits)",
+        help="digits, mnist_small (which comes along), mnist, fashion_mnist, cifar10, an .npz file "
+        "or a folder with one sub-folder of images per class (default: digits)",
     )
     command.add_argument("--out", help="run folder (default: runs/DATA)")
     command.add_argument("--network", choices=("dense", "conv"), help="default: by the data")

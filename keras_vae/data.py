@@ -32,6 +32,7 @@ _DIGIT_NAMES = tuple("0123456789")
 _CLASS_NAMES = {
     "digits": _DIGIT_NAMES,
     "mnist": _DIGIT_NAMES,
+    "mnist_small": _DIGIT_NAMES,
     "fashion_mnist": (
         "T-shirt/top",
         "Trouser",
@@ -57,6 +58,8 @@ _CLASS_NAMES = {
         "truck",
     ),
 }
+# The sets that come with the package.
+_EXCERPTS = Path(__file__).parent / "excerpts"
 _ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 _NPY_HEADER_READERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
@@ -96,6 +99,8 @@ def load(
     """Load a set of labelled images by name or from a path.
 
     - `"digits"`: scikit-learn's 8x8 handwritten digits. Needs no download.
+    - `"mnist_small"`: 8,000 training and 1,000 test images of MNIST, 28x28, as many of each digit.
+      They come with the package (`excerpts/README.md` says from where).
     - `"mnist"`, `"fashion_mnist"`, `"cifar10"`: `NAME.npz` in the folder that the environment
       variable `KERAS_VAE_DATA` names; without that file, `keras.datasets`, which downloads.
     - A path to an `.npz` with `x_train`, `y_train`, `x_test`, `y_test` and, optionally,
@@ -135,6 +140,8 @@ def load(
     source = os.fspath(data)
     if source == "digits":
         dataset = _load_digits()
+    elif source == "mnist_small":
+        dataset = _load_npz(os.fspath(_EXCERPTS / f"{source}.npz"), source, _CLASS_NAMES[source])
     elif source in _CLASS_NAMES:
         dataset = _load_named(source)
     elif os.path.isdir(source):

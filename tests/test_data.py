@@ -1,7 +1,9 @@
 import dataclasses
 import io
 import os
+import pathlib
 import re
+import runpy
 import sys
 import tracemalloc
 import urllib.error
@@ -14,6 +16,10 @@ from PIL import Image
 
 from keras_vae import data
 from keras_vae.data import DataError, load
+from tests.conftest import ordinary_on
+
+EXCERPTS = pathlib.Path(data.__file__).parent / "excerpts"
+MNIST = pathlib.Path(os.environ.get("KERAS_VAE_DATA", ""), "mnist.npz")
 
 
 @pytest.fixture(autouse=True)
@@ -207,6 +213,40 @@ class TestNamedSets:
         assert "Put mnist.npz" in message
         assert "KERAS_VAE_DATA" in message
         assert "no network" in message
+
+
+class TestMnistSmall:
+    def test_it_comes_along_whatever_the_data_folder_holds(self, tmp_path, monkeypatch):
+        write_npz(tmp_path / "mnist_small.npz")
+        monkeypatch.setenv("KERAS_VAE_DATA", str(tmp_path))
+        small = load("mnist_small")
+        assert (small.name, small.class_names) == ("mnist_small", tuple("0123456789"))
+        for x, y, per_class in (
+            (small.x_train, small.y_train, 800),
+            (small.x_test, small.y_test, 100),
+        ):
+            assert x.shape == (10 * per_class, 28, 28, 1)
+            assert x.dtype == np.uint8
+            assert (x.min(), x.max()) == (0, 255)
+            assert np.bincount(y).tolist() == [per_class] * 10
+            # Mixed, so that the first images are of every class.
+            assert len(set(y[:100].tolist())) == 10
+
+    def test_it_is_small(self):
+        assert (EXCERPTS / "mnist_small.npz").stat().st_size <= 1.5e6
+
+    @ordinary_on("torch")
+    @pytest.mark.skipif(not MNIST.is_file(), reason="needs mnist.npz in KERAS_VAE_DATA")
+    def test_its_script_makes_it_of_mnist_in_any_order(self):
+        make = runpy.run_path(str(EXCERPTS / "make_mnist_small.py"))["excerpt"]
+        mnist = load(MNIST)
+        order = np.random.default_rng(0).permutation(len(mnist.x_train))
+        x, y = mnist.x_train[order], mnist.y_train[order]
+        made = make(dataclasses.replace(mnist, x_train=x, y_train=y))
+        with np.load(EXCERPTS / "mnist_small.npz") as kept:
+            assert set(kept) == set(made)
+            for name in kept:
+                np.testing.assert_array_equal(kept[name], made[name])
 
 
 class TestNpz:

@@ -43,14 +43,6 @@ def test_the_quickstart_runs(tmp_path):
     }
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(BACKEND != "tensorflow", reason="the demo runs on Keras' default backend")
-def test_the_demo_ends_with_its_table(tmp_path):
-    said = run(ROOT / "examples" / "demo.py", "runs/demo", folder=tmp_path)
-    for word in ("test kl_loss", "decoder.tflite", "decoder.onnx", "samples.onnx.png"):
-        assert word in said.split("Done in")[1]
-
-
 def test_the_oldest_versions_are_the_lower_bounds():
     lines = (ROOT / "constraints-oldest.txt").read_text().split()
     pinned = dict(line.split("==") for line in lines)
@@ -77,11 +69,17 @@ def test_the_wheel_works_from_any_folder(wheel, tmp_path):
         names = archive.namelist()
     packages = {name.split("/")[0] for name in names if ".dist-info" not in name}
     assert packages == {"keras_vae", "export"}
-    for source in [*ROOT.glob("keras_vae/**/*.py"), *ROOT.glob("export/**/*.py")]:
+    sources = [*ROOT.glob("keras_vae/**/*.py"), *ROOT.glob("export/**/*.py")]
+    for source in [*sources, *ROOT.glob("keras_vae/excerpts/*.*")]:
         assert source.relative_to(ROOT).as_posix() in names
+    # The licence of the data that come along is among those of the wheel.
+    assert any(name.endswith(".dist-info/licenses/keras_vae/excerpts/README.md") for name in names)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    program = "import export, keras_vae; print(keras_vae.__file__, export.__file__)"
+    program = (
+        "import export, keras_vae; keras_vae.data.load('mnist_small');"
+        "print(keras_vae.__file__, export.__file__)"
+    )
     for path in run("-c", program, folder=elsewhere, PYTHONPATH=str(site)).split():
         assert path.startswith(str(site))
     assert "backend torch" in run("-m", "keras_vae", "env", folder=elsewhere, PYTHONPATH=str(site))
