@@ -47,7 +47,6 @@ def test_numbers_that_are_none_are_refused_with_an_example(values):
 @pytest.mark.parametrize(
     ("labels", "words"),
     [
-        (np.eye(3)[[0, 1, 2]], "(3, 3), which looks one-hot. Pass y.argmax(-1)."),
         (np.array([True, False]), "True. Pass y.astype('int32')."),
         (np.array([0, 1, np.nan]), "If NaN is unknown, pass np.where(np.isnan(y), 3, y)."),
         (np.array(["0", "2"]), "Pass y.astype('int32')."),
@@ -59,6 +58,40 @@ def test_what_is_no_label_is_answered_with_the_line_that_makes_it_one(labels, wo
     with pytest.raises(ValueError, match=re.escape(words)) as raised:
         Categorical(3, "abc").as_array(labels)
     assert str(raised.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        np.eye(3)[[2, 0]],
+        np.eye(3, dtype="int64")[[2, 0]],
+        np.eye(3, dtype=bool)[[2, 0]],
+        np.eye(3)[[2, 0]].tolist(),
+        np.array(["dog", "ant"]),
+        ["dog", "ant"],
+    ],
+)
+def test_the_line_that_answers_one_hot_labels_and_names_mends_them(labels):
+    with pytest.raises(ValueError, match="`label` must") as raised:
+        Categorical(3).as_array(labels)
+    words = re.search(r"((?:names, )?y = np\.\w+\(.*?\))(?:, and (.*\)))?\.$", str(raised.value))
+    known = {"np": np, "y": labels, "Categorical": Categorical}
+    exec(words[1], known)
+    kind = eval(words[2] or "Categorical(3)", known)
+    expected = [1, 0] if isinstance(labels[0], str) else [2, 0]
+    assert kind.as_array(known["y"]).tolist() == expected
+
+
+def test_names_alone_say_how_many_classes_there_are():
+    for names in (["cat", "dog"], ("cat", "dog"), np.array(["cat", "dog"]), {"cat": 0, "dog": 1}):
+        kind = Categorical(names=names)
+        assert kind.get_config() == Categorical(2, ["cat", "dog"]).get_config()
+        assert kind.as_array(["dog", "cat"]).tolist() == [1, 0]
+    for wrong in (None, "cat", 3, []):
+        with pytest.raises(ValueError, match=r"names=\['cat', 'dog'\]\)|at least 1"):
+            Categorical(names=wrong)
+    with pytest.raises(ValueError, match=r"Pass names as Categorical\(names=\.\.\.\)"):
+        Categorical(["cat", "dog"])
 
 
 def test_whole_floats_are_labels():

@@ -108,12 +108,16 @@ def test_fit_lowers_the_negative_log_likelihood():
     inputs = {"codes": codes.astype("int32"), "label": labels}
     prior = PixelCNN((2, 2), 3, {"label": Categorical(2)}, 8, 1, 3, seed=0)
     prior.compile(keras.optimizers.Adam(0.05))
-    history = prior.fit(inputs, batch_size=16, epochs=12, validation_data=inputs, verbose=0).history
+    options = {"batch_size": 16, "validation_data": (inputs, None), "verbose": 0}
+    history = prior.fit(inputs, epochs=12, **options).history
     assert set(history) == {"loss", "val_loss"}
     assert history["val_loss"][-1] < 0.2 < history["loss"][0]
     expected = -prior.log_likelihood(inputs).mean()
     np.testing.assert_allclose(prior.evaluate(inputs, verbose=0), expected, rtol=1e-5)
     np.testing.assert_array_equal(prior.sample({"label": [1, 0]}, temperature=0), codes[[1, 0]])
+    sevens = prior.sample({"label": 1}, temperature=0, count=3)
+    np.testing.assert_array_equal(sevens, codes[[1, 1, 1]])
+    assert set(prior.sample(temperature=0, count=8, seed=1)[:, 0, 0].tolist()) == {0, 1}
 
 
 def test_the_same_seed_trains_the_same_prior(tmp_path):
@@ -148,7 +152,12 @@ LABEL = {"label": Categorical(2)}
         (lambda: make().fit(CODES, CODES), "takes neither `y` nor weights"),
         (lambda: make().compile(loss="mse"), "takes no `loss`"),
         (lambda: make(condition=LABEL).fit(CODES), r"must be a dict of \['codes', 'label'\]"),
-        (lambda: make(condition=LABEL).sample(3), r"dict of the conditions \['label'\]"),
+        (lambda: make(condition=LABEL).sample(3), r"sample\(count=3\)"),
+        (lambda: make(condition=LABEL).sample([3]), r"dict of the conditions \['label'\]"),
+        (lambda: make().sample(2, count=3), r"pass the number of samples, sample\(count=16\)"),
+        (lambda: make().fit(CODES, validation_data=(CODES, CODES)), "neither `y` nor weights"),
+        (lambda: make().fit(CODES, validation_data=()), "`validation_data` must be .* 0 items"),
+        (lambda: make().fit(CODES, validation_data="x"), "`validation_data` must be an array"),
         (lambda: make(condition=LABEL).sample({"label": [3]}), "must be from 0 to 1"),
         (lambda: make().sample({"label": [1]}), "has no conditions"),
         (lambda: make().sample(0), "`count` must be a whole number"),

@@ -155,8 +155,10 @@ def test_a_prior_is_fitted_saved_and_trained_on(images, tmp_path):
     model.fit(x, batch_size=16, verbose=0)
     trained = state(model)
     inputs = {"x": x, "label": label}
-    history = model.fit_prior(inputs, small_prior(model), epochs=3, verbose=0).history
+    options = {"epochs": 3, "validation_data": inputs, "verbose": 0}
+    history = model.fit_prior(inputs, small_prior(model), **options).history
     assert history["loss"][-1] < history["loss"][0]
+    assert len(history["val_loss"]) == 3
     asked = {"label": [0, 1, 2, None]}
     made = model.sample(asked, seed=5)
     assert made.shape == (4, 6, 5, 1)
@@ -164,6 +166,7 @@ def test_a_prior_is_fitted_saved_and_trained_on(images, tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = keras_vae.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(loaded.sample(asked, seed=5), made)
+    assert loaded.sample({"label": 1}, count=2).shape == (2, 6, 5, 1)
     # The weights of model and prior, and those of both optimizers, are those of the file.
     again = [m.fit_prior(inputs, epochs=1, verbose=0).history for m in (model, loaded)]
     assert again[0] == again[1]
@@ -179,7 +182,9 @@ def test_a_new_prior_takes_the_labels(images):
     assert prior.condition["label"].num_classes == 3
     assert (prior.grid_shape, prior.num_codes) == ((3, 3), 6)
     assert not model._new_prior({}).condition
-    with pytest.raises(ValueError, match="for integer labels"):
+    named = model._new_prior({"label": np.array(["owl", "cat"])[label % 2].tolist()})
+    assert named.condition["label"].names == ("cat", "owl")
+    with pytest.raises(ValueError, match=r"for labels \(n,\) only.*y = np.argmax\(y, axis=1\)"):
         model._new_prior({"angle": np.zeros((48, 2), "float32")})
 
 

@@ -17,7 +17,7 @@ class Categorical:
     the model is to sample without a label.
 
     Args:
-        num_classes: Int, at least 1.
+        num_classes: Optional int, at least 1. Defaults to the number of `names`.
         names: Optional sequence of `num_classes` distinct strings. Defaults to the indices.
         unknown_rate: Float in [0, 1). Share of the labels that each training step replaces with
             *unknown*, drawn anew every time.
@@ -30,7 +30,15 @@ class Categorical:
 
     kind = "categorical"
 
-    def __init__(self, num_classes, names=None, unknown_rate=0.0, allow_absent_classes=False):
+    def __init__(self, num_classes=None, names=None, unknown_rate=0.0, allow_absent_classes=False):
+        if num_classes is None:
+            names = _several_names(names)
+            num_classes = len(names)
+        elif hasattr(num_classes, "__iter__"):
+            raise ValueError(
+                "`num_classes` must be a whole number of at least 1. Received: "
+                f"{_shortened(num_classes)}. Pass names as Categorical(names=...)."
+            )
         self.num_classes = arguments.whole(num_classes, "num_classes")
         self.unknown_rate = arguments.part_of_one(unknown_rate, "unknown_rate")
         self.allow_absent_classes = bool(allow_absent_classes)
@@ -62,6 +70,10 @@ class Categorical:
         """Shape of one example's value."""
         return ()
 
+    def is_single(self, values):
+        """Whether it is one label, index or name, and no sequence of them."""
+        return np.ndim(values) == 0
+
     def as_array(self, values, name="label"):
         """Check labels and return them as an int32 array.
 
@@ -76,22 +88,18 @@ class Categorical:
         Raises:
             ValueError: If a value is no class. Nothing is clipped.
         """
-        shape = np.shape(values) if isinstance(values, np.ndarray) else ()
-        if len(shape) == 2 and shape[1] == self.num_classes > 1:
-            raise ValueError(
-                f"`{name}` must have the shape (n,). Received: {shape}, which looks one-hot. Pass "
-                "y.argmax(-1)."
-            )
-        if isinstance(values, np.ndarray) and values.dtype.kind in "iu":
-            indices = values
-        else:
+        if not isinstance(values, np.ndarray):
             values = np.asarray(values, dtype=object)
-            indices = np.array([self._index(value, name) for value in values.reshape(-1)], "int64")
-            indices = indices.reshape(values.shape)
-        if indices.ndim == 2 and indices.shape[1] == 1:
-            indices = indices[:, 0]
-        if indices.ndim != 1:
-            raise ValueError(f"`{name}` must have the shape (n,). Received: {indices.shape}")
+        if values.ndim == 2 and values.shape[1] == 1:
+            values = values[:, 0]
+        if values.ndim != 1:
+            hint = ""
+            if values.ndim == 2:
+                hint = " If it is one-hot, pass y = np.argmax(y, axis=1)."
+            raise ValueError(f"`{name}` must have the shape (n,). Received: {values.shape}.{hint}")
+        indices = values
+        if values.dtype.kind not in "iu":
+            indices = np.array([self._index(value, name) for value in values.tolist()], "int64")
         outside = (indices < 0) | (indices > self.num_classes)
         if outside.any():
             at = int(np.argmax(outside))
@@ -131,9 +139,16 @@ class Categorical:
         if isinstance(value, str):
             if value in self.names:
                 return self.names.index(value)
-            hint = " Pass y.astype('int32')." if value.isdecimal() else ""
+            hint = ""
+            if value.isdecimal():
+                hint = " Pass y.astype('int32')."
+            elif self.names == tuple(map(str, range(self.num_classes))):
+                hint = (
+                    " Make numbers of names: names, y = np.unique(y, return_inverse=True), and "
+                    "Categorical(names=names)."
+                )
             raise ValueError(
-                f"`{name}` must be a class. Received: {value!r}. The classes are: "
+                f"`{name}` must be a class. Received: {str(value)!r}. The classes are: "
                 f"{_listing(self.names)}.{hint}"
             )
         if isinstance(value, bool | np.bool_) or not _is_whole(value):
@@ -207,6 +222,14 @@ class Continuous:
     def value_shape(self):
         """Shape of one example's value."""
         return (self.dim,)
+
+    def is_single(self, values):
+        """Whether it is one vector (with `dim` 1, one number), and no sequence of them."""
+        try:
+            shape = np.shape(values)
+        except ValueError:  # of no shape: `as_array` says so
+            return False
+        return shape == (() if self.dim == 1 else (self.dim,))
 
     def as_array(self, values, name="condition"):
         """Check values and return them as a float32 array `(n, dim)`.
@@ -309,8 +332,8 @@ class Conditioning(keras.layers.Layer):
     @classmethod
     def from_config(cls, config):
         deserialize = keras.saving.deserialize_keras_object
-        condition = {name: deserialize(kind) for name, kind in config.pop("condition").items()}
-        return cls(condition, **config)
+        condition = {name: deserialize(kind) for name, kind in config["condition"].items()}
+        return cls(**{**config, "condition": condition})
 
 
 def _is_whole(value):
@@ -318,6 +341,16 @@ def _is_whole(value):
         return int(value) == value
     except (TypeError, ValueError, OverflowError):
         return False
+
+
+def _several_names(names):
+    """Names of classes as a tuple, or a ValueError."""
+    if names is None or isinstance(names, str) or not hasattr(names, "__iter__"):
+        raise ValueError(
+            "`num_classes` must be a whole number, as in Categorical(10), or left out where there "
+            f"are names, as in Categorical(names=['cat', 'dog']). Received: names={names!r}"
+        )
+    return tuple(names)
 
 
 def _shortened(value, limit=80):

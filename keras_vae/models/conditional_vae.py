@@ -38,16 +38,18 @@ class ConditionalVAE(VAE):
         model_inputs.check_kinds(condition)
         super().__init__(encoder, decoder, condition=condition, **kwargs)
 
-    def sample(self, conditions, temperature=1.0, seed=None):
+    def sample(self, conditions=None, temperature=1.0, seed=None, count=None):
         """Decode codes drawn from the prior, one for each row of the conditions.
 
         Args:
             conditions: Dict from every condition's name to its values: for a categorical one a
                 sequence `(n,)` of indices, names, or `None` for *unknown*; for a continuous one
-                `(n, dim)`.
+                `(n, dim)`. A single value is that of all samples. Without the dict, labels are
+                drawn, every class alike.
             temperature: Float, at least 0. Scales the prior's standard deviation.
             seed: Optional int, from 0 to 2^31 - 1. The same seed gives the same codes on every
                 backend and on devices.
+            count: Optional int, n. Defaults to the number of values, 1 if they are single.
 
         Returns:
             float32 array `(n, *data_shape)`, the likelihood's mean.
@@ -56,9 +58,9 @@ class ConditionalVAE(VAE):
             ValueError: If a condition is missing or a label is no class.
         """
         self._ensure_built()
-        conditions = self._check_conditions(conditions)
-        count = len(next(iter(conditions.values())))
         seed = seeds.given_or_drawn(seed)
+        conditions = model_inputs.sampled_conditions(self, conditions, count, seed)
+        count = len(next(iter(conditions.values())))
         portable_random.check(seed, count, self.latent_dim)
         condition = self.condition_vectors(conditions)
         z = self.prior.sample(count, self.latent_dim, temperature, seed, condition)

@@ -11,7 +11,21 @@ from keras import ops
 _NONE = ()
 
 
-def as_keras_takes_it(dataset):
+def unpack_validation(data):
+    """Validation data as `(x, y, sample_weight)`, `x` alone or in a tuple.
+
+    Raises:
+        ValueError: If it is a tuple of another length.
+    """
+    if isinstance(data, list | tuple) and not 1 <= len(data) <= 3:
+        raise ValueError(
+            "`validation_data` must be `x`, (x,), (x, y) or (x, y, sample_weight). Received: "
+            f"{len(data)} items."
+        )
+    return keras.utils.unpack_x_y_sample_weight(data)
+
+
+def as_keras_takes_it(dataset, name="x"):
     """Return a dataset whose batches are tuples, as Keras wants them of some kinds of dataset.
 
     Generators, and a torch `DataLoader` on some backends, may not give a bare dict or array; theirs
@@ -22,7 +36,7 @@ def as_keras_takes_it(dataset):
     """
     if dataset is None or isinstance(dataset, list | tuple | dict | str | int | float):
         raise ValueError(
-            "`x` must be an array, a dict of arrays, a frame, or a dataset or generator of "
+            f"`{name}` must be an array, a dict of arrays, a frame, or a dataset or generator of "
             f"batches. Received: {_said(dataset)}. Make an array of it, as with np.asarray."
         )
     if hasattr(dataset, "collate_fn"):

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from keras_vae import data as image_data
+from keras_vae import portable_random, seeds
 from keras_vae.models import datasets, frames
 
 # Threads that read batches of files, and batches that they may be ahead.
@@ -19,7 +20,7 @@ BATCHES_AHEAD = 16
 def is_array(x):
     """Whether `x` is an array or a frame, or a dict of such, not a dataset or a generator."""
     if isinstance(x, dict):
-        return bool(x) and all(isinstance(v, list) or is_array(v) for v in x.values())
+        return any(is_array(v) for v in x.values())
     return frames.is_frame(x) or (hasattr(x, "shape") and hasattr(x, "dtype"))
 
 
@@ -176,20 +177,78 @@ def _is_name(name):
 
 
 def check_conditions(model, conditions, count=None):
-    """Check a dict of condition values, `count` of each, or one number of all."""
-    checked = {}
-    for name, kind in model.condition.items():
-        values = conditions[name]
-        checked[name] = kind.as_array(
-            values if isinstance(values, list) else to_numpy(values), name
+    """Check a dict of condition values, and return as many of each.
+
+    Args:
+        model: Model with conditions.
+        conditions: Dict from every name to its values, or to a single one, that of all examples.
+        count: Optional int, how many examples. Defaults to the number of values.
+
+    Returns:
+        Dict of arrays `(count, ...)`, as the kinds have them.
+
+    Raises:
+        ValueError: If a condition is missing, a value is none of its condition, or their numbers
+            differ.
+    """
+    if not isinstance(conditions, dict) or set(conditions) != set(model.condition):
+        is_dict = isinstance(conditions, dict)
+        received = sorted(map(str, conditions)) if is_dict else [type(conditions).__name__]
+        raise ValueError(
+            f"`{type(model).__name__}` needs a dict of the conditions {sorted(model.condition)}. "
+            f"Received: {received}."
         )
-        count = len(checked[name]) if count is None else count
-        if len(checked[name]) != count:
+    checked, single = {}, []
+    for name, kind in model.condition.items():
+        values = as_given(conditions[name])
+        if kind.is_single(values):
+            single.append(name)
+            values = np.asarray(values)[None]
+        checked[name] = kind.as_array(values, name)
+    if count is None:
+        count = next((len(v) for name, v in checked.items() if name not in single), 1)
+    for name, values in checked.items():
+        if name in single:
+            checked[name] = np.repeat(values, count, axis=0)
+        elif len(values) != count:
             raise ValueError(
-                f"`{name}` must hold one value per example. Received: {len(checked[name])} values "
-                f"for {count} examples."
+                f"`{name}` must hold one value per example. Received: {len(values)} values for "
+                f"{count} examples."
             )
     return checked
+
+
+def sampled_conditions(model, conditions, count, seed):
+    """The conditions of samples, checked, as arrays of one number.
+
+    Args:
+        model: Model with conditions.
+        conditions: Dict as for `check_conditions`; or None for labels drawn by the seed, every
+            class alike.
+        count: Optional int, how many samples. Defaults to the number of values, or 1.
+        seed: Int.
+
+    Raises:
+        ValueError: As `check_conditions`; or if there is a condition that cannot be drawn.
+    """
+    if isinstance(conditions, int):
+        raise ValueError(
+            f"`{type(model).__name__}` takes the number of samples by its name: "
+            f"sample(count={conditions}). Received: {conditions}, without a name."
+        )
+    portable_random.check(seed, 1 if count is None else count, 1)
+    if conditions is None:
+        needed = [name for name, kind in model.condition.items() if kind.kind != "categorical"]
+        if needed:
+            raise ValueError(
+                f"`{type(model).__name__}` draws labels alone. Received: no value of "
+                f"{', '.join(needed)}. Pass a dict of {list(model.condition)}."
+            )
+        conditions = {
+            name: seeds.generator(seed, f"label {name}").integers(kind.num_classes, size=count or 1)
+            for name, kind in model.condition.items()
+        }
+    return check_conditions(model, conditions, count)
 
 
 def check_fit_data(model, x, y, sample_weight):
@@ -225,10 +284,15 @@ def check_fit_data(model, x, y, sample_weight):
     return x, y, sample_weight
 
 
+def as_given(values):
+    """Values of a condition as a NumPy array; what is no array, such as a list, as it came."""
+    return to_numpy(values) if hasattr(values, "dtype") or frames.is_frame(values) else values
+
+
 def to_numpy(x):
     """Return an array of any backend, nested lists, a frame or a series as a NumPy array."""
-    if isinstance(x, np.ndarray):
-        return x
+    if isinstance(x, np.ndarray | np.generic):
+        return np.asarray(x)
     return frames.to_array(x) if hasattr(x, "to_numpy") else keras.ops.convert_to_numpy(x)
 
 

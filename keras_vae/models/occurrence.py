@@ -4,26 +4,26 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_vae.models.inputs import to_numpy
+from keras_vae.models.inputs import as_given
 from keras_vae.trainers import share
 
 
 def check_occurrence(model, inputs):
     """Check of arrays to train on that every class occurs where some labels are *unknown*.
 
-    Lists that say so by None, or have names, mean it.
+    Lists that say so by None, or have names, mean it, and so does one label for all.
     """
     conditions = inputs if isinstance(inputs, dict) else {}
     for name, kind in model.condition.items():
         values = conditions[name]
-        if kind.kind != "categorical" or _has_words(values):
+        if kind.kind != "categorical" or kind.is_single(values) or _has_words(values):
             continue
-        labels = kind.as_array(values if isinstance(values, list) else to_numpy(values), name)
+        labels = kind.as_array(as_given(values), name)
         kind.check_occurrence(np.bincount(labels, minlength=kind.num_classes + 1) > 0, name)
 
 
 def _has_words(values):
-    if not isinstance(values, list) and getattr(values, "dtype", None) != np.dtype(object):
+    if not isinstance(values, list | tuple) and getattr(values, "dtype", None) != np.dtype(object):
         return False
     return any(value is None or isinstance(value, str) for value in np.ravel(values))
 

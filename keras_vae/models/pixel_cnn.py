@@ -97,6 +97,10 @@ class PixelCNN(Guard, StoredModel):
         self._logits(keras.KerasTensor((None, *self.grid_shape), "int32"), condition)
         self.built = True
 
+    def build_for_weights(self):
+        if not self.built:
+            self.build()
+
     def get_build_config(self):
         if not self.built:
             return None
@@ -165,7 +169,7 @@ class PixelCNN(Guard, StoredModel):
             x: Int array of codes `(n, height, width)`, or a dict of `"codes"` and one array per
                 condition; or a dataset of batches of these, each in a tuple. Where labels of arrays
                 are *unknown*, every class must occur, too; of a dataset that is not seen.
-            validation_data: As `x`.
+            validation_data: As `x`, alone or in a tuple.
             **kwargs: The other arguments of Keras' `fit`, but `y` and weights. Arrays are checked
                 first and shuffled by the seed and the epoch.
 
@@ -189,9 +193,16 @@ class PixelCNN(Guard, StoredModel):
         if self.compiled and not self.optimizer.built:
             self.optimizer.build(self.trainable_variables)  # a checkpoint is loaded into it
         if validation_data is not None:
-            is_array = model_inputs.is_array(validation_data)
-            of = datasets.as_keras_takes_it
-            validation_data = (self._check(validation_data),) if is_array else of(validation_data)
+            given, *others = datasets.unpack_validation(validation_data)
+            if not model_inputs.is_array(given):
+                validation_data = datasets.as_keras_takes_it(validation_data, "validation_data")
+            elif any(other is not None for other in others):
+                raise ValueError(
+                    "`validation_data` of a PixelCNN must have neither `y` nor weights. Received: "
+                    "some. Pass labels in the input dict."
+                )
+            else:
+                validation_data = (self._check(given),)
         callbacks = list(keras.tree.flatten(kwargs.pop("callbacks", None) or []))
         batches = None
         if model_inputs.is_array(x):
@@ -266,19 +277,21 @@ class PixelCNN(Guard, StoredModel):
 
         return in_batches(measure, self._check(inputs), batch_size)[0]
 
-    def sample(self, conditions=1, temperature=1.0, seed=None, batch_size=256):
+    def sample(self, conditions=None, temperature=1.0, seed=None, batch_size=256, count=None):
         """Draw codes in raster order, all examples at once.
 
         Each place takes one uniform number of `portable_random`, so a seed gives the same codes on
         every backend, unless a number falls within rounding of the border between two codes.
 
         Args:
-            conditions: Int, how many; or a dict from each condition's name to its values, one for
-                each sample.
+            conditions: Dict from each condition's name to its values, one for each sample, or to a
+                single one. Without the dict, labels are drawn, every class alike. Of a prior
+                without conditions, optionally an int, how many.
             temperature: Float, at least 0. Divides the logits; 0 takes the likeliest code.
             seed: Optional int, from 0 to 2^31 - 1. Example k of a seed does not depend on how
                 many are drawn.
             batch_size: Int. Examples computed at once.
+            count: Optional int, n. Defaults to the number of values, 1 if they are single.
 
         Returns:
             int32 array `(n, height, width)`.
@@ -286,10 +299,10 @@ class PixelCNN(Guard, StoredModel):
         Raises:
             ValueError: If an argument is out of range or a condition is missing.
         """
-        conditions, count = self._check_sampled(conditions)
+        seed = seeds.given_or_drawn(seed)
+        conditions, count = self._check_sampled(conditions, count, seed)
         if not (math.isfinite(temperature) and temperature >= 0):
             raise ValueError(f"`temperature` must be at least 0. Received: {temperature!r}")
-        seed = seeds.given_or_drawn(seed)
         places = math.prod(self.grid_shape)
         portable_random.check(seed, count, places)
         index, place = np.arange(count)[:, None], np.arange(places)[None]
@@ -313,22 +326,17 @@ class PixelCNN(Guard, StoredModel):
             codes[:, row, column] = draw(logits, uniform[:, row, column], temperature)
         return codes
 
-    def _check_sampled(self, conditions):
+    def _check_sampled(self, conditions, count, seed):
         """Return the dict of conditions, empty without any, and how many samples they ask for."""
         if not self.condition:
-            if isinstance(conditions, dict):
+            if isinstance(conditions, dict) or None not in (conditions, count):
                 raise ValueError(
-                    f"This prior has no conditions: pass the number of samples. Received: "
-                    f"{sorted(conditions)}."
+                    "This prior has no conditions: pass the number of samples, sample(count=16). "
+                    f"Received: {conditions!r}."
                 )
-            return {}, conditions
-        if not isinstance(conditions, dict) or set(conditions) != set(self.condition):
-            received = conditions if isinstance(conditions, dict) else [str(conditions)]
-            raise ValueError(
-                f"This prior needs a dict of the conditions {sorted(self.condition)}. Received: "
-                f"{sorted(received)}."
-            )
-        conditions = model_inputs.check_conditions(self, conditions)
+            given = [number for number in (conditions, count) if number is not None]
+            return {}, given[0] if given else 1
+        conditions = model_inputs.sampled_conditions(self, conditions, count, seed)
         return conditions, len(next(iter(conditions.values())))
 
     def manifest(self):

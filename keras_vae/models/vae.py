@@ -219,6 +219,11 @@ class VAE(LatentVariableModel):
         Returns:
             float32 array `(count, *data_shape)`, the likelihood's mean.
         """
+        if isinstance(count, dict):
+            raise ValueError(
+                f"`{type(self).__name__}` has no conditions. Received: {sorted(map(str, count))}. "
+                f"Pass sample(count=16), or train a {self.conditional_class}."
+            )
         self._ensure_built()
         return self.decode(self.prior.sample(count, self.latent_dim, temperature, seed))
 

@@ -6,6 +6,7 @@ import numpy as np
 from keras_vae.layers.conditioning import Categorical
 from keras_vae.layers.quantizers import usage
 from keras_vae.metrics import Perplexity
+from keras_vae.models import datasets
 from keras_vae.models import inputs as model_inputs
 from keras_vae.models.base import LatentVariableModel
 from keras_vae.models.generative import in_batches, weighted_mean
@@ -140,42 +141,67 @@ class VQVAE(LatentVariableModel):
         """
         self._ensure_built()
         codes = check_codes(codes, self.grid_shape, self.quantizer.num_codes)
-        self._check_conditions(conditions)
+        model_inputs.check_conditions(self, {} if conditions is None else conditions)
         decode = self.as_compiled(lambda batch: [self.decode_mean(batch)])
         return in_batches(decode, codes, batch_size)[0]
 
-    def fit_prior(self, inputs, prior=None, epochs=10, batch_size=128, **kwargs):
+    def fit_prior(
+        self, inputs, prior=None, epochs=10, batch_size=128, validation_data=None, **kwargs
+    ):
         """Train a prior over the codes of some examples, to be called when the model is trained.
 
         Args:
             inputs: `x` as in `fit`, for a prior without conditions; or a dict of `"x"` and one
                 array of labels or conditions per name, `{"x": x, "label": y}`.
+            validation_data: Optional, as `inputs`.
             prior: Optional `PixelCNN`. Defaults to the one that the model has, which is trained
                 on, or else to `PixelCNN(model.grid_shape, num_codes)`, with a `Categorical` for
-                each array of integer labels. It is compiled with Adam unless it is compiled.
+                each array of labels, whole numbers or names. It is compiled with Adam unless it is
+                compiled.
             epochs, batch_size, **kwargs: As for Keras' `fit`.
 
         Returns:
             Keras' `History`: `loss` per epoch, `-log p(codes | conditions)` in nats per example.
         """
-        conditions = {k: v for k, v in inputs.items() if k != "x"} if type(inputs) is dict else {}
-        x = model_inputs.check_examples(self, inputs["x"] if conditions else inputs)
-        codes = self.encode(self.as_observed(x, self.seed))
+        if validation_data is not None:
+            given, *others = datasets.unpack_validation(validation_data)
+            if model_inputs.is_array(given):
+                validation_data = (self._coded(given), *others)
+        inputs = self._coded(inputs)
+        conditions = inputs if isinstance(inputs, dict) else {}
         prior = prior or self.prior or self._new_prior(conditions)
         if not prior.compiled:
             prior.compile(keras.optimizers.Adam(1e-3))
         self.set_prior(prior)
-        inputs = {"codes": codes, **conditions} if conditions else codes
-        return prior.fit(inputs, epochs=epochs, batch_size=batch_size, **kwargs)
+        return prior.fit(
+            inputs,
+            epochs=epochs,
+            batch_size=batch_size,
+            validation_data=validation_data,
+            **kwargs,
+        )
+
+    def _coded(self, inputs):
+        """Examples as a prior takes them: their codes, in a dict if there are conditions."""
+        conditions = {k: v for k, v in inputs.items() if k != "x"} if type(inputs) is dict else {}
+        x = model_inputs.check_examples(self, inputs["x"] if conditions else inputs)
+        codes = self.encode(self.as_observed(x, self.seed))
+        return {"codes": codes, **conditions} if conditions else codes
 
     def _new_prior(self, conditions):
         kinds = {}
-        for name, values in conditions.items():
-            values = np.asarray(model_inputs.to_numpy(values))
+        for name in conditions.keys() - {"codes"}:
+            values = np.asarray(model_inputs.as_given(conditions[name]))
+            if values.ndim == 1 and all(isinstance(value, str) for value in values):
+                kinds[name] = Categorical(names=np.unique(values))
+                continue
             if values.ndim != 1 or values.dtype.kind not in "iu":
+                hint = "Pass prior=PixelCNN(..., condition=...)."
+                if values.ndim == 2 and values.shape[1] > 1:
+                    hint = f"If it is one-hot, pass y = np.argmax(y, axis=1). Else: {hint}"
                 raise ValueError(
-                    f"`fit_prior` makes a prior for integer labels (n,) only. Received: {name} of "
-                    f"{values.dtype} {values.shape}. Pass prior=PixelCNN(..., condition=...)."
+                    "`fit_prior` makes a prior for labels (n,) only, whole numbers or names. "
+                    f"Received: {name} of {values.dtype} {values.shape}. {hint}"
                 )
             if values.min() > 0:
                 raise ValueError(
@@ -209,16 +235,17 @@ class VQVAE(LatentVariableModel):
         # Saving finds it nevertheless.
         vars(self)["prior"] = prior
 
-    def sample(self, conditions=1, temperature=1.0, seed=None):
+    def sample(self, conditions=None, temperature=1.0, seed=None, count=None):
         """Decode codes drawn from the prior.
 
         Args:
-            conditions: Int, how many; or, for a prior with conditions, a dict from each one's name
-                to its values, one for each sample.
+            conditions: For a prior with conditions a dict, as for `PixelCNN.sample`; for one
+                without, optionally an int, how many.
             temperature: Float, at least 0. Divides the prior's logits; 0 takes the likeliest code
                 at each place.
             seed: Optional int, from 0 to 2^31 - 1. The same seed gives the same codes on every
                 backend, unless a draw falls within rounding of the border between two codes.
+            count: Optional int, n. Defaults to the number of values, 1 if they are single.
 
         Returns:
             float32 array `(n, *data_shape)`, the likelihood's mean.
@@ -228,7 +255,7 @@ class VQVAE(LatentVariableModel):
                 "Sampling needs a prior over the codes, and this model has none. Train one with "
                 'fit_prior({"x": x, "label": y}).'
             )
-        return self.decode(self.prior.sample(conditions, temperature, seed))
+        return self.decode(self.prior.sample(conditions, temperature, seed, count=count))
 
     def _random_states(self):
         weights = {id(weight) for weight in self.prior.weights} if self.prior else set()
