@@ -32,7 +32,14 @@ def replaced(path):
 
     Args:
         path: `pathlib.Path` of the file. The other name ends the same way.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
     """
+    if not path.parent.is_dir():
+        raise FileNotFoundError(
+            f"{path} needs the folder {path.parent}, which is not there. Make it first."
+        )
     part = path.with_name(f"{path.stem}{PART}{path.suffix}")
     try:
         yield part

@@ -2,6 +2,7 @@
 
 import collections
 import os
+import pathlib
 
 import keras
 import numpy as np
@@ -20,26 +21,56 @@ class StoredModel(keras.Model):
     optimized = None
 
     def save(self, filepath, overwrite=True, zipped=None, **kwargs):
-        """As Keras does; a `.keras` file is written beside its name, checked, synced and renamed.
+        """As Keras does, as a `.keras` file: written beside its name, checked, synced and renamed.
 
         Raises:
             FileExistsError: If the file is there, and `overwrite` is False.
             FloatingPointError: If a weight is not finite. The old file stays.
             OSError: If it cannot be written. The old file stays.
-            ValueError: If it could not be loaded again. The old file stays.
+            ValueError: If it could not be loaded again, as what is no `.keras` file. The old file
+                stays.
         """
         from keras_vae.models.saving import save_model  # which imports this module
 
-        is_path = isinstance(filepath, str | os.PathLike)
-        if not is_path or zipped is False or not os.fspath(filepath).endswith(".keras"):
+        if not isinstance(filepath, str | os.PathLike):
             super().save(filepath, overwrite=overwrite, zipped=zipped, **kwargs)
             return
+        path = pathlib.Path(filepath)
+        if zipped is False or path.suffix != ".keras":
+            name = path.with_name(path.name.partition(".")[0] or "model")
+            unzipped = " and zipped=False" if zipped is False else ""
+            raise ValueError(
+                f"A model is saved as one .keras file. Received: {path}{unzipped}. Save it by "
+                f'save("{name}.keras"), or its weights alone by save_weights("{name}.weights.h5").'
+            )
         if not overwrite and os.path.exists(filepath):
             raise FileExistsError(
                 f"{os.fspath(filepath)} is there already. Choose another path, or pass "
                 "overwrite=True."
             )
         save_model(self, filepath)
+
+    def load_weights(self, filepath, skip_mismatch=False, **kwargs):
+        """As Keras does; a model that is not built is built first, if it knows its shapes.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            ValueError: If the model is not built and cannot be, or the file has other weights.
+        """
+        self.build_for_weights()
+        if isinstance(filepath, str | os.PathLike) and not os.path.exists(filepath):
+            raise FileNotFoundError(f"There must be a file of weights at {os.fspath(filepath)}.")
+        try:
+            super().load_weights(filepath, skip_mismatch=skip_mismatch, **kwargs)
+        except ValueError as err:
+            said = str(err).split("\n\n")
+            raise ValueError(
+                f"The file must hold the weights of this {type(self).__name__}. Loading "
+                f"{filepath} raised: {' '.join(said[len(said) > 1].split())}"
+            ) from err
+
+    def build_for_weights(self):
+        """Create the weights, where that takes no data."""
 
     def get_build_config(self):
         config = super().get_build_config()

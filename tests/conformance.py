@@ -22,8 +22,10 @@ def check_config(thing):
     assert keras.saving.get_registered_name(type(thing)).startswith("keras_vae>")
     config = json.loads(json.dumps(keras.saving.serialize_keras_object(thing)))
     copy = keras.saving.deserialize_keras_object(config)
-    assert type(copy) is type(thing)
-    assert _config_of(copy) == _config_of(thing)
+    own = thing.get_config()
+    for each in (copy, type(thing).from_config(own), type(thing).from_config(own)):
+        assert type(each) is type(thing)
+        assert _config_of(each) == _config_of(thing)
     return copy
 
 
@@ -76,6 +78,9 @@ def check_model(make, inputs, folder, unused=0):
         unused: Int. How many trainable weights the loss does not reach, by design.
     """
     model = make()
+    own = model.get_config()
+    for _ in range(2):
+        assert _strip(type(model).from_config(own).get_config()) == _strip(own)
     x = inputs["x"] if isinstance(inputs, dict) else inputs
     model.build((None, *x.shape[1:]))
     before = _arrays(model.trainable_variables)
@@ -207,11 +212,12 @@ def _symbolic(array):
 
 
 def _config_of(thing):
-    """The config as plain data, without the numbers by which a config refers to itself."""
+    """The config as plain data."""
+    return _strip(json.loads(json.dumps(keras.saving.serialize_keras_object(thing))))
 
-    def strip(value):
-        if isinstance(value, dict):
-            return {k: strip(v) for k, v in value.items() if k != "shared_object_id"}
-        return [strip(item) for item in value] if isinstance(value, list | tuple) else value
 
-    return strip(json.loads(json.dumps(keras.saving.serialize_keras_object(thing))))
+def _strip(value):
+    """A config without the numbers by which it refers to itself."""
+    if isinstance(value, dict):
+        return {k: _strip(v) for k, v in value.items() if k != "shared_object_id"}
+    return [_strip(item) for item in value] if isinstance(value, list | tuple) else value

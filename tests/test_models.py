@@ -7,8 +7,10 @@ import zipfile
 import keras
 import numpy as np
 import pytest
+from keras import ops
 
 import keras_vae
+from keras_vae import seeds
 from keras_vae.networks import DenseDecoder, DenseEncoder
 
 SHAPE = (6, 5, 1)
@@ -211,9 +213,8 @@ def test_labels_may_be_names_indices_or_unknown():
         ([float("inf")], "must be whole numbers or names. Received: inf"),
         ([b"cat"], "must be whole numbers or names"),
         ([[0, 1]], "`label` must have the shape (n,). Received: (1, 2)"),
-        (1, "`label` must have the shape (n,). Received: ()"),
-        ("cat", "`label` must have the shape (n,). Received: ()"),
-        (None, "`label` must have the shape (n,). Received: ()"),
+        (4, "from 0 to 2, or 3 for unknown. Received: 4"),
+        ("bird", "Received: 'bird'. The classes are: cat, dog, owl."),
         ([], "a whole number from 1 to 1048576"),
     ],
 )
@@ -230,6 +231,8 @@ def test_a_wrong_label_is_refused_in_one_line(label, words):
         ({}, "needs a dict of the conditions ['angle', 'label']. Received: []"),
         ({"label": [1], "angle": [[0, 0]], "size": [1]}, "Received: ['angle', 'label', 'size']"),
         ([1, 2], "needs a dict of the conditions ['angle', 'label']. Received: ['list']"),
+        (7, "takes the number of samples by its name: sample(count=7)"),
+        (None, "draws labels alone. Received: no value of angle"),
         ({"label": [1, 2], "angle": [[0.0, 0.0]]}, "`angle` must hold one value per example"),
         (
             {"label": [1], "angle": [[0.0]]},
@@ -255,6 +258,41 @@ def test_wrong_conditions_are_refused_in_one_line(conditions, words):
 )
 def test_a_wrong_seed_or_temperature_is_refused_in_one_line(arguments, words):
     assert words in refused(small().sample, {"label": [1], "angle": [[0, 0]]}, **arguments)
+
+
+def test_a_single_value_is_that_of_all_samples():
+    model = small()
+    angles = np.zeros((3, 2))
+    expected = model.sample({"label": [1] * 3, "angle": angles}, seed=1)
+    for label in (1, "dog", np.int64(1), np.array(1), np.str_("dog"), ops.convert_to_tensor(1)):
+        made = model.sample({"label": label, "angle": angles}, seed=1)
+        np.testing.assert_array_equal(made, expected)
+    for arguments in ({"count": 3}, {"count": np.int64(3)}):
+        made = model.sample({"label": 1, "angle": [0.0, 0.0]}, seed=1, **arguments)
+        np.testing.assert_array_equal(made, expected)
+    assert model.sample({"label": None, "angle": (0, 0)}).shape == (1, *SHAPE)
+    z = model.prior.sample(3, 3, seed=1)
+    np.testing.assert_array_equal(model.decode(z, {"label": "dog", "angle": [0, 0]}), expected)
+    x = np.zeros((3, *SHAPE), "float32")
+    one, each = (
+        model.encode({"x": x, "label": label, "angle": angles})[0] for label in (2, [2, 2, 2])
+    )
+    np.testing.assert_array_equal(one, each)
+    words = "`label` must hold one value per example. Received: 2 values for 3 examples."
+    assert words in refused(model.sample, {"label": [0, 1], "angle": [0, 0]}, count=3)
+
+
+def test_samples_without_a_label_are_of_drawn_ones():
+    parts = DenseEncoder(3, (8,)), DenseDecoder(SHAPE, (8,))
+    model = keras_vae.ConditionalVAE(*parts, {"label": keras_vae.Categorical(3)})
+    made = model.sample(count=16, seed=4)
+    labels = seeds.generator(4, "label label").integers(3, size=16)
+    assert set(labels) == {0, 1, 2}
+    np.testing.assert_array_equal(made, model.sample({"label": labels}, seed=4))
+    assert model.sample().shape == (1, *SHAPE)
+    unconditional = keras_vae.VAE(DenseEncoder(3, (8,)), DenseDecoder(SHAPE, (8,)))
+    assert unconditional.sample(count=2).shape == (2, *SHAPE)
+    assert "Pass sample(count=16)" in refused(unconditional.sample, {"label": [7]})
 
 
 def test_a_wrong_count_or_code_is_refused_in_one_line():
@@ -455,7 +493,7 @@ def test_a_class_that_is_not_registered_is_named_and_may_be_passed(tmp_path):
     model.save(tmp_path / "model.keras")
     message = refused(keras_vae.load_model, tmp_path)
     assert "Unregistered', which may not be loaded from a file" in message
-    assert "pass it in custom_objects" in message
-    custom_objects = {"Unregistered": Unregistered}
+    custom_objects = eval(message.split("or pass custom_objects=")[1][:-1], locals())
+    assert "must be a dict" in refused(keras_vae.load_model, tmp_path, [Unregistered])
     loaded = keras_vae.load_model(tmp_path, custom_objects)
     assert type(loaded.encoder) is Unregistered

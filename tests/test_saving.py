@@ -191,7 +191,7 @@ def test_custom_objects_are_honoured(tmp_path):
     make = [Own, Registered, lambda: keras.layers.Dense(3, activation=double)]
     loaded = assert_loads(vae_of(*(each() for each in make)), tmp_path, ours)
     assert type(loaded.encoder.layers[1]) is Own
-    with pytest.raises(ValueError, match="or pass it in custom_objects"):
+    with pytest.raises(ValueError, match=r"or pass custom_objects=\{.double.: double\}"):
         keras_vae.load_model(tmp_path / "model.keras", {"Own": Own})
     with keras.saving.custom_object_scope(ours):
         keras_vae.load_model(tmp_path / "model.keras")
@@ -202,7 +202,7 @@ def test_a_class_is_found_by_its_name_without_its_package(tmp_path):
     config = keras.saving.serialize_keras_object(Registered())
     config["registered_name"] = "elsewhere>Registered"
     limits = untrusted.Limits.of({})
-    with pytest.raises(ValueError, match="or pass it in custom_objects"):
+    with pytest.raises(ValueError, match=r"pass custom_objects=\{.Registered.: Registered\}"):
         untrusted.check_config({"layer": config}, limits)
     untrusted.check_config({"layer": config}, limits, {"Registered": Own})
     found = keras.saving.deserialize_keras_object(config, custom_objects={"Registered": Own})
@@ -387,3 +387,73 @@ def test_a_new_model_says_nothing_of_it(tmp_path):
     model.build()
     assert set(model.get_build_config()) == {"data_shape", "keras_vae"}
     json.dumps(model.get_build_config())
+
+
+# What a file may be called, and weights alone
+
+
+def test_what_load_model_would_not_read_is_not_saved(tmp_path):
+    model = vae_of()
+    model.build()
+    for name in ("m.h5", "m.weights.h5", "m", "m.json"):
+        with pytest.raises(ValueError, match=r'save_weights\(".*m\.weights\.h5"\)') as raised:
+            model.save(tmp_path / name)
+        line = str(raised.value).split("Save it by ")[1].split(", or")[0]
+        assert line == f'save("{tmp_path / "m"}.keras")'
+    with pytest.raises(ValueError, match="zipped=False"):
+        model.save(tmp_path / "m.keras", zipped=False)
+    with pytest.raises(FileNotFoundError, match=r"needs the folder .*no, which is not there"):
+        model.save(tmp_path / "no" / "m.keras")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_fresh_model_takes_weights(tmp_path):
+    def vae(units=3):
+        return keras_vae.VAE(networks.DenseEncoder(units, (4,)), networks.DenseDecoder(SHAPE, (4,)))
+
+    def prior():
+        return models.PixelCNN((2, 2), 3, None, 4, 1, 3)
+
+    for make in (vae, prior):
+        model, other = make(), make()
+        model.build()
+        for name in ("own.weights.h5", "own.keras"):
+            (model.save_weights if "weights" in name else model.save)(tmp_path / name)
+            other.load_weights(tmp_path / name)
+            for one, loaded in zip(model.weights, other.weights, strict=True):
+                np.testing.assert_array_equal(*map(ops.convert_to_numpy, (one, loaded)))
+    with pytest.raises(ValueError, match="must hold the weights of this VAE") as raised:
+        vae(units=2).load_weights(tmp_path / "own.weights.h5")
+    assert "\n" not in str(raised.value)
+    with pytest.raises(FileNotFoundError, match="There must be a file of weights at"):
+        vae().load_weights(tmp_path / "none.weights.h5")
+    unknown = vae_of()
+    unknown.decoder.data_shape = unknown.data_shape = None
+    with pytest.raises(ValueError, match="is not built and its decoder does not say"):
+        unknown.load_weights(tmp_path / "own.weights.h5")
+
+
+def test_classes_of_a_script_are_loaded_as_the_error_says(tmp_path):
+    script = """
+import keras
+class Head(keras.layers.Dense):
+    pass
+class Encoder(keras.Model):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.flatten, self.heads = keras.layers.Flatten(), [Head(3), Head(3)]
+    def call(self, x):
+        return [head(self.flatten(x)) for head in self.heads]
+"""
+    defined = {"__name__": "__main__"}
+    exec(script, defined)
+    model = keras_vae.VAE(defined["Encoder"](), networks.DenseDecoder(SHAPE, (4,)))
+    model.build()
+    model.save(tmp_path / "model.keras")
+    with pytest.raises(ValueError, match="If it is not Keras' own but yours") as raised:
+        keras_vae.load_model(tmp_path / "model.keras")
+    again = {"__name__": "__main__"}  # as another process that defines them
+    exec(script, again)
+    custom_objects = eval(str(raised.value).split("or pass custom_objects=")[1][:-1], again)
+    loaded = keras_vae.load_model(tmp_path / "model.keras", custom_objects)
+    np.testing.assert_array_equal(loaded.sample(2, seed=0), model.sample(2, seed=0))

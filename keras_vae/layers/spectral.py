@@ -92,6 +92,10 @@ class SpectralNormalization(keras.layers.Wrapper):
         config.pop("autocast", None)
         return config
 
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        return super().from_config(dict(config), custom_objects)  # which takes the layer out of it
+
 
 def _unit(vector):
     return vector / (ops.norm(vector) + 1e-12)

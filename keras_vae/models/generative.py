@@ -1,6 +1,7 @@
 """What every generative model shares: inputs, decoding, steps, metrics, saving."""
 
 import contextlib
+import copy
 import dataclasses
 import re
 from collections.abc import Callable
@@ -125,6 +126,8 @@ class GenerativeModel(Trainer, StoredModel):
     def _ensure_built(self):
         if not self.built:
             self.build_for()
+
+    build_for_weights = _ensure_built
 
     def build_for(self, input_shape=None):
         """As `build`, on all devices that the model is to train on."""
@@ -644,9 +647,9 @@ class GenerativeModel(Trainer, StoredModel):
         """
 
     def _check_validation_data(self, validation_data, batch_size):
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(validation_data)
+        x, y, sample_weight = datasets.unpack_validation(validation_data)
         if not model_inputs.is_array(x):
-            return datasets.as_keras_takes_it(validation_data)
+            return datasets.as_keras_takes_it(validation_data, "validation_data")
         arrays = self._in_order(model_inputs.check_fit_data(self, x, y, sample_weight), batch_size)
         return arrays if model_inputs.is_array(arrays[0]) else arrays[0]
 
@@ -706,7 +709,8 @@ class GenerativeModel(Trainer, StoredModel):
                 f"`z` must have the shape (n, {self.latent_dim}), n at least 1. "
                 f"Received: {z.shape}."
             )
-        conditions = self._check_conditions(conditions, len(z))
+        conditions = {} if conditions is None else conditions
+        conditions = model_inputs.check_conditions(self, conditions, len(z))
 
         def decode(batch):
             return [self.decode_mean(batch["z"], {n: batch[n] for n in self.condition})]
@@ -730,16 +734,6 @@ class GenerativeModel(Trainer, StoredModel):
         self.compiled_functions.clear()
         getattr(self, "graphs", {}).clear()  # of PyTorch's traced steps
 
-    def _check_conditions(self, conditions, count=None):
-        conditions = {} if conditions is None else conditions
-        if not isinstance(conditions, dict) or set(conditions) != set(self.condition):
-            received = conditions if isinstance(conditions, dict) else [type(conditions).__name__]
-            raise ValueError(
-                f"`{type(self).__name__}` needs a dict of the conditions {sorted(self.condition)}. "
-                f"Received: {sorted(received)}."
-            )
-        return model_inputs.check_conditions(self, conditions, count)
-
     # Saving
 
     def get_config(self):
@@ -757,6 +751,7 @@ class GenerativeModel(Trainer, StoredModel):
 
     @classmethod
     def from_config(cls, config):
+        config = copy.deepcopy(config)  # Keras empties that of a functional model
         return cls(**{name: _deserialize(value) for name, value in config.items()})
 
 

@@ -174,6 +174,11 @@ def load_any(path, custom_objects=None, compile=True, call=None):
         FileNotFoundError: If there is no such file.
         ValueError: If the file is damaged or may be unsafe.
     """
+    if not isinstance(custom_objects, dict | None):
+        raise ValueError(
+            "`custom_objects` must be a dict from names to classes or functions, such as "
+            f'{{"MyEncoder": MyEncoder}}. Received: {custom_objects!r}'
+        )
     path = pathlib.Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"There must be a .keras file or a run folder at {path}.")

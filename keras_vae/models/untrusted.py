@@ -94,6 +94,15 @@ _NO_ACTIVATIONS = ("get", "serialize", "deserialize")
 _loading = threading.Lock()
 
 
+class UnknownClassError(ValueError):
+    """A class or function that is neither one of Keras' plain ones nor known to this process."""
+
+    def __init__(self, name, module):
+        super().__init__(name)
+        self.name = str(name)
+        self.place = self.name if module is None else f"{module}.{name}"
+
+
 class TooLargeError(ValueError):
     """What a config asks for beyond what its file holds, as the end of a sentence."""
 
@@ -256,7 +265,7 @@ def check_config(config, limits, custom_objects=None, is_own=False):
     Raises:
         ValueError: As for `read`.
     """
-    pending, objects = [(config, 0)], 0
+    pending, objects, unknown = [(config, 0)], 0, []
     while pending:
         value, depth = pending.pop()
         if depth > MAX_CONFIG_DEPTH:
@@ -266,11 +275,23 @@ def check_config(config, limits, custom_objects=None, is_own=False):
                 objects += 1
                 if objects > limits.objects:
                     raise ValueError(f"a config of more than {limits.objects} objects")
-                _check_class(value, limits, custom_objects, is_own)
+                try:
+                    _check_class(value, limits, custom_objects, is_own)
+                except UnknownClassError as err:
+                    unknown.append(err)
             _check_nodes(value.get("inbound_nodes"))
             pending += [(item, depth + 1) for item in value.values()]
         elif isinstance(value, list):
             pending += [(item, depth + 1) for item in value]
+    if unknown:
+        places = sorted({err.place[:100] for err in unknown})[:5]
+        names = sorted({err.name for err in unknown if err.name.isidentifier()})
+        own = ", ".join(f'"{name}": {name}' for name in names)[:200]
+        raise ValueError(
+            f"the class {' and '.join(map(ascii, places))}, which may not be loaded from a file. "
+            "If it is not Keras' own but yours, import the module that registers it, or pass "
+            f"custom_objects={{{own}}}."
+        )
 
 
 def _read(path):
@@ -358,11 +379,7 @@ def _check_class(value, limits, custom_objects, is_own):
             return
         if is_own and not is_keras and name.isidentifier() and registered:
             return
-    raise ValueError(
-        f"the class {f'{module}.{name}'[:100]!a}, which may not be loaded from a file. If it is "
-        "not Keras' own but yours, import the module that registers it, or pass it in "
-        "custom_objects."
-    )
+    raise UnknownClassError(name, module)
 
 
 def _known(name, custom_objects):
