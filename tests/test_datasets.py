@@ -244,11 +244,31 @@ def test_wrong_batches_of_every_kind_of_dataset_are_one_line(make, images, kind)
         refused("np.moveaxis", make(name).fit, kind(data))
     model = make()
     for labels, words in (
-        (np.eye(3, dtype="float32")[label], r"argmax\(axis=-1\)"),
+        (np.eye(3, dtype="float32")[label], r"y = np\.argmax\(y, axis=1\)"),
         (label == 1, "Cast it to int32"),
     ):
         for data in ((x, labels), {"x": x, "label": labels}):
             refused(words, model.fit, kind(data))
+
+
+def test_names_in_batches_are_answered_with_the_line_that_makes_numbers(make, images):
+    x, label = images
+    names = np.array(["cat", "dog", "owl"])[label]
+    model = make(condition={"label": keras_vae.Categorical(names=["cat", "dog", "owl"])})
+    model.build()
+    line = r'y = model\.condition\["label"\]\.as_array\(y\)'.replace('"', "'")
+    for data in ({"x": x, "label": names}, (x, names.astype(object))):
+        refused(line, model.fit, Batches(data))
+        refused(line, model.fit, generator(data))
+        refused(line, model.evaluate, Batches(data))
+    assert model.condition["label"].as_array(names).tolist() == label.tolist()
+    if BACKEND == "tensorflow":
+        lookup = keras.layers.StringLookup(
+            vocabulary=model.condition["label"].names, num_oov_indices=0
+        )
+        refused(r"StringLookup\(.*\.names, num_oov_indices=0\)", model.fit, tf_dataset((x, names)))
+        data = tf_dataset((x, names)).map(lambda x, y: (x, lookup(y)))
+        assert np.isfinite(model.evaluate(data, verbose=0)).all()
 
 
 @ordinary_on("tensorflow")

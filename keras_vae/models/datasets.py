@@ -1,7 +1,9 @@
 """Data sets of batches: as Keras takes them, and what a batch must hold."""
 
+import contextlib
 import copy
 import math
+import re
 import warnings
 
 import keras
@@ -46,6 +48,22 @@ def as_keras_takes_it(dataset, name="x"):
         dataset = map(_in_tuple, dataset)
         dataset = (batch for batch in dataset)  # Keras knows iterators by this type
     return dataset
+
+
+@contextlib.contextmanager
+def names_explained(model):
+    """Say what to do about labels in words, which Keras and JAX refuse for their dtype."""
+    try:
+        yield
+    except (ValueError, TypeError) as err:
+        labels = [name for name, kind in model.condition.items() if kind.kind == "categorical"]
+        of_dtype = r"Invalid dtype: (str|object|bytes)|Error interpreting argument"
+        if not labels or not re.match(of_dtype, str(err)):
+            raise
+        raise ValueError(
+            "Batches must hold numbers. Received: words or objects. Make numbers of the names of "
+            f"classes: y = model.condition[{labels[0]!r}].as_array(y)."
+        ) from err
 
 
 class InTuple:
@@ -150,7 +168,12 @@ def _values(name, kind, values, x):
     if not (is_number and fits):
         hint = ""
         if expected == () and len(shape) == 2:
-            hint = " Make numbers of one-hot labels with argmax(axis=-1)."
+            hint = " If it is one-hot, make it numbers: y = np.argmax(y, axis=1)."
+        elif dtype == "string":
+            hint = (
+                " Make numbers of names: keras.layers.StringLookup(vocabulary="
+                f"model.condition[{name!r}].names, num_oov_indices=0)."
+            )
         elif dtype == "bool":
             hint = " Cast it to int32."
         raise ValueError(

@@ -568,7 +568,7 @@ class GenerativeModel(Trainer, StoredModel):
         }
         own_errors = batches.own_errors() if batches else contextlib.nullcontext()
         repeatable = batches if steps_per_epoch is None else None
-        with own_errors:
+        with own_errors, datasets.names_explained(self):
             return resuming.fit(self, super().fit, x, settings, repeatable, self.as_dataset)
 
     def evaluate(
@@ -594,9 +594,10 @@ class GenerativeModel(Trainer, StoredModel):
         else:
             are_checked = isinstance(x, model_inputs.Batches)
             x = self._check_dataset(x)
-        measured = super().evaluate(
-            x, y, batch_size=batch_size, verbose=verbose, sample_weight=sample_weight, **kwargs
-        )
+        with datasets.names_explained(self):
+            measured = super().evaluate(
+                x, y, batch_size=batch_size, verbose=verbose, sample_weight=sample_weight, **kwargs
+            )
         if not are_checked and np.isnan([float(v) for v in keras.tree.flatten(measured)]).any():
             low, high = self.likelihood.data_range
             raise ValueError(
