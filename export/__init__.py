@@ -75,11 +75,12 @@ def export(
     calibration_data=None,
     data=None,
 ):
-    """Export one graph of a model to one file, verified in the runtime that devices use.
+    """Export graphs of a model to files, each verified in the runtime that devices use.
 
     The conversion runs on TensorFlow; where Keras runs on another backend, in a process of its
-    own. The file appears under its final name only after `export.parity` has compared it with the
-    model.
+    own. A file appears under its final name only after `export.parity` has compared it with the
+    model. `format`, `graph` and `quantize` may each be several, as a sequence or as the command
+    line takes them, `"tflite,onnx"`: every combination is one file.
 
     Args:
         model_or_path: A model of `keras_vae`, a run folder or a `.keras` file; or any Keras model,
@@ -104,7 +105,8 @@ def export(
             where their codes lie. Defaults to what the run folder names; else files do without.
 
     Returns:
-        `pathlib.Path` of the file, such as `decoder.tflite` or `decoder.int8.tflite`.
+        `pathlib.Path` of the file, such as `decoder.tflite` or `decoder.int8.tflite`; a list of
+        them, one graph after the other, where several are asked for.
 
     Raises:
         ValueError: If an argument is wrong or the model cannot be read.
@@ -113,13 +115,34 @@ def export(
         OSError: If the file cannot be written.
         ExportError: If the conversion fails, or the file disagrees with the model.
     """
-    if quantize is None and format in FORMATS:
-        quantize = module_of(format).QUANTIZATIONS[0]
-    variants = [(format, quantize)]
-    [(path, _)] = export_files(
-        model_or_path, variants, [graph], out, inputs, calibration_data, data=data
+    formats, graphs, asked = names_in(format), names_in(graph), names_in(quantize)
+    if not (formats and graphs):
+        raise ValueError(
+            f"`format` and `graph` must name something. Received: {format!r}, {graph!r}."
+        )
+    variants = [pair for each in formats for pair in variants_of(each, asked)]
+    exported = export_files(
+        model_or_path, variants, graphs, out, inputs, calibration_data, data=data
     )
-    return path
+    paths = [path for path, _ in exported]
+    named = [value or "" for value in (format, graph, quantize)]
+    return paths[0] if all(isinstance(name, str) and "," not in name for name in named) else paths
+
+
+def names_in(value):
+    """The names in `"tflite,onnx"` or in a sequence of names, each once; [] for None."""
+    if isinstance(value, str):
+        value = [word.strip() for word in value.split(",")]
+    elif value is None or not hasattr(value, "__iter__"):
+        value = [] if value is None else [value]
+    value = list(value)
+    return [name for at, name in enumerate(value) if name not in value[:at]]
+
+
+def variants_of(format, quantizations=()):
+    """Pairs of a format and each quantization, by default the first that the format has."""
+    known = module_of(format).QUANTIZATIONS[:1] if format in FORMATS else ("none",)
+    return [(format, name) for name in quantizations or known]
 
 
 def export_files(

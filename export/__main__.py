@@ -109,16 +109,17 @@ def _parser(prog):
     parser.add_argument(
         "--verify",
         metavar="FILE",
-        help="run an exported file's golden sample; with --model compare it with the model too",
+        help="run the golden sample of a .tflite or .onnx file; with --model compare it with the "
+        "model too",
     )
     return parser
 
 
 def _export(options, start):
-    formats, graphs = _words(options.format), _words(options.graph)
+    formats, graphs = exporter.names_in(options.format), exporter.names_in(options.graph)
     if options.report and options.quantize:
         raise _UsageError("--report exports every quantization; leave --quantize out")
-    asked = _words(options.quantize) if options.quantize else []
+    asked = exporter.names_in(options.quantize)
     groups = {}
     for graph in graphs:
         variants = []
@@ -127,8 +128,7 @@ def _export(options, start):
             # A report is of all that there is; asked for by name, it is refused with the reason.
             integer = graph not in exporter.NOT_ALL_INTEGER
             every = [name for name in known if integer or name != "int8-full"]
-            chosen = every if options.report and every else asked or list(known[:1] or ["none"])
-            variants += [(format, name) for name in chosen]
+            variants += exporter.variants_of(format, every if options.report else asked)
         for format, quantize in variants:
             exporter.check_arguments(format, graph, quantize)
         groups.setdefault(tuple(variants), []).append(graph)
@@ -165,10 +165,6 @@ def _choose_backend():
         os.environ.update(exporter.CHILD_ENVIRONMENT)
 
 
-def _words(text):
-    return list(dict.fromkeys(word.strip() for word in text.split(",")))
-
-
 def _report(model_path, graphs, paths, say, data=None):
     """Compare the files of each graph, and say what each costs.
 
@@ -203,12 +199,12 @@ def _report(model_path, graphs, paths, say, data=None):
 def _verify(path, model, start):
     from export import verification
 
-    module = _module_of_file(path, "--verify")
-    if module.SUFFIX == ".c":
+    if path.suffix == ".c":
         raise ValueError(
             "--verify runs .tflite and .onnx files. To run a .c file would mean to compile code "
             f"that it brings. Received: {path}. Its own comment says how to test it."
         )
+    module = _module_of_file(path, "--verify runs .tflite and .onnx files")
     if model is not None:
         _choose_backend()
         start()
@@ -225,15 +221,20 @@ def _verify(path, model, start):
     return passed
 
 
-def _module_of_file(path, option):
-    """The format's module for a file, after checks that need not read it."""
+def _module_of_file(path, what):
+    """The format's module for a file, after checks that need not read it.
+
+    Args:
+        path: The file.
+        what: What an option does with which files, to begin an error with.
+    """
     format = path.suffix.removeprefix(".")
     if format not in exporter.FORMATS:
-        raise ValueError(f"{option} reads .tflite, .onnx and .c files. Received: {path}.")
+        raise ValueError(f"{what}. Received: {path}.")
     size = path.stat().st_size
     if not path.is_file():
         # A pipe or a device never ends.
-        raise ValueError(f"{option} reads regular files. Received: {path}, which is none.")
+        raise ValueError(f"{what}. Received: {path}, which is no regular file.")
     if size > _LARGEST_FILE:
         raise ValueError(f"{path} is larger than 2 GiB, the most that a file can be.")
     return exporter.module_of(format)
@@ -270,7 +271,7 @@ def _next_command(path):
 
 
 def _inspect(path):
-    module = _module_of_file(path, "--inspect")
+    module = _module_of_file(path, "--inspect reads .tflite, .onnx and .c files")
     with _library_noise_hidden():
         found = module.read_manifest(path)
         described = module.describe(path)

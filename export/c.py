@@ -21,7 +21,6 @@ import textwrap
 import numpy as np
 
 from export import PART, graphs, manifest, quantization
-from keras_vae import portable_random
 
 SUFFIX = ".c"
 QUANTIZATIONS = ("int8",)
@@ -392,6 +391,8 @@ class _Program:
 
     def source(self, prefix, header):
         """The text of the C file, which includes a header of this name."""
+        from keras_vae import portable_random
+
         kinds = {layer.kind for layer in self.layers}
         parts = [
             f'/* See {header}. */\n#include "{header}"\n\n#include <math.h>\n',
@@ -454,6 +455,8 @@ class _Program:
 
     def _run(self, prefix):
         """The function that the header declares."""
+        from keras_vae import portable_random
+
         refused = [
             f"{entry.c_name} < 0 || {entry.c_name} > {entry.size}"
             for entry in self.conditions
@@ -633,6 +636,7 @@ def forbidden_operators(path):
 
 def _program(graph):
     """Read from a graph's model what the C files say, or refuse it."""
+    from keras_vae import portable_random
     from keras_vae.layers.conditioning import Categorical, Continuous
     from keras_vae.models.generative import GenerativeModel
     from keras_vae.priors import StandardNormal

@@ -5,10 +5,12 @@ import functools
 import json
 import math
 import pathlib
+import statistics
+import time
 
 import numpy as np
 
-from export import graphs, oracle, parity
+from export import graphs, oracle
 from export.quantization import calibration
 from keras_vae.data import as_float
 
@@ -118,8 +120,8 @@ class Reporter:
             psnr=float(20 * math.log10(spread / noise)) if noise > 0 else math.inf,
             elbo_change=None if elbo is None else elbo - baseline,
             accuracy=self._accuracy(made),
-            milliseconds=parity.milliseconds(run, one),
-            milliseconds_of_16=parity.milliseconds(run, many) / 16,
+            milliseconds=_milliseconds(run, one),
+            milliseconds_of_16=_milliseconds(run, many) / 16,
             arena=module.arena(path) if integer else None,
         )
         return row, made
@@ -254,6 +256,18 @@ def save(folder, graph, rows, baseline, pictures=None, data_range=None):
         with replaced(paths[-1]) as part:
             figure.savefig(part)
     return paths
+
+
+def _milliseconds(run, batch, seconds=0.2, repeats=50):
+    """Median milliseconds of a call."""
+    run(batch)
+    times = []
+    begin = time.perf_counter()
+    while len(times) < repeats and (len(times) < 3 or time.perf_counter() - begin < seconds):
+        start = time.perf_counter()
+        run(batch)
+        times.append(time.perf_counter() - start)
+    return 1000 * statistics.median(times)
 
 
 def _or_dash(value, form):

@@ -631,13 +631,11 @@ def sample(args):
             f"Sampling needs a model with a prior. Received: an {type(model).__name__}."
         )
     rows, what = sample_rows(model, args.label)
-    begin = time.perf_counter()
     if rows is None:
         images = model.sample(args.count, temperature=args.temperature, seed=args.seed)
     else:
         labels = np.repeat(np.asarray(rows, "int32"), args.count)
         images = model.sample({"label": labels}, temperature=args.temperature, seed=args.seed)
-    seconds = time.perf_counter() - begin
     if out.suffix == ".npy":
         import io
 
@@ -648,7 +646,7 @@ def sample(args):
         columns = args.count if rows and len(rows) > 1 else math.ceil(math.sqrt(len(images)))
         grid = draw.image_grid(images, columns, model.likelihood.data_range)
         write_atomically(out, draw.png(grid))
-    print(f"{len(images)} images of {what}, {1000 * seconds / len(images):.2f} ms an image")
+    print(f"{len(images)} images of {what}")
     print(out)
     following_export(args.run)
 

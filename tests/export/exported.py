@@ -66,7 +66,7 @@ def _export_all():
     arguments += ["--model", str(runs["dense"])]
     out = runs["conv"] / "export"
     if keras.backend.backend() == "tensorflow":
-        export.export_files(models["conv"], VARIANTS, export.GRAPHS, out)
+        made = export.export(models["conv"], FORMATS, export.GRAPHS, out=out)
         output = io.StringIO()
         with contextlib.redirect_stdout(output):
             assert export.__main__.main(arguments) == 0
@@ -82,7 +82,8 @@ def _export_all():
             return done
 
         with unittest.mock.patch("subprocess.run", run_both):
-            export.export_files(models["conv"], VARIANTS, export.GRAPHS, out)
+            made = export.export(models["conv"], FORMATS, export.GRAPHS, out=out)
+    assert [p.name for p in made] == [f"{g}.{f}" for g in export.GRAPHS for f in FORMATS]
     return {
         kind: Exported(
             models[kind],

@@ -19,8 +19,53 @@ def fails(capsys, arguments, words):
 @ordinary_on("tensorflow")
 def test_every_format_exports_by_its_name_alone(tmp_path):
     model = exported("dense").model
-    made = [export.export(model, format=format, out=tmp_path) for format in export.FORMATS]
+    made = export.export(model, format=export.FORMATS, out=tmp_path)
     assert [path.name for path in made] == ["decoder.tflite", "decoder.onnx", "decoder.int8.c"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({}, ["decoder.tflite"]),
+        ({"format": "tflite, onnx"}, ["decoder.tflite", "decoder.onnx"]),
+        ({"format": ("tflite", "c")}, ["decoder.tflite", "decoder.int8.c"]),
+        ({"format": ["onnx"], "quantize": "none,int8"}, ["decoder.onnx", "decoder.int8.onnx"]),
+        ({"graph": ("encoder", "scorer", "encoder")}, ["encoder.tflite", "scorer.tflite"]),
+    ],
+)
+def test_python_and_the_command_line_make_the_same_files(
+    arguments, expected, monkeypatch, tmp_path
+):
+    asked = []
+
+    def record(model, jobs, *rest):
+        asked.append([job.target for job in jobs])
+        raise export.ExportError("enough")
+
+    (tmp_path / "model.keras").touch()
+    for name in ("_export_here", "_export_in_child"):
+        monkeypatch.setattr(export, name, record)
+    with pytest.raises(export.ExportError):
+        export.export(tmp_path, **arguments)
+    words = [
+        word
+        for name, value in arguments.items()
+        for word in (f"--{name}", value if isinstance(value, str) else ",".join(value))
+    ]
+    assert main([*words, "--model", str(tmp_path)]) == 1
+    assert asked == [[str(tmp_path / "export" / name) for name in expected]] * 2
+
+
+def test_several_files_are_a_list_and_one_is_a_path(monkeypatch):
+    made = [("a", None), ("b", None)]
+    monkeypatch.setattr(export, "export_files", lambda *_, **__: made)
+    assert export.export(None, "tflite,onnx") == ["a", "b"]
+    assert export.export(None, ("tflite", "onnx")) == ["a", "b"]
+    made = made[:1]
+    assert export.export(None) == "a"
+    assert export.export(None, ["tflite"]) == ["a"]
+    with pytest.raises(ValueError, match="`format` and `graph` must name something"):
+        export.export(None, ())
 
 
 @ordinary_on("tensorflow")

@@ -1,5 +1,10 @@
 """`python -m export --verify`: sound files pass, altered and damaged ones fail in one line each."""
 
+import os
+import pathlib
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -108,6 +113,29 @@ def test_a_file_of_code_is_not_run(tmp_path, capsys):
     status, output, errors = run(capsys, "--verify", tmp_path / "decoder.c")
     assert (status, output) == (2, "")
     assert "compile code that it brings" in errors
+
+
+def test_verify_and_inspect_import_neither_keras_nor_a_backend(tmp_path):
+    for name in ("keras", "tensorflow", "jax", "torch"):
+        (tmp_path / f"{name}.py").write_text("raise SystemError('imported')")
+    root = pathlib.Path(export.__file__).parents[1]
+    files = root / "tests/golden/0.1.0/run/export"
+    asked = [
+        ["--verify", str(files / "decoder.tflite")],
+        ["--verify", str(files / "decoder.onnx")],
+        ["--inspect", str(files / "decoder.int8.c")],
+        ["--help"],
+    ]
+    code = f"from export.__main__ import main; [main(words) for words in {asked}]"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(root)])},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count(": verified") == 2
+    assert "--verify FILE" in done.stdout
 
 
 def fuzz(option, count, format, tmp_path, capsys):
