@@ -1,11 +1,12 @@
 """Conditional generative models that train with plain Keras and ship to devices."""
 
-from keras_vae import _command
+from keras_vae import _command, backends
 from keras_vae.version import __version__
 
 # Importing the classes registers them with Keras, so that it finds them in files. Only our own
 # command line comes first, to choose Keras' backend: it imports this file a second time.
 if not _command.is_waiting:
+    backends.choose()
     from keras_vae import (
         callbacks,
         data,

@@ -1,8 +1,10 @@
-"""How the package starts as a command: the backend is chosen first, and then Keras is imported.
+"""How the package starts as a command: arguments and files are checked before Keras is imported.
 
 `python -m keras_vae` imports the package before any line of `__main__` runs. So the package leaves
-its imports to `start`, which knows what `--backend` and `--devices` say. Any other program gets the
-package at once, on the backend that Keras is configured for, whatever its own command line says.
+its imports to `start`, which knows what `--backend` and `--devices` say, and which a command calls
+once nothing is left to refuse without Keras. `python -m export` does the same. Any other program
+gets the package at once, on the backend that Keras is configured for, whatever its own command line
+says.
 """
 
 import contextlib
@@ -10,6 +12,10 @@ import importlib
 import os
 import pathlib
 import sys
+
+from keras_vae import backends
+
+_EXPORT = pathlib.Path(__file__).resolve().parents[1] / "export" / "__main__.py"
 
 
 def is_own(argv, whole):
@@ -24,8 +30,14 @@ def is_own(argv, whole):
     return pathlib.PurePath(*argv[:1]).stem in ("keras-vae", "keras-vae-script")
 
 
+def is_export():
+    """Whether this process runs our `python -m export`, by its place: others have one, too."""
+    path = getattr(sys.modules.get("__main__"), "__file__", None)
+    return path is not None and pathlib.Path(path).resolve() == _EXPORT
+
+
 # Whether the package waits for `start`.
-is_waiting = is_own(getattr(sys, "argv", []), sys.orig_argv)
+is_waiting = is_own(getattr(sys, "argv", []), sys.orig_argv) or is_export()
 
 
 def start(backend=None, devices=1):
@@ -40,12 +52,11 @@ def start(backend=None, devices=1):
     Raises:
         ValueError: If Keras already runs on another backend, as when a command is called from
             Python.
-        ImportError: If the backend is not installed.
+        ImportError: If the backend is not installed, or none is.
     """
     if "keras" not in sys.modules:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        if backend:
-            os.environ["KERAS_BACKEND"] = backend
+        backends.choose(backend)
         with library_noise_hidden():
             import keras
 

@@ -9,6 +9,8 @@ Where a batch is divided among devices or processes, `share()` is the part that 
 
 import keras
 
+from keras_vae import backends
+
 if keras.backend.backend() == "tensorflow":
     from keras_vae.trainers import tensorflow as backend
 elif keras.backend.backend() == "jax":
@@ -16,10 +18,7 @@ elif keras.backend.backend() == "jax":
 elif keras.backend.backend() == "torch":
     from keras_vae.trainers import torch as backend
 else:
-    raise ImportError(
-        "keras-vae needs the backend tensorflow, jax or torch. Received: "
-        f"{keras.backend.backend()}. Set the environment variable KERAS_BACKEND."
-    )
+    raise ImportError(backends.unknown(keras.backend.backend()))
 
 Trainer = backend.Trainer
 # What of it a model needs that takes the steps of Keras.
