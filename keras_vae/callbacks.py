@@ -7,12 +7,13 @@ import pathlib
 import re
 import signal
 import threading
+import time
 import weakref
 
 import keras
 import numpy as np
 
-from keras_vae import arguments, checkpoints, figures
+from keras_vae import arguments, checkpoints, figures, progress
 from keras_vae.event_files import EventFile
 from keras_vae.files import locked, remove_if_empty, write_atomically
 
@@ -22,7 +23,9 @@ def looks_at_batches(callback):
 
     Keras' bar and history, savers that save by epoch, and our own are content with every few.
     """
-    if isinstance(callback, Checkpoint | StopOnSkippedUpdates | keras.callbacks.History):
+    if isinstance(callback, Checkpoint | ProgressLines | StopOnSkippedUpdates):
+        return False
+    if isinstance(callback, keras.callbacks.History):
         return False
     if isinstance(callback, keras.callbacks.ModelCheckpoint | keras.callbacks.BackupAndRestore):
         return callback.save_freq != "epoch"
@@ -32,6 +35,34 @@ def looks_at_batches(callback):
         getattr(getattr(callback, name), "__func__", None) is not getattr(base, name)
         for name in names
     )
+
+
+class ProgressLines(keras.callbacks.Callback):
+    """Print a line every few seconds of an epoch, for where Keras' bar is not: a file or a pipe.
+
+    With `fit(verbose=2)`, which prints a line at the end of each epoch.
+
+    Args:
+        seconds: Float, at least 0. Between two lines.
+    """
+
+    def __init__(self, seconds=progress.SECONDS):
+        super().__init__()
+        self.seconds = arguments.not_negative(seconds, "seconds")
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+        self.last = time.monotonic()
+
+    def on_train_batch_end(self, batch, logs=None):
+        now, steps = time.monotonic(), self.params.get("steps")
+        if now - self.last < self.seconds or batch + 1 >= (steps or math.inf):
+            return
+        self.last = now
+        of_all = f" of {steps}" if steps else ""
+        loss = (logs or {}).get("loss")
+        so_far = "" if loss is None else f", loss so far {float(loss):.2f}"
+        print(f"Epoch {self.epoch + 1}: step {batch + 1}{of_all}{so_far}", flush=True)
 
 
 class StopOnSkippedUpdates(keras.callbacks.Callback):

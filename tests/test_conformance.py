@@ -319,6 +319,7 @@ CALLBACKS = [
         lambda: callbacks.ScheduledKLWeight(schedules.LinearWarmup(2)),
     ),
     (callbacks.CountEpochs, callbacks.CountEpochs),
+    (callbacks.ProgressLines, lambda: callbacks.ProgressLines(0)),
     (callbacks.SampleGif, lambda: callbacks.SampleGif(f"{FOLDER.name}/x.gif", 4)),
     (callbacks.TensorBoardLog, lambda: callbacks.TensorBoardLog(FOLDER.name, 4)),
     (callbacks.Doctor, lambda: callbacks.Doctor(X, X, interval=1)),

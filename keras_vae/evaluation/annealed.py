@@ -62,7 +62,8 @@ def annealed_log_likelihood(
         num_chains: Int. Chains for each example.
         batch_size: Int. Examples computed at once, times `num_chains` decoded codes.
         seed: Int, at least 0.
-        progress: As for `evaluate`; not called where another process computes.
+        progress: As for `evaluate`, of the stages. Where another process computes, it is not
+            called: that process shows a bar of its own.
 
     Returns:
         Dict: `log_likelihood`, `standard_error` and `monte_carlo_error` as of `log_likelihoods`, of
@@ -103,21 +104,24 @@ def annealed_log_likelihood(
         "seed": int(seed),
     }
     if keras.backend.backend() != "tensorflow":
-        return _measure_apart(model, inputs, options)
+        return _measure_apart(model, inputs, options, progress is not None)
     return _measure(model, inputs, **options, progress=progress)
 
 
 def _measure(model, inputs, num_steps, num_chains, batch_size, seed, progress=None):
     inputs = model.as_observed(inputs, seed)
     x, conditions = model.named_inputs(inputs)
-    annealing = _Annealing(model, num_steps, num_chains)
-    batches = []
     starts = range(0, len(x), batch_size)
-    for start in starts if progress is None else progress(starts):
+    stages = range(len(starts) * (2 * PILOT_RUNS + 3) * STAGES)
+    stages = iter(stages if progress is None else progress(stages))
+    annealing = _Annealing(model, num_steps, num_chains, stages)
+    batches = []
+    for start in starts:
         rows = slice(start, start + batch_size)
         given = {name: ops.convert_to_tensor(values[rows]) for name, values in conditions.items()}
         real = ops.convert_to_tensor(as_float(x[rows]))
         batches.append(_measure_batch(annealing, real, given, seed + start))
+    next(stages, None)  # ends the bar
     found = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
     lower, upper = float(found["lower"].mean()), float(found["upper"].mean())
     return {
@@ -181,9 +185,10 @@ class _Annealing:
     found by other, shorter chains, so that those that are measured have fixed transitions.
     """
 
-    def __init__(self, model, num_steps, num_chains):
+    def __init__(self, model, num_steps, num_chains, stages):
         self.model = model
         self.num_chains = num_chains
+        self.stages = stages  # one is taken at each, for whoever watches
         self.steps = math.ceil(num_steps / STAGES)
         position = 1 / (1 + np.exp(-STEEPNESS * np.linspace(-1, 1, STAGES + 1)))
         self.exponents = (position - position[0]) / (position[-1] - position[0])
@@ -230,6 +235,7 @@ class _Annealing:
         return nats[0], errors[0], np.mean(shares, axis=0)
 
     def _stage(self, stage, x, condition, z, steps, size, seed, backwards):
+        next(self.stages)
         ends = self.exponents[[stage + 1, stage] if backwards else [stage, stage + 1]]
         z, *measured = self.run_stage(
             x,
@@ -278,7 +284,7 @@ def _run_stage(model, x, condition, z, ends, size, steps, seed):
     return z, weights, ops.mean(ops.exp(ops.minimum(ratio, 0.0)), axis=0)
 
 
-def _measure_apart(model, inputs, options):
+def _measure_apart(model, inputs, options, is_watched):
     """Measure in a TensorFlow process."""
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
@@ -287,10 +293,12 @@ def _measure_apart(model, inputs, options):
         np.savez(folder / "inputs.npz", **{name: values[:] for name, values in arrays.items()})
         own = own_objects.described(model)
         message = {"folder": str(folder), "options": options, "own_objects": own}
+        message["is_watched"] = is_watched
         child = subprocess.run(
             [sys.executable, "-c", _COMMAND],
             input=json.dumps(message),
-            capture_output=True,
+            stdout=None if is_watched else subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
             text=True,
             errors="replace",
             env={
@@ -311,11 +319,14 @@ def _measure_apart(model, inputs, options):
 
 def _child():
     """The other end of `_measure_apart`: a message on standard input, the result in a file."""
+    from keras_vae import progress
+
     message = json.load(sys.stdin)
     folder = pathlib.Path(message["folder"])
     with np.load(folder / "inputs.npz") as arrays:
         inputs = dict(arrays)
     inputs = inputs if len(inputs) > 1 else inputs["x"]
     model = load_model(folder / "model.keras", own_objects.found(message["own_objects"]))
-    result = _measure(model, inputs, **message["options"])
+    watch = progress.bar("Annealing") if message["is_watched"] else None
+    result = _measure(model, inputs, **message["options"], progress=watch)
     write_atomically(folder / "result.json", json.dumps(result).encode("utf-8"))

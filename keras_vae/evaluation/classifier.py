@@ -7,8 +7,10 @@ from keras_vae import data
 from keras_vae.models import saving
 from keras_vae.networks.convolutional import convolution
 
+EPOCHS = 5
 
-def train_classifier(dataset, epochs=5, verbose=0):
+
+def train_classifier(dataset, epochs=EPOCHS, verbose=0):
     """Train a small convolutional classifier on real images, to judge samples by.
 
     Args:
@@ -47,13 +49,14 @@ def train_classifier(dataset, epochs=5, verbose=0):
     return classifier
 
 
-def kept_classifier(run, dataset, say=None):
+def kept_classifier(run, dataset, say=None, verbose=0):
     """The classifier that a run folder keeps beside its model, trained on the first call.
 
     Args:
         run: `runs.Run`.
         dataset: `data.Dataset`, of the run.
         say: Optional function of a line, called before training.
+        verbose: As in Keras, of training.
 
     Returns:
         Keras model, as of `train_classifier`.
@@ -62,7 +65,7 @@ def kept_classifier(run, dataset, say=None):
         return saving.load_any(run.classifier_path, compile=False)
     if say is not None:
         say("training a classifier of real images, kept with the run")
-    classifier = train_classifier(dataset)
+    classifier = train_classifier(dataset, verbose=verbose)
     run.save_model(classifier, run.classifier_path)
     return classifier
 

@@ -1,5 +1,7 @@
 """All figures of merit of a run, for the command line: measured one after the other, and told."""
 
+import time
+
 from keras_vae.evaluation.annealed import annealed_log_likelihood
 from keras_vae.evaluation.images import evaluate_reconstructions
 from keras_vae.evaluation.latents import evaluate_latents
@@ -9,6 +11,8 @@ from keras_vae.evaluation.terms import evaluate
 
 # Test images that are annealed: each costs as much as some thousand importance samples.
 ANNEALED_EXAMPLES = 100
+# Codes that annealing an example decodes, each with a gradient: as long as so many of a sample's.
+CODES_OF_ANNEALED = 160_000
 _NUMBERS = ("codes_used", "perplexity", "mean_squared_error", "ssim", "diversity", "acceptance")
 _HEADINGS = {
     "reconstructions": "Reconstructions of the posterior mean",
@@ -71,6 +75,17 @@ def measure_all(model, inputs, num_samples=(), annealed=False, progress=None):
     elif annealed:
         left_out["annealed"] = f"{kind} has no prior density; a VAE has"
     return {**results, "left_out": left_out}
+
+
+def seconds_of_code(model, inputs):
+    """About how long one importance sample of one example takes here, in seconds."""
+    examples, num_samples = first_of(inputs, 64), 128
+    for _ in range(2):  # the first compiles
+        start = time.perf_counter()
+        log_likelihoods(model, examples, num_samples)
+        seconds = time.perf_counter() - start
+    x = examples["x"] if isinstance(examples, dict) else examples
+    return seconds / num_samples / len(x)
 
 
 def first_of(inputs, count):

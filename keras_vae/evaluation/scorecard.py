@@ -2,11 +2,13 @@
 
 import dataclasses
 import importlib.util
+import math
 
 import numpy as np
 
 from keras_vae import data, seeds
 from keras_vae.evaluation.classifier import (
+    EPOCHS,
     features,
     frechet_distance,
     mean_distance,
@@ -22,7 +24,18 @@ DISTANCES_PER_CLASS = 500
 MOST_CODES = 10_000
 
 
-def scorecard(model, dataset, per_class=None, seed=0, classifier=None, say=None):
+def samples_per_class(model):
+    """How many samples of each class a scorecard draws by default."""
+    return PER_CLASS_OF_GRIDS if hasattr(model, "quantizer") else PER_CLASS
+
+
+def seconds_of_classifiers(dataset, samples):
+    """About how long the classifiers of real images and of samples train, on two cores."""
+    pixels = math.prod(dataset.x_train.shape[1:])
+    return 8e-7 * pixels * EPOCHS * (len(dataset.x_train) + samples)
+
+
+def scorecard(model, dataset, per_class=None, seed=0, classifier=None, say=None, verbose=0):
     """Judge a conditional model's samples by a classifier of real images.
 
     Args:
@@ -34,6 +47,7 @@ def scorecard(model, dataset, per_class=None, seed=0, classifier=None, say=None)
         seed: Int, from 0 to 2^31 - 1.
         classifier: Optional Keras model, as of `train_classifier`.
         say: Optional function of a line, called before what takes long.
+        verbose: As in Keras, of the classifiers' training.
 
     Returns:
         Dict, of shares from 0 to 1 with the ends of Wilson's 95 % interval under `..._interval`:
@@ -67,13 +81,13 @@ def scorecard(model, dataset, per_class=None, seed=0, classifier=None, say=None)
             f"{count} of {dataset.name} for a model of {kind.num_classes}."
         )
     if per_class is None:
-        per_class = PER_CLASS_OF_GRIDS if hasattr(model, "quantizer") else PER_CLASS
+        per_class = samples_per_class(model)
     if per_class < 2:
         raise ValueError(f"`per_class` must be at least 2. Received: {per_class!r}")
     say = say or (lambda line: None)
     if classifier is None:
         say("training a classifier of real images")
-        classifier = train_classifier(dataset)
+        classifier = train_classifier(dataset, verbose=verbose)
     labels = np.repeat(np.arange(count, dtype="int32"), per_class)
     say(f"drawing {len(labels):,} samples")
     samples = model.sample({name: labels}, seed=seed)
@@ -91,7 +105,7 @@ def scorecard(model, dataset, per_class=None, seed=0, classifier=None, say=None)
     say("training a classifier of samples alone")
     order = seeds.generator(seed, "order").permutation(len(labels))
     made = dataclasses.replace(dataset, x_train=samples[order], y_train=labels[order])
-    right = named(train_classifier(made), dataset.x_test) == dataset.y_test
+    right = named(train_classifier(made, verbose=verbose), dataset.x_test) == dataset.y_test
     results |= _share("synthetic_training_accuracy", right)
     ratios = diversity(samples, labels, dataset)
     if missing := [name for name in dataset.class_names if name not in ratios]:
