@@ -30,13 +30,12 @@ _LARGEST_FILE = 2**31
 _TRAIN_COMMAND = "python -m keras_vae train --model conditional_vae --data digits --out runs/digits"
 
 
-def main(argv=None, prog="python -m export", start=lambda: None):
+def main(argv=None, prog="python -m export"):
     """Run the command line.
 
     Args:
         argv: Optional list of strings. Defaults to the process's own arguments.
         prog: How it was called, for the help.
-        start: Function that is called before Keras is imported.
 
     Returns:
         Int, the exit status: 0, 2 for wrong usage or bad input, 1 for anything else.
@@ -46,9 +45,9 @@ def main(argv=None, prog="python -m export", start=lambda: None):
         if options.inspect is not None:
             _inspect(pathlib.Path(options.inspect))
         elif options.verify is not None:
-            return 0 if _verify(pathlib.Path(options.verify), options.model, start) else 1
+            return 0 if _verify(pathlib.Path(options.verify), options.model) else 1
         else:
-            _export(options, start)
+            _export(options)
     except (_UsageError, ValueError, ImportError) as err:
         return _fail(err, 2)
     except exporter.ExportError as err:
@@ -115,7 +114,7 @@ def _parser(prog):
     return parser
 
 
-def _export(options, start):
+def _export(options):
     formats, graphs = exporter.names_in(options.format), exporter.names_in(options.graph)
     if options.report and options.quantize:
         raise _UsageError("--report exports every quantization; leave --quantize out")
@@ -133,14 +132,12 @@ def _export(options, start):
             exporter.check_arguments(format, graph, quantize)
         groups.setdefault(tuple(variants), []).append(graph)
     model_path = pathlib.Path(options.model) if options.model else _newest_run()
-    if not (model_path / "model.keras" if model_path.is_dir() else model_path).is_file():
-        raise FileNotFoundError(
-            f"There is no model at {model_path}. Make one with: {_TRAIN_COMMAND}"
-        )
-    _choose_backend()
+    _check_model(model_path)
+    _check_out(model_path, options, formats[0], graphs[0])
+    _check_data(options.data)
     with _Steps() as say:
         say("starting TensorFlow")
-        start()
+        _start()
         exported = []
         for variants, members in groups.items():
             exported += exporter.export_files(
@@ -159,10 +156,38 @@ def _export(options, start):
     print(f"\nNext:\n{_next_command(path)}")
 
 
-def _choose_backend():
-    """Run Keras on TensorFlow, if it has not been imported."""
+def _check_model(path):
+    """See, without Keras, that a run folder or a `.keras` file is there and whole."""
+    from keras_vae import archives
+
+    file = path / "model.keras" if path.is_dir() else path
+    if not file.is_file():
+        raise FileNotFoundError(f"There is no model at {path}. Make one with: {_TRAIN_COMMAND}")
+    archives.class_of_model(file)
+
+
+def _check_out(model_path, options, format, graph):
+    from keras_vae.files import check_folder_can_be
+
+    target = exporter.target_of(model_path, format, graph, out=options.out)
+    check_folder_can_be(target.parent)
+
+
+def _check_data(source):
+    """See, without Keras, that the data can be loaded that are named."""
+    from keras_vae import data
+
+    if source is not None and not data.needs_keras(source):
+        data.load(source)
+
+
+def _start():
+    """Run Keras on TensorFlow, if it has not been imported, and all of the package."""
+    from keras_vae import _command
+
     if "keras" not in sys.modules:
         os.environ.update(exporter.CHILD_ENVIRONMENT)
+    _command.start()
 
 
 def _report(model_path, graphs, paths, say, data=None):
@@ -196,7 +221,7 @@ def _report(model_path, graphs, paths, say, data=None):
     return tables
 
 
-def _verify(path, model, start):
+def _verify(path, model):
     from export import verification
 
     if path.suffix == ".c":
@@ -206,8 +231,8 @@ def _verify(path, model, start):
         )
     module = _module_of_file(path, "--verify runs .tflite and .onnx files")
     if model is not None:
-        _choose_backend()
-        start()
+        _check_model(pathlib.Path(model))
+        _start()
     passed = True
     checks = verification.verify(path, module, pathlib.Path(model) if model else None)
     while True:

@@ -12,9 +12,11 @@ import sys
 import time
 import warnings
 
-from keras_vae import _command, run_config
+from keras_vae import _command, arguments, backends, progress, run_config
+from keras_vae.backends import BACKENDS
+from keras_vae.data_errors import shortened
+from keras_vae.progress import about
 
-BACKENDS = ("tensorflow", "jax", "torch")
 # The names in `keras_vae.likelihoods`, which cannot be imported before the backend is chosen.
 LIKELIHOODS = (
     "bernoulli",
@@ -25,6 +27,26 @@ LIKELIHOODS = (
     "categorical",
 )
 
+# The names in `keras_vae.figures.gallery`, which imports Keras, too.
+PICTURES = (
+    "learning_curves",
+    "reconstructions",
+    "samples",
+    "samples_by_class",
+    "interpolation",
+    "interpolation.gif",
+    "style_transfer",
+    "traversals",
+    "manifold",
+    "latent",
+    "latent_projections",
+    "kl_by_dimension",
+    "codebook_usage",
+)
+# What models lack, by their classes' names.
+WITHOUT_LIKELIHOOD = ("Autoencoder", "VQVAE", "GAN", "ConditionalGAN")
+WITHOUT_LABELS = ("Autoencoder", "VAE", "GAN")
+AIS_PACKAGES = ("tensorflow", "tensorflow_probability", "tf_keras")
 # What is in the parsed arguments and in no `config.json`.
 NOT_ARGUMENTS = ("command", "argv", "traceback")
 # What is of one start of a training alone, and what may be otherwise when it goes on: whether the
@@ -143,7 +165,8 @@ def main(argv=None):
         if getattr(args, "resume", False):
             args = with_arguments_of_run(args, argv)
         args.argv = argv
-        _command.start(args.backend, getattr(args, "devices", 1))
+        if "keras" not in sys.modules:
+            backends.find(args.backend)
         return args.command(args) or 0
     except KeyboardInterrupt:
         return fail("interrupted", 1)
@@ -187,7 +210,7 @@ def export(argv):
         )
     finally:
         sys.path.remove(place)
-    return export_main(argv, "python -m keras_vae export", _command.start)
+    return export_main(argv, "python -m keras_vae export")
 
 
 def with_arguments_of_run(args, argv):
@@ -468,16 +491,16 @@ def make_parser(of_run=None):
 
 def train(args):
     """Train on one device or several, and return the exit status."""
-    from keras_vae import launch, trainers
+    from keras_vae import launch
+
+    run, dataset = prepared(args)
+    several = launch.is_one_of_several()
+    start_keras(args, None if several else f"{args.model} on {dataset.name}")
+    from keras_vae import trainers
 
     if args.devices == 1:
-        return train_here(args)
-    if args.model == "vq_vae":
-        raise ValueError(
-            "--devices must be 1 with --model vq_vae, whose prior trains on one device. Received: "
-            f"{args.devices}."
-        )
-    if not launch.is_one_of_several():
+        return train_here(args, run, dataset)
+    if not several:
         there = len(trainers.find_devices())
         if args.devices > there:
             raise ValueError(
@@ -485,24 +508,41 @@ def train(args):
                 f"{args.devices}."
             )
         if trainers.needs_processes:
+            del dataset  # they read it themselves
             return launch.run(args.devices, args.argv)
     with trainers.on_devices(args.devices):
-        return train_here(args)
+        return train_here(args, run, dataset)
 
 
-def train_here(args):
+def prepared(args):
+    """Check all that can be checked without Keras: the run folder and the data of a training."""
     from keras_vae import data
-    from keras_vae.files import locked
+    from keras_vae.files import check_folder_can_be, locked
     from keras_vae.launch import own_folder
     from keras_vae.runs import Run
 
+    check_options(args)
     args.out = str(folder_of(args))
     run = Run(own_folder(args.out) if args.devices > 1 else args.out)
+    check_folder(run, args)
+    check_folder_can_be(run.folder)
+    if data.needs_keras(args.data):
+        start_keras(args, f"{args.data} by keras.datasets")
     dataset = run.dataset(args.data) if args.resume else data.load(args.data)
     fill_defaults(args, dataset)
     run.folder.mkdir(parents=True, exist_ok=True)
+    with locked(run.folder):  # nobody else trains there
+        pass
+    return run, dataset
+
+
+def train_here(args, run, dataset):
+    from keras_vae.files import locked
+
     with locked(run.folder):
         check_folder(run, args)
+        if args.overwrite and not args.resume:
+            run.delete_checkpoints()
         model = train_in(run, args, dataset)
     report_evaluation(run, measure(model, dataset.x_test, dataset.y_test))
     following("figures", run.folder)
@@ -515,7 +555,7 @@ def train_in(run, args, dataset):
     import keras
     import numpy as np
 
-    from keras_vae.callbacks import Checkpoint
+    from keras_vae.callbacks import Checkpoint, ProgressLines
     from keras_vae.runs import now, versions
 
     random.seed(args.seed)  # Keras' initializers take their seeds from here
@@ -547,10 +587,13 @@ def train_in(run, args, dataset):
     def write_history(epoch, logs):
         run.write_history({n: [*checkpoint.history.get(n, []), v] for n, v in logs.items()})
 
+    is_drawn = sys.stdout.isatty()  # Keras' bar
     watchers = [keras.callbacks.LambdaCallback(on_epoch_end=write_history)]
+    if not is_drawn:
+        watchers.append(ProgressLines())
     if args.gif:
         watchers.append(sample_gif(run, model, dataset))
-    verbose = 1 if sys.stdout.isatty() else 2
+    verbose = 1 if is_drawn else 2
     try:
         model.fit(
             inputs_of(model, dataset.x_train, dataset.y_train),
@@ -567,7 +610,10 @@ def train_in(run, args, dataset):
                 batch_size=args.batch_size,
                 epochs=args.prior_epochs or args.epochs,
                 verbose=verbose,
-                callbacks=[Checkpoint(run.checkpoints / "prior", args.save_every, delete=False)],
+                callbacks=[
+                    Checkpoint(run.checkpoints / "prior", args.save_every, delete=False),
+                    *([] if is_drawn else [ProgressLines()]),
+                ],
             )
     except KeyboardInterrupt:
         run.save_model(model)
@@ -583,23 +629,35 @@ def train_in(run, args, dataset):
 
 
 def evaluate(args):
-    from keras_vae.evaluation import report
+    from keras_vae import data
     from keras_vae.runs import Run
 
     run = Run(args.run)
-    model = run.load_model()
-    dataset = run.dataset()
-    x, y = dataset.x_test[: args.examples], dataset.y_test[: args.examples]
-    if args.num_samples and not hasattr(model, "log_likelihood"):
+    kind = run.model_class()
+    if args.num_samples and kind in WITHOUT_LIKELIHOOD:
         raise ValueError(
-            "--num-samples needs a VAE, which has a likelihood of the data. Received: a "
-            f"{type(model).__name__}."
+            f"--num-samples needs a VAE, which has a likelihood of the data. Received: a {kind}."
         )
+    if args.ais and (missing := [p for p in AIS_PACKAGES if not backends.is_installed(p)]):
+        raise ImportError(
+            f"--ais needs TensorFlow Probability on TensorFlow. Received: no {', '.join(missing)}. "
+            f"Install it with: {backends.install('tfp')}"
+        )
+    if data.needs_keras(source := run.config()["arguments"]["data"]):
+        start_keras(args, f"{source} by keras.datasets")
+    dataset = run.dataset()
+    start_keras(args, f"{kind} of {run.folder}")
+    from keras_vae.evaluation import report
+
+    model = run.load_model()
+    x, y = dataset.x_test[: args.examples], dataset.y_test[: args.examples]
     if args.examples and args.examples > len(x):
         print(f"All {len(x):,} test images, fewer than the {args.examples:,} asked for")
     counts = (*args.k, args.num_samples) if args.num_samples else args.k
     inputs = inputs_of(model, x, y)
-    results = report.measure_all(model, inputs, counts, args.ais, progress=progress_bar)
+    for line in plan(args, model, dataset, inputs, counts):
+        print(line, flush=True)
+    results = report.measure_all(model, inputs, counts, args.ais, progress=progress.bar)
     results |= measure_prior(model, x, y)
     if args.num_samples:
         [row] = [r for r in results["log_likelihoods"] if r["num_samples"] == args.num_samples]
@@ -618,18 +676,23 @@ def evaluate(args):
 def sample(args):
     import numpy as np
 
-    from keras_vae import figures as draw
-    from keras_vae.files import write_atomically
+    from keras_vae.files import check_folder_can_be, write_atomically
     from keras_vae.runs import Run
 
     out = pathlib.Path(args.out)
     if out.suffix not in (".png", ".npy"):
         raise ValueError(f"--out must end with .png or .npy. Received: {out}")
-    model = Run(args.run).load_model()
-    if not hasattr(model, "sample"):
-        raise ValueError(
-            f"Sampling needs a model with a prior. Received: an {type(model).__name__}."
-        )
+    arguments.not_negative(args.temperature, "--temperature")
+    run = Run(args.run)
+    kind = run.model_class()
+    if kind == "Autoencoder":
+        raise ValueError("Sampling needs a model with a prior. Received: an Autoencoder.")
+    check_labels(run, kind, args.label)
+    check_folder_can_be(out.parent)
+    start_keras(args)
+    from keras_vae import figures as draw
+
+    model = run.load_model()
     rows, what = sample_rows(model, args.label)
     if rows is None:
         images = model.sample(args.count, temperature=args.temperature, seed=args.seed)
@@ -652,20 +715,23 @@ def sample(args):
 
 
 def figures(args):
-    from rich.progress import track
-
     from keras_vae import data
-    from keras_vae.figures import gallery
     from keras_vae.runs import Run
 
-    names = args.only.split(",") if args.only else list(gallery.PICTURES)
-    if unknown := [name for name in names if name not in gallery.PICTURES]:
+    names = args.only.split(",") if args.only else list(PICTURES)
+    if unknown := [name for name in names if name not in PICTURES]:
         raise ValueError(
-            f"--only must name pictures, of {', '.join(gallery.PICTURES)}. Received: {unknown[0]}"
+            f"--only must name pictures, of {', '.join(PICTURES)}. Received: {unknown[0]}"
         )
     run = Run(args.run)
-    model = run.load_model()
+    run.model_class()
     source = run.config()["arguments"]["data"]
+    start_keras(args)
+    from rich.progress import track
+
+    from keras_vae.figures import gallery
+
+    model = run.load_model()
     try:
         dataset = run.dataset()
     except data.DataError as err:
@@ -688,6 +754,7 @@ def figures(args):
 
 
 def env(args):
+    start_keras(args)
     import platform
 
     import keras
@@ -705,6 +772,18 @@ def env(args):
 # Parts of commands
 
 
+def start_keras(args, what=None):
+    """Import Keras: what a command does once nothing is left to refuse without it.
+
+    Args:
+        args: The command line's arguments.
+        what: Optional str, what it is imported for, said where it takes seconds.
+    """
+    if what and "keras" not in sys.modules:
+        print(f"{what}; starting Keras on {backends.find(args.backend)}", flush=True)
+    _command.start(args.backend, getattr(args, "devices", 1))
+
+
 def check_options(args):
     """Refuse options that mean nothing to the model, rather than ignore them."""
     default = make_parser().parse_args(["train"])
@@ -715,28 +794,83 @@ def check_options(args):
                     f"--{name.replace('_', '-')} needs --model {' or '.join(models)}. Received: "
                     f"--model {args.model}."
                 )
+    if args.model == "vq_vae" and args.devices > 1:
+        raise ValueError(
+            "--devices must be 1 with --model vq_vae, whose prior trains on one device. Received: "
+            f"{args.devices}."
+        )
+    if args.model == "vq_vae" and args.network == "dense":
+        raise ValueError("--model vq_vae needs --network conv. Received: dense.")
+    if args.levels and args.latent_dim not in (None, len(args.levels)):
+        raise ValueError(
+            f"--latent-dim must be the number of --levels, {len(args.levels)}. Received: "
+            f"{args.latent_dim}"
+        )
+    if args.model == "ladder_vae" and args.network == "conv":
+        raise ValueError("--model ladder_vae needs --network dense. Received: conv.")
+    check_levels(args)
+    if args.model in ("vae", "ladder_vae") and args.prior == "conditional_normal":
+        raise ValueError("--prior conditional_normal needs --model conditional_vae.")
+    if args.prior.startswith("fitted_") and not backends.is_installed("sklearn"):
+        raise ImportError(
+            f"--prior {args.prior} needs scikit-learn. Install it with: {backends.install('cli')}"
+        )
+    for name in ("kl_weight", "free_bits"):
+        arguments.not_negative(getattr(args, name), option(name))
+    for name in ("unknown_rate", "label_smoothing"):
+        arguments.part_of_one(getattr(args, name), option(name))
+    arguments.whole(args.num_codes, "--num-codes", 2)
+    arguments.wholes(args.levels or (), "--levels", 2, "8,6,5")
+    rate = args.learning_rate
+    if rate is not None and not (math.isfinite(rate) and rate > 0):
+        raise ValueError(f"--learning-rate must be above 0. Received: {rate}")
+
+
+def check_levels(args):
+    """See that a ladder has as many widths as levels, if both are known by now."""
+    sizes, widths = args.latent_dims, args.hidden_units
+    if args.model == "ladder_vae" and sizes and widths and len(sizes) != len(widths):
+        raise ValueError(
+            "--latent-dims and --hidden-units must have one entry for each level. Received: "
+            f"{len(sizes)} and {len(widths)}."
+        )
+
+
+def option(name):
+    """What an argument is called on the command line."""
+    return f"--{name.replace('_', '-')}"
+
+
+def check_labels(run, kind, labels):
+    """See that a run's model knows the labels that its samples are to have."""
+    if not labels:
+        return
+    if kind in WITHOUT_LABELS:
+        raise ValueError(f"A {kind} takes no --label.")
+    names = run.config().get("class_names")
+    if not isinstance(names, list):
+        return  # the model itself will say
+    for word in [
+        word for text in labels for word in ([text] if text in names else text.split(","))
+    ]:
+        is_index = word.isdecimal() and int(word) <= len(names)
+        if word not in names and word != "unknown" and not is_index:
+            raise ValueError(
+                f"--label must name classes, or count them from 0 to {len(names) - 1}. Received: "
+                f"{word!r}. The classes are: {shortened(', '.join(map(str, names)))}."
+            )
 
 
 def fill_defaults(args, dataset):
     """Set what was left out by what the data are."""
-    check_options(args)
     shape = dataset.x_train.shape[1:]
     small = max(shape[:2]) <= 16
     kind = "colour" if shape[2] == 3 else "digits" if small else "grey"
     defaults = {**DEFAULTS[kind], **(GAN_DEFAULTS[kind] if is_gan(args) else {})}
     if args.model == "vq_vae":
-        if args.network == "dense":
-            raise ValueError("--model vq_vae needs --network conv. Received: dense.")
         grids = {"network": "conv", "hidden_units": (64,) if small else (32, 64)}
         defaults = {**defaults, **grids, "latent_dim": len(args.levels or range(16))}
-        if args.levels and args.latent_dim not in (None, len(args.levels)):
-            raise ValueError(
-                f"--latent-dim must be the number of --levels, {len(args.levels)}. Received: "
-                f"{args.latent_dim}"
-            )
     if args.model == "ladder_vae":
-        if args.network == "conv":
-            raise ValueError("--model ladder_vae needs --network dense. Received: conv.")
         defaults = {**defaults, "network": "dense", **LADDER_DEFAULTS[kind]}
         del defaults["latent_dim"]
     for name, value in defaults.items():
@@ -744,18 +878,7 @@ def fill_defaults(args, dataset):
             value = (32, 64) if args.network == "conv" else (512, 512)
         if getattr(args, name) is None:
             setattr(args, name, value)
-    if args.model in ("vae", "ladder_vae") and args.prior == "conditional_normal":
-        raise ValueError("--prior conditional_normal needs --model conditional_vae.")
-    if args.prior.startswith("fitted_"):
-        import importlib.util
-
-        if importlib.util.find_spec("sklearn") is None:
-            raise ImportError(
-                f"--prior {args.prior} needs scikit-learn. Install it with: pip install "
-                '"keras-vae[cli]"'
-            )
-    if not (math.isfinite(args.learning_rate) and args.learning_rate > 0):
-        raise ValueError(f"--learning-rate must be above 0. Received: {args.learning_rate}")
+    check_levels(args)
     if args.kl_warmup > args.epochs:
         raise ValueError(
             f"--kl-warmup must be at most --epochs, {args.epochs}. Received: {args.kl_warmup}"
@@ -767,9 +890,7 @@ def check_folder(run, args):
     if args.resume:
         if not run.saved_states():
             raise FileNotFoundError(no_interrupted_run(run.folder))
-    elif args.overwrite:
-        run.delete_checkpoints()
-    else:
+    elif not args.overwrite:
         run.check_is_free()
 
 
@@ -894,6 +1015,7 @@ def fit_prior(model, args, dataset):
     """Fit the prior to the trained model's codes, if the arguments ask for it."""
     fitted, _, kind = args.prior.partition("fitted_")
     if kind and not fitted:
+        print("Fitting the prior to the codes", flush=True)
         inputs = inputs_of(model, dataset.x_train, dataset.y_train)
         model.fit_prior(inputs, kind, seed=args.seed)
 
@@ -920,18 +1042,33 @@ def sampled_conditions(model):
     return model.condition or getattr(model.prior, "condition", {})
 
 
-def progress_bar(text):
-    """A function from batch starts to the same, that draws a bar where somebody looks."""
-    from rich.progress import track
+def plan(args, model, dataset, inputs, counts):
+    """Yield lines that say what `evaluate` will do, and about how long its long parts take."""
+    from keras_vae.evaluation import report
+    from keras_vae.evaluation.scorecard import samples_per_class, seconds_of_classifiers
 
-    return lambda batches: track(batches, text, transient=True, disable=not sys.stdout.isatty())
+    images = len(inputs["x"] if isinstance(inputs, dict) else inputs)
+    yield f"Measuring {images:,} test images"
+    if (counts or args.ais) and hasattr(model, "log_likelihood"):
+        seconds = report.seconds_of_code(model, inputs)
+        if counts:
+            of_all = seconds * max(counts) * images
+            yield f"  log p(x) by up to {max(counts):,} importance samples: {about(of_all)}"
+        if args.ais:
+            annealed = min(images, report.ANNEALED_EXAMPLES)
+            of_all = seconds * report.CODES_OF_ANNEALED * annealed
+            yield f"  the same of {annealed} images by annealing: {about(of_all)}"
+    if args.scorecard and sampled_conditions(model):
+        samples = samples_per_class(model) * len(dataset.class_names)
+        of_all = seconds_of_classifiers(dataset, samples)
+        yield f"  samples judged by classifiers of images and of samples: {about(of_all)}"
 
 
 def measure(model, x, y):
     """Evaluate with a progress bar."""
     from keras_vae.evaluation import evaluate
 
-    results = evaluate(model, inputs_of(model, x, y), progress=progress_bar("Evaluating"))
+    results = evaluate(model, inputs_of(model, x, y), progress=progress.bar("Evaluating"))
     return {**results, **measure_prior(model, x, y)}
 
 
@@ -951,8 +1088,9 @@ def judge(run, model, dataset):
         return {"left_out": {"scorecard": "the data are of one class"}}
     if not sampled_conditions(model):
         return {"left_out": {"scorecard": f"{type(model).__name__} has no label to ask for"}}
-    kept = classifier.kept_classifier(run, dataset, print)
-    return report.judge(model, dataset, classifier=kept, say=print)
+    verbose = 1 if sys.stdout.isatty() else 2
+    kept = classifier.kept_classifier(run, dataset, print, verbose)
+    return report.judge(model, dataset, classifier=kept, say=print, verbose=verbose)
 
 
 def examine(run, model, dataset):

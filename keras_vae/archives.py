@@ -1,6 +1,7 @@
 """Zip archives from elsewhere (`.keras`, `.npz`), checked before anything in them is read."""
 
 import contextlib
+import json
 import os
 import stat
 import struct
@@ -8,6 +9,8 @@ import zipfile
 
 # The list of members, which `zipfile` reads at once and turns into 15 times as much memory.
 MAX_DIRECTORY_BYTES = 2**21
+# What the config.json of a `.keras` file may be.
+MAX_CONFIG_BYTES = 2**24
 # A member that is no more than this may be packed as tightly as can be.
 MAX_SMALL_MEMBER = 2**26
 # Deflate reaches 1032; blank parts of real images 120.
@@ -58,6 +61,29 @@ def read(archive, name):
             return file.read()
     except (zipfile.BadZipFile, zipfile.zlib.error, EOFError, NotImplementedError) as err:
         raise ValueError(f"a damaged archive: {err or 'it ends early'}") from err
+
+
+def class_of_model(path):
+    """The name of the class of the model in a `.keras` file, by a look that needs no Keras.
+
+    Args:
+        path: `pathlib.Path` of a file.
+
+    Raises:
+        ValueError: If it is no such file, or damaged.
+    """
+    if path.suffix != ".keras":
+        raise ValueError(f"A model must be a .keras file. Received: {path}.")
+    try:
+        with opened(path) as archive:
+            if archive.getinfo("config.json").file_size > MAX_CONFIG_BYTES:
+                raise ValueError(f"a config.json of more than {MAX_CONFIG_BYTES} bytes")
+            config = json.loads(read(archive, "config.json"))
+        return str(config["class_name"])
+    except (ValueError, KeyError, TypeError, RecursionError) as err:
+        raise ValueError(
+            f"{path} must be a .keras file that is whole and safe to load. Received: {err}"
+        ) from err
 
 
 def _check_directory(file):

@@ -1,9 +1,10 @@
-"""Checks of single arguments: each returns what it was given, or raises one line."""
+"""Checks of single arguments: each returns what it was given, or raises one line.
+
+The command line checks with them before it imports Keras.
+"""
 
 import math
 import numbers
-
-import keras
 
 
 def whole(value, name, least=1):
@@ -43,6 +44,8 @@ def part_of_one(value, name):
 
 def activation(value):
     """Return what Keras knows as an activation, as it came, or raise a ValueError."""
+    import keras
+
     try:
         keras.activations.get(value)
     except (TypeError, ValueError) as err:
@@ -55,6 +58,8 @@ def activation(value):
 
 def layer(value, name):
     """Return a Keras model or layer, or raise a ValueError."""
+    import keras
+
     if not isinstance(value, keras.layers.Layer):
         raise ValueError(f"`{name}` must be a Keras model or layer. Received: {value!r}")
     return value

@@ -162,6 +162,12 @@ def load(
     return dataset
 
 
+def needs_keras(source):
+    """Whether `load` leaves a set to `keras.datasets`, which downloads it the first time."""
+    is_here = source in ("digits", "mnist_small") or source not in _CLASS_NAMES
+    return not is_here and _kept(source) is None
+
+
 def bounds(data_range):
     """The ends of a range, moved apart by what rounding in float32 may add.
 
@@ -224,13 +230,12 @@ def _load_digits():
 
 
 def _load_named(name):
-    folder = os.environ.get("KERAS_VAE_DATA", "")
-    path = os.path.join(folder, f"{name}.npz")
-    if folder and os.path.isfile(path):
+    if (path := _kept(name)) is not None:
         return _load_npz(path, name, _CLASS_NAMES[name])
 
     import keras
 
+    folder = os.environ.get("KERAS_VAE_DATA", "")
     with explained(
         f"{name}.npz must be in the folder that KERAS_VAE_DATA names, or keras.datasets must be "
         f"able to download it. Received: KERAS_VAE_DATA={folder!r} without that file, and from "
@@ -241,6 +246,13 @@ def _load_named(name):
     if x_train.ndim == 4 and keras.config.image_data_format() == "channels_first":
         x_train, x_test = np.moveaxis(x_train, 1, -1), np.moveaxis(x_test, 1, -1)
     return _dataset(name, name, x_train, y_train, x_test, y_test, _CLASS_NAMES[name])
+
+
+def _kept(name):
+    """The path of a named set in the folder that `KERAS_VAE_DATA` names, or None."""
+    folder = os.environ.get("KERAS_VAE_DATA", "")
+    path = os.path.join(folder, f"{name}.npz")
+    return path if folder and os.path.isfile(path) else None
 
 
 def _load_npz(path, name, class_names=None):
@@ -261,17 +273,34 @@ def _load_npz(path, name, class_names=None):
                 "the missing arrays."
             )
         entries = {array: entries[array] for array in (*_ARRAYS, "class_names") if array in entries}
-        counts = [_check_entry(archive, info, path) for info in entries.values()]
-        _check_memory(sum(counts), path)
+        headers = {array: _header(archive, info, path) for array, info in entries.items()}
+        _check_memory(sum(header.nbytes for header in headers.values()), path)
+        # What can be refused by the headers and the labels alone is, before images are read.
+        for array in ("x_train", "x_test"):
+            _check_images(headers[array], array, repr(path))
         with explained(readable, advice):
-            arrays = {array: _read_entry(archive, info) for array, info in entries.items()}
+            arrays = {a: _read_entry(archive, entries[a]) for a in entries if a[0] != "x"}
+        for array in ("y_train", "y_test"):
+            count = headers[array.replace("y", "x")].shape[0]
+            arrays[array] = _labels(arrays[array], count, array, repr(path))
+        with explained(readable, advice):
+            arrays |= {a: _read_entry(archive, entries[a]) for a in entries if a[0] == "x"}
             if "class_names" in arrays:
                 class_names = tuple(arrays.pop("class_names").ravel()[: MAX_CLASSES + 1].tolist())
     return _dataset(repr(path), name, **arrays, class_names=class_names)
 
 
-def _check_entry(archive, info, path):
-    """Return how many bytes an array of a zip file needs, from its header alone."""
+@dataclasses.dataclass(frozen=True)
+class _Header:
+    """What an array in a file says of itself; `nbytes` is what it needs once it is loaded."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    nbytes: int
+
+
+def _header(archive, info, path):
+    """Read and check the header of an array of a zip file."""
     with explained(
         f"{info.filename!r} in {path!r} must begin with the header of a NumPy array. Received: ",
         "Write the file again with np.savez_compressed.",
@@ -294,7 +323,8 @@ def _check_entry(archive, info, path):
             "file again with np.savez_compressed."
         )
     # All numbers but uint8 become float32 or, as labels, int32.
-    return math.prod(shape) * max(4, dtype.itemsize) if dtype != np.uint8 else size
+    needed = math.prod(shape) * max(4, dtype.itemsize) if dtype != np.uint8 else size
+    return _Header(shape, dtype, needed)
 
 
 def _read_entry(archive, info):
@@ -392,7 +422,24 @@ def _dataset(source, name, x_train, y_train, x_test, y_test, class_names=None):
 def _images(x, array, source):
     if isinstance(x, ImageFiles):
         return x
-    if x.ndim not in (3, 4) or x.size == 0:
+    _check_images(x, array, source)
+    if x.dtype == np.uint8:
+        x = np.ascontiguousarray(x)
+    else:
+        low, high = float(x.min()), float(x.max())
+        least, most = bounds((0, 1))
+        if not (low >= least and high <= most):  # True for NaN too.
+            raise DataError(
+                f"{array} of {source} must be finite and in [0, 1], or uint8. Received: {x.dtype} "
+                f"from {low:g} to {high:g}. Rescale the array, or save it as uint8."
+            )
+        x = np.ascontiguousarray(x, dtype=np.float32)
+    return x if x.ndim == 4 else x[..., np.newaxis]
+
+
+def _check_images(x, array, source):
+    """Check the shape and dtype of images, or of what their header says."""
+    if len(x.shape) not in (3, 4) or 0 in x.shape:
         raise DataError(
             f"{array} of {source} must be images (n, height, width) or (n, height, width, "
             f"channels), at least one. Received: shape={x.shape}. Reshape the array."
@@ -403,23 +450,11 @@ def _images(x, array, source):
             f"Received: shape={x.shape}, which looks like channels first. Save "
             f"np.moveaxis({array}, 1, -1) instead."
         )
-    if x.dtype == np.uint8:
-        x = np.ascontiguousarray(x)
-    elif x.dtype.kind in "fiub":
-        low, high = float(x.min()), float(x.max())
-        least, most = bounds((0, 1))
-        if not (low >= least and high <= most):  # True for NaN too.
-            raise DataError(
-                f"{array} of {source} must be finite and in [0, 1], or uint8. Received: {x.dtype} "
-                f"from {low:g} to {high:g}. Rescale the array, or save it as uint8."
-            )
-        x = np.ascontiguousarray(x, dtype=np.float32)
-    else:
+    if x.dtype.kind not in "fiub":
         raise DataError(
             f"{array} of {source} must be uint8, bool, or numbers in [0, 1]. Received: {x.dtype}. "
             "Convert the array."
         )
-    return x if x.ndim == 4 else x[..., np.newaxis]
 
 
 def _labels(y, count, array, source):

@@ -50,6 +50,25 @@ def replaced(path):
         part.unlink(missing_ok=True)
 
 
+def check_folder_can_be(folder):
+    """See that files can be written into a folder, or that it can be made, and leave all as it is.
+
+    Args:
+        folder: Path.
+
+    Raises:
+        NotADirectoryError: If it, or what is to hold it, is a file.
+        PermissionError: If it may not be written.
+    """
+    place = pathlib.Path(folder).absolute()
+    while not os.path.lexists(place):
+        place = place.parent
+    if not place.is_dir():
+        raise NotADirectoryError(f"{folder} must be a folder. Received: {place}, which is a file.")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise PermissionError(f"{folder} must be writable. Received: {place}, which is not.")
+
+
 def remove_if_empty(folder):
     """Remove a folder if nothing is left in it."""
     with contextlib.suppress(OSError):

@@ -8,9 +8,8 @@ import json
 import pathlib
 import platform
 
-from keras_vae import checkpoints, data, run_config
+from keras_vae import archives, checkpoints, data, run_config
 from keras_vae.files import remove_if_empty, write_atomically
-from keras_vae.models.saving import load_generative_model, save_model
 from keras_vae.version import __version__
 
 
@@ -37,16 +36,35 @@ class Run:
 
     def load_model(self):
         """Return the trained model."""
+        from keras_vae.models import saving
+
+        self.model_class()
+        return saving.load_generative_model(self.folder)
+
+    def model_class(self):
+        """The name of the trained model's class, by a look into its file that needs no Keras.
+
+        Raises:
+            FileNotFoundError: If there is no such folder, or no model in it.
+            ValueError: If the file is damaged.
+        """
         if not self.folder.is_dir():
             raise FileNotFoundError(
                 f"There must be a run folder at {self.folder}. Make one with: "
                 f"python -m keras_vae train --out {self.folder}"
             )
-        return load_generative_model(self.folder)
+        if not self.model_path.is_file():
+            raise FileNotFoundError(
+                f"A run folder must hold model.keras. Received: {self.folder}, which has none. "
+                f"Train one with: python -m keras_vae train --out {self.folder}"
+            )
+        return archives.class_of_model(self.model_path)
 
     def save_model(self, model, path=None):
         """Write `model.keras`, or a Keras model to another path in the folder."""
-        save_model(model, path or self.model_path)
+        from keras_vae.models import saving
+
+        saving.save_model(model, path or self.model_path)
 
     def config(self):
         """Return `config.json`: the arguments, seed and versions of the training."""

@@ -753,3 +753,10 @@ class TestFolder:
         write_images(tmp_path, {"a": 2, "b": 2})
         monkeypatch.setitem(sys.modules, "PIL", None)
         assert 'pip install "keras-vae[cli]"' in refusal(tmp_path)
+
+
+def test_only_a_set_that_is_not_here_needs_keras(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_VAE_DATA", str(tmp_path))
+    (tmp_path / "cifar10.npz").touch()
+    here = ["digits", "mnist_small", "cifar10", "nosuch", str(tmp_path)]
+    assert [data.needs_keras(name) for name in (*here, "mnist")] == [*[False] * 5, True]

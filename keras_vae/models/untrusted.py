@@ -24,7 +24,6 @@ from keras_vae import archives
 from keras_vae.models import hdf5
 from keras_vae.version import requirement
 
-MAX_CONFIG_BYTES = 2**24
 MAX_METADATA_BYTES = 2**16
 MAX_CONFIG_DEPTH = 100
 # What a file of no weights at all may ask for, such as a scalar that a class added later.
@@ -302,7 +301,7 @@ def _read(path):
             missing = odd in _MEMBERS
             raise ValueError(f"an archive {'without' if missing else 'with'} {odd[:100]!a}")
         for name, most in (
-            ("config.json", MAX_CONFIG_BYTES),
+            ("config.json", archives.MAX_CONFIG_BYTES),
             ("metadata.json", MAX_METADATA_BYTES),
         ):
             if sizes[name] > most:

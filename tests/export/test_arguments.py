@@ -1,11 +1,16 @@
 """What `export` takes where an argument is left out, and what it says it needs."""
 
+import pathlib
+import shutil
+
 import pytest
 
 import export
 from export.__main__ import main
 from tests.conftest import ordinary_on
 from tests.export.exported import exported
+
+MODEL = pathlib.Path(__file__).parents[1] / "golden" / "0.1.0" / "models" / "vae.keras"
 
 
 def fails(capsys, arguments, words):
@@ -42,7 +47,7 @@ def test_python_and_the_command_line_make_the_same_files(
         asked.append([job.target for job in jobs])
         raise export.ExportError("enough")
 
-    (tmp_path / "model.keras").touch()
+    shutil.copy(MODEL, tmp_path / "model.keras")
     for name in ("_export_here", "_export_in_child"):
         monkeypatch.setattr(export, name, record)
     with pytest.raises(export.ExportError):
