@@ -480,6 +480,9 @@ def make_parser(of_run=None):
         help="of pictures that do not move (default: png)",
     )
     command.add_argument("--only", metavar="NAMES", help="draw these only, by commas")
+    command.add_argument(
+        "--label", help="class whose code the traversals show, by name or index (default: first)"
+    )
 
     add("env", env, "Print versions, backend and devices: what a bug report needs.")
     commands.add_parser("export", help="the same as python -m export", add_help=False)
@@ -738,7 +741,9 @@ def figures(args):
         print(f"Without the data: {err}")
         dataset = None
     data_name = pathlib.Path(source).stem if dataset is None else dataset.name
-    subject = gallery.Subject(model, dataset, run.history(), data_name)
+    subject = gallery.Subject(model, dataset, run.history(), data_name, args.label)
+    if args.label is not None:
+        _ = subject.shown_label  # refused before anything is drawn
     left_out = {}
     quiet = not sys.stdout.isatty()
     for name in track(names, "Drawing", transient=True, disable=quiet):

@@ -7,6 +7,7 @@ import random
 import keras
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgba
 from PIL import Image
 from sklearn.decomposition import PCA
 from sklearn.manifold import trustworthiness
@@ -15,13 +16,20 @@ import keras_vae
 from keras_vae import data, event_files, figures
 from keras_vae.__main__ import main
 from keras_vae.figures import gallery, plots, walks
-from keras_vae.figures.style import CLASS_COLOURS, class_style
+from keras_vae.figures.style import CLASS_COLOURS, GREY, class_style
 from keras_vae.runs import Run
 from tests.conftest import ordinary_on
 
 pytestmark = ordinary_on("torch")
 
 NAMES = ("one", "two", "three")
+TSNE = plots._tsne
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """What takes seconds, and is of no interest but where a test puts it back."""
+    monkeypatch.setattr(plots, "_tsne", lambda z, dimensions, seed: z[:, :dimensions])
 
 
 @pytest.fixture
@@ -92,6 +100,38 @@ def test_a_caption_stands_above_an_untouched_picture():
         assert made[:20].min() < 128 < made[:20].max()
 
 
+def test_a_caption_has_the_lines_that_a_narrow_picture_needs():
+    made = figures.captioned(np.zeros((30, 64), "uint8"), "ConditionalVAE on mnist, 20 epochs", 14)
+    np.testing.assert_array_equal(made[-30:], 0)
+    above = made[:-30]
+    assert len(above) >= 3 * 14
+    assert (above[:, :2] == 255).all()
+    assert (above[:, -2:] == 255).all()
+    # No line is written over another: between them are rows without ink.
+    ink = (above < 128).any(axis=1)
+    assert np.count_nonzero(np.diff(ink.astype(int)) == 1) >= 3
+
+
+def test_every_image_stands_under_its_name():
+    images = np.random.default_rng(0).uniform(size=(5, 8, 12, 3)).astype("float32")
+    made = figures.named_grid(images, ["one", "", "three to four", "five", "six"], 3, smallest=24)
+    tile = figures.image_grid(images[4:], 1, smallest=24)
+    height, width = tile.shape[:2]
+    assert made.shape[1] == 3 * width
+    np.testing.assert_array_equal(made[-height:, width : 2 * width], tile)
+    assert (made[-height:, 2 * width :] == 255).all()
+    without = figures.named_grid(images, [""] * 5, 3, smallest=24)
+    assert without.shape == (2 * height, 3 * width, 3)
+
+
+def test_few_colours_keep_black_and_white():
+    ramp = np.tile(np.arange(256, dtype="uint8"), (20, 1))
+    [frame] = frames_of(figures.animation([ramp], colours=64))
+    assert len(np.unique(frame)) == 64
+    np.testing.assert_allclose(frame[0, :, 0], ramp[0], atol=2.5)
+    assert (frame[0, 0, 0], frame[0, -1, 0]) == (0, 255)
+
+
 def test_classes_have_colours_and_markers_of_their_own():
     styles = [tuple(class_style(index).values()) for index in range(100)]
     assert len(set(styles)) == 100
@@ -117,19 +157,30 @@ def test_a_loss_of_one_term_is_drawn_once():
 
 def test_the_name_of_a_class_in_two_clouds_stands_in_one():
     clouds = np.array([[0, 0], [0, 1], [1, 0], [10, 9], [10, 10], [9, 10]], "float32")
+    clouds = np.repeat(clouds, 3, axis=0)
     z = np.concatenate([clouds, np.add(clouds, (30, 0))])
-    figure = figures.latent_scatter(z, np.repeat([0, 1], 6), NAMES, "")
-    for name, points in zip(figure.axes[0].texts, (z[:6], z[6:]), strict=True):
+    figure = figures.latent_scatter(z, np.repeat([0, 1], 18), NAMES, "")
+    for name, points in zip(figure.axes[0].texts, (z[:18], z[18:]), strict=True):
         assert list(name.xy) in points.tolist()
+    # Where the classes lie over one another, a name in the middle would say nothing.
+    z = np.random.default_rng(0).normal(size=(300, 2))
+    labels = np.arange(300) % 3
+    figure = figures.latent_scatter(z, labels, NAMES, "")
+    assert not figure.axes[0].texts
+    # Then each class has a panel of its own, over the others.
+    for c, axes in enumerate(figure.axes[1:]):
+        assert axes.get_title() == NAMES[c]
+        np.testing.assert_allclose(axes.collections[1].get_offsets(), z[labels == c])
 
 
-def test_projections_keep_neighbours_and_refuse_what_has_none():
+def test_projections_keep_neighbours_and_refuse_what_has_none(monkeypatch):
+    monkeypatch.setattr(plots, "_tsne", TSNE)
     z = np.random.default_rng(0).normal(size=(60, 4))
     labels = np.arange(60) % 3
     z[:, 0] += 20 * labels
     figure = figures.projections(z, labels, NAMES, "Projections")
     panels = figure.axes
-    assert [panel.name for panel in panels] == ["rectilinear", "rectilinear", "3d", "3d"]
+    assert [panel.name for panel in panels[:4]] == ["rectilinear", "rectilinear", "3d", "3d"]
     points = np.concatenate([panels[1].collections[c].get_offsets() for c in range(3)])
     ordered = np.concatenate([z[labels == c] for c in range(3)])
     assert trustworthiness(ordered, points, n_neighbors=5) > 0.8  # measured: 0.93
@@ -151,6 +202,104 @@ def test_a_scatter_holds_every_code_under_its_class(size):
         figures.latent_scatter(np.zeros((5, 4)), labels[:5], NAMES, "")
 
 
+LONG = [
+    *("a digit that is round", "straight up and down", "Geschwindigkeitsbegrenzung", "_hidden"),
+    *("$x$ costs $", "three bumps", "a swan on the lake", "the fifth", "WWWWWWWWWWWWWWWW", "i"),
+]
+TITLE = "ConditionalVAE on a_file_with_a_name_that_is_much_longer_than_others, 20 epochs"
+
+
+def shown_texts(figure):
+    """What is written in a figure, with its place in pixels."""
+    figure.draw_without_rendering()
+    texts = [figure._suptitle, *(text for legend in figure.legends for text in legend.texts)]
+    for axes in figure.axes:
+        texts += [axes.title]
+        if axes.name != "3d":
+            texts += [axes.xaxis.label, axes.yaxis.label, *axes.texts]
+            for axis in (axes.xaxis, axes.yaxis):
+                low, high = sorted(axis.get_view_interval())
+                ticks = [tick for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
+                texts += [label for tick in ticks for label in (tick.label1, tick.label2)]
+            legend = axes.get_legend()
+            texts += legend.texts if legend else []
+    return [(t, t.get_window_extent()) for t in texts if t.get_text() and t.get_visible()]
+
+
+def many_codes(classes, size=2):
+    """Ten codes a class, in clouds that stand apart on a circle."""
+    labels = np.repeat(np.arange(classes), 10)
+    angle = 2 * np.pi * labels / classes
+    z = np.random.default_rng(0).normal(scale=0.05, size=(len(labels), size))
+    z[:, 0] += np.cos(angle)
+    z[:, 1] += np.sin(angle)
+    return z, labels
+
+
+HISTORY = {name: [100.0, 0.5] for name in (*plots.TERMS, *(f"val_{name}" for name in plots.TERMS))}
+HISTORY["loss"] = [123456.0, 99.0]
+BLACK = np.zeros((100, 8, 8, 1))
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: figures.labelled_grid(BLACK, LONG, TITLE, column_names=LONG),
+        lambda: figures.labelled_grid(np.zeros((42, 36, 20, 3)), ["a", "b"], TITLE),
+        lambda: figures.labelled_grid(BLACK[:5], LONG[:5], TITLE),
+        lambda: figures.manifold([BLACK[:49]] * 10, LONG, TITLE, np.linspace(0.02, 0.98, 7)),
+        lambda: figures.manifold([BLACK[:81]], [""], TITLE, np.linspace(0.02, 0.98, 9)),
+        lambda: figures.learning_curves(HISTORY, TITLE),
+        lambda: figures.bars(np.ones(64), TITLE, "x", "y", [str(n) for n in range(64)], 2.0),
+        lambda: figures.bars([1.0], TITLE, "x", "y", ["1"]),
+        lambda: figures.latent_scatter(*many_codes(10), LONG, TITLE),
+        lambda: figures.latent_scatter(*many_codes(100), [f"class {n}" for n in range(100)], TITLE),
+        lambda: figures.latent_scatter(np.ones((100, 1)), np.arange(100) % 10, LONG, TITLE),
+        lambda: figures.projections(*many_codes(20, 3), [*LONG, *map(str, range(10))], TITLE),
+    ],
+)
+def test_texts_are_apart_in_the_picture_and_readable_at_800_pixels(draw):
+    figure = draw()
+    texts = shown_texts(figure)
+    width, height = figure.bbox.size
+    for index, (text, box) in enumerate(texts):
+        what = repr(text.get_text())
+        beyond = max(-box.x0, -box.y0, box.x1 - width, box.y1 - height)
+        assert beyond < 3, f"{what} leaves the picture"
+        for other, its_box in texts[:index]:
+            if text.get_rotation() == other.get_rotation() == 45:
+                continue  # their boxes overlap, they do not
+            across = min(box.x1, its_box.x1) - max(box.x0, its_box.x0)
+            down = min(box.y1, its_box.y1) - max(box.y0, its_box.y0)
+            assert min(across, down) < 2, f"{what} lies over {other.get_text()!r}"
+        shown = min(1.0, 800 / width)
+        assert text.get_fontsize() / 72 * figure.dpi * shown > 10, what
+
+
+def test_a_legend_names_every_class_and_of_many_the_most_frequent():
+    figure = figures.latent_scatter(*many_codes(10), LONG, "")
+    written = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert written[3:5] == ["_hidden", r"\$x\$ costs \$"]  # which is written as it is
+    assert len(written) == len(figure.axes[0].texts) == 10
+    assert figure.axes[0].texts[4].get_text() == figure.axes[5].get_title() == written[4]
+    z, labels = many_codes(100)
+    labels[labels == 7] = 70
+    figure = figures.latent_scatter(z, labels, [f"class {n}" for n in range(100)], "")
+    written = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert len(written) == 11
+    assert "class 70" in written
+    assert written[-1] == "89 other classes"
+    assert sum(len(points.get_offsets()) for points in figure.axes[0].collections) == 1000
+
+
+def test_a_training_of_one_epoch_is_a_point():
+    figure = figures.learning_curves({"loss": [3.0], "val_loss": [2.0]}, "")
+    [axes] = figure.axes
+    assert [line.get_marker() for line in axes.lines] == ["o", "o"]
+    low, high = axes.get_xlim()
+    assert [tick for tick in axes.get_xticks() if low <= tick <= high] == [1]
+
+
 def test_latent_spaces_stand_side_by_side():
     codes = {name: np.random.default_rng(0).normal(size=(20, 2)) for name in ("AE", "VAE")}
     figure = figures.latent_spaces(codes, np.arange(20) % 3, NAMES, "Two models")
@@ -162,6 +311,24 @@ def test_bars_are_sorted():
     [axes] = figure.axes
     assert [bar.get_height() for bar in axes.patches] == [3, 2, 1]
     assert [text.get_text() for text in axes.get_xticklabels()] == ["2", "3", "1"]
+
+
+def test_bars_of_dead_dimensions_are_grey_and_counted(make, dataset):
+    figure = figures.bars([0.2, 0.005, 1.0, 0.0], "KL", "z", "nats", list("1234"), 0.01, "dead")
+    [axes] = figure.axes
+    bars = [patch for patch in axes.patches if patch.get_width() < 1]
+    assert [bar.get_height() for bar in bars] == [1, 0.2, 0.005, 0]
+    colours = [bar.get_facecolor() for bar in bars]
+    assert colours[0] == colours[1] != colours[2] == colours[3] == to_rgba(GREY)
+    [line] = [line for line in axes.lines if set(line.get_ydata()) == {0.01}]
+    assert line.get_label() == "dead below 0.01"
+    its = subject(make(), dataset)
+    its.kl = np.array([0.5, 0.001, 2.0])
+    figure = gallery.kl_by_dimension(its)
+    assert figure.get_suptitle().startswith("KL by dimension: 2.5 nats, 1 of 3 dead")
+    assert [text.get_text() for text in figure.axes[0].get_xticklabels()] == ["3", "1", "2"]
+    rows = [text.get_text() for text in gallery.traversals(its).axes[0].get_yticklabels()]
+    assert rows == ["z3, 2.00 nats", "z1, 0.50 nats", "z2, dead"]
 
 
 # Codes
@@ -249,8 +416,24 @@ def test_a_conditional_vae_is_drawn_in_all_ways_but_one_plane(make, dataset):
             title = figure.get_suptitle()
             assert "ConditionalVAE on shapes, 2 epochs" in title
     frames = frames_of(made["interpolation.gif"])
-    assert len(frames) == 46
+    assert len(frames) == 30
     np.testing.assert_array_equal(frames[1], frames[-1])  # there and back
+
+
+def test_traversals_are_of_the_class_asked_for(make, dataset):
+    model = make()
+    drawn = {}
+    for asked, name in ((None, "one"), ("three", "three"), ("1", "two")):
+        figure = gallery.traversals(subject(model, dataset, shown_class=asked))
+        assert figure.get_suptitle().startswith(f"The code of a test image of class {name}:")
+        drawn[name] = figure.axes[0].images[0].get_array()
+    assert not np.array_equal(drawn["one"], drawn["three"])
+    for wrong in ("four", "3", "-1"):
+        with pytest.raises(ValueError, match="one of one, two, three, or its index"):
+            gallery.traversals(subject(model, dataset, shown_class=wrong))
+    assert subject(model, None, shown_class="2").shown_label == 2
+    with pytest.raises(ValueError, match="needs the data"):
+        _ = subject(two_dimensional(), None, shown_class="one").shown_label
 
 
 def two_dimensional(name="VAE", latent_dim=2, **kwargs):
@@ -465,6 +648,9 @@ def test_the_command_writes_the_asked_format_and_says_what_it_left_out(run, caps
 
 
 def test_the_command_ends_with_a_line_where_it_cannot_draw(run, tmp_path, capsys):
+    assert main(["figures", str(run.folder), "--only", "samples", "--label", "seven"]) == 2
+    assert "must be one of one, two, three" in capsys.readouterr().err
+    assert not run.figures.exists()
     assert main(["figures", str(run.folder), "--only", "portrait"]) == 2
     assert "--only must name pictures" in capsys.readouterr().err
     run.figures.write_text("a file in the folder's place")

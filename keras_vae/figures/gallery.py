@@ -12,11 +12,15 @@ import itertools
 import numpy as np
 
 from keras_vae import data
+from keras_vae.doctor import LEAST_KL
 from keras_vae.figures import images as draw
 from keras_vae.figures import plots, walks
+from keras_vae.figures.style import shortened
 
 ROWS = COLUMNS = 10
 STEPS = 11
+QUANTILES = 9
+FRAMES = 16
 MOST_CLASSES = 20
 # t-SNE takes half a minute for as many; of the others, more hide each other.
 MOST_PROJECTED = 1000
@@ -38,12 +42,15 @@ class Subject:
         dataset: `data.Dataset`, or None where the data are gone.
         history: Dict from a metric's name to one value per epoch; {} where there is none.
         data_name: Str, for the titles.
+        shown_class: Optional str, name or index of the class whose code is traversed. Defaults to
+            the first one.
     """
 
     model: object
     dataset: object
     history: dict
     data_name: str
+    shown_class: str | None = None
 
     @property
     def caption(self):
@@ -71,7 +78,7 @@ class Subject:
     def encodes(self):
         """What the model is, if it gives each example a vector as its code."""
         if not hasattr(self.model, "encode"):
-            raise LeftOut(f"a {type(self.model).__name__} has no encoder")
+            raise LeftOut(f"{_a(self.model)} has no encoder")
         return self.has_vectors
 
     @property
@@ -108,6 +115,37 @@ class Subject:
         rows = [np.flatnonzero(self.test.y_test == c) for c in range(len(self.test.class_names))]
         order = np.concatenate([np.arange(len(row)) for row in rows])
         return np.concatenate(rows)[np.argsort(order, kind="stable")]
+
+    @property
+    def class_names(self):
+        """Names of the classes: of the data, or, where they are gone, of the model's labels."""
+        if self.dataset is not None:
+            return list(self.dataset.class_names)
+        conditions = self.model.condition or {}
+        return list(conditions["label"].names) if "label" in conditions else []
+
+    @functools.cached_property
+    def shown_label(self):
+        """The index of `shown_class`.
+
+        Raises:
+            ValueError: If there is no such class.
+        """
+        word = self.shown_class
+        if word is None:
+            return int(self.test.y_test[self.by_class[0]]) if self.dataset is not None else 0
+        names = self.class_names
+        if word in names:
+            return names.index(word)
+        if word.isdecimal() and int(word) < len(names):
+            return int(word)
+        if not names:
+            raise ValueError(f"A class to show needs the data. Received: {word}.")
+        which = ", ".join(names[:MOST_CLASSES]) + (", ..." if len(names) > MOST_CLASSES else "")
+        raise ValueError(
+            f"The class to show must be one of {which}, or its index from 0 to {len(names) - 1}. "
+            f"Received: {word}."
+        )
 
     def examples(self, rows):
         """Test images as floats, and their labels."""
@@ -229,7 +267,7 @@ def reconstructions(subject):
     """One test image of each class over its reconstruction."""
     model = subject.makes
     if not hasattr(model, "reconstruct"):
-        raise LeftOut(f"a {type(model).__name__} has no encoder")
+        raise LeftOut(f"{_a(model)} has no encoder")
     x, y = subject.examples(subject.by_class[:16])
     made = model.reconstruct(subject.inputs(x, y))
     title = subject.title("Test images and their reconstructions")
@@ -275,12 +313,15 @@ def interpolation(subject):
 
 def interpolation_gif(subject):
     """The same, moving there and back without end."""
-    images = subject.walk(24)
+    images = subject.walk(FRAMES)
     columns = 3 if len(images) > 3 else len(images)
-    frames = [draw.image_grid(images[:, step], columns, subject.data_range) for step in range(24)]
-    frames = [draw.captioned(frame, subject.caption, size=14) for frame in frames]
-    pause = [500, *[70] * 22, 500, *[70] * 22]
-    return draw.animation([*frames, *frames[-2:0:-1]], pause)
+    names = [_way_name(way) for way in subject.ways]
+    frames = []
+    for step in range(FRAMES):
+        grid = draw.named_grid(images[:, step], names, columns, subject.data_range)
+        frames.append(draw.captioned(grid, subject.caption, size=14))
+    pause = [600, *[100] * (FRAMES - 2)] * 2
+    return draw.animation([*frames, *frames[-2:0:-1]], pause, colours=64)
 
 
 def style_transfer(subject):
@@ -303,40 +344,47 @@ def style_transfer(subject):
     if first is not None:
         images = np.concatenate([first, images], axis=1)
         columns = ["from", *columns]
-    text = "The code of each drawing as every class" if first is not None else "Codes by class"
+    text = f"The code of each {'image' if first is not None else 'row'} as {_the_classes(kind)}"
     images = images.reshape(-1, *images.shape[2:])
-    if max(map(len, columns)) > 8:
-        columns = [name[:7] + "…" if len(name) > 8 else name for name in columns]
     return draw.labelled_grid(images, names, subject.title(text), subject.data_range, columns)
 
 
 def traversals(subject):
-    """One code, of which one dimension after the other goes through the prior, by KL."""
+    """One code of a class, of which one dimension after the other goes through the prior, by KL."""
     model = subject.makes
     _ = subject.has_vectors
-    probabilities = np.linspace(TAIL, 1 - TAIL, STEPS)
+    probabilities = np.linspace(TAIL, 1 - TAIL, QUANTILES)
     if hasattr(model, "encode"):
-        x, y = subject.examples(subject.by_class[:1])
-        start, label = subject.codes(x, y)[0], int(y[0])
+        label = subject.shown_label
+        rows = subject.by_class[subject.test.y_test[subject.by_class] == label]
+        name = subject.class_names[label]
+        if not len(rows):
+            raise LeftOut(f"the test set has no image of class {name}")
+        start = subject.codes(*subject.examples(rows[:1]))[0]
+        what = f"The code of a test image of class {name}"
     else:
-        start, label = model.prior.sample(1, model.latent_dim, seed=0)[0], 0
+        label = subject.shown_label if model.condition else 0
+        start = model.prior.sample(1, model.latent_dim, seed=0)[0]
+        what = "A draw of the prior"
+        if model.condition:
+            what += f" as class {subject.class_names[label]}"
     codes = walks.traversals(start, subject.quantiles(probabilities, label))
     latent = len(codes)
-    vectors = subject.vectors(np.full(latent * STEPS, label)) if model.condition else None
+    vectors = subject.vectors(np.full(latent * QUANTILES, label)) if model.condition else None
     images = walks.decode(model, codes.reshape(-1, latent), vectors)
-    images = images.reshape(latent, STEPS, *images.shape[1:])
-    order, values = subject.kl, "KL"
-    names = None
-    if order is None:
-        # Without a KL: by how much the image changes.
-        order, values = images.std(axis=1).mean(axis=tuple(range(1, images.ndim - 1))), "change"
-        names = [f"z{index + 1}" for index in range(latent)]
-    names = names or [f"z{index + 1}, {nats:.2g} nats" for index, nats in enumerate(order)]
+    images = images.reshape(latent, QUANTILES, *images.shape[1:])
+    names = [f"z{index + 1}" for index in range(latent)]
+    if (order := subject.kl) is not None:
+        names = [f"{name}, {_nats(nats)}" for name, nats in zip(names, order, strict=True)]
+        by = "largest KL"
+    else:
+        order = images.std(axis=1).mean(axis=tuple(range(1, images.ndim - 1)))
+        by = "most visible"
     rows = np.argsort(-order, kind="stable")[:ROWS]
-    columns = [f"{100 * p:.0f} %" for p in probabilities]
     images = images[rows].reshape(-1, *images.shape[2:])
-    by = "KL" if values == "KL" else "how much the image changes"
-    title = subject.title(f"Each latent dimension through its quantiles, by {by}")
+    which = "each dimension" if latent <= ROWS else f"{ROWS} of {latent} dimensions"
+    title = subject.title(f"{what}:\n{which} by quantile, {by} first")
+    columns = [f"{100 * p:.0f} %" for p in probabilities]
     names = [names[index] for index in rows]
     return draw.labelled_grid(images, names, title, subject.data_range, columns)
 
@@ -346,7 +394,7 @@ def manifold(subject):
     model = subject.makes
     _ = subject.has_vectors
     if model.latent_dim != 2:
-        raise LeftOut(f"the latent has {model.latent_dim} dimensions, a plane has 2")
+        raise LeftOut(f"the latent has {_dimensions(model)}, a plane has 2")
     kinds = range(min(subject.label.num_classes, ROWS)) if model.condition else (None,)
     side = 15 if len(kinds) == 1 else 7
     probabilities = np.linspace(TAIL, 1 - TAIL, side)
@@ -364,20 +412,18 @@ def manifold(subject):
 def latent(subject):
     """Codes of test images, where they have one or two dimensions."""
     if subject.encodes.latent_dim > 2:
-        raise LeftOut(
-            f"the latent has {subject.model.latent_dim} dimensions; see latent_projections"
-        )
+        raise LeftOut(f"the latent has {_dimensions(subject.model)}; see latent_projections")
     z, y = subject.points
-    title = subject.title(f"Codes of {len(z):,} test images")
+    title = _title_of_codes(subject, len(z))
     return plots.latent_scatter(z, y, subject.test.class_names, title)
 
 
 def latent_projections(subject):
     """Codes of test images of more dimensions, by PCA and t-SNE."""
     if subject.encodes.latent_dim <= 2:
-        raise LeftOut(f"the latent has only {subject.model.latent_dim} dimensions; see latent")
+        raise LeftOut(f"the latent has only {_dimensions(subject.model)}; see latent")
     z, y = (array[:MOST_PROJECTED] for array in subject.points)
-    title = subject.title(f"Codes of {len(z):,} test images")
+    title = _title_of_codes(subject, len(z))
     try:
         return plots.projections(z, y, subject.test.class_names, title)
     except (ValueError, ImportError) as err:
@@ -388,20 +434,23 @@ def kl_by_dimension(subject):
     """The KL of each latent dimension."""
     _ = subject.encodes
     if not hasattr(subject.model, "kl_weight"):
-        raise LeftOut(f"an {type(subject.model).__name__} has no KL")
+        raise LeftOut(f"{_a(subject.model)} has no KL")
     if subject.kl is None:
         prior = type(subject.model.prior).__name__
         raise LeftOut(f"the KL from a {prior} is no sum over the latent dimensions")
     names = [str(index + 1) for index in range(len(subject.kl))]
-    title = subject.title(f"KL of each latent dimension, {subject.kl.sum():.1f} nats together")
-    return plots.bars(subject.kl, title, "latent dimension", "nats per example", names)
+    dead = np.count_nonzero(subject.kl < LEAST_KL)
+    together = f"{subject.kl.sum():.3g} nats, {dead or 'none'} of {len(names)} dead"
+    title = subject.title(f"KL by dimension: {together}")
+    axes = "latent dimension", "nats per example"
+    return plots.bars(subject.kl, title, *axes, names, LEAST_KL, "dead")
 
 
 def codebook_usage(subject):
     """How often each code of a codebook occurs on test images."""
     model = subject.model
     if not hasattr(model, "quantizer"):
-        raise LeftOut(f"a {type(model).__name__} has no codebook")
+        raise LeftOut(f"{_a(model)} has no codebook")
     x, _ = subject.examples(np.arange(min(MOST_POINTS, len(subject.test.x_test))))
     codes = model.encode(x)
     counts = np.bincount(codes.reshape(-1), minlength=model.quantizer.num_codes)
@@ -427,14 +476,34 @@ PICTURES = {
 }
 
 
+def _a(model):
+    name = type(model).__name__
+    return f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"
+
+
+def _dimensions(model):
+    return f"{model.latent_dim} dimension{'s' * (model.latent_dim != 1)}"
+
+
 def _the_classes(kind):
     if kind.num_classes <= MOST_CLASSES:
         return "every class"
     return f"the first {MOST_CLASSES} of {kind.num_classes} classes"
 
 
+def _title_of_codes(subject, count):
+    text = f"Codes of {count:,} test images"
+    if subject.model.condition and len(subject.class_names) > 1:
+        text += "\nThe model is told the class: classes may overlap"
+    return subject.title(text)
+
+
+def _nats(nats):
+    return f"{nats:.2f} nats" if nats >= LEAST_KL else "dead"
+
+
 def _way_name(way):
     first, second = way["names"]
     if first == second:
         return f"{first}" if first else ""
-    return f"{first} to {second}"
+    return " to ".join(shortened(name, 1.0) for name in (first, second))

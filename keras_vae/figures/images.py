@@ -5,10 +5,13 @@ import math
 
 import numpy as np
 
-from keras_vae.figures.style import new_figure, without_frame
+from keras_vae.figures.style import WIDEST, inches, new_figure, plain, shortened, without_frame
 
 SMALLEST_TILE = 64
 GAP = 2
+# Inches of an image in a grid, and of what stands around it.
+TILE = 0.55
+MARGIN = 0.2
 
 
 def reconstructions(x, reconstructed, title, data_range=(0.0, 1.0)):
@@ -58,16 +61,25 @@ def labelled_grid(images, row_names, title, data_range=(0.0, 1.0), column_names=
     rows, columns = len(row_names), len(images) // len(row_names)
     grid = image_grid(images, columns, data_range)
     height, width = grid.shape[:2]
-    lines = 1 + title.count("\n") + (column_names is not None)
-    size = (1 + 0.75 * columns, 0.2 + 0.25 * lines + 0.75 * columns * height / width)
-    figure = new_figure((max(size[0], 5.0), size[1]))
+    row_names = [shortened(name) for name in row_names]
+    column_names = [shortened(name) for name in column_names or ()]
+    left = MARGIN + inches(row_names)
+    tile = min(TILE, (WIDEST - left) / columns)
+    longest = inches(column_names)
+    is_slanted = longest > 0.95 * tile
+    top = (0.8 * longest if is_slanted else 0.2) * (longest > 0)
+    size = max(left + tile * columns, 4.0), MARGIN + top + tile * columns * height / width
+    figure = new_figure(size, title, "compressed")
     axes = figure.add_subplot()
     axes.imshow(grid, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-    axes.set_yticks(_centres(height, rows), row_names)
-    axes.set_xticks(_centres(width, columns) if column_names else [], column_names or [])
+    axes.set_yticks(_centres(height, rows), [plain(name) for name in row_names])
+    across = _centres(width, columns)[: len(column_names)]
+    axes.set_xticks(across, [plain(name) for name in column_names])
     axes.xaxis.tick_top()
+    if is_slanted:
+        for text in axes.get_xticklabels():
+            text.set(rotation=45, ha="left", rotation_mode="anchor")
     without_frame(axes)
-    figure.suptitle(title)
     return figure
 
 
@@ -88,23 +100,29 @@ def manifold(panels, titles, title, quantiles, data_range=(0.0, 1.0)):
     side = len(quantiles)
     columns = min(5, len(panels))
     rows = math.ceil(len(panels) / columns)
-    inches = 6.5 if len(panels) == 1 else 2.6
-    figure = new_figure((inches * columns, 0.6 + inches * rows))
+    panel = 6.5 if len(panels) == 1 else max(WIDEST / 5, 4.0 / columns)
+    figure = new_figure((panel * columns, 0.2 + panel * rows), title, "compressed")
     marked = [0, side // 2, side - 1]
     texts = [f"{100 * quantiles[index]:.0f} %" for index in marked]
     for index, (images, text) in enumerate(zip(panels, titles, strict=True)):
         grid = image_grid(images, side, data_range)
-        axes = figure.add_subplot(rows, columns, index + 1, title=text)
+        name = plain(shortened(text, panel - 0.3, 12))
+        axes = figure.add_subplot(rows, columns, index + 1, title=name)
         axes.imshow(grid, cmap="gray", vmin=0, vmax=255)
         across, down = (_centres(size, side) for size in grid.shape[1::-1])
-        axes.set_xticks([across[at] for at in marked], texts)
-        axes.set_yticks([down[-1 - at] for at in marked], texts)
+        axes.set(xticks=[], yticks=[])
         without_frame(axes)
-        if index // columns == rows - 1 or len(panels) - index <= columns:
+        if len(panels) - index <= columns:
+            axes.set_xticks([across[at] for at in marked], texts)
+            # Inside the panel, or the first would touch the last of the panel before.
+            for text, place in zip(
+                axes.get_xticklabels(), ("left", "center", "right"), strict=True
+            ):
+                text.set_ha(place)
             axes.set_xlabel("quantile of z1")
         if index % columns == 0:
+            axes.set_yticks([down[-1 - at] for at in marked], texts)
             axes.set_ylabel("quantile of z2")
-    figure.suptitle(title)
     return figure
 
 
@@ -153,13 +171,15 @@ def is_images(shape):
     return len(shape) == 4 and shape[-1] in (1, 3) and min(shape) > 0
 
 
-def animation(frames, milliseconds=80):
+def animation(frames, milliseconds=80, colours=256):
     """Join pictures to an animated GIF that loops without end.
 
     Args:
         frames: Sequence of uint8 arrays of one shape, `(height, width)` or `(height, width, 3)`.
         milliseconds: How long each is shown: an int, or one for each. GIF counts in hundredths of
             a second, and many programs show none for less than 20 ms.
+        colours: Int from 2 to 256, of each frame. Of smooth greys 64 look the same and take half
+            the bytes.
 
     Returns:
         Bytes.
@@ -170,8 +190,14 @@ def animation(frames, milliseconds=80):
     """
     if not len(frames):
         raise ValueError("An animation needs at least one frame. Received: none.")
-    pictures = [_pillow("Image").fromarray(frame) for frame in frames]
-    pictures = [each if each.mode == "L" else each.quantize(256) for each in pictures]
+    step = 255 / (colours - 1)
+    pictures = [
+        _pillow("Image").fromarray(
+            np.round(np.round(frame / step) * step).astype("uint8") if frame.ndim == 2 else frame
+        )
+        for frame in frames
+    ]
+    pictures = [each if each.mode == "L" else each.quantize(colours) for each in pictures]
     buffer = io.BytesIO()
     pictures[0].save(
         buffer, "gif", save_all=True, append_images=pictures[1:], duration=milliseconds, loop=0
@@ -191,26 +217,73 @@ def png(picture):
 
 
 def captioned(picture, text, size=16):
-    """Put a line of text above a picture.
+    """Put text above a picture, in as many lines as it needs.
 
     Args:
         picture: uint8 array `(height, width)` or `(height, width, 3)`.
         text: String.
-        size: Int. Height of the letters, in pixels; less where the line would not fit.
+        size: Int. Height of the letters, in pixels; less where a word would not fit.
 
     Returns:
-        uint8 array, higher by twice `size`.
+        uint8 array, higher by twice `size` for one line, and by 1.25 times `size` for each more.
     """
     width = picture.shape[1]
-    padded = np.pad(picture, ((2 * size, 0), *((0, 0),) * (picture.ndim - 1)), constant_values=255)
+    font, lines = _fitted(text, width - 2 * GAP, size)
+    top = 2 * size + (5 * size // 4) * (len(lines) - 1)
+    padded = np.pad(picture, ((top, 0), *((0, 0),) * (picture.ndim - 1)), constant_values=255)
     image = _pillow("Image").fromarray(padded)
     draw = _pillow("ImageDraw").Draw(image)
-    font = _pillow("ImageFont").load_default(size)
-    if (needed := draw.textlength(text, font)) > width - 2 * GAP:
-        font = _pillow("ImageFont").load_default(max(6, size * (width - 2 * GAP) / needed))
     black = 0 if picture.ndim == 2 else (0, 0, 0)
-    draw.text((width / 2, size), text, black, font, anchor="mm")
+    for index, line in enumerate(lines):
+        draw.text((width / 2, size + (5 * size // 4) * index), line, black, font, anchor="mm")
     return np.asarray(image)
+
+
+def named_grid(images, names, columns, data_range=(0.0, 1.0), smallest=96):
+    """Tile images into one picture as `image_grid` does, each under its name.
+
+    Args:
+        images: Float array `(n, height, width, channels)` with 1 or 3 channels.
+        names: Sequence of `n` strings. If all are empty, no place is left for them.
+        columns: Int.
+        data_range: Pair of floats, black and white.
+        smallest: Int. Pixels that the longer side of each image has at least.
+
+    Returns:
+        uint8 array `(height, width)` or `(height, width, 3)`.
+    """
+    tiles = [image_grid(image[None], 1, data_range, smallest) for image in images]
+    if any(names):
+        tiles = [captioned(tile, name, 12) for tile, name in zip(tiles, names, strict=True)]
+    height, columns = max(map(len, tiles)), min(columns, len(tiles))
+    tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % columns)
+    # What has fewer lines stands as low as its neighbours.
+    tiles = [
+        np.pad(tile, ((height - len(tile), 0), *((0, 0),) * (tile.ndim - 1)), constant_values=255)
+        for tile in tiles
+    ]
+    rows = [
+        np.concatenate(tiles[at : at + columns], axis=1) for at in range(0, len(tiles), columns)
+    ]
+    return np.concatenate(rows)
+
+
+def _fitted(text, width, size):
+    """A font, and lines of text that are no wider than `width` pixels, cut if they must be."""
+    font = _pillow("ImageFont").load_default(size)
+    longest = max(map(font.getlength, text.split()), default=0)
+    if longest > width:
+        font = _pillow("ImageFont").load_default(max(8, size * width / longest))
+    lines = [""]
+    for word in text.split():
+        while font.getlength(word) > width and len(word) > 1:
+            word = word.removesuffix("…")[:-1] + "…"
+        longer = f"{lines[-1]} {word}".strip()
+        if font.getlength(longer) > width and lines[-1]:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return font, lines
 
 
 def _centres(length, count):

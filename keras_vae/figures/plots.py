@@ -1,8 +1,20 @@
 """Curves, bars, and codes as points."""
 
+import dataclasses
+
 import numpy as np
 
-from keras_vae.figures.style import BAR, COLOURS, class_style, new_figure
+from keras_vae.figures.style import (
+    BAR,
+    COLOURS,
+    GREY,
+    WIDEST,
+    class_style,
+    inches,
+    new_figure,
+    plain,
+    shortened,
+)
 
 TERMS = {
     "loss": "loss",
@@ -14,8 +26,15 @@ TERMS = {
     "generated_class_loss": "classes, generated",
     "commitment_loss": "commitment",
 }
-# More names than these are no legend any more, and their colours come back.
+# More classes than these are no legend any more, and their colours come back: then the most
+# frequent have names and colours, and the others are grey.
 MOST_NAMES = 20
+NAMED_OF_MANY = 10
+# Names under more bars than these would touch each other.
+MOST_BARS_NAMED = 64
+# Inches of a panel of one class.
+_SMALL = 1.3
+_MOST_COMPARED = 1000
 
 
 def learning_curves(history, title):
@@ -35,50 +54,66 @@ def learning_curves(history, title):
         for name, text in TERMS.items()
         if name in history and (name == "loss" or history[name] != loss)
     }
-    figure = new_figure((4 * len(terms), 3.4))
+    columns = min(3, len(terms)) or 1
+    rows = -(-len(terms) // columns)
+    figure = new_figure((max(4.5, 3.3 * columns), 2.7 * rows), title)
     for index, (name, text) in enumerate(terms.items()):
-        axes = figure.add_subplot(1, len(terms), index + 1, title=text, xlabel="epoch")
+        axes = figure.add_subplot(rows, columns, index + 1, title=text, xlabel="epoch")
         for split, prefix in (("train", ""), ("test", "val_")):
             values = history.get(prefix + name)
             if values is not None:
                 epochs = range(1, len(values) + 1)
-                marker = "." if len(values) < 10 else None
+                marker = "o" if len(values) < 10 else None
                 line = "-" if split == "train" else "--"
-                axes.plot(epochs, values, line, color=COLOURS[split], label=split, marker=marker)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+                style = {"color": COLOURS[split], "marker": marker, "markersize": 4}
+                axes.plot(epochs, values, line, label=split, **style)
+        if len(history[name]) == 1:
+            axes.set(xlim=(0.5, 1.5), xticks=[1])
+        else:
+            axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
     figure.axes[0].set_ylabel("nats per example")
     figure.axes[0].legend(frameon=False)
-    figure.suptitle(title)
     return figure
 
 
-def bars(values, title, xlabel, ylabel, names=None):
+def bars(values, title, xlabel, ylabel, names=None, least=None, low="low"):
     """Draw values as bars, the largest first.
 
     Args:
         values: Float array `(n,)`.
         title, xlabel, ylabel: Strings.
         names: Optional sequence of strings, one per value, to stand under the bars.
+        least: Optional float. It is drawn as a line; the bars of smaller values are grey, on grey.
+        low: String, what a value below `least` is.
 
     Returns:
         A `matplotlib.figure.Figure`.
     """
     values = np.asarray(values, "float64")
     order = np.argsort(-values, kind="stable")
-    figure = new_figure((min(12.0, max(5.0, 1.5 + 0.35 * len(values))), 3.6))
+    count = len(values)
+    figure = new_figure((min(WIDEST, max(5.0, 1.5 + 0.3 * count)), 3.0), title)
     axes = figure.add_subplot(xlabel=xlabel, ylabel=ylabel)
-    axes.bar(range(len(values)), values[order], color=BAR, width=0.8)
-    if names is not None and len(values) <= 40:
-        axes.set_xticks(range(len(values)), [names[index] for index in order])
-        axes.tick_params(axis="x", labelsize=10 if len(values) <= 20 else 6)
+    colours = [BAR] * count
+    if least is not None:
+        text = f"{low} below {least:g}"
+        axes.axhline(least, color="black", linestyle="--", linewidth=1, label=text)
+        colours = [GREY if value < least else BAR for value in values[order]]
+        if few := colours.count(GREY):
+            axes.axvspan(count - few - 0.5, count - 0.5, color=GREY, alpha=0.3, linewidth=0)
+        axes.legend(loc="upper right")
+    axes.bar(range(count), values[order], color=colours, width=0.8)
+    if names is not None and count <= MOST_BARS_NAMED:
+        names = [plain(names[index]) for index in order]
+        is_crowded = count * (inches(names) + 0.1) > figure.get_figwidth() - 1
+        axes.set_xticks(range(count), names, rotation=90 if is_crowded else 0)
     axes.grid(axis="y", alpha=0.3)
     axes.set_axisbelow(True)
     axes.margins(x=0.02)
-    if len(values) < 5:  # one bar is no wall
-        middle = (len(values) - 1) / 2
+    if count < 5:  # one bar is no wall
+        middle = (count - 1) / 2
         axes.set_xlim(middle - 2.5, middle + 2.5)
-    figure.suptitle(title)
     return figure
 
 
@@ -97,10 +132,13 @@ def latent_scatter(z, labels, class_names, title):
     Raises:
         ValueError: If the codes have more dimensions; see `projections`.
     """
-    figure = new_figure((8.0, 6.6))
-    _scatter(figure.add_subplot(), z, labels, class_names, ("z1", "z2"))
-    _legend(figure, labels, class_names)
-    figure.suptitle(title)
+    groups = _groups(labels, class_names)
+    rows = _rows(groups, 7.0) if np.shape(z)[1] == 2 else 0
+    figure = new_figure((7.0, 5.0 + _SMALL * rows), title)
+    grid = figure.add_gridspec(1 + rows, 1, height_ratios=[5.0, *[_SMALL] * rows])
+    _scatter(figure.add_subplot(grid[0]), z, groups, ("z1", "z2"))
+    _one_by_one(figure, grid, z, groups, rows)
+    _legend(figure, groups)
     return figure
 
 
@@ -116,12 +154,13 @@ def latent_spaces(codes, labels, class_names, title):
     Returns:
         A `matplotlib.figure.Figure`, each panel with its own scale: it is a part of what differs.
     """
-    figure = new_figure((1.0 + 5.2 * len(codes), 5.4))
+    groups = _groups(labels, class_names)
+    side = min(5.0, WIDEST / len(codes))
+    figure = new_figure((side * len(codes), side), title)
     for index, (name, z) in enumerate(codes.items()):
         axes = figure.add_subplot(1, len(codes), index + 1, title=name)
-        _scatter(axes, z, labels, class_names, ("z1", "z2"))
-    _legend(figure, labels, class_names)
-    figure.suptitle(title)
+        _scatter(axes, z, groups, ("z1", "z2"))
+    _legend(figure, groups)
     return figure
 
 
@@ -155,20 +194,23 @@ def projections(z, labels, class_names, title, seed=0):
             f"same. Received: shape={z.shape}."
         )
     components, shares = principal_components(z)
-    figure = new_figure((12.0, 10.6))
-    for row, count in enumerate((2, 3)):
-        share = 100 * shares[:count].sum()
-        panels = {
-            f"PCA, {share:.0f} % of the variance": (components[:, :count], "PC"),
-            "t-SNE": (_tsne(z, count, seed), "t-SNE"),
-        }
-        for column, (name, (codes, prefix)) in enumerate(panels.items()):
-            projection = "3d" if codes.shape[1] == 3 else None
-            index = 1 + 2 * row + column
-            axes = figure.add_subplot(2, 2, index, title=name, projection=projection)
-            _scatter(axes, codes, labels, class_names, [f"{prefix} {n + 1}" for n in range(3)])
-    _legend(figure, labels, class_names)
-    figure.suptitle(title)
+    groups = _groups(labels, class_names)
+    rows = _rows(groups, WIDEST)
+    figure = new_figure((WIDEST, 8.6 + _SMALL * rows), title)
+    grid = figure.add_gridspec(2 + rows, 2, height_ratios=[4.6, 4.0, *[_SMALL] * rows])
+    embedded = {count: _tsne(z, count, seed) for count in (2, 3)}
+    for row, count in enumerate(embedded):
+        projection = "3d" if min(count, z.shape[1]) == 3 else None
+        name = f"PCA in {count}D: {100 * shares[:count].sum():.0f} % of the variance"
+        axes = figure.add_subplot(grid[row, 0], title=name, projection=projection)
+        _scatter(axes, components[:, :count], groups, ["PC 1", "PC 2", "PC 3"])
+        projection = "3d" if count == 3 else None
+        axes = figure.add_subplot(grid[row, 1], title=f"t-SNE in {count}D", projection=projection)
+        _scatter(axes, embedded[count], groups, ["t-SNE 1", "t-SNE 2", "t-SNE 3"])
+        if count == 2:
+            axes.set(xticks=[], yticks=[])  # its units mean nothing
+    _one_by_one(figure, grid, embedded[2], groups, rows)
+    _legend(figure, groups)
     return figure
 
 
@@ -203,33 +245,64 @@ def principal_components(z):
     return u * scale, scale**2 / np.sum(scale**2)
 
 
-def _scatter(axes, z, labels, class_names, axis_names):
-    z, labels = np.asarray(z), np.asarray(labels)
+@dataclasses.dataclass
+class _Group:
+    """Points that share a colour: those of a class, or of all classes that have none."""
+
+    name: str
+    rows: np.ndarray  # bool, whether each point belongs to it
+    style: dict
+    is_class: bool = True
+
+
+def _groups(labels, class_names):
+    """One group a class; of very many classes one each of the most frequent, and the others."""
+    labels = np.asarray(labels)
+    present, counts = np.unique(labels, return_counts=True)
+    named, others = present, []
+    if len(present) > MOST_NAMES:
+        order = np.argsort(-counts, kind="stable")
+        named, others = np.split(present[order], [NAMED_OF_MANY])
+    groups = []
+    if len(others):
+        style = {"color": GREY, "marker": "."}
+        name = f"{len(others)} other classes"
+        groups.append(_Group(name, np.isin(labels, others), style, is_class=False))
+    for position, c in enumerate(sorted(named)):
+        style = class_style(position if len(others) else int(c))
+        groups.append(_Group(shortened(class_names[c]), labels == c, style))
+    return groups
+
+
+def _scatter(axes, z, groups, axis_names):
+    z = np.asarray(z)
     if z.ndim != 2 or z.shape[1] not in (1, 2, 3):
         raise ValueError(f"Points have 1, 2 or 3 coordinates. Received: shape={z.shape}.")
-    present, is_plane = np.unique(labels), z.shape[1] == 2
+    is_plane = z.shape[1] == 2
     if z.shape[1] == 1:
         # Rows of points, spread a little within their row.
         spread = np.random.default_rng(0).uniform(-0.35, 0.35, len(z))
-        row = np.searchsorted(present, labels)
-        z = np.column_stack([z[:, 0], row + spread])
-        axes.set_yticks(range(len(present)), [class_names[c] for c in present])
+        z = np.column_stack([z[:, 0], spread])
+        for row, group in enumerate(groups):
+            z[group.rows, 1] += row
+        axes.set_yticks(range(len(groups)), [plain(group.name) for group in groups])
         axes.set_ylabel("class")
     else:
         axes.set_ylabel(axis_names[1])
     axes.set_xlabel(axis_names[0])
     if z.shape[1] == 3:
-        axes.set_zlabel(axis_names[2], labelpad=8)
-        axes.locator_params(nbins=5)  # more labels touch each other
-    size = min(30.0, max(8.0, 16000 / len(z)))
-    for c in present:
-        style = class_style(int(c))
-        points = z[labels == c].T
+        # Read off a picture of three dimensions, a coordinate says nothing.
+        for name in "xyz":
+            getattr(axes, f"set_{name}ticklabels")([])
+        axes.set_zlabel(axis_names[2], labelpad=-8)
+        axes.xaxis.labelpad = axes.yaxis.labelpad = -8
+    size = np.clip(16000 / len(z), 5.0, 30.0)
+    for group in groups:
         axes.scatter(
-            *points, s=size, alpha=0.7, linewidths=0, label=class_names[c], rasterized=True, **style
+            *z[group.rows].T, s=size, alpha=0.7, linewidths=0, rasterized=True, **group.style
         )
-    if is_plane and len(present) <= MOST_NAMES:
-        _name_clouds(axes, {class_names[c]: _middle(z[labels == c]) for c in present})
+    if is_plane:
+        _name_clouds(axes, z, [group for group in groups if group.is_class])
     axes.grid(alpha=0.3)
 
 
@@ -238,26 +311,84 @@ def _middle(points):
     return points[np.argmin(np.linalg.norm(points - np.median(points, axis=0), axis=1))]
 
 
-def _name_clouds(axes, middles):
-    """Write each class's name amid its points, unless the classes lie on one another."""
+def _name_clouds(axes, z, groups):
+    """Write the name of each class amid its points, where most points around them are its own."""
     from matplotlib import patheffects
 
-    extent = np.array([np.diff(axes.get_xlim()), np.diff(axes.get_ylim())]).ravel()
-    places = np.array(list(middles.values())) / extent
-    distances = np.linalg.norm(places[:, None] - places, axis=-1)
-    if (distances + np.eye(len(places)) < 0.02).any():
+    if len(groups) < 2:
         return
-    outline = [patheffects.withStroke(linewidth=3, foreground="white")]
-    for name, at in middles.items():
-        text = axes.annotate(name, at, ha="center", va="center", weight="bold", zorder=5)
-        text.set_path_effects(outline)
+    low, high = np.transpose([axes.get_xlim(), axes.get_ylim()])
+    # A name's size, as a share of the panel's.
+    box = axes.get_position()
+    panel = axes.figure.get_size_inches() * (box.width, box.height)
+    outline = [patheffects.withStroke(linewidth=3, foreground=axes.get_facecolor())]
+    purities, taken = _purities((z - low) / (high - low), groups), []
+    for group, purity in zip(groups, purities, strict=True):
+        at, name = _middle(z[group.rows]), shortened(group.name, 1.3)
+        size = np.array([1.2 * inches([name]), 0.2]) / panel
+        # Centred on its place, but within the panel.
+        place = np.clip((at - low) / (high - low), size / 2, 1 - size / 2)
+        is_free = all((np.abs(place - p) > (size + s) / 2).any() for p, s in taken)
+        if purity > 0.5 and is_free:
+            taken.append((place, size))
+            alignment = {"ha": "center", "va": "center", "weight": "bold", "zorder": 5}
+            text = axes.annotate(plain(name), at, xytext=low + place * (high - low), **alignment)
+            text.set_path_effects(outline)
 
 
-def _legend(figure, labels, class_names):
-    present = np.unique(labels)
-    if 1 < len(present) <= MOST_NAMES:
-        handles, names = figure.axes[0].get_legend_handles_labels()
-        legend = figure.legend(handles, names, loc="outside right center", frameon=False)
-        for handle in legend.legend_handles:
-            handle.set_sizes([40])
-            handle.set_alpha(1)
+def _purities(z, groups):
+    """Mean share of a class among the five points that are nearest to each of its points."""
+    rows = np.random.default_rng(0).permutation(len(z))[:_MOST_COMPARED]
+    distances = np.linalg.norm(z[rows, None] - z[rows], axis=-1)
+    np.fill_diagonal(distances, np.inf)
+    near = np.argsort(distances, axis=1)[:, :5]
+    purities = []
+    for group in groups:
+        own = group.rows[rows]
+        most = min(near.shape[1], np.count_nonzero(own) - 1)
+        purities.append(own[near[own]].sum(axis=1).mean() / most if most > 0 else 0.0)
+    return purities
+
+
+def _one_by_one(figure, grid, z, groups, rows):
+    """Draw each class over all points: what lies beneath others in one picture of all classes."""
+    if not rows:
+        return
+    named = [group for group in groups if group.is_class]
+    columns = _columns(named, figure.get_figwidth())
+    width = figure.get_figwidth() / columns - 0.1
+    for index, group in enumerate(named):
+        row, column = divmod(index, columns)
+        axes = figure.add_subplot(grid[row - rows, :].subgridspec(1, columns)[column])
+        axes.set_title(plain(shortened(group.name, width)), fontsize=10)
+        axes.scatter(*z[~group.rows].T, s=2, color=GREY, alpha=0.5, linewidths=0, rasterized=True)
+        style = {**group.style, "marker": "o"}
+        axes.scatter(*z[group.rows].T, s=4, linewidths=0, rasterized=True, **style)
+        axes.set(xticks=[], yticks=[])
+
+
+def _columns(named, width):
+    """Small panels side by side: up to ten, and as many as have place for their names."""
+    longest = inches(group.name for group in named)
+    return int(np.clip(width / (longest + 0.1), 4, min(10, max(4, len(named)))))
+
+
+def _rows(groups, width):
+    """Rows of small panels, one panel a class."""
+    named = [group for group in groups if group.is_class]
+    return -(-len(named) // _columns(named, width)) if len(named) > 1 else 0
+
+
+def _legend(figure, groups):
+    if len(groups) < 2:
+        return
+    from matplotlib.lines import Line2D
+
+    groups = sorted(groups, key=lambda group: not group.is_class)
+    longest = inches(group.name for group in groups)
+    columns = max(1, int(figure.get_figwidth() / (0.5 + longest)))
+    handles = [Line2D([], [], linestyle="", markersize=7, **group.style) for group in groups]
+    names = [plain(group.name) for group in groups]
+    figure.legend(
+        handles, names, loc="outside lower center", ncols=columns, frameon=False, handletextpad=0.1
+    )
