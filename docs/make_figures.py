@@ -1,43 +1,78 @@
-"""The documents' contact sheet and GIF, of a run whose pictures are drawn.
+"""Pictures of the documents, of a run on MNIST: what it samples, and what it learnt.
 
 python -m keras_vae train --data mnist --out runs/mnist
-python -m keras_vae figures runs/mnist
 python docs/make_figures.py runs/mnist
 """
 
+import io
 import pathlib
-import shutil
 import sys
 
+import matplotlib
 from PIL import Image
 
-ROWS = (
-    ("samples_by_class", "style_transfer"),
-    ("interpolation", "traversals"),
-    ("learning_curves", "reconstructions"),
-)
-WIDTH, GAP = 880, 24
-DOCS = pathlib.Path(__file__).parent
+from keras_vae.figures import gallery
+from keras_vae.runs import Run
 
-figures = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else "runs/mnist") / "figures"
-rows = []
-for names in ROWS:
-    row = []
-    for name in names:
-        with Image.open(figures / f"{name}.png") as picture:
-            height = round(picture.height * WIDTH / picture.width)
-            row.append(picture.convert("RGB").resize((WIDTH, height), Image.Resampling.LANCZOS))
-    rows.append(row)
-heights = [max(picture.height for picture in row) for row in rows]
-sheet = Image.new("RGB", (2 * WIDTH + 3 * GAP, sum(heights) + GAP * (len(rows) + 1)), "white")
-top = GAP
-for row, height in zip(rows, heights, strict=True):
-    for column, picture in enumerate(row):
-        left = GAP + column * (WIDTH + GAP)
-        sheet.paste(picture, (left, top + (height - picture.height) // 2))
-    top += height + GAP
-# Every colour counts, however few pixels a curve has.
-sheet.quantize(128, Image.Quantize.MAXCOVERAGE).save(DOCS / "figures.png", optimize=True)
-shutil.copy(figures / "interpolation.gif", DOCS / "interpolation.gif")
-for name in ("figures.png", "interpolation.gif"):
-    print(DOCS / name, f"{(DOCS / name).stat().st_size / 1000:.0f} kB")
+DOCS = pathlib.Path(__file__).parent
+# Two pictures stand side by side where GitHub shows 800 pixels. They are drawn twice as large.
+WIDTH, GAP = 780, 40
+# Pixels of a letter there.
+LEAST = 10.5
+
+
+def main():
+    run = Run(sys.argv[1] if len(sys.argv) > 1 else "runs/mnist")
+    dataset = run.dataset()
+    subject = gallery.Subject(run.load_model(), dataset, run.history(), dataset.name, "4")
+    save(drawn(gallery.samples_by_class(subject)), "samples.png")
+    gif = DOCS / "interpolation.gif"
+    gif.write_bytes(gallery.interpolation_gif(subject))
+    print(gif, f"{len(gif.read_bytes()) / 1000:.0f} kB")
+
+    # What the README says under them need not stand above each.
+    subject.title = lambda text: text
+    subject.history = {name: subject.history[name] for name in ("loss", "val_loss")}
+    columns = [
+        [of_width(function, subject) for function in functions]
+        for functions in (
+            (gallery.style_transfer, gallery.learning_curves),
+            (gallery.traversals, gallery.interpolation, gallery.kl_by_dimension),
+        )
+    ]
+    height = max(sum(p.height + GAP for p in column) for column in columns) + GAP
+    sheet = Image.new("RGB", (2 * WIDTH + 3 * GAP, height), "white")
+    for index, column in enumerate(columns):
+        free = (height - GAP - sum(p.height + GAP for p in column)) // len(column)
+        top = GAP
+        for picture in column:
+            sheet.paste(picture, (GAP + index * (WIDTH + GAP), top))
+            top += picture.height + GAP + free
+    save(sheet, "figures.png")
+
+
+def of_width(function, subject):
+    """What a function draws, as wide as a column, in letters that can be read there."""
+    inches = function(subject).get_figwidth()
+    points = max(10.0, LEAST * 72 * inches / (WIDTH / 2))
+    with matplotlib.rc_context({"font.size": points, "figure.titlesize": "medium"}):
+        picture = drawn(function(subject))
+    height = round(picture.height * WIDTH / picture.width)
+    return picture.resize((WIDTH, height), Image.Resampling.LANCZOS)
+
+
+def drawn(figure):
+    """A matplotlib figure's pixels."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer)
+    return Image.open(buffer).convert("RGB")
+
+
+def save(picture, name):
+    # Every colour counts, however few pixels a curve has.
+    path = DOCS / name
+    picture.quantize(128, Image.Quantize.MAXCOVERAGE).save(path, optimize=True)
+    print(path, f"{path.stat().st_size / 1000:.0f} kB")
+
+
+main()
