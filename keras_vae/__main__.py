@@ -82,7 +82,9 @@ DEFAULTS = {
         "learning_rate": 1e-3,
     },
 }
-
+# What differs for fewer greys than `FEW`: they fill fewer latents, and an epoch has few steps.
+FEW = 20_000
+FEW_GREYS = {"latent_dim": 4, "epochs": 60}
 
 # What `train --model` takes.
 MODELS = {
@@ -871,7 +873,8 @@ def fill_defaults(args, dataset):
     shape = dataset.x_train.shape[1:]
     small = max(shape[:2]) <= 16
     kind = "colour" if shape[2] == 3 else "digits" if small else "grey"
-    defaults = {**DEFAULTS[kind], **(GAN_DEFAULTS[kind] if is_gan(args) else {})}
+    few = FEW_GREYS if kind == "grey" and len(dataset.x_train) < FEW else {}
+    defaults = {**DEFAULTS[kind], **few, **(GAN_DEFAULTS[kind] if is_gan(args) else {})}
     if args.model == "vq_vae":
         grids = {"network": "conv", "hidden_units": (64,) if small else (32, 64)}
         defaults = {**defaults, **grids, "latent_dim": len(args.levels or range(16))}

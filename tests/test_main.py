@@ -15,11 +15,13 @@ import pytest
 
 import export
 import keras_vae
-from keras_vae import callbacks, files
+from keras_vae import callbacks, data, files
 from keras_vae.__main__ import (
     DEFAULTS,
+    FEW,
     GAN_DEFAULTS,
     LIKELIHOODS,
+    fill_defaults,
     main,
     make_parser,
     with_arguments_of_run,
@@ -458,6 +460,14 @@ def test_a_full_disk_leaves_no_half_written_file(run, capsys, monkeypatch):
 def test_the_defaults_name_every_setting(name):
     assert set(DEFAULTS[name]) == set(DEFAULTS["grey"])
     assert set(GAN_DEFAULTS[name]) <= set(DEFAULTS[name])
+
+
+def test_few_greys_get_fewer_latents_and_more_epochs():
+    for count, expected in ((FEW - 1, (4, 60)), (FEW, (5, 20))):
+        args = make_parser().parse_args(["train"])
+        x = np.broadcast_to(np.zeros((), "uint8"), (count, 28, 28, 1))
+        fill_defaults(args, data.Dataset("many", x, None, x, None, ("a", "b")))
+        assert (args.latent_dim, args.epochs) == expected
 
 
 VQ_VAE = ["--model", "vq_vae", "--hidden-units", "4", "--epochs", "2", "--batch-size", "16"]
