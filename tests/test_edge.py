@@ -1,6 +1,7 @@
 """`mobile_demo/edge/sample.py` samples without Keras, and says each mistake in one line."""
 
 import errno
+import functools
 import importlib.util
 import io
 import json
@@ -19,6 +20,7 @@ import pytest
 import export
 from export import manifest
 from export.__main__ import _next_command
+from keras_vae import figures
 from tests.export.exported import FORMATS, NAMES, exported
 from tests.export.test_parity import converts_here
 
@@ -491,6 +493,29 @@ def test_a_picture_is_cut_and_averaged_to_the_models_size(edge, tmp_path):
     np.save(tmp_path / "image.npy", small[..., None])
     read = edge.read_image(str(tmp_path / "image.npy"), [4, 4, 1], [0.0, 1.0])
     np.testing.assert_allclose(read[..., 0], small, rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("shape", [(4, 4, 1), (9, 7, 3)])
+def test_one_image_is_read_out_of_its_frame_and_a_sheet_is_refused(edge, tmp_path, shape):
+    levels = np.random.default_rng(2).integers(0, 256, (6, *shape))
+    levels[0] = 255  # as white as the other program's gaps
+    images = levels / 255
+    path = tmp_path / "drawn.png"
+    keras_drew = functools.partial(figures.image_grid, data_range=(0.0, 1.0))
+    for draw in (lambda *args: edge.grid(*args, (0.0, 1.0)), keras_drew):
+        for image in images[:2]:
+            PIL.Image.fromarray(draw(image[None], 1).squeeze()).save(path)
+            read = edge.read_image(str(path), list(shape), [0.0, 1.0])
+            np.testing.assert_allclose(read, image, rtol=0, atol=1e-6)
+        PIL.Image.fromarray(draw(images[1:], 3).squeeze()).save(path)
+        with pytest.raises(edge.InputError, match="is a sheet of 2 x 3 images, and one"):
+            edge.read_image(str(path), list(shape), [0.0, 1.0])
+    np.save(tmp_path / "images.npy", images)
+    with pytest.raises(edge.InputError, match="holds 6 images, and one is taken"):
+        edge.read_image(str(tmp_path / "images.npy"), list(shape), [0.0, 1.0])
+    np.save(tmp_path / "images.npy", images[:1])
+    read = edge.read_image(str(tmp_path / "images.npy"), list(shape), [0.0, 1.0])
+    np.testing.assert_allclose(read, images[0], rtol=0, atol=1e-6)
 
 
 def test_the_dtype_of_an_array_says_what_its_values_are(edge, tmp_path):

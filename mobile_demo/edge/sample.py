@@ -33,6 +33,7 @@ MOST_SAMPLES = 2**20
 LARGEST_BATCH = 64
 SMALLEST_TILE = 64
 GAP = 2
+FRAME = 96
 MOST_PIXELS = 2**26
 MOST_VALUES = 2**28
 LARGEST_FILE = 2**31
@@ -355,9 +356,10 @@ def read_image(path, shape, data_range, takes_pictures=True):
 
     Args:
         path: A `.png` of 8 bits (grey, RGB, with or without alpha, not interlaced), which is made
-            grey, cut to the model's proportions and averaged down where that is needed; or a
-            `.npy` of exactly the model's shape and range, of which uint8 is an 8-bit picture: 0 to
-            255 for 0 to 1, whatever its values. Bools are 0 and 1, other numbers what they are.
+            grey, cut to the model's proportions and averaged down where that is needed, out of the
+            frame in which this program draws one; or a `.npy` of exactly the model's shape and
+            range, of which uint8 is an 8-bit picture: 0 to 255 for 0 to 1, whatever its values.
+            Bools are 0 and 1, other numbers what they are.
         shape: List of ints, the model's data shape.
         data_range: Pair of floats, black and white; or None for any number, with 0 and 1 for a
             picture's black and white.
@@ -376,6 +378,7 @@ def read_image(path, shape, data_range, takes_pictures=True):
         raise InputError(f"this model takes data of shape {shape}, which no picture has: use .npy")
     with open(path, "rb") as file:
         pixels = decode_png(file.read(LARGEST_PICTURE + 1), path)
+    pixels = out_of_frame(pixels, shape, path)
     height, width, channels = shape
     if channels == 1:
         pixels = pixels @ np.array([0.299, 0.587, 0.114])[:, None]
@@ -394,6 +397,30 @@ def read_image(path, shape, data_range, takes_pictures=True):
     return (low + (high - low) * pixels / 255).astype(np.float32)
 
 
+def out_of_frame(pixels, shape, path):
+    """The image of a picture that `grid` drew of one; any other picture is all image.
+
+    `python -m keras_vae sample` draws alike, on white.
+    """
+    sides = pixels.shape[:2]
+    for by in range(min(side // size for side, size in zip(sides, shape, strict=False)), 0, -1):
+        tiles = [size * by + GAP for size in shape[:2]]
+        if any((side - GAP) % tile for side, tile in zip(sides, tiles, strict=True)):
+            continue
+        lines = [np.arange(side) % tile < GAP for side, tile in zip(sides, tiles, strict=True)]
+        gaps = np.concatenate([pixels[lines[0]].ravel(), pixels[:, lines[1]].ravel()])
+        if gaps[0] not in (FRAME, 255) or gaps.min() < gaps.max():
+            continue
+        rows, columns = (side // tile for side, tile in zip(sides, tiles, strict=True))
+        if rows * columns > 1:
+            raise InputError(
+                f"{path} is a sheet of {rows} x {columns} images, and one is taken: draw one with "
+                "--count 1 and a single class, or save one as .npy"
+            )
+        return pixels[GAP:-GAP, GAP:-GAP]
+    return pixels
+
+
 def read_array(path, shape, low, high, takes_pictures):
     """As `read_image`, from a `.npy` file."""
     try:
@@ -402,6 +429,13 @@ def read_array(path, shape, low, high, takes_pictures):
             raise ValueError(given.dtype)
     except (ValueError, EOFError, AttributeError) as err:
         raise InputError(f"{path} is no .npy file of numbers") from err
+    if list(given.shape[1:]) == shape:
+        if len(given) != 1:
+            raise InputError(
+                f"{path} holds {len(given)} images, and one is taken: save one, as np.save does "
+                "with images[0]"
+            )
+        given = given[0]
     image = given.astype(np.float32)
     if given.dtype == np.uint8:
         if not takes_pictures:
@@ -921,7 +955,7 @@ def grid(images, columns, black_and_white):
     count, height, width, channels = tiles.shape
     rows = math.ceil(count / columns)
     size = (rows * (height + GAP) + GAP, columns * (width + GAP) + GAP, channels)
-    picture = np.full(size, 96, np.uint8)
+    picture = np.full(size, FRAME, np.uint8)
     for i, tile in enumerate(tiles):
         top = GAP + (i // columns) * (height + GAP)
         left = GAP + (i % columns) * (width + GAP)

@@ -20,6 +20,8 @@ export interface ModelFile {
 export interface Index {
   /** The same for every link to this model. */
   id: string;
+  /** Where the files are, from the root of the project, if they are in it. */
+  folder?: string | undefined;
   files: ModelFile[];
 }
 
@@ -156,6 +158,7 @@ export class Model {
 
   private constructor(
     readonly id: string,
+    readonly folder: string | undefined,
     readonly files: ModelFile[],
     /** Of the decoder, or of whatever stands in for it. */
     readonly manifest: Manifest,
@@ -171,7 +174,7 @@ export class Model {
     const encoder = encoderFile && fetchFile(encoderFile);
     encoder?.catch(() => undefined);
     const generator = await Graph.open(file);
-    const model = new Model(index.id, files, generator.manifest, generator);
+    const model = new Model(index.id, index.folder, files, generator.manifest, generator);
     model.opened.set(file.graph, Promise.resolve(generator));
     if (encoder) model.fetched.set("encoder", encoder);
     return model;
@@ -183,6 +186,13 @@ export class Model {
 
   get precision(): string {
     return this.generator.file.precision;
+  }
+
+  /** The file that samples are drawn from, from the root of the project. */
+  get path(): string {
+    const graph = this.manifest.standardNormal ? "decoder" : "sampler";
+    const { name } = this.files.find((file) => file.graph === graph) ?? this.generator.file;
+    return this.folder ? `${this.folder}/${name}` : name;
   }
 
   get bytes(): number {

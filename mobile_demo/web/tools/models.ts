@@ -9,6 +9,7 @@ import type { Format, GraphName } from "../src/manifest";
 import { FileError, readManifest } from "../src/manifest";
 import type { Index, ModelFile } from "../src/model";
 
+const ROOT = path.resolve(import.meta.dirname, "../../..");
 const NAME = /^(decoder|encoder|sampler|scorer)(?:\.(float16|int8))?\.(tflite|onnx)$/;
 
 export function models(folder: string): Plugin {
@@ -52,7 +53,13 @@ function read(folder: string): { index: Index; contents: Map<string, Buffer> } {
     contents.set(url, content);
     return { name, graph: graph as GraphName, format: format as Format, precision, bytes: content.length, sha256, url };
   });
-  return { index: { id: identity(files, contents), files }, contents };
+  return { index: { id: identity(files, contents), folder: folderName(folder), files }, contents };
+}
+
+/** A folder of the project by its path from the root; nothing of another, which is nobody's business. */
+export function folderName(folder: string): string | undefined {
+  const name = path.relative(ROOT, folder).split(path.sep).join("/");
+  return name.startsWith("..") || path.isAbsolute(name) ? undefined : name;
 }
 
 /** What links call the model: the same for its files of every format and precision. */

@@ -1,5 +1,6 @@
 // Samples of a class and a seed: the same images as Python's for the same seed.
 
+import { commandOf } from "../command";
 import { ALL, classButtons, classOptions, otherConditions } from "../conditions";
 import { el, newest } from "../dom";
 import { describe } from "../facts";
@@ -57,7 +58,7 @@ export class SampleView implements View {
         ),
       ),
       el("div", { class: "actions" }, link, save),
-      el("p", { class: "command" }, el("span", {}, "The same in Python"), this.command),
+      el("p", { class: "command" }, el("span", {}, "The same on a computer"), this.command),
     );
   }
 
@@ -124,12 +125,15 @@ export class SampleView implements View {
     [...this.images.children].forEach((canvas, i) => painter.paint(canvas as HTMLCanvasElement, this.shown!, i));
     const label = main ? (all ? "" : main.names[rows[0]!]!) : "";
     this.images.setAttribute("aria-label", `${choices.length} images${label && ` of ${label}`}, seed ${seed}`);
-    const text = (value: string) => (/^[\w.-]+$/.test(value) ? value : `'${value.replaceAll("'", "'\\''")}'`);
-    const option = main?.name === "label" ? "--label " : `--condition ${main?.name}=`;
-    const rest = main ? otherOptions(model, this.stage.choice, main.name, text) : "";
-    this.command.textContent =
-      `python -m keras_vae sample runs/mine ${label && `${option}${text(label)} `}${rest}--count ${each} --seed ${seed}` +
-      (temperature === 1 ? "" : ` --temperature ${temperature}`);
+    this.command.textContent = commandOf({
+      file: model.path,
+      conditions: model.manifest.conditions,
+      choice: choices[0]!,
+      all: all ? main.name : null,
+      count: each,
+      seed,
+      temperature,
+    });
     const classes: Record<string, string> = main && !all ? { [main.name]: label } : {};
     this.stage.setLink({ classes, seed, temperature, count });
     markFirstImage();
@@ -169,14 +173,4 @@ export class SampleView implements View {
       this.stage.fail(err);
     }
   }
-}
-
-function otherOptions(model: Model, choice: Choice, main: string, text: (value: string) => string): string {
-  return model.manifest.conditions
-    .filter(({ name }) => name !== main)
-    .map(({ name, names }) => {
-      const value = choice[name];
-      return `--condition ${text(`${name}=${Array.isArray(value) ? value.join(",") : (names[value ?? 0] ?? "")}`)} `;
-    })
-    .join("");
 }

@@ -159,7 +159,7 @@ test("a seed shows the same samples again, and its link in another window", asyn
   await other.waitForFunction(() => document.querySelectorAll(".samples canvas").length === 9);
   expect(await pixels(other, ".samples canvas")).toEqual(before);
   expect(await other.locator(".command code").textContent()).toBe(
-    "python -m keras_vae sample runs/mine --label 7 --count 9 --seed 42 --temperature 0.8",
+    "python mobile_demo/edge/sample.py --model mobile_demo/models/decoder.tflite --label 7 --count 9 --seed 42 --temperature 0.8",
   );
 });
 

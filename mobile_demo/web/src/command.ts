@@ -1,0 +1,34 @@
+// The command line that makes the images of a view from the same file, on a computer.
+
+import type { Condition } from "./manifest";
+import type { Choice } from "./model";
+
+export interface Asked {
+  /** The exported file, as it is called from the root of the project. */
+  file: string;
+  conditions: Condition[];
+  choice: Choice;
+  /** The condition of which every class is asked for, if any. */
+  all: string | null;
+  count: number;
+  seed: number;
+  temperature: number;
+}
+
+export function commandOf({ file, conditions, choice, all, count, seed, temperature }: Asked): string {
+  const words = ["python", "mobile_demo/edge/sample.py", "--model", quoted(file)];
+  for (const { name, names } of conditions) {
+    if (name === all) continue; // left out, it is every class
+    const value = choice[name] ?? 0;
+    const said = Array.isArray(value) ? value.join(",") : (names[value] ?? "unknown");
+    words.push(...(name === "label" ? ["--label", quoted(said)] : ["--condition", quoted(`${name}=${said}`)]));
+  }
+  words.push("--count", String(count), "--seed", String(seed));
+  if (temperature !== 1) words.push("--temperature", String(temperature));
+  return words.join(" ");
+}
+
+/** A word as a shell takes it. */
+function quoted(word: string): string {
+  return /^[\w.,=/-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+}
