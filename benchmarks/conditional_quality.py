@@ -25,19 +25,25 @@ from keras_vae.evaluation import diversity, train_classifier
 PER_CLASS = 1000
 
 
-def measure(model, dataset):
-    """Judge a conditional model's samples by a classifier that is trained here.
+def make_classifier(dataset):
+    """The classifier of real images, the same one every time."""
+    random.seed(0)
+    np.random.seed(0)
+    return train_classifier(dataset, verbose=2)
+
+
+def measure(model, dataset, classifier=None):
+    """Judge a conditional model's samples by a classifier of real images.
 
     Args:
         model: Model with the condition `label`.
-        dataset: `data.Dataset`, of whose training images the classifier is made.
+        dataset: `data.Dataset`, with whose test images samples are compared.
+        classifier: Optional, of `make_classifier`; left out, it is made here.
 
     Returns:
         Dict of `accuracy`, `accuracy_per_class`, `classifier_accuracy` and `diversity`.
     """
-    random.seed(0)
-    np.random.seed(0)
-    classifier = train_classifier(dataset, verbose=2)
+    classifier = classifier or make_classifier(dataset)
     x_test = data.as_float(dataset.x_test)
     real = classifier.evaluate(x_test, dataset.y_test, verbose=0)[1]
     classes = range(len(dataset.class_names))
