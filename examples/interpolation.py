@@ -50,7 +50,8 @@ stops = [np.flatnonzero(digits.y_test == c)[0] for c in range(len(digits.class_n
 z, _ = model.encode(digits.x_test[stops])
 steps = 10
 trip = walks.between(z, np.roll(z, -1, axis=0), steps + 1)[:, :-1]  # without each second end
-frames = [figures.image_grid(image[None], columns=1) for image in model.decode(trip.reshape(-1, 8))]
+images = model.decode(trip.reshape(-1, 8))
+frames = [figures.image_grid(image[None], columns=1, smallest=192) for image in images]
 film = figures.animation(frames, milliseconds=[400, *[60] * (steps - 1)] * len(stops))
 (args.out / "trip.gif").write_bytes(film)
 print(f"{len(frames)} frames, {len(film) / 1000:.0f} kB")

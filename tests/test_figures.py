@@ -204,7 +204,14 @@ def test_a_scatter_holds_every_code_under_its_class(size):
 
 LONG = [
     *("a digit that is round", "straight up and down", "Geschwindigkeitsbegrenzung", "_hidden"),
-    *("$x$ costs $", "three bumps", "a swan on the lake", "the fifth", "WWWWWWWWWWWWWWWW", "i"),
+    *(
+        "$x$ costs $",
+        "three bumps",
+        "a swan on the lake",
+        "the fifth of ten, " * 5,
+        "WWWWWWWWWWWWWWWW",
+        "i",
+    ),
 ]
 TITLE = "ConditionalVAE on a_file_with_a_name_that_is_much_longer_than_others, 20 epochs"
 
@@ -246,7 +253,7 @@ BLACK = np.zeros((100, 8, 8, 1))
     [
         lambda: figures.labelled_grid(BLACK, LONG, TITLE, column_names=LONG),
         lambda: figures.labelled_grid(np.zeros((42, 36, 20, 3)), ["a", "b"], TITLE),
-        lambda: figures.labelled_grid(BLACK[:5], LONG[:5], TITLE),
+        lambda: figures.labelled_grid(np.zeros((120, 8, 8, 1)), LONG, TITLE),
         lambda: figures.manifold([BLACK[:49]] * 10, LONG, TITLE, np.linspace(0.02, 0.98, 7)),
         lambda: figures.manifold([BLACK[:81]], [""], TITLE, np.linspace(0.02, 0.98, 9)),
         lambda: figures.learning_curves(HISTORY, TITLE),
@@ -280,8 +287,9 @@ def test_a_legend_names_every_class_and_of_many_the_most_frequent():
     figure = figures.latent_scatter(*many_codes(10), LONG, "")
     written = [text.get_text() for text in figure.legends[0].get_texts()]
     assert written[3:5] == ["_hidden", r"\$x\$ costs \$"]  # which is written as it is
-    assert len(written) == len(figure.axes[0].texts) == 10
-    assert figure.axes[0].texts[4].get_text() == figure.axes[5].get_title() == written[4]
+    assert len(written) == 10
+    assert written[4] in [text.get_text() for text in figure.axes[0].texts]
+    assert written[4] == figure.axes[5].get_title()
     z, labels = many_codes(100)
     labels[labels == 7] = 70
     figure = figures.latent_scatter(z, labels, [f"class {n}" for n in range(100)], "")
@@ -420,14 +428,17 @@ def test_a_conditional_vae_is_drawn_in_all_ways_but_one_plane(make, dataset):
     np.testing.assert_array_equal(frames[1], frames[-1])  # there and back
 
 
-def test_traversals_are_of_the_class_asked_for(make, dataset):
-    model = make()
-    drawn = {}
-    for asked, name in ((None, "one"), ("three", "three"), ("1", "two")):
+def test_traversals_are_of_the_class_asked_for(make, dataset, monkeypatch):
+    model, starts, traverse = make(), [], walks.traversals
+    monkeypatch.setattr(
+        walks, "traversals", lambda start, values: starts.append(start) or traverse(start, values)
+    )
+    for label, (asked, name) in enumerate(((None, "one"), ("1", "two"), ("three", "three"))):
         figure = gallery.traversals(subject(model, dataset, shown_class=asked))
         assert figure.get_suptitle().startswith(f"The code of a test image of class {name}:")
-        drawn[name] = figure.axes[0].images[0].get_array()
-    assert not np.array_equal(drawn["one"], drawn["three"])
+        first = dataset.x_test[dataset.y_test == label][:1]
+        z_mean, _ = model.encode({"x": first, "label": [label]})
+        np.testing.assert_allclose(starts[-1], z_mean[0], rtol=1e-5, atol=1e-6)
     for wrong in ("four", "3", "-1"):
         with pytest.raises(ValueError, match="one of one, two, three, or its index"):
             gallery.traversals(subject(model, dataset, shown_class=wrong))

@@ -106,7 +106,7 @@ def manifold(panels, titles, title, quantiles, data_range=(0.0, 1.0)):
     texts = [f"{100 * quantiles[index]:.0f} %" for index in marked]
     for index, (images, text) in enumerate(zip(panels, titles, strict=True)):
         grid = image_grid(images, side, data_range)
-        name = plain(shortened(text, panel - 0.3, 12))
+        name = plain(shortened(text, panel - 0.5, 12))
         axes = figure.add_subplot(rows, columns, index + 1, title=name)
         axes.imshow(grid, cmap="gray", vmin=0, vmax=255)
         across, down = (_centres(size, side) for size in grid.shape[1::-1])

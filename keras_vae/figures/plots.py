@@ -98,7 +98,8 @@ def bars(values, title, xlabel, ylabel, names=None, least=None, low="low"):
     colours = [BAR] * count
     if least is not None:
         text = f"{low} below {least:g}"
-        axes.axhline(least, color="black", linestyle="--", linewidth=1, label=text)
+        ink = axes.xaxis.label.get_color()
+        axes.axhline(least, color=ink, linestyle="--", linewidth=1, label=text)
         colours = [GREY if value < least else BAR for value in values[order]]
         if few := colours.count(GREY):
             axes.axvspan(count - few - 0.5, count - 0.5, color=GREY, alpha=0.3, linewidth=0)

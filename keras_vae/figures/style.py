@@ -95,6 +95,7 @@ def new_figure(size, title="", layout="constrained"):
 
 def without_frame(axes):
     """Hide what surrounds a picture of pixels."""
+    axes.grid(visible=False)
     axes.tick_params(length=0)
     for spine in axes.spines.values():
         spine.set_visible(False)
