@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 BACKENDS = tensorflow jax torch
 # What is imported is compiled then; the rest of TensorFlow never is.
-PIP = $(BIN)/pip install --quiet --no-compile -c constraints.txt
+PIP = $(BIN)/pip install -qq --no-compile -c constraints.txt
 RUN ?= runs/demo
 # What says most about other versions of what we stand on: the step and the formulas against the
 # oracles; training, saving and loading; files of earlier versions.
