@@ -39,7 +39,7 @@ def snippets(language):
 @converts_here
 def test_python_snippets_sample_what_the_model_samples(folder, monkeypatch):
     monkeypatch.chdir(folder)
-    found = snippets("python")
+    found = [code for code in snippets("python") if "sevens" in code]
     assert len(found) == 2
     for code in found:
         names = {}
