@@ -88,6 +88,13 @@ def test_an_animation_loops_and_keeps_its_frames(channels):
     pictures = [np.full((20, 30, *channels), 80 * index, "uint8") for index in range(3)]
     frames = frames_of(figures.animation(pictures, [20, 40, 60]))
     assert [frame[0, 0, 0] for frame in frames] == [0, 80, 160]
+    # A tenth epoch may need a line more than the ninth.
+    picture = np.zeros((20, 32, *channels), "uint8")
+    narrow = [figures.captioned(picture, f"epoch {n}", size=8) for n in (9, 10)]
+    assert len(narrow[0]) < len(narrow[1])
+    for frame, captioned in zip(frames_of(figures.animation(narrow)), narrow, strict=True):
+        expected = captioned if channels else np.stack([captioned] * 3, axis=-1)
+        np.testing.assert_array_equal(frame[-len(captioned) :], expected)
     with pytest.raises(ValueError, match="at least one frame"):
         figures.animation([])
 

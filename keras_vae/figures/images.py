@@ -175,7 +175,8 @@ def animation(frames, milliseconds=80, colours=256):
     """Join pictures to an animated GIF that loops without end.
 
     Args:
-        frames: Sequence of uint8 arrays of one shape, `(height, width)` or `(height, width, 3)`.
+        frames: Sequence of uint8 arrays of one width, `(height, width)` or `(height, width, 3)`.
+            What is lower than others, as under fewer lines of text, has white above it.
         milliseconds: How long each is shown: an int, or one for each. GIF counts in hundredths of
             a second, and many programs show none for less than 20 ms.
         colours: Int from 2 to 256, of each frame. Of smooth greys 64 look the same and take half
@@ -195,7 +196,7 @@ def animation(frames, milliseconds=80, colours=256):
         _pillow("Image").fromarray(
             np.round(np.round(frame / step) * step).astype("uint8") if frame.ndim == 2 else frame
         )
-        for frame in frames
+        for frame in _as_high(frames)
     ]
     pictures = [each if each.mode == "L" else each.quantize(colours) for each in pictures]
     buffer = io.BytesIO()
@@ -255,17 +256,21 @@ def named_grid(images, names, columns, data_range=(0.0, 1.0), smallest=96):
     tiles = [image_grid(image[None], 1, data_range, smallest) for image in images]
     if any(names):
         tiles = [captioned(tile, name, 12) for tile, name in zip(tiles, names, strict=True)]
-    height, columns = max(map(len, tiles)), min(columns, len(tiles))
+    tiles, columns = _as_high(tiles), min(columns, len(tiles))
     tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % columns)
-    # What has fewer lines stands as low as its neighbours.
-    tiles = [
-        np.pad(tile, ((height - len(tile), 0), *((0, 0),) * (tile.ndim - 1)), constant_values=255)
-        for tile in tiles
-    ]
     rows = [
         np.concatenate(tiles[at : at + columns], axis=1) for at in range(0, len(tiles), columns)
     ]
     return np.concatenate(rows)
+
+
+def _as_high(pictures):
+    """Pictures of one height, by white above those that are lower."""
+    height = max(map(len, pictures))
+    return [
+        np.pad(each, ((height - len(each), 0), *((0, 0),) * (each.ndim - 1)), constant_values=255)
+        for each in pictures
+    ]
 
 
 def _fitted(text, width, size):
