@@ -14,10 +14,9 @@ import random
 import subprocess
 import sys
 
+import keras_vae
 import keras
 import numpy as np
-
-import keras_vae
 from keras_vae import data, figures, networks
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

@@ -12,12 +12,11 @@ import random
 import subprocess
 import sys
 
+import keras_vae
 import keras
 import numpy as np
-
-import keras_vae
-from export import export
 from keras_vae import data, figures, networks
+from export import export
 
 EDGE = pathlib.Path(__file__).parents[1] / "mobile_demo" / "edge" / "sample.py"
 

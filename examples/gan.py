@@ -13,10 +13,9 @@ import math
 import pathlib
 import random
 
+import keras_vae
 import keras
 import numpy as np
-
-import keras_vae
 from keras_vae import callbacks, data, figures, networks
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

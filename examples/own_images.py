@@ -11,11 +11,10 @@ import argparse
 import pathlib
 import random
 
-import keras
-from PIL import Image
-
 import keras_vae
+import keras
 from keras_vae import data, figures, networks
+from PIL import Image
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--data", help="folder (default: one made of digits)")

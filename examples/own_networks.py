@@ -12,12 +12,11 @@ import math
 import pathlib
 import random
 
+import keras_vae
 import keras
 import numpy as np
-from keras import layers
-
-import keras_vae
 from keras_vae import data, figures
+from keras import layers
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--data", default="digits", help="as for python -m keras_vae train")

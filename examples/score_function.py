@@ -10,13 +10,12 @@ with variance. A baseline gives some of it back.
 
 import random
 
+import keras_vae
 import keras
 import numpy as np
-from matplotlib.figure import Figure
-
-import keras_vae
 from keras_vae import data, networks
 from keras_vae.objectives import ELBO
+from matplotlib.figure import Figure
 
 ESTIMATORS = {
     "reparameterised": ELBO(),

@@ -10,13 +10,12 @@ import argparse
 import pathlib
 import random
 
+import keras_vae
 import keras
 import numpy as np
-from matplotlib.figure import Figure
-
-import keras_vae
 from keras_vae import likelihoods, networks
 from keras_vae.figures.style import COLOURS
+from matplotlib.figure import Figure
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--epochs", type=int, default=30)

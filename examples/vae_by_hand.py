@@ -11,14 +11,11 @@ import math
 import pathlib
 import random
 
+import keras_vae
 import keras
 import numpy as np
+from keras_vae import data, divergences, figures, likelihoods
 from keras import layers, ops
-
-from keras_vae import data, figures
-from keras_vae.divergences import kl_standard_normal
-from keras_vae.layers import Sampling
-from keras_vae.likelihoods import Bernoulli
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--data", default="digits", help="as for python -m keras_vae train")
@@ -29,17 +26,17 @@ args.out.mkdir(parents=True, exist_ok=True)
 random.seed(0)  # Keras draws initial weights by it
 
 
-class Posterior(Sampling):
+class Posterior(keras_vae.layers.Sampling):
     """Draws z, and adds KL(q(z|x) || N(0, I)) to the loss: nats, summed over the dimensions."""
 
     def call(self, z_mean, z_log_var):
-        self.add_loss(ops.mean(kl_standard_normal(z_mean, z_log_var)))
+        self.add_loss(ops.mean(divergences.kl_standard_normal(z_mean, z_log_var)))
         return super().call(z_mean, z_log_var)
 
 
 def negative_log_likelihood(x, logits):
     """-log p(x|z): nats, summed over the pixels. A mean over them would weigh the KL too much."""
-    return -Bernoulli().log_prob(x, logits)
+    return -likelihoods.Bernoulli().log_prob(x, logits)
 
 
 digits = data.load(args.data)

@@ -10,10 +10,9 @@ import argparse
 import pathlib
 import random
 
+import keras_vae
 import keras
 import numpy as np
-
-import keras_vae
 from keras_vae import data, figures, layers, networks
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import BACKEND
+from tests.shown import shown
 
 ROOT = pathlib.Path(__file__).parents[1]
 # Where each runs in the ordinary suite; all run on all backends in `make test-slow`.
@@ -106,3 +107,23 @@ def test_a_notebook_runs(name, tmp_path, monkeypatch):
     names = run_notebook(path, tmp_path, monkeypatch)
     if name == "conditional_vae_to_device":
         assert names["difference"] < 1e-5
+
+
+def sources():
+    """Python that is shown: examples, notebooks, and blocks of the documents."""
+    examples = set(ROOT.glob("examples/*.py")) - {ROOT / "examples" / "quickstart.py"}
+    for path in [*examples, *ROOT.glob("examples/notebooks/*.ipynb")]:
+        yield path.name, path.read_text(encoding="utf-8")
+    for piece in shown():
+        if piece.language == "python" and piece.place != "README.md":
+            yield piece.name, piece.text
+
+
+def test_the_package_is_imported_before_keras():
+    """It takes a backend that is installed; Keras takes TensorFlow, installed or not."""
+    firsts = {
+        name: re.search(r"^[ \"]*(?:import|from) (keras_vae|keras|export)\b", text, re.MULTILINE)
+        for name, text in sources()
+    }
+    assert {name: first[1] for name, first in firsts.items() if first and first[1] == "keras"} == {}
+    assert sum(first is not None for first in firsts.values()) > 15
