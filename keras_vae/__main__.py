@@ -549,7 +549,8 @@ def train_here(args, run, dataset):
         if args.overwrite and not args.resume:
             run.delete_checkpoints()
         model = train_in(run, args, dataset)
-    report_evaluation(run, measure(model, dataset.x_test, dataset.y_test))
+    results = measure(model, dataset.x_test, dataset.y_test, args.batch_size)
+    report_evaluation(run, results)
     following("figures", run.folder)
     following("sample", run.folder, *sample_label(model), "--count", 16, "--seed", 42)
     following_export(run.folder)
@@ -662,7 +663,9 @@ def evaluate(args):
     inputs = inputs_of(model, x, y)
     for line in plan(args, model, dataset, inputs, counts):
         print(line, flush=True)
-    results = report.measure_all(model, inputs, counts, args.ais, progress=progress.bar)
+    # In batches as in training, whose last line then has the same numbers.
+    batch_size = run.config()["arguments"].get("batch_size") or 256
+    results = report.measure_all(model, inputs, counts, args.ais, progress.bar, batch_size)
     results |= measure_prior(model, x, y)
     if args.num_samples:
         [row] = [r for r in results["log_likelihoods"] if r["num_samples"] == args.num_samples]
@@ -1072,11 +1075,11 @@ def plan(args, model, dataset, inputs, counts):
         yield f"  samples judged by classifiers of images and of samples: {about(of_all)}"
 
 
-def measure(model, x, y):
+def measure(model, x, y, batch_size):
     """Evaluate with a progress bar."""
     from keras_vae.evaluation import evaluate
 
-    results = evaluate(model, inputs_of(model, x, y), progress=progress.bar("Evaluating"))
+    results = evaluate(model, inputs_of(model, x, y), batch_size, progress.bar("Evaluating"))
     return {**results, **measure_prior(model, x, y)}
 
 

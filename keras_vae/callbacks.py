@@ -23,9 +23,8 @@ def looks_at_batches(callback):
 
     Keras' bar and history, savers that save by epoch, and our own are content with every few.
     """
-    if isinstance(callback, Checkpoint | ProgressLines | StopOnSkippedUpdates):
-        return False
-    if isinstance(callback, keras.callbacks.History):
+    kinds = keras.callbacks.History | keras.callbacks.ProgbarLogger
+    if isinstance(callback, Checkpoint | ProgressLines | StopOnSkippedUpdates | kinds):
         return False
     if isinstance(callback, keras.callbacks.ModelCheckpoint | keras.callbacks.BackupAndRestore):
         return callback.save_freq != "epoch"

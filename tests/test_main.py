@@ -65,6 +65,12 @@ def test_evaluate_prints_and_writes_the_terms(run, capsys):
     assert results["num_samples"] == 20
     assert results["examples"] == 8
     assert main(["evaluate", str(run)]) == 0
+    # As the training measured its last epoch: one seed, one number.
+    results = json.loads((run / "evaluation.json").read_text())
+    last = (run / "history.csv").read_text().splitlines()
+    last = dict(zip(*(line.split(",") for line in (last[0], last[-1])), strict=True))
+    for name in ("loss", "reconstruction_loss", "kl_loss"):
+        assert results[name] == pytest.approx(float(last[f"val_{name}"]), rel=1e-5)
     assert "log_likelihood" not in json.loads((run / "evaluation.json").read_text())
 
 

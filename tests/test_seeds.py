@@ -11,6 +11,7 @@ from scipy import stats
 
 import keras_vae
 from keras_vae import data, layers, networks, priors, seeds
+from keras_vae.evaluation import evaluate
 from tests.conftest import make_model
 
 
@@ -123,6 +124,25 @@ def test_nearby_seeds_have_streams_that_do_not_overlap():
     """Keras on PyTorch adds seed and count: seed 4 would draw next what seed 3 draws then."""
     used = sorted(seeds.fold(seed, name) for seed in range(100) for name in ("sampling", "model"))
     assert min(np.diff(used)) > 1000
+
+
+def test_an_evaluation_draws_the_same_and_leaves_the_training_alone(make, images):
+    x, _ = images
+    losses, histories = [], []
+    for validates in (True, False):
+        model = make("VAE")
+        data = {"validation_data": (x[:20],)} if validates else {}
+        histories.append(model.fit(x, batch_size=16, epochs=2, verbose=0, **data).history)
+        if validates:
+            losses.append(histories[0]["val_loss"][-1])
+        losses += [model.evaluate(x[:20], batch_size=16, verbose=0)[0] for _ in range(2)]
+        losses.append(evaluate(model, x[:20], batch_size=16)["loss"])
+    assert histories[0]["loss"] == histories[1]["loss"]
+    np.testing.assert_allclose(losses, losses[0], rtol=1e-5)
+    other = make("VAE", seed=4)
+    other.build()
+    other.set_weights(model.get_weights())
+    assert abs(other.evaluate(x[:20], batch_size=16, verbose=0)[0] - losses[0]) > 1e-3
 
 
 def test_a_seed_left_out_is_drawn_by_pythons_generator(images):

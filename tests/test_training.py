@@ -7,6 +7,7 @@ from keras import ops
 
 import keras_vae
 from keras_vae.callbacks import StopOnSkippedUpdates
+from keras_vae.models.bar import ProgressBar
 from tests.conftest import BACKEND, ordinary_on
 
 FIT_LOGS = {"loss", "reconstruction_loss", "kl_loss", "gradient_norm", "skipped_updates"}
@@ -119,9 +120,10 @@ def test_evaluate_draws_and_predict_does_not(make, images):
     x, label = images
     model = make()
     inputs = {"x": x, "label": label}
-    losses = [model.evaluate(inputs, verbose=0) for _ in range(2)]
-    assert losses[0][0] != losses[1][0]
-    assert losses[0][2] == losses[1][2]  # the KL has no draw
+    losses = [model.evaluate(inputs, batch_size=size, verbose=0) for size in (16, 16, 12)]
+    assert losses[0] == losses[1]
+    assert losses[0][0] != losses[2][0]  # other batches, other draws
+    np.testing.assert_allclose(losses[0][2], losses[2][2], rtol=1e-6)  # the KL has no draw
     first, second = (model.predict(inputs, verbose=0) for _ in range(2))
     assert first.tobytes() == second.tobytes() == model.reconstruct(inputs).tobytes()
     assert first.shape == x.shape
@@ -431,3 +433,18 @@ def test_fit_refuses_class_weight_and_bad_weights(make, images):
         model.fit(images[0], sample_weight=np.ones(3))
     with pytest.raises(ValueError, match="validation_split"):
         model.fit(images[0], validation_split=0.999)
+
+
+def test_the_bar_ends_where_an_epoch_ends(make, images, capsys):
+    model = make("VAE")
+    model.compile("adam", steps_per_execution=1 if BACKEND == "torch" else 2)
+    model.fit(images[0], batch_size=16, epochs=2, verbose=1)
+    model.evaluate(images[0], batch_size=16, verbose=1)
+    said = capsys.readouterr().out
+    assert said.count("3/3") >= 3
+    assert "4/3" not in said
+    bar = ProgressBar()
+    bar.set_params({"verbose": 1, "epochs": 1, "steps": 23})
+    bar.on_epoch_begin(0)
+    bar.on_train_batch_end(31)
+    assert "32/23" not in capsys.readouterr().out

@@ -23,7 +23,7 @@ _HEADINGS = {
 }
 
 
-def measure_all(model, inputs, num_samples=(), annealed=False, progress=None):
+def measure_all(model, inputs, num_samples=(), annealed=False, progress=None, batch_size=256):
     """Measure what a model's held-out examples say about it, and why the rest was left out.
 
     Args:
@@ -33,6 +33,7 @@ def measure_all(model, inputs, num_samples=(), annealed=False, progress=None):
         annealed: Whether to anneal the first 100 examples.
         progress: Optional function of a description that returns a function as `evaluate` takes
             for its `progress`.
+        batch_size: Int, as for `evaluate`.
 
     Returns:
         Dict: what `evaluate` gives; `bits_per_dimension`, where it has a meaning, of the ELBO;
@@ -41,7 +42,7 @@ def measure_all(model, inputs, num_samples=(), annealed=False, progress=None):
     """
     progress = progress or (lambda text: None)
     x = inputs["x"] if isinstance(inputs, dict) else inputs
-    results = evaluate(model, inputs, progress=progress("Loss"))
+    results = evaluate(model, inputs, batch_size, progress=progress("Loss"))
     left_out = {}
     kind = type(model).__name__
     bits = bits_per_dimension(model, x, results["elbo"]) if "elbo" in results else None

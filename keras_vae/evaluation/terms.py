@@ -18,14 +18,15 @@ def evaluate(model, inputs, batch_size=256, progress=None):
             as one that draws a progress bar.
 
     Returns:
-        Dict of floats, nats per example. `loss` and its terms with drawn codes, as
-        `model.evaluate` measures them; `loss_at_mean` and `reconstruction_loss_at_mean` with the
-        posterior mean in the draw's place (for a VAE no bound, but what tutorials report): the
-        latter plus the weighted KL, whatever the objective; of a VAE `elbo`, the evidence lower
-        bound: minus the reconstruction loss minus the unweighted KL, and `elbo_at_mean`, the same
-        with the posterior mean in the draw's place, no bound. Of a GAN, which has no
-        likelihood, the losses of its players as `model.evaluate` has them; for a `VQVAE`, see
-        `evaluate_codes`.
+        Dict of floats, nats per example. `loss` and its terms with drawn codes: those that
+        `model.evaluate` and the validation of `fit` draw in batches of this size (but for
+        `dynamic_binarization`, whose pixels are drawn once here); `loss_at_mean` and
+        `reconstruction_loss_at_mean` with the posterior mean in the draw's place (for a VAE no
+        bound, but what tutorials report): the latter plus the weighted KL, whatever the objective;
+        of a VAE `elbo`, the evidence lower bound: minus the reconstruction loss minus the
+        unweighted KL, and `elbo_at_mean`, the same with the posterior mean in the draw's place, no
+        bound. Of a GAN, which has no likelihood, the losses of its players as `model.evaluate` has
+        them; for a `VQVAE`, see `evaluate_codes`.
     """
     if not hasattr(model, "encode"):
         return model.evaluate(inputs, batch_size=batch_size, verbose=0, return_dict=True)
@@ -45,7 +46,8 @@ def evaluate(model, inputs, batch_size=256, progress=None):
         return [at_mean, *(value * ops.ones_like(at_mean) for value in values)]
 
     measure = model.as_compiled(measure)
-    nats = in_batches(measure, inputs, batch_size, progress, by_row=False)
+    with model.same_draws():
+        nats = in_batches(measure, inputs, batch_size, progress, by_row=False)
     at_mean, *values = (float(np.mean(values, dtype="float64")) for values in nats)
     results = dict(zip(("loss", *model.loss_terms), values, strict=True))
     if "kl_loss" in model.loss_terms:

@@ -20,6 +20,7 @@ from keras_vae.layers.conditioning import Conditioning
 from keras_vae.metrics import Average, Count
 from keras_vae.models import datasets, occurrence, resuming
 from keras_vae.models import inputs as model_inputs
+from keras_vae.models.bar import with_bar
 from keras_vae.models.compiled import CompiledFunctions
 from keras_vae.stored import StoredModel
 from keras_vae.trainers import Trainer, compiles_each_shape, is_out_of_memory, share
@@ -572,14 +573,25 @@ class GenerativeModel(Trainer, StoredModel):
             return resuming.fit(self, super().fit, x, settings, repeatable, self.as_dataset)
 
     def evaluate(
-        self, x=None, y=None, batch_size=None, verbose="auto", sample_weight=None, **kwargs
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        verbose="auto",
+        sample_weight=None,
+        callbacks=None,
+        **kwargs,
     ):
         """Measure the loss and its terms with drawn codes, as in Keras.
+
+        The draws are the same in every call, those of the seed and the batches, and training goes
+        on as if there had been none.
 
         Args:
             x: As in `fit`.
             y: As in `fit`.
             sample_weight: As in `fit`.
+            callbacks: As in Keras.
             **kwargs: The other arguments of Keras' `evaluate`.
 
         Returns:
@@ -594,9 +606,15 @@ class GenerativeModel(Trainer, StoredModel):
         else:
             are_checked = isinstance(x, model_inputs.Batches)
             x = self._check_dataset(x)
-        with datasets.names_explained(self):
+        with datasets.names_explained(self), self.same_draws():
             measured = super().evaluate(
-                x, y, batch_size=batch_size, verbose=verbose, sample_weight=sample_weight, **kwargs
+                x,
+                y,
+                batch_size=batch_size,
+                verbose=verbose,
+                sample_weight=sample_weight,
+                callbacks=with_bar(callbacks),
+                **kwargs,
             )
         if not are_checked and np.isnan([float(v) for v in keras.tree.flatten(measured)]).any():
             low, high = self.likelihood.data_range
@@ -606,6 +624,18 @@ class GenerativeModel(Trainer, StoredModel):
                 "labels that are no class."
             )
         return measured
+
+    @contextlib.contextmanager
+    def same_draws(self):
+        """Within the block draw what every such block draws, and leave the generators alone."""
+        states = [(state, ops.convert_to_numpy(state)) for state in self._random_states()]
+        for state, (seed, _) in states:
+            state.assign(np.array([seeds.fold(int(seed), "evaluate"), 0], "uint32"))
+        try:
+            yield
+        finally:
+            for state, value in states:
+                state.assign(value)
 
     def _check_dataset(self, dataset):
         """A dataset as Keras takes it, and the model built where its shape is known."""
@@ -664,7 +694,7 @@ class GenerativeModel(Trainer, StoredModel):
         """A list of callbacks, in the order that ours need."""
         if isinstance(callbacks, keras.callbacks.CallbackList):
             callbacks = callbacks.callbacks
-        callbacks = list(keras.tree.flatten(callbacks or []))
+        callbacks = with_bar(callbacks)
         if not any(isinstance(callback, StopOnSkippedUpdates) for callback in callbacks):
             callbacks.append(StopOnSkippedUpdates())
         # A checkpoint holds what others change at the end of an epoch, and brings back the count

@@ -11,6 +11,7 @@ from keras_vae.layers.conditioning import Conditioning
 from keras_vae.layers.masked_convolution import MaskedConv2D
 from keras_vae.models import datasets, resuming
 from keras_vae.models import inputs as model_inputs
+from keras_vae.models.bar import with_bar
 from keras_vae.models.generative import in_batches, padded
 from keras_vae.models.occurrence import check_occurrence
 from keras_vae.networks.convolutional import convolution
@@ -203,7 +204,7 @@ class PixelCNN(Guard, StoredModel):
                 )
             else:
                 validation_data = (self._check(given),)
-        callbacks = list(keras.tree.flatten(kwargs.pop("callbacks", None) or []))
+        callbacks = with_bar(kwargs.pop("callbacks", None))
         batches = None
         if model_inputs.is_array(x):
             given = x
@@ -231,7 +232,7 @@ class PixelCNN(Guard, StoredModel):
             self.build()
         is_array = model_inputs.is_array(x)
         x = self._check(x) if is_array else datasets.as_keras_takes_it(x)
-        return super().evaluate(x, **kwargs)
+        return super().evaluate(x, **{**kwargs, "callbacks": with_bar(kwargs.get("callbacks"))})
 
     # A step takes the state, on JAX, and a batch.
 
