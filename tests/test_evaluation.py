@@ -321,7 +321,7 @@ def test_the_scorecard_tells_a_model_that_listens_from_one_that_does_not(shapes,
     assert found["left_out"] == {"label_leakage": "Perfect has no encoder"}
     assert found["samples_per_class"] == 60
 
-    monkeypatch.setattr(SCORECARD, "train_classifier", lambda made: judge)
+    monkeypatch.setattr(SCORECARD, "train_classifier", lambda made, **_: judge)
     deaf = Perfect(shapes, listens=False)
     found = evaluation.scorecard(deaf, shapes, per_class=60, classifier=judge)
     assert found["sample_accuracy"] == pytest.approx(1 / 3, abs=0.1)
@@ -338,7 +338,7 @@ def test_the_label_is_read_from_codes_that_hold_it(shapes, monkeypatch):
     model = keras_vae.ConditionalVAE(encoder, decoder, {"label": keras_vae.Categorical(3)})
     model.build()
     judge = evaluation.train_classifier(shapes, epochs=1)
-    monkeypatch.setattr(SCORECARD, "train_classifier", lambda made: judge)
+    monkeypatch.setattr(SCORECARD, "train_classifier", lambda made, **_: judge)
     kernel = np.zeros((39, 2))
     for head in (encoder.z_mean, encoder.z_log_var):
         head.kernel.assign(kernel)
