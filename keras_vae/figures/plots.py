@@ -338,7 +338,7 @@ def _name_clouds(axes, z, groups):
 
 
 def _purities(z, groups):
-    """Mean share of a class among the five points that are nearest to each of its points."""
+    """Mean share of a class among the five points nearest to each of its points; 0 of fewer."""
     rows = np.random.default_rng(0).permutation(len(z))[:_MOST_COMPARED]
     distances = np.linalg.norm(z[rows, None] - z[rows], axis=-1)
     np.fill_diagonal(distances, np.inf)
@@ -346,8 +346,9 @@ def _purities(z, groups):
     purities = []
     for group in groups:
         own = group.rows[rows]
-        most = min(near.shape[1], np.count_nonzero(own) - 1)
-        purities.append(own[near[own]].sum(axis=1).mean() / most if most > 0 else 0.0)
+        others = np.count_nonzero(own) - 1
+        share = own[near[own]].mean(axis=1) if others >= near.shape[1] else [0.0]
+        purities.append(np.mean(share))
     return purities
 
 
@@ -387,7 +388,8 @@ def _legend(figure, groups):
 
     groups = sorted(groups, key=lambda group: not group.is_class)
     longest = inches(group.name for group in groups)
-    columns = max(1, int(figure.get_figwidth() / (0.5 + longest)))
+    columns = max(1, int(figure.get_figwidth() / (0.65 + longest)))
+    columns = -(-len(groups) // -(-len(groups) // columns))  # of rows alike
     handles = [Line2D([], [], linestyle="", markersize=7, **group.style) for group in groups]
     names = [plain(group.name) for group in groups]
     figure.legend(
