@@ -676,7 +676,7 @@ def evaluate(args):
     if args.scorecard:
         results["scorecard"] = judge(run, model, dataset)
     if args.doctor:
-        results["findings"] = examine(run, model, dataset)
+        results["findings"] = examine(run, model, dataset, results.get("scorecard", {}))
     report_evaluation(run, results)
     following("figures", run.folder)
 
@@ -1104,14 +1104,16 @@ def judge(run, model, dataset):
     return report.judge(model, dataset, classifier=kept, say=print, verbose=verbose)
 
 
-def examine(run, model, dataset):
+def examine(run, model, dataset, scorecard):
     """What the doctor finds, as plain data; printed as lines by `report_evaluation`."""
     from keras_vae import doctor
 
     splits = ((dataset.x_train, dataset.y_train), (dataset.x_test, dataset.y_test))
     inputs = [inputs_of(model, x, y) for x, y in splits]
-    epochs = len(next(iter(run.history().values()), [])) or None
-    found, left_out = doctor.examine(model, *inputs, epochs=epochs)
+    history = run.history()
+    epochs = len(next(iter(history.values()), [])) or None
+    judged = scorecard if "diversity" in scorecard else None
+    found, left_out = doctor.examine(model, *inputs, epochs, history=history, scorecard=judged)
     return {"found": [vars(finding) for finding in found], "left_out": left_out}
 
 
@@ -1124,9 +1126,11 @@ def report_evaluation(run, results):
         print(line)
     if "findings" in results:
         findings = results["findings"]
-        print("\nDoctor" if findings["found"] else "\nDoctor: nothing found")
-        for finding in findings["found"]:
-            print(f"  {finding['name']}: {finding['text']}")
+        found = findings["found"]
+        first = ": what to mend first comes first" if len(found) > 1 else ""
+        print(f"\nDoctor{first}" if found else "\nDoctor: nothing found")
+        for finding in found:
+            print(f"  {finding['name']}: {finding['text']}\n    {finding['change']}")
         for name, reason in findings["left_out"].items():
             print(f"  {name}, not looked for: {reason}")
     print(run.evaluation_path)

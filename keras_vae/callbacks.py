@@ -531,11 +531,13 @@ class Doctor(keras.callbacks.Callback):
     It looks at the settings and the data before the first epoch, and at the model after every few
     epochs, once a warm-up of the KL is over, and after the last one. What a model shows once may
     pass, as a collapse in the first epochs; it is said when it is seen twice running, or at the
-    end. Every finding is said once.
+    end. Every finding is said once. What the curves and the samples say is asked at the end alone:
+    of images with one label a small classifier is trained then, which takes some seconds.
 
     Args:
         train: Arrays as `fit` takes them: the training data, of which the first are looked at.
-        test: Optional arrays: data that are not trained on, without which no overfitting is seen.
+        test: Optional arrays: data that are not trained on, without which neither overfitting nor
+            poor samples are seen.
         interval: Int, at least 1. Epochs between two looks.
         examples: Int. How many of each are looked at.
         say: Function of a line, `print` by default.
@@ -562,6 +564,7 @@ class Doctor(keras.callbacks.Callback):
         from keras_vae import doctor  # which imports models, and they this module
 
         self.epochs = 0
+        self.history = {}
         self.said = set()
         self.findings = doctor.examine_before(
             self.model, self.train, self.params["epochs"], self.examples
@@ -569,23 +572,26 @@ class Doctor(keras.callbacks.Callback):
         self._say(self.findings)
 
     def on_epoch_end(self, epoch, logs=None):
+        from keras_vae import doctor
+
         self.epochs = epoch + 1
+        for name, value in (logs or {}).items():
+            self.history.setdefault(name, []).append(float(value))
         schedule = getattr(self.model, "kl_schedule", None)
         if self.epochs % self.interval == 0 and (not schedule or schedule.epochs <= self.epochs):
             before = {finding.name for finding in self.findings}
-            self._look(self.params["epochs"])
+            self.findings = doctor.examine_during(
+                self.model, self.train, self.test, self.params["epochs"], self.examples
+            )
             self._say([finding for finding in self.findings if finding.name in before])
 
     def on_train_end(self, logs=None):
-        self._look(self.epochs)
-        self._say(self.findings)
-
-    def _look(self, epochs):
         from keras_vae import doctor
 
         self.findings, _ = doctor.examine(
-            self.model, self.train, self.test, epochs=epochs, examples=self.examples
+            self.model, self.train, self.test, self.epochs, self.examples, history=self.history
         )
+        self._say(self.findings)
 
     def _say(self, findings):
         for finding in findings:

@@ -113,7 +113,7 @@ def _information(model, z, z_mean, z_log_var, conditions, condition, progress):
     log_q = -np.sum(squares + z_log_var + math.log(2 * math.pi), axis=1) / 2
     log_prior = _log_prior(model, z, condition)
     mixed, others, most = (np.empty(len(z)) for _ in range(3))
-    for rows in _groups(conditions, len(z)):
+    for rows in groups(conditions, len(z)):
         parts = z[rows], z_mean[rows], z_log_var[rows]
         mixed[rows] = log_aggregated_posterior(*parts, progress=progress)
         most[rows] = math.log(len(rows))
@@ -129,7 +129,7 @@ def _information(model, z, z_mean, z_log_var, conditions, condition, progress):
     }
 
 
-def _groups(conditions, count):
+def groups(conditions, count):
     """Indices of the examples of each combination of labels."""
     if not conditions:
         return [np.arange(count)]

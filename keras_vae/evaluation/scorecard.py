@@ -73,7 +73,7 @@ def scorecard(model, dataset, per_class=None, seed=0, classifier=None, say=None,
     Raises:
         ValueError: If the model has no label to ask for, or there is one class only.
     """
-    name, kind = _label_of(model)
+    name, kind = label_of(model)
     count = len(dataset.class_names)
     if count < 2 or count != kind.num_classes:
         raise ValueError(
@@ -119,7 +119,7 @@ def scorecard(model, dataset, per_class=None, seed=0, classifier=None, say=None,
     return {**results, "samples_per_class": per_class, "left_out": left_out}
 
 
-def _label_of(model):
+def label_of(model):
     """The name and kind of the one label that samples can be asked for by."""
     conditions = model.condition or getattr(model.prior, "condition", None) or {}
     kinds = [kind.kind for kind in conditions.values()]
