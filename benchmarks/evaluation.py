@@ -5,7 +5,6 @@
     python benchmarks/evaluation.py agreement runs/digits
     python benchmarks/evaluation.py backends runs/digits
     python benchmarks/evaluation.py seconds
-    python benchmarks/evaluation.py healthy runs/digits ...
     python benchmarks/evaluation.py figures runs/digits
 
 Each prints JSON:
@@ -19,8 +18,6 @@ Each prints JSON:
   example differs by more than 1e-3 nats.
 - `seconds`: time and memory of 1,000 MNIST images with 5,000 samples each by 784-200-200-50,
   untrained. Bounds: 6 minutes on two cores, 2 GB.
-- `healthy`: what the doctor finds in runs, and the seconds that it takes. Bound for healthy ones:
-  nothing.
 - `figures`: the seconds that `python -m keras_vae figures` takes. Bound: 2 minutes.
 """
 
@@ -38,12 +35,10 @@ import numpy as np
 import receipts
 
 import keras_vae
-from keras_vae import data, doctor, evaluation, likelihoods, networks
+from keras_vae import data, evaluation, likelihoods, networks
 from keras_vae.runs import Run
 
 SCALE = 0.5
-# What tells runs apart.
-TRAINING = ("model", "data", "network", "likelihood", "prior", "epochs", "seed")
 
 
 def exact():
@@ -128,31 +123,6 @@ def seconds():
     }
 
 
-def healthy(runs):
-    found = {}
-    for path in runs:
-        run = Run(path)
-        trained = run.config()["arguments"]
-        model, dataset = run.load_model(), data.load(trained["data"])
-        train, test = (
-            {"x": x, "label": y} if model.condition else x
-            for x, y in ((dataset.x_train, dataset.y_train), (dataset.x_test, dataset.y_test))
-        )
-        start = time.perf_counter()
-        epochs = len(next(iter(run.history().values())))
-        findings, left_out = doctor.examine(model, train, test, epochs=epochs)
-        found[str(path)] = {
-            "training": {name: trained[name] for name in TRAINING if name in trained},
-            "findings": [str(finding) for finding in findings],
-            "left_out": left_out,
-            "seconds": round(time.perf_counter() - start, 1),
-        }
-    return {
-        "findings": sum(len(of_run["findings"]) for of_run in found.values()),
-        "runs": found,
-    }
-
-
 def figures(run):
     command = [sys.executable, "-m", "keras_vae", "figures", str(run)]
     start = time.perf_counter()
@@ -172,7 +142,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     measures = {
         function.__name__: function
-        for function in (exact, agreement, backends, one_backend, seconds, healthy, figures)
+        for function in (exact, agreement, backends, one_backend, seconds, figures)
     }
     parser.add_argument("figure", choices=measures)
     parser.add_argument("runs", nargs="*", help="run folders")
@@ -182,8 +152,6 @@ def main():
     args = parser.parse_args()
     if args.figure == "agreement":
         found = agreement(*args.runs, args.num_steps, args.examples)
-    elif args.figure == "healthy":
-        found = healthy(args.runs)
     else:
         found = measures[args.figure](*args.runs)
     receipts.finish(args, found)

@@ -36,7 +36,7 @@ import sys
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-DOCUMENTS = ("README.md", "docs/benchmarks.md", "docs/deployment.md")
+DOCUMENTS = ("README.md", "docs/benchmarks.md", "docs/deployment.md", "docs/doctor.md")
 # From the unit of a receipt: 1, bytes or seconds.
 UNITS = {"%": 100, "kB": 1e-3, "MB": 1e-6, "ms": 1e3, "min": 1 / 60}
 FIELDS = (
