@@ -657,13 +657,13 @@ def link_to_itself(folder):
     return folder / "model.keras"
 
 
-@attack("inspect", "which is none")
+@attack("inspect", "which is no regular file")
 def pipe_instead_of_an_exported_file(folder):
     os.mkfifo(folder / "decoder.onnx")
     return folder / "decoder.onnx"
 
 
-@attack("verify", "which is none")
+@attack("verify", "which is no regular file")
 def device_instead_of_an_exported_file(folder):
     (folder / "decoder.tflite").symlink_to("/dev/zero")
     return folder / "decoder.tflite"
