@@ -583,6 +583,8 @@ def trained(case, seed, folder):
             batch_size=case.batch_size,
             verbose=0,
         ).history
+    if case.ill == "squashed_logits":
+        del model.check_logits
     if hasattr(model, "quantizer"):
         model.fit_prior({"x": x, "label": y}, epochs=10, verbose=0)
     if case.after:
