@@ -1,9 +1,6 @@
-"""The README's script: train a conditional VAE, sample from it, export its decoder."""
-
-import keras
+"""The README's script: train a conditional VAE, sample from it, save it."""
 
 import keras_vae
-from export import export
 from keras_vae import data, figures, networks
 
 digits = data.load("digits")
@@ -12,7 +9,7 @@ model = keras_vae.ConditionalVAE(
     networks.DenseDecoder(output_shape=(8, 8, 1), hidden_units=(256, 256)),
     condition={"label": keras_vae.Categorical(10)},
 )
-model.compile(keras.optimizers.Adam(1e-3))
+model.compile("adam")
 model.fit(
     {"x": digits.x_train, "label": digits.y_train},
     validation_data=({"x": digits.x_test, "label": digits.y_test},),
@@ -21,5 +18,4 @@ model.fit(
 )
 sevens = model.sample({"label": [7] * 16}, seed=42)  # numpy (16, 8, 8, 1) in [0, 1]
 figures.samples(sevens, ["7", "7"], "Sixteen sevens").savefig("sevens.png")
-model.save("model.keras")
-print(export(model, format="tflite"))
+model.save("model.keras")  # files for devices: python -m export --model model.keras

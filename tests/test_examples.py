@@ -111,11 +111,10 @@ def test_a_notebook_runs(name, tmp_path, monkeypatch):
 
 def sources():
     """Python that is shown: examples, notebooks, and blocks of the documents."""
-    examples = set(ROOT.glob("examples/*.py")) - {ROOT / "examples" / "quickstart.py"}
-    for path in [*examples, *ROOT.glob("examples/notebooks/*.ipynb")]:
+    for path in [*ROOT.glob("examples/*.py"), *ROOT.glob("examples/notebooks/*.ipynb")]:
         yield path.name, path.read_text(encoding="utf-8")
     for piece in shown():
-        if piece.language == "python" and piece.place != "README.md":
+        if piece.language == "python":
             yield piece.name, piece.text
 
 

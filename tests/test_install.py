@@ -124,6 +124,7 @@ def check_package(environment, here):
         assert said.count("\n") == 1
     if environment.has("sklearn"):
         environment.run("python", "-m", "keras_vae", *TRAIN)
+        environment.run("python", environment.source / "examples" / "quickstart.py")
     exports = ["-m", "export", "--format", "tflite,onnx", "--model", "run"]
     if environment.has("tf2onnx"):
         environment.run("python", *exports)
