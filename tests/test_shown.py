@@ -131,9 +131,17 @@ BEFORE = {
         "model": make_model("VAE"),
         "x": np.random.default_rng(0).random((32, 6, 5, 1), "float32"),
     },
+    "docs/doctor.md": lambda: trained_model(),
     "docs/deployment.md": lambda: {"export": export, "my_keras_model": labelled_decoder()},
 }
 MINUTES = {"docs/deployment.md"}
+
+
+def trained_model():
+    train, test = (np.random.default_rng(seed).random((32, 6, 5, 1), "float32") for seed in (0, 1))
+    model = make_model("VAE")
+    model.fit(train, epochs=1, verbose=0)
+    return {"model": model, "train": train, "test": test}
 
 
 def labelled_decoder():
