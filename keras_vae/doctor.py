@@ -48,7 +48,7 @@ LEAST_KL = 0.02
 MOST_DEAD_SHARE = 0.4
 # Of what as many principal components explain of the data, the part that the code does.
 LEAST_EXPLAINED, LEAST_EXPLAINED_AT_ALL = 0.85, 0.1
-# Of a posterior's log-variance. Where the prior's variance is 1, useful ones are below it.
+# Of a latent's median log-variance. Where the prior's variance is 1, useful ones are below it.
 MOST_LOG_VAR, LEAST_LOG_VAR = 5.0, -20.0
 # Nats by which the codes' means and variances alone set them apart from the prior's draws.
 MOST_MISMATCH = 1.25
@@ -358,11 +358,13 @@ def gap_of(train_elbo, test_elbo):
 def exploding_log_variance(z_log_var, kl_weight=1.0):
     """Whether posterior variances run off to infinity or to nothing.
 
+    Of each latent its median over the examples, for a single one may well be an exception.
+
     Args:
         z_log_var: Float array `(n, latent)`.
         kl_weight: Float.
     """
-    largest, smallest = float(np.max(z_log_var)), float(np.min(z_log_var))
+    smallest, largest = log_variances_of(z_log_var)
     if largest > MOST_LOG_VAR:
         number, what = largest, f"reaches {largest:.1f}, a variance of {math.exp(largest):.3g}"
         means, change = "codes are noise that no sample has", "Divide the learning rate by 10."
@@ -378,6 +380,12 @@ def exploding_log_variance(z_log_var, kl_weight=1.0):
         f"The posterior's log-variance {what}, where the prior's is 0: {means}.",
         change,
     )
+
+
+def log_variances_of(z_log_var):
+    """The smallest and the largest of the latents' median log-variances."""
+    medians = np.median(z_log_var, axis=0)
+    return float(np.min(medians)), float(np.max(medians))
 
 
 def posterior_collapse(explained, explained_by_components, dead, count, raise_kl=""):

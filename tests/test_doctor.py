@@ -222,6 +222,14 @@ def test_a_log_variance_that_runs_away_is_found(changed, bias, number):
     assert f"{bias:.1f}" in finding.text
 
 
+def test_the_log_variance_of_one_example_is_no_alarm():
+    z_log_var = np.full((5, 2), -3.0)
+    z_log_var[0] = -30.0, 9.0
+    assert doctor.exploding_log_variance(z_log_var) is None
+    z_log_var[:3, 1] = 9.0
+    assert doctor.exploding_log_variance(z_log_var).number == 9.0
+
+
 def test_a_warm_up_that_training_did_not_reach_is_found():
     said = []
     model = make(kl_weight=keras_vae.schedules.LinearWarmup(20))
