@@ -535,7 +535,6 @@ def prepared(args):
         start_keras(args, f"{args.data} by keras.datasets")
     dataset = run.dataset(args.data) if args.resume else data.load(args.data)
     fill_defaults(args, dataset)
-    run.folder.mkdir(parents=True, exist_ok=True)
     with locked(run.folder):  # nobody else trains there
         pass
     return run, dataset

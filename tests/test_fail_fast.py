@@ -1,5 +1,6 @@
 """What can be refused without Keras is refused before Keras is imported."""
 
+import inspect
 import json
 import os
 import pathlib
@@ -10,7 +11,8 @@ import sys
 import numpy as np
 import pytest
 
-from keras_vae.__main__ import PICTURES
+import keras_vae
+from keras_vae.__main__ import PICTURES, WITHOUT_LABELS, WITHOUT_LIKELIHOOD
 from keras_vae.figures import gallery
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -169,3 +171,18 @@ def test_nothing_was_made_of_what_was_refused(answers, folder):
 
 def test_the_command_line_knows_the_pictures():
     assert tuple(gallery.PICTURES) == PICTURES
+
+
+def test_the_command_line_knows_what_models_lack():
+    """It refuses before it can ask the classes."""
+    models = {
+        name: cls
+        for name, cls in vars(keras_vae).items()
+        if isinstance(cls, type) and issubclass(cls, keras_vae.models.generative.GenerativeModel)
+    }
+    assert len(models) == 6
+    for name, cls in models.items():
+        assert hasattr(cls, "log_likelihood") == (name not in WITHOUT_LIKELIHOOD), name
+        is_conditional = "condition" in inspect.signature(cls).parameters
+        # A `VQVAE` has the labels of its prior.
+        assert (is_conditional or name == "VQVAE") == (name not in WITHOUT_LABELS), name

@@ -39,7 +39,7 @@ class Guard:
     def _keeping_state(self):
         try:
             yield
-        except BaseException:
+        except BaseException:  # Ctrl-C, too
             self.jax_state_sync()
             raise
 
