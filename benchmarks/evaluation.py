@@ -36,7 +36,7 @@ import receipts
 
 import keras_vae
 from keras_vae import data, evaluation, likelihoods, networks
-from keras_vae.runs import Run
+from keras_vae.storage.runs import Run
 
 SCALE = 0.5
 

@@ -81,7 +81,7 @@ def finish(args, result):
     print(json.dumps(result, indent=2))
     if args.receipt:
         keras = sys.modules.get("keras")
-        from keras_vae.runs import now, versions
+        from keras_vae.storage.runs import now, versions
 
         given = {name: value for name, value in vars(args).items() if name != "receipt"}
         write(
@@ -107,7 +107,7 @@ def write(name, receipt):
     Raises:
         ValueError: If its fields are not those of a receipt.
     """
-    from keras_vae.runs import write_atomically
+    from keras_vae.storage.runs import write_atomically
 
     if tuple(receipt) != FIELDS:
         raise ValueError(f"A receipt has the fields {FIELDS}. Received: {tuple(receipt)}.")
@@ -216,7 +216,7 @@ def main():
         if found:
             sys.exit(f"{found}\nerror: tables and receipts disagree: python -m benchmarks.receipts")
         return
-    from keras_vae.runs import write_atomically
+    from keras_vae.storage.runs import write_atomically
 
     for name, (old, new) in update().items():
         if old != new:

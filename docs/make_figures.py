@@ -12,7 +12,7 @@ import matplotlib
 from PIL import Image
 
 from keras_vae.figures import gallery
-from keras_vae.runs import Run
+from keras_vae.storage.runs import Run
 
 DOCS = pathlib.Path(__file__).parent
 # Two pictures stand side by side where GitHub shows 800 pixels. They are drawn twice as large.

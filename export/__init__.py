@@ -305,7 +305,7 @@ def dataset(model, run, source=None):
         ValueError: If those that are named do not fit the model.
     """
     from keras_vae import data
-    from keras_vae.runs import Run
+    from keras_vae.storage.runs import Run
 
     if source is None:
         return Run(run).dataset() if run and Run(run).config_path.is_file() else None
@@ -341,7 +341,7 @@ def _held_out(model, run, say, source=None):
 
 def load_model(path, inputs=None, custom_objects=None):
     """Load what `export` takes as a path: a model of ours, or with `inputs` any Keras model."""
-    from keras_vae.models import saving
+    from keras_vae.storage import saving
 
     if inputs is None:
         return saving.load_generative_model(path, custom_objects)
@@ -423,7 +423,7 @@ def _export_in_child(model_or_path, jobs, inputs, calibration_data, say, data=No
     import numpy as np
 
     from export import parity
-    from keras_vae.models import own_objects
+    from keras_vae.storage import own_objects
 
     with tempfile.TemporaryDirectory() as folder:
         message = {
@@ -484,7 +484,7 @@ def _export_in_child(model_or_path, jobs, inputs, calibration_data, say, data=No
 def _save_for_child(model, jobs, inputs, folder):
     """Save a model and what it computes here, and name what of it is neither Keras' nor ours."""
     from export import graphs, parity
-    from keras_vae.models import own_objects, saving
+    from keras_vae.storage import own_objects, saving
 
     here = "Exporting from this backend runs in a TensorFlow process."
     otherwise = "Or run the script with KERAS_BACKEND=tensorflow."
@@ -510,7 +510,7 @@ def _child():
     """The other end of `_export_in_child`: a job on standard input, the result in a file."""
     import numpy as np
 
-    from keras_vae.models import own_objects
+    from keras_vae.storage import own_objects
 
     message = json.load(sys.stdin)
     folder = pathlib.Path(message["folder"])

@@ -158,7 +158,7 @@ def _export(options):
 
 def _check_model(path):
     """See, without Keras, that a run folder or a `.keras` file is there and whole."""
-    from keras_vae import archives
+    from keras_vae.storage import archives
 
     file = path / "model.keras" if path.is_dir() else path
     if not file.is_file():
@@ -167,7 +167,7 @@ def _check_model(path):
 
 
 def _check_out(model_path, options, format, graph):
-    from keras_vae.files import check_folder_can_be
+    from keras_vae.storage.files import check_folder_can_be
 
     target = exporter.target_of(model_path, format, graph, out=options.out)
     check_folder_can_be(target.parent)
@@ -197,7 +197,7 @@ def _report(model_path, graphs, paths, say, data=None):
         List of lists of lines, a table for each graph.
     """
     from export import report
-    from keras_vae.runs import Run
+    from keras_vae.storage.runs import Run
 
     model = exporter.load_model(model_path)
     run = Run(model_path) if model_path.is_dir() else None

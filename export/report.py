@@ -56,7 +56,7 @@ class Reporter:
     Args:
         model: A model of `keras_vae`.
         graph: Name of the graph.
-        run: Optional `keras_vae.runs.Run`, for its data and its classifier.
+        run: Optional `keras_vae.storage.runs.Run`, for its data and its classifier.
         inputs: Optional dict, as for `export.export`.
         say: Function that is called with a line about each step.
         data: Optional name or path of the data, in the place of those that the run names.
@@ -241,7 +241,7 @@ def save(folder, graph, rows, baseline, pictures=None, data_range=None):
         List of the paths.
     """
     from keras_vae import figures
-    from keras_vae.files import replaced, write_atomically
+    from keras_vae.storage.files import replaced, write_atomically
 
     folder = pathlib.Path(folder)
     paths = [folder / f"{graph}.report.json"]

@@ -12,10 +12,11 @@ import sys
 import time
 import warnings
 
-from keras_vae import _command, arguments, backends, progress, run_config
+from keras_vae import _command, arguments, backends, progress
 from keras_vae.backends import BACKENDS
-from keras_vae.data_errors import shortened
+from keras_vae.data.errors import shortened
 from keras_vae.progress import about
+from keras_vae.storage import run_config
 
 # The names in `keras_vae.likelihoods`, which cannot be imported before the backend is chosen.
 LIKELIHOODS = (
@@ -189,7 +190,7 @@ def main(argv=None):
             raise
         return fail(str(err) or "Memory ran out.", 1)
     except Exception as err:
-        from keras_vae.trainers import is_out_of_memory
+        from keras_vae.training import is_out_of_memory
 
         if args.traceback or not is_out_of_memory(err):
             raise
@@ -501,30 +502,30 @@ def train(args):
     run, dataset = prepared(args)
     several = launch.is_one_of_several()
     start_keras(args, None if several else f"{args.model} on {dataset.name}")
-    from keras_vae import trainers
+    from keras_vae import training
 
     if args.devices == 1:
         return train_here(args, run, dataset)
     if not several:
-        there = len(trainers.find_devices())
+        there = len(training.find_devices())
         if args.devices > there:
             raise ValueError(
                 f"--devices must be at most {there}, as many as there are here. Received: "
                 f"{args.devices}."
             )
-        if trainers.needs_processes:
+        if training.needs_processes:
             del dataset  # they read it themselves
             return launch.run(args.devices, args.argv)
-    with trainers.on_devices(args.devices):
+    with training.on_devices(args.devices):
         return train_here(args, run, dataset)
 
 
 def prepared(args):
     """Check all that can be checked without Keras: the run folder and the data of a training."""
     from keras_vae import data
-    from keras_vae.files import check_folder_can_be, locked
     from keras_vae.launch import own_folder
-    from keras_vae.runs import Run
+    from keras_vae.storage.files import check_folder_can_be, locked
+    from keras_vae.storage.runs import Run
 
     check_options(args)
     args.out = str(folder_of(args))
@@ -541,7 +542,7 @@ def prepared(args):
 
 
 def train_here(args, run, dataset):
-    from keras_vae.files import locked
+    from keras_vae.storage.files import locked
 
     with locked(run.folder):
         check_folder(run, args)
@@ -561,7 +562,7 @@ def train_in(run, args, dataset):
     import numpy as np
 
     from keras_vae.callbacks import Checkpoint, ProgressLines
-    from keras_vae.runs import now, versions
+    from keras_vae.storage.runs import now, versions
 
     random.seed(args.seed)  # Keras' initializers take their seeds from here
     np.random.seed(args.seed)
@@ -635,7 +636,7 @@ def train_in(run, args, dataset):
 
 def evaluate(args):
     from keras_vae import data
-    from keras_vae.runs import Run
+    from keras_vae.storage.runs import Run
 
     run = Run(args.run)
     kind = run.model_class()
@@ -683,8 +684,8 @@ def evaluate(args):
 def sample(args):
     import numpy as np
 
-    from keras_vae.files import check_folder_can_be, write_atomically
-    from keras_vae.runs import Run
+    from keras_vae.storage.files import check_folder_can_be, write_atomically
+    from keras_vae.storage.runs import Run
 
     out = pathlib.Path(args.out)
     if out.suffix not in (".png", ".npy"):
@@ -723,7 +724,7 @@ def sample(args):
 
 def figures(args):
     from keras_vae import data
-    from keras_vae.runs import Run
+    from keras_vae.storage.runs import Run
 
     names = args.only.split(",") if args.only else list(PICTURES)
     if unknown := [name for name in names if name not in PICTURES]:
@@ -768,8 +769,8 @@ def env(args):
 
     import keras
 
-    from keras_vae.runs import versions
-    from keras_vae.trainers import devices
+    from keras_vae.storage.runs import versions
+    from keras_vae.training import devices
 
     for name, version in versions().items():
         print(f"{name:>15} {version}")

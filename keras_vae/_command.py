@@ -61,9 +61,9 @@ def start(backend=None, devices=1):
             import keras
 
             if devices > 1:
-                from keras_vae import trainers
+                from keras_vae import training
 
-                trainers.prepare_devices(devices)
+                training.prepare_devices(devices)
             # The first operation is what makes TensorFlow look for devices, and speak of them.
             keras.ops.zeros(())
     import keras

@@ -13,9 +13,10 @@ import weakref
 import keras
 import numpy as np
 
-from keras_vae import arguments, checkpoints, figures, progress
+from keras_vae import arguments, figures, progress
 from keras_vae.event_files import EventFile
-from keras_vae.files import locked, remove_if_empty, write_atomically
+from keras_vae.storage import checkpoints
+from keras_vae.storage.files import locked, remove_if_empty, write_atomically
 
 
 def looks_at_batches(callback):

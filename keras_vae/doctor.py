@@ -22,8 +22,8 @@ from keras_vae.evaluation.scorecard import DISTANCES_PER_CLASS, label_of
 from keras_vae.evaluation.scorecard import diversity as diversity_by_class
 from keras_vae.evaluation.terms import evaluate_codes
 from keras_vae.models.generative import in_batches
-from keras_vae.models.inputs import check_examples
 from keras_vae.priors import StandardNormal
+from keras_vae.training.inputs import check_examples
 
 EXAMPLES = 1000
 # Of which a classifier is made to judge samples by, and samples that it judges.

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_vae import arguments
-from keras_vae.trainers import share
+from keras_vae.training import share
 
 
 class Objective:

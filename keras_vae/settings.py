@@ -8,7 +8,7 @@ import zlib
 import keras
 import numpy as np
 
-from keras_vae.models import inputs as model_inputs
+from keras_vae.training import inputs as model_inputs
 
 SAMPLED = 256  # rows that are looked at of arrays that are in files
 BLOCK = 2**22  # bytes

@@ -70,7 +70,7 @@ def train(folder, overwrite=False):
 
     from keras_vae import data
     from keras_vae.evaluation import evaluate
-    from keras_vae.runs import Run, now, versions
+    from keras_vae.storage.runs import Run, now, versions
 
     run = Run(folder)
     if not overwrite:
@@ -174,7 +174,7 @@ def make_model(num_classes, names):
 def measure(folder):
     """Write `quality.json`, of the prior samples and the latents, into the run folder."""
     from keras_vae import data
-    from keras_vae.runs import Run
+    from keras_vae.storage.runs import Run
 
     run = Run(folder)
     command = [sys.executable, ROOT / "benchmarks" / "conditional_quality.py", run.folder]
@@ -196,7 +196,7 @@ def measure(folder):
 def export_run(folder, out):
     """Export every file, write `figures.json`, and return the exit status."""
     import export
-    from keras_vae.runs import Run
+    from keras_vae.storage.runs import Run
 
     run = Run(folder)
     made = export.export_files(

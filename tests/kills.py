@@ -25,7 +25,8 @@ import keras
 import numpy as np
 
 import keras_vae
-from keras_vae import callbacks, checkpoints, files
+from keras_vae import callbacks
+from keras_vae.storage import checkpoints, files
 
 EPOCHS, EXAMPLES, BATCH_SIZE, EVERY = 6, 480, 4, 8
 STEPS = EPOCHS * EXAMPLES // BATCH_SIZE

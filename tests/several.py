@@ -18,7 +18,7 @@ import numpy as np
 from keras import ops
 
 import keras_vae
-from keras_vae import objectives, trainers
+from keras_vae import objectives, training
 
 BACKEND = keras.backend.backend()
 
@@ -119,8 +119,8 @@ def two_devices():
         with tf.distribute.MultiWorkerMirroredStrategy().scope():
             yield
     else:
-        trainers.prepare_devices(2)
-        with trainers.on_devices(2):
+        training.prepare_devices(2)
+        with training.on_devices(2):
             yield
 
 

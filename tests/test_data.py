@@ -18,7 +18,7 @@ from keras_vae import data
 from keras_vae.data import DataError, load
 from tests.conftest import ordinary_on
 
-EXCERPTS = pathlib.Path(data.__file__).parent / "excerpts"
+EXCERPTS = pathlib.Path(data.__file__).parents[1] / "excerpts"
 MNIST = pathlib.Path(os.environ.get("KERAS_VAE_DATA", ""), "mnist.npz")
 
 

@@ -15,10 +15,11 @@ import pytest
 from keras import ops
 
 import keras_vae
-from keras_vae import checkpoints, data
+from keras_vae import data
 from keras_vae.__main__ import main
 from keras_vae.callbacks import StopOnSkippedUpdates
 from keras_vae.models.generative import in_batches
+from keras_vae.storage import checkpoints
 from tests.conftest import BACKEND, SMALL, fails, make_model, ordinary_on
 
 

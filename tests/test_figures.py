@@ -17,7 +17,7 @@ from keras_vae import data, event_files, figures
 from keras_vae.__main__ import main
 from keras_vae.figures import gallery, plots, walks
 from keras_vae.figures.style import CLASS_COLOURS, GREY, class_style
-from keras_vae.runs import Run
+from keras_vae.storage.runs import Run
 from tests.conftest import ordinary_on
 
 pytestmark = ordinary_on("torch")

@@ -10,9 +10,10 @@ import pytest
 
 import export
 import keras_vae
-from keras_vae import callbacks, checkpoints
+from keras_vae import callbacks
 from keras_vae.__main__ import main
-from keras_vae.runs import Run
+from keras_vae.storage import checkpoints
+from keras_vae.storage.runs import Run
 from tests.conftest import SMALL, fails, ordinary_on
 
 ROOT = pathlib.Path(__file__).parents[1]

@@ -79,7 +79,7 @@ def backend_imports(source):
         ("import torch.nn as nn", {"torch"}),
         ("def f():\n    from jax import numpy", {"jax"}),
         ("import os, tensorflow", {"tensorflow"}),
-        ("from keras_vae.trainers.jax import Trainer\nimport jaxtyping", set()),
+        ("from keras_vae.training.jax import Trainer\nimport jaxtyping", set()),
         ("from .torch import Trainer", set()),
     ],
 )
@@ -94,9 +94,9 @@ def test_only_the_trainers_import_a_backend():
         for path in package.rglob("*.py")
     }
     importing = {path: names for path, names in found.items() if names}
-    # `trainers/torch.py`, and what belongs to it: `trainers/torch_adam.py`.
+    # `training/torch.py`, and what belongs to it: `training/torch_adam.py`.
     expected = {path: {re.split(r"[/_.]", path)[1]} for path in importing}
-    assert all(path.startswith("trainers/") for path in importing)
+    assert all(path.startswith("training/") for path in importing)
     assert importing == expected
     assert {name for names in importing.values() for name in names} == set(BACKENDS)
 
@@ -111,4 +111,4 @@ def test_ruff_holds_the_same_line():
         for path, ignored in lint["per-file-ignores"].items()
         if any(rule.startswith("TID") for rule in ignored)
     }
-    assert {path for path in exempt if path.startswith("keras_vae")} == {"keras_vae/trainers/*"}
+    assert {path for path in exempt if path.startswith("keras_vae")} == {"keras_vae/training/*"}

@@ -15,7 +15,7 @@ import pytest
 
 import export
 import keras_vae
-from keras_vae import callbacks, data, files
+from keras_vae import callbacks, data
 from keras_vae.__main__ import (
     DEFAULTS,
     FEW,
@@ -26,6 +26,7 @@ from keras_vae.__main__ import (
     make_parser,
     with_arguments_of_run,
 )
+from keras_vae.storage import files
 from tests.conftest import BACKEND, SMALL, fails, ordinary_on
 from tests.test_data import write_images
 
@@ -324,7 +325,9 @@ def test_a_run_keeps_the_order_of_classes_in_which_it_began(tmp_path, capsys, mo
 
     with monkeypatch.context() as patch:
         patch.setattr(callbacks, "Checkpoint", Interrupt)
-        patch.setattr("keras_vae.image_folders._natural", str)  # as runs of older versions have it
+        patch.setattr(
+            "keras_vae.data.image_folders._natural", str
+        )  # as runs of older versions have it
         warnings.filterwarnings("default", "Passed over")
         assert main(arguments) == 1
     said = capsys.readouterr().err.splitlines()

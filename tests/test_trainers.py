@@ -28,7 +28,7 @@ SHAPES = [(7, 5), (5,), (3, 3, 2, 4)]
 
 
 def fuse(optimizer):
-    importlib.import_module(f"keras_vae.trainers.{BACKEND}_adam").fuse(optimizer)
+    importlib.import_module(f"keras_vae.training.{BACKEND}_adam").fuse(optimizer)
     return optimizer
 
 

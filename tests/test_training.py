@@ -7,7 +7,7 @@ from keras import ops
 
 import keras_vae
 from keras_vae.callbacks import StopOnSkippedUpdates
-from keras_vae.models.bar import ProgressBar
+from keras_vae.training.bar import ProgressBar
 from tests.conftest import BACKEND, ordinary_on
 
 FIT_LOGS = {"loss", "reconstruction_loss", "kl_loss", "gradient_norm", "skipped_updates"}

@@ -22,11 +22,12 @@ from keras import ops
 from keras_vae import portable_random
 from keras_vae.data import as_float
 from keras_vae.evaluation.likelihood import mean_and_errors
-from keras_vae.files import write_atomically
 from keras_vae.layers.sampling import repeat
-from keras_vae.models import importance, load_model, own_objects
+from keras_vae.models import importance, load_model
 from keras_vae.models.generative import join
-from keras_vae.models.inputs import check_examples
+from keras_vae.storage import own_objects
+from keras_vae.storage.files import write_atomically
+from keras_vae.training.inputs import check_examples
 
 STAGES = 20
 LEAPFROG_STEPS = 5

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 
 from keras_vae import data
-from keras_vae.models import saving
 from keras_vae.networks.convolutional import convolution
+from keras_vae.storage import saving
 
 EPOCHS = 5
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from keras_vae.data import as_float
-from keras_vae.models.inputs import check_examples
+from keras_vae.training.inputs import check_examples
 
 WINDOW, WINDOW_SCALE = 11, 1.5
 K1, K2 = 0.01, 0.03

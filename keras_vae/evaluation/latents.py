@@ -6,7 +6,7 @@ import numpy as np
 from keras import ops
 
 from keras_vae.models.importance import log_sum
-from keras_vae.models.inputs import check_examples
+from keras_vae.training.inputs import check_examples
 
 # Variance of a posterior mean over the data above which Burda et al. call a unit active.
 ACTIVE_VARIANCE = 0.01

@@ -4,7 +4,7 @@ import numpy as np
 from keras import ops
 
 from keras_vae.models.generative import in_batches
-from keras_vae.models.inputs import as_float, check_examples
+from keras_vae.training.inputs import as_float, check_examples
 
 
 def evaluate(model, inputs, batch_size=256, progress=None):

@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 from keras_vae import arguments, seeds
-from keras_vae.trainers import share
+from keras_vae.training import share
 
 
 @keras.saving.register_keras_serializable("keras_vae")

@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_vae import arguments, seeds
-from keras_vae.trainers import share
+from keras_vae.training import share
 
 # Codes are counted in float32, and the codebook is a table.
 MOST_CODES = 2**20

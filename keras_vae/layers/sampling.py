@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_vae import seeds
-from keras_vae.trainers import share
+from keras_vae.training import share
 
 
 @keras.saving.register_keras_serializable("keras_vae")

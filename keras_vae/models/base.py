@@ -8,8 +8,7 @@ from keras import ops
 from keras_vae import likelihoods
 from keras_vae.data import binarize
 from keras_vae.layers.sampling import repeat
-from keras_vae.models import datasets, logits
-from keras_vae.models import inputs as model_inputs
+from keras_vae.models import logits
 from keras_vae.models.generative import (
     GenerativeModel,
     in_batches,
@@ -18,7 +17,8 @@ from keras_vae.models.generative import (
     reason,
     weighted_mean,
 )
-from keras_vae.trainers import share
+from keras_vae.training import datasets, share
+from keras_vae.training import inputs as model_inputs
 
 
 class LatentVariableModel(GenerativeModel):

@@ -4,9 +4,9 @@ import keras
 from keras import ops
 
 from keras_vae import arguments
-from keras_vae.models import inputs as model_inputs
 from keras_vae.models.conditional_vae import ConditionalVAE
 from keras_vae.models.gan import GAN
+from keras_vae.training import inputs as model_inputs
 
 
 @keras.saving.register_keras_serializable("keras_vae")

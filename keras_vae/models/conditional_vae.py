@@ -3,8 +3,8 @@
 import keras
 
 from keras_vae import portable_random, seeds
-from keras_vae.models import inputs as model_inputs
 from keras_vae.models.vae import VAE
+from keras_vae.training import inputs as model_inputs
 
 
 @keras.saving.register_keras_serializable("keras_vae")

@@ -4,12 +4,12 @@ import keras
 from keras import ops
 
 from keras_vae import arguments
-from keras_vae.models import datasets, logits
+from keras_vae.models import logits
 from keras_vae.models.generative import GenerativeModel, Player, as_optimizer, join, reason
-from keras_vae.models.players import JointOptimizer
 from keras_vae.models.vae import VAE
 from keras_vae.priors import StandardNormal
-from keras_vae.trainers import share
+from keras_vae.training import datasets, share
+from keras_vae.training.players import JointOptimizer
 
 
 @keras.saving.register_keras_serializable("keras_vae")

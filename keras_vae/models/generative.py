@@ -18,12 +18,19 @@ from keras_vae.callbacks import (
 )
 from keras_vae.layers.conditioning import Conditioning
 from keras_vae.metrics import Average, Count
-from keras_vae.models import datasets, occurrence, resuming
-from keras_vae.models import inputs as model_inputs
-from keras_vae.models.bar import with_bar
-from keras_vae.models.compiled import CompiledFunctions
-from keras_vae.stored import StoredModel
-from keras_vae.trainers import Trainer, compiles_each_shape, is_out_of_memory, share
+from keras_vae.storage.stored import StoredModel
+from keras_vae.training import (
+    Trainer,
+    compiles_each_shape,
+    datasets,
+    is_out_of_memory,
+    occurrence,
+    resuming,
+    share,
+)
+from keras_vae.training import inputs as model_inputs
+from keras_vae.training.bar import with_bar
+from keras_vae.training.compiled import CompiledFunctions
 from keras_vae.version import __version__
 
 STEPS_AT_ONCE = 16
@@ -62,7 +69,7 @@ class GenerativeModel(Trainer, StoredModel):
     """Networks, of which one decodes a latent code, and a likelihood, trained by plain `fit`.
 
     A subclass writes `build` and `loss_and_terms`. Everything else is here, but for the gradient
-    steps, which are in `keras_vae.trainers`, one file per backend.
+    steps, which are in `keras_vae.training`, one file per backend.
 
     Args:
         parts: Dict from the name of an argument and attribute to the Keras model that it is. The

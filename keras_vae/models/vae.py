@@ -12,13 +12,13 @@ from keras_vae.callbacks import CountEpochs, ScheduledKLWeight
 from keras_vae.layers.sampling import Sampling, reparameterize, repeat
 from keras_vae.metrics import Average
 from keras_vae.models import importance
-from keras_vae.models import inputs as model_inputs
 from keras_vae.models.base import LatentVariableModel
 from keras_vae.models.generative import in_batches, join, weighted_mean
 from keras_vae.priors import StandardNormal, VampPrior, fitted
 from keras_vae.priors.base import Prior
 from keras_vae.schedules import Schedule
-from keras_vae.trainers import share
+from keras_vae.training import inputs as model_inputs
+from keras_vae.training import share
 
 
 @keras.saving.register_keras_serializable("keras_vae")

@@ -6,11 +6,11 @@ import numpy as np
 from keras_vae.layers.conditioning import Categorical
 from keras_vae.layers.quantizers import usage
 from keras_vae.metrics import Perplexity
-from keras_vae.models import datasets
-from keras_vae.models import inputs as model_inputs
 from keras_vae.models.base import LatentVariableModel
 from keras_vae.models.generative import in_batches, weighted_mean
 from keras_vae.models.pixel_cnn import PixelCNN, check_codes
+from keras_vae.training import datasets
+from keras_vae.training import inputs as model_inputs
 
 
 @keras.saving.register_keras_serializable("keras_vae")

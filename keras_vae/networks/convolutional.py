@@ -12,7 +12,7 @@ from keras_vae.networks.dense import (
     join_condition,
     split_condition,
 )
-from keras_vae.stored import StoredModel
+from keras_vae.storage.stored import StoredModel
 
 
 @keras.saving.register_keras_serializable("keras_vae")

@@ -11,7 +11,7 @@ import keras
 from keras import ops
 
 from keras_vae import arguments
-from keras_vae.stored import StoredModel
+from keras_vae.storage.stored import StoredModel
 
 
 class GaussianEncoder(StoredModel):

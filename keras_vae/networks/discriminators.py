@@ -10,7 +10,7 @@ import keras
 from keras_vae import arguments
 from keras_vae.layers.spectral import SpectralNormalization
 from keras_vae.networks.convolutional import convolution
-from keras_vae.stored import StoredModel
+from keras_vae.storage.stored import StoredModel
 
 
 class Discriminator(StoredModel):

@@ -10,7 +10,7 @@ from keras_vae.networks.convolutional import (
     _options,
     convolution,
 )
-from keras_vae.stored import StoredModel
+from keras_vae.storage.stored import StoredModel
 
 
 @keras.saving.register_keras_serializable("keras_vae")

@@ -10,7 +10,7 @@ from keras import ops
 from keras_vae import arguments
 from keras_vae.layers.sampling import reparameterize
 from keras_vae.networks.dense import DenseDecoder, dense_stack, split_condition
-from keras_vae.stored import StoredModel
+from keras_vae.storage.stored import StoredModel
 
 # Of a level's prior: a variance between 5e-5 and 2e4.
 PRIOR_LOG_VAR_RANGE = (-10.0, 10.0)

@@ -124,7 +124,7 @@ def model(rng, folder):
 
 def weights(rng, folder):
     """The reader of HDF5, alone."""
-    from keras_vae.models import hdf5
+    from keras_vae.storage import hdf5
     from tests.attacks import files
 
     damage = (mutated, slightly_mutated)[rng.integers(2)]
@@ -181,7 +181,7 @@ def images(rng, folder):
 def run_folder(rng, folder):
     """What is read of a run folder besides the model: its JSON and its history."""
     from export import manifest
-    from keras_vae.runs import Run
+    from keras_vae.storage.runs import Run
 
     files = {
         "config.json": b'{"arguments": {"data": "digits", "epochs": 3}, "seed": 1}',

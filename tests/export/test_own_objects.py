@@ -6,7 +6,7 @@ import pytest
 
 import export
 import keras_vae
-from keras_vae.models import own_objects, saving
+from keras_vae.storage import own_objects, saving
 from tests.conftest import BACKEND, ordinary_on
 
 SHAPE = (6, 5, 1)

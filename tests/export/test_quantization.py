@@ -11,7 +11,7 @@ import export
 import keras_vae
 from export import graphs, quantization, report
 from export.__main__ import main
-from keras_vae.runs import Run
+from keras_vae.storage.runs import Run
 from tests.export.test_parity import converts_here
 
 RNG = np.random.default_rng(0)

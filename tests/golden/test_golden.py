@@ -14,8 +14,8 @@ import export
 import keras_vae
 from export import c, parity, verification
 from export.quantization import TOLERANCES
-from keras_vae import runs
 from keras_vae.__main__ import main
+from keras_vae.storage import runs
 from tests.export.test_parity import converts_here
 from tests.golden import files
 

@@ -8,8 +8,8 @@ import warnings
 import keras
 import torch
 
-from keras_vae.trainers import torch_adam, torch_convolutions, torch_graph, torch_processes
-from keras_vae.trainers.shares import cores
+from keras_vae.training import torch_adam, torch_convolutions, torch_graph, torch_processes
+from keras_vae.training.shares import cores
 
 share = torch_processes.share
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import distributed
 
-from keras_vae.trainers.shares import Share, Whole
+from keras_vae.training.shares import Share, Whole
 
 _current = Whole()
 

@@ -9,11 +9,11 @@ import zipfile
 import keras
 import numpy as np
 
-from keras_vae.files import replaced
-from keras_vae.models import untrusted
 from keras_vae.models.generative import GenerativeModel, reason
-from keras_vae.stored import StoredModel
-from keras_vae.trainers import is_out_of_memory
+from keras_vae.storage import untrusted
+from keras_vae.storage.files import replaced
+from keras_vae.storage.stored import StoredModel
+from keras_vae.training import is_out_of_memory
 
 
 def save_model(model, path):

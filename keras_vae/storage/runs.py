@@ -8,8 +8,9 @@ import json
 import pathlib
 import platform
 
-from keras_vae import archives, checkpoints, data, run_config
-from keras_vae.files import remove_if_empty, write_atomically
+from keras_vae import data
+from keras_vae.storage import archives, checkpoints, run_config
+from keras_vae.storage.files import remove_if_empty, write_atomically
 from keras_vae.version import __version__
 
 
@@ -36,7 +37,7 @@ class Run:
 
     def load_model(self):
         """Return the trained model."""
-        from keras_vae.models import saving
+        from keras_vae.storage import saving
 
         self.model_class()
         return saving.load_generative_model(self.folder)
@@ -62,7 +63,7 @@ class Run:
 
     def save_model(self, model, path=None):
         """Write `model.keras`, or a Keras model to another path in the folder."""
-        from keras_vae.models import saving
+        from keras_vae.storage import saving
 
         saving.save_model(model, path or self.model_path)
 

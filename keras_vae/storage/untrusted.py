@@ -20,8 +20,7 @@ import keras
 import ml_dtypes
 import numpy as np
 
-from keras_vae import archives
-from keras_vae.models import hdf5
+from keras_vae.storage import archives, hdf5
 from keras_vae.version import requirement
 
 MAX_METADATA_BYTES = 2**16

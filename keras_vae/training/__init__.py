@@ -12,11 +12,11 @@ import keras
 from keras_vae import backends
 
 if keras.backend.backend() == "tensorflow":
-    from keras_vae.trainers import tensorflow as backend
+    from keras_vae.training import tensorflow as backend
 elif keras.backend.backend() == "jax":
-    from keras_vae.trainers import jax as backend
+    from keras_vae.training import jax as backend
 elif keras.backend.backend() == "torch":
-    from keras_vae.trainers import torch as backend
+    from keras_vae.training import torch as backend
 else:
     raise ImportError(backends.unknown(keras.backend.backend()))
 

@@ -15,7 +15,7 @@ import warnings
 import ml_dtypes
 import numpy as np
 
-from keras_vae.files import PART, write_atomically
+from keras_vae.storage.files import PART, write_atomically
 
 KEPT = 2
 SCHEMA = 1

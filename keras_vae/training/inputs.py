@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_vae import data as image_data
 from keras_vae import portable_random, seeds
-from keras_vae.models import datasets, frames
+from keras_vae.training import datasets, frames
 
 # Threads that read batches of files, and batches that they may be ahead.
 READERS = 4

@@ -5,8 +5,8 @@ import contextlib
 import keras
 import tensorflow as tf
 
-from keras_vae.trainers import tensorflow_adam, tensorflow_replicas
-from keras_vae.trainers.shares import cores
+from keras_vae.training import tensorflow_adam, tensorflow_replicas
+from keras_vae.training.shares import cores
 
 share = tensorflow_replicas.share
 

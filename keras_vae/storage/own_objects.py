@@ -6,7 +6,7 @@ import types
 
 import keras
 
-from keras_vae.models import untrusted
+from keras_vae.storage import untrusted
 
 _NOT_OWN = ("builtins", "keras", "keras_vae", "numpy")
 

@@ -8,7 +8,7 @@ import jax
 import keras
 import numpy as np
 
-from keras_vae.trainers.shares import Whole, cores
+from keras_vae.training.shares import Whole, cores
 
 
 def share():

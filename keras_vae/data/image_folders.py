@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_vae.data_errors import DataError, explained, shortened
+from keras_vae.data.errors import DataError, explained, shortened
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")

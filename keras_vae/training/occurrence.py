@@ -4,8 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_vae.models.inputs import as_given
-from keras_vae.trainers import share
+from keras_vae.training import share
+from keras_vae.training.inputs import as_given
 
 
 def check_occurrence(model, inputs):

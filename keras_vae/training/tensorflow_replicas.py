@@ -6,7 +6,7 @@ import threading
 import keras
 import tensorflow as tf
 
-from keras_vae.trainers.shares import Share, Whole
+from keras_vae.training.shares import Share, Whole
 
 # A strategy traces every replica of one process in a thread of its own.
 _step = threading.local()

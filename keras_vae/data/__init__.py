@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from keras_vae import seeds
-from keras_vae.data_errors import DataError, explained, shortened
-from keras_vae.image_folders import ImageFiles, find
+from keras_vae.data.errors import DataError, explained, shortened
+from keras_vae.data.image_folders import ImageFiles, find
 
 # The most memory that the arrays of one set may need.
 MAX_BYTES = 16 * 2**30
@@ -59,7 +59,7 @@ _CLASS_NAMES = {
     ),
 }
 # The sets that come with the package.
-_EXCERPTS = Path(__file__).parent / "excerpts"
+_EXCERPTS = Path(__file__).parents[1] / "excerpts"
 _ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 _NPY_HEADER_READERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
@@ -256,7 +256,7 @@ def _kept(name):
 
 
 def _load_npz(path, name, class_names=None):
-    from keras_vae import archives
+    from keras_vae.storage import archives
 
     readable = f"{path!r} must be a complete .npz file. Received: "
     advice = "Write it again with np.savez_compressed."

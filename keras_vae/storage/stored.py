@@ -30,7 +30,7 @@ class StoredModel(keras.Model):
             ValueError: If it could not be loaded again, as what is no `.keras` file. The old file
                 stays.
         """
-        from keras_vae.models.saving import save_model  # which imports this module
+        from keras_vae.storage.saving import save_model  # which imports this module
 
         if not isinstance(filepath, str | os.PathLike):
             super().save(filepath, overwrite=overwrite, zipped=zipped, **kwargs)

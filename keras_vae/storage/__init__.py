@@ -1,0 +1,1 @@
+"""What is read and written: models, checkpoints, runs, and the archives they come in."""
