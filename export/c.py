@@ -647,7 +647,8 @@ def _program(graph):
             f"The C format holds the graphs {' and '.join(GRAPHS)}. Received: {graph.name}. "
             f"{_ELSEWHERE}"
         )
-    if getattr(type(model), "decode_mean", None) is not GenerativeModel.decode_mean:
+    is_own = isinstance(model, GenerativeModel)
+    if not is_own or type(model).decode_mean is not GenerativeModel.decode_mean:
         raise ValueError(
             "The C format holds models of `keras_vae` that decode a latent code. Received: "
             f"{type(model).__name__}. {_ELSEWHERE}"
@@ -659,11 +660,11 @@ def _program(graph):
                 "The C format holds the conditions Categorical and Continuous. Received: "
                 f"{type(kind).__name__} for `{name}`. {_ELSEWHERE}"
             )
-    likelihood = getattr(model.likelihood, "name", None)
+    likelihood = model.likelihood.name
     if likelihood not in LIKELIHOODS:
         raise ValueError(
             f"The C format holds the likelihoods {', '.join(LIKELIHOODS)}. Received: "
-            f"{likelihood or type(model.likelihood).__name__}. {_ELSEWHERE}"
+            f"{likelihood}. {_ELSEWHERE}"
         )
     if graph.name == "sampler":
         if type(model.prior) is not StandardNormal:
@@ -672,8 +673,8 @@ def _program(graph):
                 f"{type(model.prior).__name__}. Export the `decoder`."
             )
         portable_random.check(0, 1, model.latent_dim)
-    data_range = getattr(model.likelihood, "data_range", None)
-    if data_range is not None and not all(map(math.isfinite, data_range)):
+    data_range = model.likelihood.data_range
+    if not all(map(math.isfinite, data_range)):
         data_range = None
     return _Program(
         graph.name,

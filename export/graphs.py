@@ -178,7 +178,7 @@ def decoder(model):
     Raises:
         ValueError: If the model has no latent code.
     """
-    _check(model, "decoder", "decode_mean")
+    _check(model, "decoder")
     [code] = _code_specs(model, ["z"])
     inputs = (code, *_condition_specs(model))
 
@@ -207,7 +207,7 @@ def encoder(model):
     Raises:
         ValueError: If the model has no encoder.
     """
-    _check(model, "encoder", "code_names")
+    _check(model, "encoder")
     outputs = _code_specs(model, model.code_names)
 
     def function(tensors):
@@ -237,8 +237,10 @@ def sampler(model):
     Raises:
         ValueError: If the model has no prior to draw from.
     """
-    _check(model, "sampler", "decode_mean")
-    if not hasattr(model.prior, "fixed"):
+    from keras_vae.priors.base import Prior
+
+    _check(model, "sampler")
+    if not isinstance(model.prior, Prior):
         raise ValueError(
             "The `sampler` graph needs a model with a prior to draw from in one pass. Received: "
             f"{type(model).__name__}. Export its `decoder`."
@@ -288,7 +290,7 @@ def scorer(model):
     """The graph from data and the conditions to an anomaly score.
 
     Args:
-        model: A model of `keras_vae` with a likelihood.
+        model: A model of `keras_vae` that scores.
 
     Returns:
         A `Graph` with the inputs `x` and one for each condition, and the outputs `score`, the
@@ -297,21 +299,13 @@ def scorer(model):
         and `x_reconstructed`.
 
     Raises:
-        ValueError: If the model has no likelihood.
+        ValueError: If the model has no score.
     """
-    _check(model, "scorer", "code_names")
-    if getattr(model, "likelihood", None) is None:
-        raise ValueError(
-            "The `scorer` graph needs a model with a likelihood. Received: "
-            f"{type(model).__name__} without one. Export its `decoder` and `encoder`."
-        )
-    if hasattr(model, "quantizer"):
-        raise ValueError(
-            "The `scorer` graph needs a model whose loss bounds the likelihood. Received: "
-            f"{type(model).__name__}. Export its `decoder` and `encoder`."
-        )
+    from keras_vae.models.capabilities import Bounds
+
+    _check(model, "scorer")
     outputs = (TensorSpec("score", "float32", (None,)), _data_spec(model, "x_reconstructed"))
-    prior = None if model.prior is None else model.prior.fixed()
+    prior = model.prior.fixed() if isinstance(model, Bounds) else None
 
     def parameters_and_kl(tensors):
         conditions = {name: tensors[name] for name in model.condition}
@@ -462,7 +456,7 @@ def _how_to_call(model, names):
     """
     import keras
 
-    structure = getattr(model, "_inputs_struct", None)
+    structure = inputs_of(model)
     several = isinstance(structure, dict) or len(keras.tree.flatten(structure)) > 1
     if len(names) == 1 and not several:
         return lambda tensors: model(tensors[names[0]], training=False)
@@ -491,24 +485,35 @@ def _how_to_call(model, names):
     return call
 
 
+def inputs_of(model):
+    """The symbolic inputs of a functional model, as nested as it takes them; None of another."""
+    return getattr(model, "_inputs_struct", None)
+
+
 def name_of_input(tensor):
     """The name of a functional model's input, without what Keras adds where it copies one."""
     return re.sub("(CLONE)+$", "", tensor.name)
 
 
-def _check(model, graph, attribute):
-    parts = ("decode_mean", "condition", "latent_dim", "data_shape")
-    own = all(hasattr(model, name) for name in parts)
-    if own and not hasattr(model, attribute):
-        raise ValueError(
-            f"The `{graph}` graph needs a model with an encoder. Received: {type(model).__name__}. "
-            "Export its `decoder` or `sampler`."
-        )
-    if not own:
+def own(model):
+    """The model itself if it is of `keras_vae`, None if it is any other Keras model."""
+    from keras_vae.models.generative import GenerativeModel
+
+    return model if isinstance(model, GenerativeModel) else None
+
+
+def _check(model, graph):
+    """Raise a ValueError unless a model can have a graph; build it."""
+    from keras_vae.models.capabilities import Encodes, Samples, Scores, require
+
+    if own(model) is None:
         raise ValueError(
             f"The `{graph}` graph needs a model of `keras_vae` that has it; for another Keras "
             f"model, name its `inputs`. Received: {type(model).__name__}."
         )
+    needed = {"encoder": Encodes, "sampler": Samples, "scorer": Scores}
+    if graph in needed:
+        require(model, needed[graph], f"The `{graph}` graph")
     if not model.built:
         model.build()
 
@@ -524,7 +529,9 @@ def _condition_specs(model):
 
 def _code_specs(model, names):
     """The parts of a latent code; or the one grid of indices, where there is a codebook."""
-    if hasattr(model, "quantizer"):
+    from keras_vae.models.capabilities import DiscreteCodes
+
+    if isinstance(model, DiscreteCodes):
         grid = (None, *model.grid_shape)
         return (TensorSpec("codes", "int32", grid, model.quantizer.num_codes),)
     return tuple(TensorSpec(name, "float32", (None, model.latent_dim)) for name in names)
@@ -544,7 +551,7 @@ def _code(model, tensors):
 
 def _condition(model, tensors):
     """The vector of a model's conditions, or None for one that has no such thing."""
-    if not getattr(model, "condition", None):
+    if own(model) is None or not model.condition:
         return None
     conditions = {name: tensors[name] for name in model.condition}
     return model.encode_condition(conditions, training=False)
@@ -559,9 +566,9 @@ def draw_codes(model, seed, rows, conditions, temperature=1.0):
 def _as_prior(model, noise, inputs, rng):
     """Codes of the model's prior; of N(0, I), and where there is no prior, the noise itself."""
     from keras_vae.priors import StandardNormal
+    from keras_vae.priors.base import Prior
 
-    prior = getattr(model, "prior", None)
-    if not hasattr(prior, "fixed") or isinstance(prior, StandardNormal):
+    if not isinstance(model.prior, Prior) or isinstance(model.prior, StandardNormal):
         return noise
     return draw_codes(model, int(rng.integers(2**31)), len(noise), inputs)
 
@@ -627,7 +634,7 @@ def full_precision(model):
 
 def _forget_compiled(model, changed):
     """Drop what a model of ours compiled when its layers computed in another precision."""
-    if changed and hasattr(model, "forget_compiled"):
+    if changed and own(model) is not None:
         model.forget_compiled()
 
 

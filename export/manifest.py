@@ -50,31 +50,32 @@ def build(
     Returns:
         Dict that JSON can hold.
     """
-    model = graph.model
+    from export.graphs import own
+
+    model = own(graph.model)
     shapes = {spec.name: spec.shape for spec in (*graph.inputs, *graph.outputs)}
     data_shape = shapes.get("x", shapes.get("x_reconstructed", (None, None)))[1:]
-    data_shape = getattr(model, "data_shape", None) or data_shape
+    data_shape = (model and model.data_shape) or data_shape
     code = shapes.get("z", ())
-    latent_dim = getattr(model, "latent_dim", None) or (code[1] if len(code) == 2 else None)
-    likelihood = getattr(model, "likelihood", None)
-    data_range = _data_range(model)
-    own = hasattr(model, "prior")
-    prior = model.prior.manifest() if own and model.prior is not None else None
-    if not own and latent_dim is not None:
-        prior = {"kind": "standard_normal"}
+    latent_dim = (model and model.latent_dim) or (code[1] if len(code) == 2 else None)
+    likelihood = model and model.likelihood
+    if model:
+        prior = None if model.prior is None else model.prior.manifest()
+    else:
+        prior = None if latent_dim is None else {"kind": "standard_normal"}
     return {
         "schema": SCHEMA,
         "graph": graph.name,
-        "model": type(model).__name__,
+        "model": type(graph.model).__name__,
         "latent_dim": None if latent_dim is None else int(latent_dim),
         **_codebook(model),
         "data_shape": None if None in data_shape else [int(size) for size in data_shape],
-        "data_range": data_range,
+        "data_range": _data_range(model),
         "range": picture_range or range_of(graph, training),
         "conditions": _conditions(graph),
         "prior": prior,
         "likelihood": likelihood.name if likelihood else None,
-        **({} if getattr(likelihood, "takes_pictures", True) else {"takes_pictures": False}),
+        **({"takes_pictures": False} if likelihood and not likelihood.takes_pictures else {}),
         "quantization": quantize,
         "parameters": graph.num_parameters,
         "training": training,
@@ -98,12 +99,12 @@ def range_of(graph, training=None):
     Returns:
         List of two floats, or None for a model without an output `x`.
     """
-    from export.graphs import decoder
+    from export.graphs import decoder, own
 
-    model = graph.model
+    model = own(graph.model)
     if found := _data_range(model) or (training and [0.0, 1.0]):
         return found
-    source = decoder(model) if hasattr(model, "decode_mean") else graph
+    source = decoder(model) if model else graph
     if "x" not in {spec.name for spec in source.outputs}:
         return None
     made = source.evaluate(source.draw(RANGE_SAMPLES, np.random.default_rng(GOLDEN_SEED)))["x"]
@@ -112,9 +113,8 @@ def range_of(graph, training=None):
 
 
 def _data_range(model):
-    """The range of a model's data, as its likelihood has it, or None."""
-    likelihood = getattr(model, "likelihood", None)
-    data_range = likelihood.data_range if likelihood else (-math.inf, math.inf)
+    """The range of a model's data, as its likelihood has it, or None; of no model None."""
+    data_range = model.likelihood.data_range if model else (-math.inf, math.inf)
     return [float(v) for v in data_range] if all(map(math.isfinite, data_range)) else None
 
 
@@ -272,7 +272,9 @@ def golden_magnitudes(manifest, source):
 
 def _codebook(model):
     """The grid of codes that a vector-quantized model takes in the place of a latent code."""
-    if not hasattr(model, "quantizer"):
+    from keras_vae.models.capabilities import DiscreteCodes
+
+    if not isinstance(model, DiscreteCodes):
         return {}
     num_codes = int(model.quantizer.num_codes)
     return {"codes": {"grid_shape": list(model.grid_shape), "num_codes": num_codes}}
@@ -285,8 +287,10 @@ def _map(graph, held_out):
     vary most, each 2.5 standard deviations long: the point (u, v) of a square from -1 to 1 is the
     code `origin + u x + v y`.
     """
+    from keras_vae.models.capabilities import DiscreteCodes, Encodes
+
     model = graph.model
-    has_codes = hasattr(model, "encode") and not hasattr(model, "quantizer")
+    has_codes = isinstance(model, Encodes) and not isinstance(model, DiscreteCodes)
     if graph.name == "scorer" or held_out is None or not has_codes or model.latent_dim < 2:
         return None
     inputs = held_out if model.condition else held_out["x"]
@@ -309,8 +313,9 @@ def _scores(graph, held_out):
 
 def _golden(graph, quantize, run):
     from export import parity
-    from export.graphs import draw_codes
+    from export.graphs import draw_codes, own
     from keras_vae import portable_random
+    from keras_vae.priors.base import Prior
 
     sizes = [math.prod(spec.shape[1:]) for spec in (*graph.inputs, *graph.outputs) if spec.batched]
     count = 2 if 2 * sum(sizes) <= GOLDEN_MAX_VALUES else 1
@@ -327,7 +332,7 @@ def _golden(graph, quantize, run):
             # The first class and the last: neither the reserved index nor all the same.
             inputs[spec.name] = np.array([0, max(spec.num_values - 2, 0)][:count], np.int32)
     if any(spec.name == "z" and len(spec.shape) == 2 for spec in graph.inputs):
-        if hasattr(getattr(graph.model, "prior", None), "fixed"):
+        if own(graph.model) and isinstance(graph.model.prior, Prior):
             inputs["z"] = draw_codes(graph.model, GOLDEN_SEED, count, inputs)
         else:
             seed, [latent_dim] = np.array([GOLDEN_SEED], np.int32), inputs["z"].shape[1:]
@@ -365,9 +370,10 @@ def _rounded(array):
 
 def _conditions(graph):
     """The named inputs besides the data, the code, the seed and the temperature."""
-    kinds = getattr(graph.model, "condition", None)
-    if kinds is not None:
-        return [_condition(name, kind) for name, kind in kinds.items()]
+    from export.graphs import own
+
+    if model := own(graph.model):
+        return [_condition(name, kind) for name, kind in model.condition.items()]
     described = []
     for spec in graph.inputs:
         reserved = ("x", "z", "seed", "temperature")

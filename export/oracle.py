@@ -27,7 +27,7 @@ def outputs(graph, inputs, batch_size=64):
 
     count = graph.count(inputs)
     batch_size = batch_size if graph.row_by_row else count
-    compute = _OWN if hasattr(graph.model, "decode_mean") else _OTHERS
+    compute = _OTHERS if graphs.own(graph.model) is None else _OWN
     parts = []
     with graphs.on_cpu():
         for start in range(0, count, batch_size):
@@ -72,7 +72,7 @@ def _scorer(graph, inputs):
 
 def _keras_model(graph, inputs):
     model, tensors = graph.model, _tensors(inputs)
-    structure = getattr(model, "_inputs_struct", None)
+    structure = graphs.inputs_of(model)
     given, arguments = [tensors], {}
     if len(tensors) == 1 and not isinstance(structure, dict):
         given = list(tensors.values())

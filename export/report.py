@@ -71,7 +71,8 @@ class Reporter:
         with graphs.full_precision(model):
             self.graph = export.build_graph(model, graph, inputs)
         self.dataset, self.classifier = None, None
-        conditions = set(getattr(model, "condition", None) or {})
+        self.own = graphs.own(model)
+        conditions = set(self.own.condition if self.own else ())
         if (run is not None or data is not None) and conditions <= {"label"}:
             self.dataset = self._load(run, data)
             in_run = run is not None and self.dataset is not None
@@ -105,7 +106,7 @@ class Reporter:
         made = run(self.inputs)
         error = made[self.output].astype(np.float64) - self.expected[self.output]
         spread = np.ptp(self.expected[self.output])
-        data_range = getattr(getattr(self.model, "likelihood", None), "data_range", None)
+        data_range = self.own.likelihood.data_range if self.own else None
         if self.output.startswith("x") and data_range is not None and np.isfinite(data_range).all():
             spread = data_range[1] - data_range[0]
         noise = math.sqrt(np.mean(error**2))
@@ -140,7 +141,7 @@ class Reporter:
         if self.dataset is None:
             return None
         x, y = as_float(self.dataset.x_test[:most]), self.dataset.y_test[:most]
-        return {"x": x, "label": y} if getattr(self.model, "condition", None) else {"x": x}
+        return {"x": x, "label": y} if self.own and self.own.condition else {"x": x}
 
     def _load(self, run, source):
         import export
@@ -167,16 +168,19 @@ class Reporter:
 
     def _elbo(self, run):
         """Mean ELBO of held-out examples with the graph computed by `run`, or None."""
-        has_codes = hasattr(self.model, "encode")
+        from keras import ops
+
+        from keras_vae.models.capabilities import Bounds, Encodes
+
+        has_codes = isinstance(self.model, Encodes)
         if self.dataset is None or self.graph.name == "sampler" or not has_codes:
             return None
-        from keras import ops
 
         held_out = self._held_out(HELD_OUT)
         if self.graph.name == "scorer":
             return -float(np.mean(run(held_out)["score"], dtype="float64"))
         model, x = self.model, held_out["x"]
-        if not hasattr(model.prior, "kl") or not hasattr(model.likelihood, "from_mean"):
+        if not isinstance(model, Bounds):
             return None
         if model.parameters_per_value > 1:  # a decoder file gives their mean, and no more
             return None

@@ -562,6 +562,7 @@ def train_in(run, args, dataset):
     import numpy as np
 
     from keras_vae.callbacks import Checkpoint, ProgressLines
+    from keras_vae.models.capabilities import DiscreteCodes
     from keras_vae.storage.runs import now, versions
 
     random.seed(args.seed)  # Keras' initializers take their seeds from here
@@ -609,7 +610,7 @@ def train_in(run, args, dataset):
             verbose=verbose,
             callbacks=[checkpoint, *watchers],
         )
-        if hasattr(model, "quantizer"):
+        if isinstance(model, DiscreteCodes):
             print("Training the prior over the codes", flush=True)
             model.fit_prior(
                 {"x": dataset.x_train, "label": dataset.y_train},
@@ -1039,10 +1040,11 @@ def inputs_of(model, x, y):
 def sample_gif(run, model, dataset):
     """What draws a training: samples, of each class in turn, or else reconstructions."""
     from keras_vae.callbacks import SampleGif
+    from keras_vae.models.capabilities import DiscreteCodes, Samples
 
     run.figures.mkdir(parents=True, exist_ok=True)
     path = run.figures / "training.gif"
-    if hasattr(model, "sample") and not hasattr(model, "quantizer"):
+    if isinstance(model, Samples) and not isinstance(model, DiscreteCodes):
         labels = [index % len(dataset.class_names) for index in range(50)]
         return SampleGif(path, {"label": labels} if model.condition else 50, columns=10)
     return SampleGif(path, inputs=dataset.x_test[:50], columns=10)
@@ -1050,17 +1052,20 @@ def sample_gif(run, model, dataset):
 
 def sampled_conditions(model):
     """The conditions, by name, of what a model samples: its own, or those of its prior."""
-    return model.condition or getattr(model.prior, "condition", {})
+    from keras_vae.models.capabilities import Samples
+
+    return model.sample_conditions if isinstance(model, Samples) else {}
 
 
 def plan(args, model, dataset, inputs, counts):
     """Yield lines that say what `evaluate` will do, and about how long its long parts take."""
     from keras_vae.evaluation import report
     from keras_vae.evaluation.scorecard import samples_per_class, seconds_of_classifiers
+    from keras_vae.models.capabilities import Bounds
 
     images = len(inputs["x"] if isinstance(inputs, dict) else inputs)
     yield f"Measuring {images:,} test images"
-    if (counts or args.ais) and hasattr(model, "log_likelihood"):
+    if (counts or args.ais) and isinstance(model, Bounds):
         seconds = report.seconds_of_code(model, inputs)
         if counts:
             of_all = seconds * max(counts) * images
@@ -1085,7 +1090,9 @@ def measure(model, x, y, batch_size):
 
 def measure_prior(model, x, y):
     """The loss of a VQ-VAE's prior over the codes, where there is one."""
-    if not hasattr(model, "quantizer") or model.prior is None:
+    from keras_vae.models.capabilities import DiscreteCodes
+
+    if not isinstance(model, DiscreteCodes) or model.prior is None:
         return {}
     codes = {"codes": model.encode(model.as_observed(x, seed=0)), "label": y}
     return {"prior_loss": -float(model.prior.log_likelihood(codes).mean())}

@@ -574,11 +574,12 @@ class Doctor(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         from keras_vae import doctor
+        from keras_vae.models.capabilities import Bounds
 
         self.epochs = epoch + 1
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(float(value))
-        schedule = getattr(self.model, "kl_schedule", None)
+        schedule = self.model.kl_schedule if isinstance(self.model, Bounds) else None
         if self.epochs % self.interval == 0 and (not schedule or schedule.epochs <= self.epochs):
             before = {finding.name for finding in self.findings}
             self.findings = doctor.examine_during(

@@ -21,6 +21,7 @@ from keras_vae.evaluation.report import first_of
 from keras_vae.evaluation.scorecard import DISTANCES_PER_CLASS, label_of
 from keras_vae.evaluation.scorecard import diversity as diversity_by_class
 from keras_vae.evaluation.terms import evaluate_codes
+from keras_vae.models.capabilities import Adversarial, Bounds, DiscreteCodes, Encodes, Samples, lack
 from keras_vae.models.generative import in_batches
 from keras_vae.priors import StandardNormal
 from keras_vae.training.inputs import check_examples
@@ -107,7 +108,7 @@ def unfit_data(likelihood, smallest, largest, deviation, rounding=0.0, is_uint8=
     low, high = likelihood.data_range
     least, most = bounds(likelihood.data_range)
     is_density = math.isinf(high)
-    scale = getattr(likelihood, "scale", None)
+    scale = likelihood.scale
     seen = f"The data run from {smallest:.4g} to {largest:.4g}"
     if not (math.isfinite(smallest) and math.isfinite(largest)):
         number, problem = math.nan, "The data hold NaN or infinity, of which no loss is one."
@@ -735,13 +736,13 @@ def measure(
         return numbers, {"what needs a look at the model": "the data are out of range"}
     left_out = {}
     numbers |= _of_curves(model, history, left_out)
-    if hasattr(model, "quantizer"):
+    if isinstance(model, DiscreteCodes):
         numbers["unused_codes"] = _of_codebook(model, held_out)
-    elif hasattr(model, "encode"):
+    elif isinstance(model, Encodes):
         numbers |= _of_codes(model, train, held_out, epochs, seed)
     else:
-        left_out["low_kl"] = f"a {type(model).__name__} has no encoder"
-    if hasattr(model, "log_likelihood"):
+        left_out["low_kl"] = lack(model, Encodes)
+    if isinstance(model, Bounds):
         if train is None or test is None:
             left_out["overfitting"] = "it needs training and test data"
         else:
@@ -792,13 +793,13 @@ def _of_settings(model, inputs, epochs):
         if is_valid:
             model.check_logits()
     except ValueError as err:
-        made = model.reconstruct(inputs) if hasattr(model, "encode") else model.sample(len(x))
+        made = model.reconstruct(inputs) if isinstance(model, Encodes) else model.sample(len(x))
         numbers["squashed_logits"] = {
             "reason": str(err),
             "smallest": float(made.min()),
             "largest": float(made.max()),
         }
-    if hasattr(model, "kl_weight"):
+    if isinstance(model, Bounds):
         schedule = model.kl_schedule
         kl_weight = _end_of_kl_weight(model)
         numbers["rescaled_kl"] = {"kl_weight": kl_weight, "num_values": math.prod(x.shape[1:])}
@@ -815,7 +816,7 @@ def _of_settings(model, inputs, epochs):
 def _of_curves(model, history, left_out):
     """What the losses of the epochs say."""
     losses, held_out = (_curve(model, history or {}, prefix) for prefix in ("", "val_"))
-    if not hasattr(model, "encode"):
+    if not isinstance(model, Encodes):
         left_out["unconverged"] = "the losses of two players do not fall"
     elif rise_of(losses) is None:
         left_out["unconverged"] = "it needs the losses of three epochs"
@@ -835,7 +836,7 @@ def _of_curves(model, history, left_out):
 def _curve(model, history, prefix):
     """The loss of every epoch: with a warm-up, what it would have been with the last weight."""
     terms = [history.get(f"{prefix}{name}", ()) for name in ("reconstruction_loss", "kl_loss")]
-    if getattr(model, "kl_schedule", None) is None or not all(map(len, terms)):
+    if not isinstance(model, Bounds) or model.kl_schedule is None or not all(map(len, terms)):
         return history.get(f"{prefix}loss", ())
     end = _end_of_kl_weight(model)
     return [nats + end * kl for nats, kl in zip(*terms, strict=True)]
@@ -858,7 +859,7 @@ def _of_codebook(model, inputs):
 
 def _of_codes(model, train, held_out, epochs, seed):
     """What an encoder makes of data."""
-    has_posterior = hasattr(model, "log_likelihood")
+    has_posterior = isinstance(model, Bounds)
     inputs, x, rows = _in_classes(model, held_out, seed)
     _, x_train, rows_train = _in_classes(model, held_out if train is None else train, seed)
     if has_posterior:
@@ -1022,9 +1023,9 @@ def _judged(model, train, test, seed, left_out):
     def leave_out(reason):
         left_out["missed_labels"] = left_out["alike_samples"] = reason
 
-    if not hasattr(model, "sample"):
-        return leave_out(f"an {type(model).__name__} does not sample")
-    if hasattr(model, "quantizer"):
+    if not isinstance(model, Samples):
+        return leave_out(lack(model, Samples))
+    if isinstance(model, DiscreteCodes):
         return leave_out("a prior over codes takes long to draw from; a scorecard does it")
     if test is None:
         return leave_out("it needs test data")
@@ -1099,9 +1100,9 @@ def _of_samples(model, scorecard, test, x, epochs):
 
 def _raised_kl(model, x, epochs):
     """The change that makes a code carry more, or samples vary more."""
-    if hasattr(model, "discriminator"):
+    if isinstance(model, Adversarial):
         return "Use spectral_normalization=True in the discriminator."
-    if not hasattr(model, "kl_weight"):
+    if not isinstance(model, Bounds):
         return "Train twice as many epochs."
     kl_weight = _end_of_kl_weight(model)
     if kl_weight > 1:
@@ -1115,9 +1116,9 @@ def _raised_kl(model, x, epochs):
 
 def _mended_prior(model):
     """The change that makes a prior draw the codes that the decoder knows."""
-    if hasattr(model, "discriminator"):
+    if isinstance(model, Adversarial):
         return "Train twice as many epochs."
-    if hasattr(model, "quantizer"):
+    if isinstance(model, DiscreteCodes):
         return "Train its prior for twice as many epochs."
     if _end_of_kl_weight(model) < 1:
         return "Use kl_weight=1."
@@ -1128,7 +1129,7 @@ def _mended_prior(model):
 
 def _learning_rate(model):
     """Where Adam's learning rate began, None of another optimizer or of none."""
-    optimizer = getattr(model, "optimizer", None)
+    optimizer = model.optimizer if model.compiled else None
     if not isinstance(optimizer, keras.optimizers.Adam):
         return None
     rate = optimizer.get_config()["learning_rate"]
@@ -1159,7 +1160,7 @@ def _share_between(x):
 
 
 def _rounding(likelihood, x):
-    if not hasattr(likelihood, "levels"):
+    if likelihood.levels is None:
         return 0.0
     at = x.astype("float64") * (likelihood.levels - 1)
     return float(np.sqrt(np.mean((at - np.round(at)) ** 2))) / (likelihood.levels - 1)

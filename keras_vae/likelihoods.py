@@ -35,6 +35,8 @@ class _Likelihood:
 
     data_range = (0.0, 1.0)
     parameters_per_value = 1
+    levels = None  # how many values in [0, 1] there are, a step apart; None of a density
+    scale = None  # "shared", a number, ...: of a density with a location
     takes_pictures = True  # uint8
     takes_logits = True  # any numbers, so that no sigmoid or softmax may come before
 

@@ -31,7 +31,7 @@ def of_model(model):
         its SHA-256. What no config says is left out.
     """
     found = {"model": type(model).__name__, **_arguments(model)}
-    optimizer = getattr(model, "optimizer", None)  # None if it is not compiled, which `fit` tells
+    optimizer = model.optimizer if model.compiled else None  # `fit` tells
     optimizers = getattr(optimizer, "optimizers", [optimizer])
     for index, optimizer in enumerate(optimizers):
         prefix = f"optimizer {index + 1}: " if len(optimizers) > 1 else ""

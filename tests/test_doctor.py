@@ -344,7 +344,7 @@ def test_a_model_without_a_posterior_is_looked_at_as_far_as_it_goes():
     found, left_out = doctor.examine(model, TRAIN["x"] / 255)
     assert "unfit_data" in names(found)
     assert set(left_out) == {"unconverged", "missed_labels", "alike_samples"}
-    assert "Autoencoder does not sample" in left_out["alike_samples"]
+    assert left_out["alike_samples"] == "an Autoencoder has no prior to sample from"
 
 
 def test_a_decoder_that_squashes_is_found_in_a_model_that_got_in():

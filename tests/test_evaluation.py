@@ -18,6 +18,7 @@ from keras_vae.data import Dataset
 from keras_vae.evaluation import annealed, classifier, latents, report
 from keras_vae.evaluation.images import psnr
 from keras_vae.models import importance
+from keras_vae.models.capabilities import DiscreteCodes, Samples
 from tests import oracles
 from tests.conftest import BACKEND, ordinary_on
 
@@ -127,7 +128,7 @@ def test_bad_numbers_of_samples_are_one_line(linear_gaussian):
     for wrong in (0, [5, 0], 2.5, []):
         with pytest.raises(ValueError, match="num_samples"):
             model.log_likelihood(x[:2], wrong)
-    with pytest.raises(ValueError, match="needs a VAE"):
+    with pytest.raises(ValueError, match="needs a model with a bound"):
         evaluation.log_likelihoods(object(), x)
 
 
@@ -153,7 +154,7 @@ def test_annealing_agrees_with_the_exact_evidence(linear_gaussian):
 
 def test_annealing_says_what_it_needs(linear_gaussian, monkeypatch):
     model, x, _ = linear_gaussian
-    with pytest.raises(ValueError, match="needs a VAE"):
+    with pytest.raises(ValueError, match="needs a model with a bound"):
         evaluation.annealed_log_likelihood(object(), x)
     with pytest.raises(ValueError, match="num_steps"):
         evaluation.annealed_log_likelihood(model, x, num_steps=5)
@@ -290,7 +291,7 @@ def shapes():
     return Dataset("shapes", *make(240), *make(60), ("one", "two", "three"))
 
 
-class Perfect:
+class Perfect(Samples):
     """A conditional model whose samples are the real images of the label, or of none."""
 
     def __init__(self, dataset, listens=True):
@@ -306,6 +307,10 @@ class Perfect:
         return x[rows] if self.listens else x[rng.integers(len(x), size=len(rows))]
 
 
+class OfGrids(Perfect, DiscreteCodes):
+    """The same of codes that are grids."""
+
+
 def test_the_scorecard_tells_a_model_that_listens_from_one_that_does_not(shapes, monkeypatch):
     judge = evaluation.train_classifier(shapes, epochs=10)
     found = evaluation.scorecard(Perfect(shapes), shapes, per_class=60, classifier=judge)
@@ -318,7 +323,7 @@ def test_the_scorecard_tells_a_model_that_listens_from_one_that_does_not(shapes,
     assert set(found["diversity_per_class"]) == {"one", "two", "three"}
     floor = found["classifier_frechet_distance_of_real"]
     assert found["classifier_frechet_distance"] < 3 * floor + 1e-6
-    assert found["left_out"] == {"label_leakage": "Perfect has no encoder"}
+    assert found["left_out"] == {"label_leakage": "a Perfect has no encoder"}
     assert found["samples_per_class"] == 60
 
     monkeypatch.setattr(SCORECARD, "train_classifier", lambda made, **_: judge)
@@ -328,8 +333,8 @@ def test_the_scorecard_tells_a_model_that_listens_from_one_that_does_not(shapes,
     assert found["wrong_label_accuracy"] == pytest.approx(found["sample_accuracy"], abs=0.1)
 
     # Drawing a grid code by code takes long.
-    deaf.quantizer = keras_vae.layers.VectorQuantizer(4, 2)
-    assert evaluation.scorecard(deaf, shapes, classifier=judge)["samples_per_class"] == 100
+    grids = OfGrids(shapes)
+    assert evaluation.scorecard(grids, shapes, classifier=judge)["samples_per_class"] == 100
 
 
 def test_the_label_is_read_from_codes_that_hold_it(shapes, monkeypatch):

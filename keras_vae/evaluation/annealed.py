@@ -24,6 +24,7 @@ from keras_vae.data import as_float
 from keras_vae.evaluation.likelihood import mean_and_errors
 from keras_vae.layers.sampling import repeat
 from keras_vae.models import importance, load_model
+from keras_vae.models.capabilities import Bounds, require
 from keras_vae.models.generative import join
 from keras_vae.storage import own_objects
 from keras_vae.storage.files import write_atomically
@@ -82,10 +83,7 @@ def annealed_log_likelihood(
         - Grosse et al., 2015, for the upper bound. https://arxiv.org/abs/1511.02543
         - Wu et al., 2017. https://arxiv.org/abs/1611.04273
     """
-    if not hasattr(model, "log_likelihood"):
-        raise ValueError(
-            f"Annealing needs a VAE, which has a prior density. Received: a {type(model).__name__}."
-        )
+    require(model, Bounds, "Annealing")
     if num_steps < STAGES or num_chains < 1:
         raise ValueError(
             f"Annealing needs `num_steps` of at least {STAGES} and `num_chains` of at least 1. "

@@ -6,6 +6,7 @@ import numpy as np
 
 from keras_vae import likelihoods
 from keras_vae.data import as_float
+from keras_vae.models.capabilities import Bounds, Encodes, require
 
 NUM_SAMPLES = (1, 10, 100, 1000, 5000)
 # Rows of the data that are looked at for their levels.
@@ -35,11 +36,7 @@ def log_likelihoods(model, inputs, num_samples=NUM_SAMPLES, batch_size=64, seed=
     References:
         - Burda et al., 2016, eq. 8. https://arxiv.org/abs/1509.00519
     """
-    if not hasattr(model, "log_likelihood"):
-        raise ValueError(
-            "A log-likelihood needs a VAE, which has a likelihood of the data. Received: a "
-            f"{type(model).__name__}."
-        )
+    require(model, Bounds, "A log-likelihood")
     given = [num_samples] if isinstance(num_samples, int) else num_samples
     counts = sorted(set(given))
     nats, errors = model.log_likelihood(
@@ -87,8 +84,9 @@ def is_discrete(model, x):
     """Whether a model's likelihood gives probabilities, not densities, to data like `x`."""
     likelihood = model.likelihood
     if isinstance(likelihood, likelihoods.Bernoulli):
-        return getattr(model, "dynamic_binarization", False) or _is_of_levels(x, 2)
-    return hasattr(likelihood, "levels") and _is_of_levels(x, likelihood.levels)
+        is_binarized = isinstance(model, Encodes) and model.dynamic_binarization
+        return is_binarized or _is_of_levels(x, 2)
+    return likelihood.levels is not None and _is_of_levels(x, likelihood.levels)
 
 
 def _is_of_levels(x, levels):

@@ -8,6 +8,7 @@ from keras_vae.evaluation.latents import evaluate_latents
 from keras_vae.evaluation.likelihood import bits_per_dimension, log_likelihoods
 from keras_vae.evaluation.scorecard import scorecard
 from keras_vae.evaluation.terms import evaluate
+from keras_vae.models.capabilities import Bounds, Encodes, lack
 
 # Test images that are annealed: each costs as much as some thousand importance samples.
 ANNEALED_EXAMPLES = 100
@@ -44,7 +45,6 @@ def measure_all(model, inputs, num_samples=(), annealed=False, progress=None, ba
     x = inputs["x"] if isinstance(inputs, dict) else inputs
     results = evaluate(model, inputs, batch_size, progress=progress("Loss"))
     left_out = {}
-    kind = type(model).__name__
     bits = bits_per_dimension(model, x, results["elbo"]) if "elbo" in results else None
     if bits is not None:
         results["bits_per_dimension"] = bits
@@ -52,29 +52,29 @@ def measure_all(model, inputs, num_samples=(), annealed=False, progress=None, ba
         left_out["bits_per_dimension"] = (
             f"the {model.likelihood.name} likelihood of these data is no probability"
         )
-    if hasattr(model, "reconstruct"):
+    if isinstance(model, Encodes):
         results["reconstructions"] = evaluate_reconstructions(
             model, inputs, progress=progress("Reconstructions")
         )
     else:
-        left_out["reconstructions"] = f"{kind} has no encoder"
-    is_vae = hasattr(model, "log_likelihood")
-    if is_vae:
+        left_out["reconstructions"] = lack(model, Encodes)
+    is_bound = isinstance(model, Bounds)
+    if is_bound:
         results["latents"] = evaluate_latents(model, inputs, progress=progress("Latents"))
     else:
-        left_out["latents"] = f"{kind} has no posterior"
-    if num_samples and is_vae:
+        left_out["latents"] = lack(model, Bounds)
+    if num_samples and is_bound:
         results["log_likelihoods"] = log_likelihoods(
             model, inputs, num_samples, progress=progress("Importance sampling")
         )
     elif num_samples:
-        left_out["log_likelihoods"] = f"{kind} has no likelihood of the data; a VAE has"
-    if annealed and is_vae:
+        left_out["log_likelihoods"] = lack(model, Bounds)
+    if annealed and is_bound:
         results["annealed"] = annealed_log_likelihood(
             model, first_of(inputs, ANNEALED_EXAMPLES), progress=progress("Annealing")
         )
     elif annealed:
-        left_out["annealed"] = f"{kind} has no prior density; a VAE has"
+        left_out["annealed"] = lack(model, Bounds)
     return {**results, "left_out": left_out}
 
 

@@ -16,6 +16,7 @@ from keras_vae.evaluation.classifier import (
     train_classifier,
     wilson_interval,
 )
+from keras_vae.models.capabilities import Bounds, DiscreteCodes, Encodes, Samples, lack
 
 PER_CLASS = 1000
 # A prior over a grid of codes takes a pass of its network for each place.
@@ -26,7 +27,7 @@ MOST_CODES = 10_000
 
 def samples_per_class(model):
     """How many samples of each class a scorecard draws by default."""
-    return PER_CLASS_OF_GRIDS if hasattr(model, "quantizer") else PER_CLASS
+    return PER_CLASS_OF_GRIDS if isinstance(model, DiscreteCodes) else PER_CLASS
 
 
 def seconds_of_classifiers(dataset, samples):
@@ -121,9 +122,9 @@ def scorecard(model, dataset, per_class=None, seed=0, classifier=None, say=None,
 
 def label_of(model):
     """The name and kind of the one label that samples can be asked for by."""
-    conditions = model.condition or getattr(model.prior, "condition", None) or {}
+    conditions = model.sample_conditions if isinstance(model, Samples) else {}
     kinds = [kind.kind for kind in conditions.values()]
-    if kinds != ["categorical"] or not hasattr(model, "sample"):
+    if kinds != ["categorical"]:
         raise ValueError(
             "A scorecard needs a model that samples by one label, and no other condition. "
             f"Received: a {type(model).__name__} with {sorted(conditions) or 'no condition'}."
@@ -172,9 +173,9 @@ def _frechet(classifier, samples, dataset):
 def _leakage(model, name, dataset, seed, left_out):
     """How much of the label a linear classifier reads from drawn codes."""
     reason = None
-    if not hasattr(model, "encode"):
-        reason = f"{type(model).__name__} has no encoder"
-    elif name not in model.condition or not hasattr(model, "log_likelihood"):
+    if not isinstance(model, Encodes):
+        reason = lack(model, Encodes)
+    elif name not in model.condition or not isinstance(model, Bounds):
         reason = f"the codes of {type(model).__name__} are not meant to be free of the label"
     elif importlib.util.find_spec("sklearn") is None:
         reason = 'it needs scikit-learn: pip install "keras-vae[cli]"'

@@ -3,6 +3,7 @@
 import numpy as np
 from keras import ops
 
+from keras_vae.models.capabilities import Bounds, DiscreteCodes, Encodes
 from keras_vae.models.generative import in_batches
 from keras_vae.training.inputs import as_float, check_examples
 
@@ -28,9 +29,9 @@ def evaluate(model, inputs, batch_size=256, progress=None):
         bound. Of a GAN, which has no likelihood, the losses of its players as `model.evaluate` has
         them; for a `VQVAE`, see `evaluate_codes`.
     """
-    if not hasattr(model, "encode"):
+    if not isinstance(model, Encodes):
         return model.evaluate(inputs, batch_size=batch_size, verbose=0, return_dict=True)
-    if hasattr(model, "quantizer"):
+    if isinstance(model, DiscreteCodes):
         return evaluate_codes(model, inputs, batch_size, progress)
     inputs = model.as_observed(check_examples(model, inputs), seed=0)
     model.find_terms()
@@ -53,8 +54,10 @@ def evaluate(model, inputs, batch_size=256, progress=None):
     if "kl_loss" in model.loss_terms:
         results["elbo"] = -results["reconstruction_loss"] - results["kl_loss"]
         results["elbo_at_mean"] = -at_mean - results["kl_loss"]
-    weight = float(ops.convert_to_numpy(getattr(model, "kl_weight", 0.0)))
-    results["loss_at_mean"] = at_mean + weight * results.get("kl_loss", 0.0)
+    results["loss_at_mean"] = at_mean
+    if isinstance(model, Bounds):
+        weight = float(ops.convert_to_numpy(model.kl_weight))
+        results["loss_at_mean"] += weight * results["kl_loss"]
     results["reconstruction_loss_at_mean"] = at_mean
     return results
 

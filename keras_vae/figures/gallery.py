@@ -16,6 +16,7 @@ from keras_vae.doctor import LEAST_KL
 from keras_vae.figures import images as draw
 from keras_vae.figures import plots, walks
 from keras_vae.figures.style import shortened
+from keras_vae.models.capabilities import Bounds, DiscreteCodes, Encodes, Samples, article, lack
 
 ROWS = COLUMNS = 10
 STEPS = 11
@@ -77,13 +78,13 @@ class Subject:
     @property
     def encodes(self):
         """What the model is, if it gives each example a vector as its code."""
-        if not hasattr(self.model, "encode"):
-            raise LeftOut(f"{_a(self.model)} has no encoder")
+        if not isinstance(self.model, Encodes):
+            raise LeftOut(lack(self.model, Encodes))
         return self.has_vectors
 
     @property
     def has_vectors(self):
-        if hasattr(self.model, "quantizer"):
+        if isinstance(self.model, DiscreteCodes):
             raise LeftOut("its codes are indices, between which there is nothing")
         return self.model
 
@@ -91,14 +92,15 @@ class Subject:
     def samples(self):
         """What the model is, if it makes images of its own."""
         model = self.makes
-        if not hasattr(model, "sample") or model.prior is None:
+        if not isinstance(model, Samples) or model.prior is None:
             raise LeftOut(f"this {type(model).__name__} has no prior to draw from")
         return model
 
     @property
     def label(self):
         """The labels that the model samples by: its own, or those of its prior."""
-        conditions = self.model.condition or getattr(self.model.prior, "condition", None) or {}
+        model = self.model
+        conditions = model.sample_conditions if isinstance(model, Samples) else {}
         if "label" not in conditions:
             raise LeftOut(f"this {type(self.model).__name__} knows no classes")
         return conditions["label"]
@@ -176,7 +178,7 @@ class Subject:
     @functools.cached_property
     def kl(self):
         """The KL of each latent dimension on these images, or None."""
-        if not hasattr(self.model, "kl_weight"):
+        if not isinstance(self.model, Bounds):
             return None
         x, y = self.examples(np.arange(min(MOST_POINTS, len(self.test.x_test))))
         nats = self.model.kl_by_dimension(self.model.as_observed(self.inputs(x, y), seed=0))
@@ -195,7 +197,7 @@ class Subject:
         Three within a class and three between classes, as far as the data go: `names`, `z`,
         `vectors` and, where the ends are images of the data, `x`.
         """
-        return self._ways_of_images() if hasattr(self.makes, "encode") else self._ways_of_draws()
+        return self._ways_of_images() if isinstance(self.makes, Encodes) else self._ways_of_draws()
 
     def _ways_of_images(self):
         _ = self.encodes
@@ -228,7 +230,7 @@ class Subject:
     def walk(self, steps):
         """Images on every way, `(ways, steps, *data_shape)`."""
         model = self.makes
-        is_drawn = not hasattr(model, "encode")
+        is_drawn = not isinstance(model, Encodes)
         ends = [np.stack([way["z"][end] for way in self.ways]) for end in (0, 1)]
         z = walks.between(*ends, steps, spherical=is_drawn)
         vectors = None
@@ -266,8 +268,8 @@ def learning_curves(subject):
 def reconstructions(subject):
     """One test image of each class over its reconstruction."""
     model = subject.makes
-    if not hasattr(model, "reconstruct"):
-        raise LeftOut(f"{_a(model)} has no encoder")
+    if not isinstance(model, Encodes):
+        raise LeftOut(lack(model, Encodes))
     x, y = subject.examples(subject.by_class[:16])
     made = model.reconstruct(subject.inputs(x, y))
     title = subject.title("Test images and their reconstructions")
@@ -330,7 +332,7 @@ def style_transfer(subject):
     _ = subject.has_vectors
     kind = subject.label
     classes = np.arange(min(kind.num_classes, MOST_CLASSES))
-    if hasattr(model, "encode"):
+    if isinstance(model, Encodes):
         x, y = subject.examples(subject.by_class[:ROWS])
         z, first = subject.codes(x, y), x[:, None]
         names = [subject.test.class_names[c] for c in y]
@@ -354,7 +356,7 @@ def traversals(subject):
     model = subject.makes
     _ = subject.has_vectors
     probabilities = np.linspace(TAIL, 1 - TAIL, QUANTILES)
-    if hasattr(model, "encode"):
+    if isinstance(model, Encodes):
         label = subject.shown_label
         rows = subject.by_class[subject.test.y_test[subject.by_class] == label]
         name = subject.class_names[label]
@@ -433,8 +435,8 @@ def latent_projections(subject):
 def kl_by_dimension(subject):
     """The KL of each latent dimension."""
     _ = subject.encodes
-    if not hasattr(subject.model, "kl_weight"):
-        raise LeftOut(f"{_a(subject.model)} has no KL")
+    if not isinstance(subject.model, Bounds):
+        raise LeftOut(f"{article(type(subject.model).__name__)} has no KL")
     if subject.kl is None:
         prior = type(subject.model.prior).__name__
         raise LeftOut(f"the KL from a {prior} is no sum over the latent dimensions")
@@ -449,8 +451,8 @@ def kl_by_dimension(subject):
 def codebook_usage(subject):
     """How often each code of a codebook occurs on test images."""
     model = subject.model
-    if not hasattr(model, "quantizer"):
-        raise LeftOut(f"{_a(model)} has no codebook")
+    if not isinstance(model, DiscreteCodes):
+        raise LeftOut(lack(model, DiscreteCodes))
     x, _ = subject.examples(np.arange(min(MOST_POINTS, len(subject.test.x_test))))
     codes = model.encode(x)
     counts = np.bincount(codes.reshape(-1), minlength=model.quantizer.num_codes)
@@ -474,11 +476,6 @@ PICTURES = {
     "kl_by_dimension": kl_by_dimension,
     "codebook_usage": codebook_usage,
 }
-
-
-def _a(model):
-    name = type(model).__name__
-    return f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"
 
 
 def _dimensions(model):

@@ -3,10 +3,11 @@
 import keras
 
 from keras_vae.models.base import LatentVariableModel
+from keras_vae.models.capabilities import Scores
 
 
 @keras.saving.register_keras_serializable("keras_vae")
-class Autoencoder(LatentVariableModel):
+class Autoencoder(LatentVariableModel, Scores):
     """Autoencoder: a code without a distribution, so there is nothing to sample from.
 
     Args:

@@ -9,6 +9,7 @@ from keras_vae import likelihoods
 from keras_vae.data import binarize
 from keras_vae.layers.sampling import repeat
 from keras_vae.models import logits
+from keras_vae.models.capabilities import Encodes
 from keras_vae.models.generative import (
     GenerativeModel,
     in_batches,
@@ -21,7 +22,7 @@ from keras_vae.training import datasets, share
 from keras_vae.training import inputs as model_inputs
 
 
-class LatentVariableModel(GenerativeModel):
+class LatentVariableModel(GenerativeModel, Encodes):
     """An encoder, a decoder and a likelihood, trained by plain `fit`.
 
     A subclass writes `call`, which returns a dict with the likelihood's `"parameters"` and the

@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_vae import arguments
 from keras_vae.models import logits
+from keras_vae.models.capabilities import Adversarial, Samples
 from keras_vae.models.generative import GenerativeModel, Player, as_optimizer, join, reason
 from keras_vae.models.vae import VAE
 from keras_vae.priors import StandardNormal
@@ -13,7 +14,7 @@ from keras_vae.training.players import JointOptimizer
 
 
 @keras.saving.register_keras_serializable("keras_vae")
-class GAN(GenerativeModel):
+class GAN(GenerativeModel, Samples, Adversarial):
     """Generator and discriminator, each trained against the other inside one step.
 
     With `D(x)` the discriminator's logit of *real* and `G(z)` the likelihood's mean, a step first

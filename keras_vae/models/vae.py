@@ -13,6 +13,7 @@ from keras_vae.layers.sampling import Sampling, reparameterize, repeat
 from keras_vae.metrics import Average
 from keras_vae.models import importance
 from keras_vae.models.base import LatentVariableModel
+from keras_vae.models.capabilities import Bounds, Samples, Scores
 from keras_vae.models.generative import in_batches, join, weighted_mean
 from keras_vae.priors import StandardNormal, VampPrior, fitted
 from keras_vae.priors.base import Prior
@@ -22,7 +23,7 @@ from keras_vae.training import share
 
 
 @keras.saving.register_keras_serializable("keras_vae")
-class VAE(LatentVariableModel):
+class VAE(LatentVariableModel, Samples, Bounds, Scores):
     """Variational autoencoder: the negative evidence lower bound as loss.
 
     The loss is `-log p(x|z) + kl_weight * KL(q(z|x) || p(z))` in nats per example, with one draw

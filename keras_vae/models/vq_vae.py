@@ -7,6 +7,7 @@ from keras_vae.layers.conditioning import Categorical
 from keras_vae.layers.quantizers import usage
 from keras_vae.metrics import Perplexity
 from keras_vae.models.base import LatentVariableModel
+from keras_vae.models.capabilities import DiscreteCodes, Samples
 from keras_vae.models.generative import in_batches, weighted_mean
 from keras_vae.models.pixel_cnn import PixelCNN, check_codes
 from keras_vae.training import datasets
@@ -14,7 +15,7 @@ from keras_vae.training import inputs as model_inputs
 
 
 @keras.saving.register_keras_serializable("keras_vae")
-class VQVAE(LatentVariableModel):
+class VQVAE(LatentVariableModel, Samples, DiscreteCodes):
     """Autoencoder whose code is a grid of indices into a codebook, with a prior learnt after it.
 
     The loss is `-log p(x|codes) + commitment_weight * |z - sg(vectors of the codes)|^2` in nats
@@ -234,6 +235,10 @@ class VQVAE(LatentVariableModel):
         # Past Keras' tracking: the steps of this model must neither see nor change its weights.
         # Saving finds it nevertheless.
         vars(self)["prior"] = prior
+
+    @property
+    def sample_conditions(self):
+        return self.prior.condition if self.prior else {}
 
     def sample(self, conditions=None, temperature=1.0, seed=None, count=None):
         """Decode codes drawn from the prior.

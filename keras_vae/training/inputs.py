@@ -119,8 +119,8 @@ def check_layout(model, shape):
 def _check_picture(likelihood, name):
     """Check that a likelihood has a meaning for uint8: an 8-bit picture, 0 to 255 for 0 to 1."""
     low, high = likelihood.data_range
-    if not getattr(likelihood, "takes_pictures", True) or low > 0 or high < 1:
-        levels = getattr(likelihood, "levels", None)
+    if not likelihood.takes_pictures or low > 0 or high < 1:
+        levels = likelihood.levels
         hint = (
             f"Pass classes as x.astype('float32') / {levels - 1}, a picture as x / 255."
             if levels

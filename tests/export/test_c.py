@@ -563,8 +563,12 @@ def test_other_activations_likelihoods_conditions_and_priors_are_refused():
         c.convert(graphs.decoder(make(networks.DenseDecoder((4,), ()), {"angle": Angle(2)})))
 
     model = make(networks.DenseDecoder((4,), ()), {})
-    model.prior = types.SimpleNamespace(fixed=lambda: None)
-    with refused("draws from the prior StandardNormal", "SimpleNamespace"):
+
+    class Wider(keras_vae.priors.StandardNormal):
+        """A prior of the user's own."""
+
+    model.prior = Wider()
+    with refused("draws from the prior StandardNormal", "Wider"):
         c.convert(graphs.sampler(model))
     model.likelihood = types.SimpleNamespace(name="cauchy")
     with refused("likelihoods bernoulli", "cauchy"):

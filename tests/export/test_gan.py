@@ -99,9 +99,9 @@ def test_the_edge_sampler_samples_from_the_file(files, format, graph, edge, tmp_
     np.testing.assert_allclose(np.load(out), expected, rtol=0, atol=2e-6)
 
 
-@pytest.mark.parametrize("graph", ["encoder", "scorer"])
-def test_graphs_of_an_encoder_are_refused_in_one_line(files, graph):
+@pytest.mark.parametrize(("graph", "lacks"), [("encoder", "an encoder"), ("scorer", "a score")])
+def test_graphs_that_a_gan_has_not_are_refused_in_one_line(files, graph, lacks):
     model, _ = files
-    with pytest.raises(ValueError, match=f"`{graph}` graph needs a model with an enc") as error:
+    with pytest.raises(ValueError, match=f"`{graph}` graph needs a model with {lacks}") as error:
         graphs.BUILDERS[graph](model)
     assert "\n" not in str(error.value)

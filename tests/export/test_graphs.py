@@ -9,7 +9,7 @@ import keras_vae
 from export import graphs
 from keras_vae import portable_random
 from tests.conftest import ordinary_on
-from tests.export.exported import FORMATS, KINDS, conditions_of, exported, make_model
+from tests.export.exported import FORMATS, KINDS, conditions_of, exported
 from tests.export.test_parity import converts_here
 
 pytestmark = ordinary_on("tensorflow", "torch")
@@ -164,10 +164,6 @@ def test_an_autoencoder_has_three_graphs(autoencoder, format, tmp_path):
 def test_graphs_that_a_model_cannot_have_are_refused(autoencoder):
     with pytest.raises(ValueError, match="`sampler` graph needs a model with a prior"):
         graphs.sampler(autoencoder)
-    model = make_model("dense")
-    model.likelihood = None
-    with pytest.raises(ValueError, match="`scorer` graph needs a model with a likelihood"):
-        graphs.scorer(model)
 
 
 # Any Keras model

@@ -88,7 +88,7 @@ def test_the_manifest_says_what_codes_there_are(files, format):
 def test_sampler_and_scorer_are_refused_in_one_line():
     model = make_model("codebook")
     model.set_prior(keras_vae.PixelCNN((3, 2), 7, None, 4, 1, 3))
-    for build, words in ((graphs.sampler, "prior to draw from in one"), (graphs.scorer, "bounds")):
+    for build, words in ((graphs.sampler, "prior to draw from in one"), (graphs.scorer, "a score")):
         with pytest.raises(ValueError, match=words) as err:
             build(model)
         assert "\n" not in str(err.value)

@@ -1,0 +1,122 @@
+"""What a family of models can do: classes that it inherits, and that others ask for.
+
+A family inherits those whose names hold for it, and writes what they declare. Evaluation, figures,
+doctor, export and the command line ask by `isinstance`, or by `require`, which says in one line
+what a model lacks; they never look for attributes. What every `GenerativeModel` has is not here:
+`decode`, `likelihood`, `condition`, `prior` (None without one), `latent_dim`, `data_shape`.
+"""
+
+
+class Encodes:
+    """Turns examples into a latent code: parameters of a distribution, a vector or a grid.
+
+    Attributes:
+        code_names: Tuple of str, the names of the code's parts.
+        dynamic_binarization: Whether data are drawn as 0 or 1 before they are seen.
+    """
+
+    def encode(self, inputs, batch_size=256):
+        """The code's parts of every example, arrays `(n, ...)`."""
+        raise NotImplementedError
+
+    def reconstruct(self, inputs, batch_size=256):
+        """Decode every example's code, without noise, to arrays `(n, *data_shape)`."""
+        raise NotImplementedError
+
+
+class Samples:
+    """Makes new examples of codes drawn from its `prior`.
+
+    The prior may be None until one is learnt; then `sample` says so.
+    """
+
+    @property
+    def sample_conditions(self):
+        """The conditions that `sample` takes, a dict from name to kind; {} where it takes none."""
+        return self.condition
+
+    def sample(self, conditions=None, temperature=1.0, seed=None):
+        """Draw examples, float32 `(n, *data_shape)`; how many, or the conditions of each."""
+        raise NotImplementedError
+
+
+class Bounds:
+    """Bounds the log-likelihood of data from below: it has a posterior and the density of a prior.
+
+    Attributes:
+        posterior: Object of `keras_vae.posteriors`.
+        kl_weight: Scalar variable, the weight of the KL now.
+        kl_schedule: Object of `keras_vae.schedules`, or None where the weight is constant.
+    """
+
+    def drawn(self, x, condition=None, draws=0, noise=None, training=None):
+        """Codes of a batch, as tensors, with their posterior: a `posteriors.Draw`."""
+        raise NotImplementedError
+
+    def draw_codes(self, inputs, seed=None, batch_size=256):
+        """A code from the posterior of every example, float32 `(n, latent)`."""
+        raise NotImplementedError
+
+    def kl_by_dimension(self, inputs, batch_size=256):
+        """What each latent dimension costs, nats `(n, latent)`; None if the KL is no such sum."""
+        raise NotImplementedError
+
+    def log_likelihood(self, inputs, num_samples=5000, batch_size=64, seed=None):
+        """Estimate `log p(x)`, nats `(n,)`, by importance sampling from the posterior."""
+        raise NotImplementedError
+
+
+class Scores:
+    """Tells how unlikely an example is: the `scorer` graph is made of it.
+
+    The score is the negative log-likelihood of the example given its code, and with `Bounds` the
+    KL besides, in nats.
+    """
+
+
+class DiscreteCodes:
+    """Has a codebook: its code is a grid of indices, its prior a model of such grids.
+
+    Attributes:
+        quantizer: Layer with `num_codes`, `embed` and `commitment_weight`.
+        grid_shape: Tuple `(height, width)` of a code.
+    """
+
+
+class Adversarial:
+    """Learns from a `discriminator` instead of a likelihood of the data."""
+
+
+_NOUNS = {
+    Encodes: "encoder",
+    Samples: "prior to sample from",
+    Bounds: "bound of the log-likelihood",
+    Scores: "score of examples",
+    DiscreteCodes: "codebook",
+    Adversarial: "discriminator",
+}
+
+
+def require(model, capability, what):
+    """Raise a ValueError unless a model has a capability.
+
+    Args:
+        model: Any object.
+        capability: Class of this module.
+        what: Str, what needs it, such as "The `scorer` graph".
+    """
+    if not isinstance(model, capability):
+        raise ValueError(
+            f"{what} needs a model with {article(_NOUNS[capability])}. Received: "
+            f"{article(type(model).__name__)}, which has none."
+        )
+
+
+def lack(model, capability):
+    """Words for a model that has not a capability: "a GAN has no encoder"."""
+    return f"{article(type(model).__name__)} has no {_NOUNS[capability]}"
+
+
+def article(noun):
+    """A noun with "a" or "an" before it."""
+    return f"{'an' if noun[0] in 'AEIOUaeiou' else 'a'} {noun}"
