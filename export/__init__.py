@@ -23,8 +23,9 @@ import subprocess
 import sys
 import tempfile
 
-# A name that nobody else gives a file: what is there under it is ours to delete.
-PART = ".keras_vae_part"
+from export.errors import ExportError
+from export.parts import delete, part_of, parts_of
+
 FORMATS = ("tflite", "onnx", "c")
 GRAPHS = ("decoder", "encoder", "sampler", "scorer")
 HELD_OUT = 2000
@@ -49,10 +50,6 @@ IMPORT = (
 )
 
 __all__ = ["FORMATS", "GRAPHS", "ExportError", "export", "export_files"]
-
-
-class ExportError(RuntimeError):
-    """A graph could not be converted, or its file failed the check. No file was left."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -282,7 +279,7 @@ def _make(graph, job, expected, calibration, training, held_out, picture_range, 
 
     module, target = module_of(job.format), pathlib.Path(job.target)
     content = module.convert(graph, job.quantize, calibration)
-    with _part_of(target, module) as part:
+    with part_of(target, module) as part:
         run = None
         if job.quantize != "none":
             module.write(content, part)
@@ -384,40 +381,6 @@ def calibration_of(graph, calibration_data, run, source=None):
     return {"x": found.x_train, "label": found.y_train} if len(names) > 1 else {"x": found.x_train}
 
 
-@contextlib.contextmanager
-def _part_of(target, module):
-    """Give a path to write to; it takes the target's name only if the block ends well.
-
-    A format that writes further files beside it names them by `companions`.
-    """
-    parts = _parts(target, module)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        yield parts[-1]
-        for written in parts:
-            with written.open("rb+") as file:
-                os.fsync(file.fileno())
-        for written in parts:
-            os.replace(written, written.with_name(written.name.removesuffix(PART)))
-    except OSError as err:
-        raise OSError(err.errno, err.strerror or str(err), err.filename or str(target)) from err
-    finally:
-        _delete(parts)
-
-
-def _parts(target, module):
-    """The files that are written in place of a target, itself the last."""
-    companions = getattr(module, "companions", lambda path: [])
-    part = target.with_name(target.name + PART)
-    return [*companions(part), part]
-
-
-def _delete(parts):
-    for part in parts:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
-
-
 def _export_in_child(model_or_path, jobs, inputs, calibration_data, say, data=None):
     """Export in a process whose Keras runs on TensorFlow."""
     import numpy as np
@@ -464,7 +427,7 @@ def _export_in_child(model_or_path, jobs, inputs, calibration_data, say, data=No
             )
         finally:
             for job in jobs:
-                _delete(_parts(pathlib.Path(job.target), module_of(job.format)))
+                delete(parts_of(pathlib.Path(job.target), module_of(job.format)))
         result = pathlib.Path(folder) / "result.json"
         if not result.exists():
             last = child.stderr.strip().splitlines()[-1:] or ["it said nothing"]

@@ -20,7 +20,8 @@ import textwrap
 
 import numpy as np
 
-from export import PART, graphs, manifest, quantization
+from export import graphs, manifest, quantization
+from export.parts import PART
 
 SUFFIX = ".c"
 QUANTIZATIONS = ("int8",)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from export import recurrent
+from export.errors import ExportError
 
 OPSET = 18
 BATCH_SIZES = (1, 3, 16)
@@ -88,7 +89,7 @@ class Graph:
     def _trace(self, batch_size, format, all_integer):
         import tensorflow as tf
 
-        from export import ExportError, operators
+        from export import operators
         from keras_vae.models.generative import reason
 
         names = [spec.name for spec in self.inputs]
@@ -355,8 +356,6 @@ def unknown_operators(graph, where, found):
         where: Words for the operators that the format has.
         found: List of pairs of an operator and its place in the graph, `model/layer/Operator`.
     """
-    from export import ExportError
-
     names = {f"{operator} in {place.rpartition('/')[0] or place}" for operator, place in found}
     return ExportError(
         f"The `{graph.name}` graph must be made of {where}. Received: "

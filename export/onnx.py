@@ -7,7 +7,8 @@ import pathlib
 
 import numpy as np
 
-from export import ExportError, graphs, manifest, quantization
+from export import graphs, manifest, quantization
+from export.errors import ExportError
 
 SUFFIX = ".onnx"
 QUANTIZATIONS = ("none", "float16", "int8")

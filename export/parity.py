@@ -6,7 +6,8 @@ import pathlib
 
 import numpy as np
 
-from export import ExportError, graphs, oracle
+from export import graphs, oracle
+from export.errors import ExportError
 from export.quantization import BOUNDS, SMALLEST_BYTES_PER_PARAMETER
 
 # Between a model on its own backend and on TensorFlow. Wide, for an accelerator may round products

@@ -3,7 +3,7 @@
 import contextlib
 import functools
 
-from export import ExportError
+from export.errors import ExportError
 
 
 def layers_with_loops(model):

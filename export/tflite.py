@@ -14,7 +14,8 @@ import warnings
 
 import numpy as np
 
-from export import IMPORT, ExportError, graphs, manifest, quantization
+from export import IMPORT, graphs, manifest, quantization
+from export.errors import ExportError
 
 SUFFIX = ".tflite"
 QUANTIZATIONS = ("none", "float16", "int8", "int8-full")

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 import keras_vae
-from keras_vae import callbacks, settings
+from keras_vae import callbacks
 from keras_vae.storage import checkpoints, files
+from keras_vae.training import settings
 from tests.conftest import BACKEND, ordinary_on
 from tests.test_training import Batches, assert_same_weights
 

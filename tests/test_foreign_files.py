@@ -8,8 +8,8 @@ import subprocess
 
 import pytest
 
-import export
 import keras_vae
+from export import parts
 from keras_vae import callbacks
 from keras_vae.__main__ import main
 from keras_vae.storage import checkpoints
@@ -100,9 +100,9 @@ def test_a_file_is_written_beside_its_name_under_one_of_ours(model_and_inputs, t
     before = put(tmp_path, ["model.part.keras", "x.png.part", "decoder.c.part", "decoder.h.part"])
     model.build()
     model.save(tmp_path / "model.keras")
-    with pytest.raises(OSError, match="full"), export._part_of(tmp_path / "decoder.c", FakeC):
+    with pytest.raises(OSError, match="full"), parts.part_of(tmp_path / "decoder.c", FakeC):
         raise OSError(28, "full")
-    with export._part_of(tmp_path / "decoder.c", FakeC) as part:
+    with parts.part_of(tmp_path / "decoder.c", FakeC) as part:
         for path in (part, *FakeC.companions(part)):
             path.write_text("code")
     edge = edge_program()

@@ -1,4 +1,4 @@
-"""The shape of the source: what a model can do is asked, never guessed."""
+"""The shape of the source: who may import whom, and what is asked of a model, never guessed."""
 
 import ast
 import pathlib
@@ -9,6 +9,38 @@ import keras_vae
 from keras_vae.models import capabilities
 
 REPOSITORY = pathlib.Path(__file__).parents[1]
+# From the bottom up: each imports only from its own room and from those before it.
+ROOMS = {
+    "foundations": (
+        *("arguments", "backends", "distributions", "divergences", "portable_random", "progress"),
+        *("seeds", "version"),
+    ),
+    "parts": (
+        *("layers", "likelihoods", "metrics", "networks", "objectives", "posteriors", "priors"),
+        "schedules",
+    ),
+    "storage": ("data", "excerpts", "storage"),
+    "training": ("training",),
+    "models": ("models",),
+    "examination": ("callbacks", "doctor", "evaluation", "event_files", "figures"),
+    "export": ("export",),
+    "command line": ("__main__", "_command", "launch", "export.__main__"),
+}
+# What is left to move: pairs of a module and what it imports from a room above.
+TO_MOVE = {
+    ("layers.conditioning", "training"),
+    ("layers.quantizers", "training"),
+    ("layers.sampling", "training"),
+    ("likelihoods", "data"),
+    ("networks.convolutional", "storage.stored"),
+    ("networks.dense", "storage.stored"),
+    ("networks.discriminators", "storage.stored"),
+    ("networks.grid", "storage.stored"),
+    ("networks.ladder", "storage.stored"),
+    ("objectives", "training"),
+    ("storage.saving", "models.generative"),
+    ("storage.saving", "training"),
+}
 # What may be looked at for attributes: places, each with how often.
 MAY_GUESS = {
     "export/graphs.py": 2,  # a Keras model's private inputs; a likelihood of the user's own
@@ -35,6 +67,74 @@ def sources():
     for package in ("keras_vae", "export"):
         for path in sorted((REPOSITORY / package).rglob("*.py")):
             yield path.relative_to(REPOSITORY).as_posix(), ast.parse(path.read_text("utf-8"))
+
+
+# Rooms
+
+
+def imports():
+    """Of every module, without `keras_vae.` before its name, those of ours that it imports.
+
+    Also inside functions. The package `keras_vae` itself, a list of names, is left out.
+    """
+    trees = {path.removesuffix(".py").replace("/", "."): tree for path, tree in sources()}
+    trees = {path.removesuffix(".__init__"): tree for path, tree in trees.items()}
+    found = {}
+    for module, tree in trees.items():
+        names = set()
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                names |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                assert not node.level, f"a relative import in {module}"
+                within = {f"{node.module}.{alias.name}" for alias in node.names}
+                names |= {name if name in trees else node.module for name in within}
+        found[module] = names & trees.keys() - {"keras_vae"}
+    del found["keras_vae"]
+    return {short(module): {short(name) for name in names} for module, names in found.items()}
+
+
+def short(module):
+    return module.removeprefix("keras_vae.")
+
+
+def room_of(module):
+    """The number of a module's room: that of the longest name that is its own or a folder's."""
+    names = {name: index for index, room in enumerate(ROOMS.values()) for name in room}
+    return names[max((n for n in names if f"{module}.".startswith(f"{n}.")), key=len)]
+
+
+def circles(graph):
+    """Modules that import themselves through others."""
+
+    def reached(module, seen):
+        for name in graph[module] - seen:
+            seen.add(name)
+            reached(name, seen)
+        return seen
+
+    return {module for module in graph if module in reached(module, set())}
+
+
+def test_a_circle_is_seen():
+    graph = {"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}
+    assert circles(graph) == {"b", "c"}
+
+
+def test_no_module_imports_itself_through_others():
+    # These are to be divided.
+    expected = {"models.generative", "storage.saving", "storage.stored"}
+    assert circles(imports()) <= expected
+
+
+def test_every_room_imports_from_those_before_it():
+    found = {
+        (module, name)
+        for module, names in imports().items()
+        for name in names
+        if room_of(name) > room_of(module)
+    }
+    assert found <= TO_MOVE
 
 
 # Capabilities
@@ -70,7 +170,8 @@ def test_a_guess_is_seen(source, count):
 
 def test_what_a_model_can_do_is_not_guessed():
     found = {path: len(list(guesses(tree))) for path, tree in sources()}
-    assert {path: count for path, count in found.items() if count} == MAY_GUESS
+    more = {path: count for path, count in found.items() if count > MAY_GUESS.get(path, 0)}
+    assert not more
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -11,11 +11,6 @@ import numpy as np
 from keras import ops
 
 from keras_vae import arguments, likelihoods, seeds
-from keras_vae.callbacks import (
-    Checkpoint,
-    StopOnSkippedUpdates,
-    looks_at_batches,
-)
 from keras_vae.layers.conditioning import Conditioning
 from keras_vae.metrics import Average, Count
 from keras_vae.storage.stored import StoredModel
@@ -30,6 +25,8 @@ from keras_vae.training import (
 )
 from keras_vae.training import inputs as model_inputs
 from keras_vae.training.bar import with_bar
+from keras_vae.training.callbacks import StopOnSkippedUpdates, looks_at_batches
+from keras_vae.training.checkpoint import Checkpoint
 from keras_vae.training.compiled import CompiledFunctions
 from keras_vae.version import __version__
 

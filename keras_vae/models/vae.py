@@ -8,7 +8,6 @@ import numpy as np
 from keras import ops
 
 from keras_vae import arguments, objectives, posteriors, seeds
-from keras_vae.callbacks import CountEpochs, ScheduledKLWeight
 from keras_vae.layers.sampling import Sampling, reparameterize, repeat
 from keras_vae.metrics import Average
 from keras_vae.models import importance
@@ -20,6 +19,7 @@ from keras_vae.priors.base import Prior
 from keras_vae.schedules import Schedule
 from keras_vae.training import inputs as model_inputs
 from keras_vae.training import share
+from keras_vae.training.callbacks import CountEpochs, ScheduledKLWeight
 
 
 @keras.saving.register_keras_serializable("keras_vae")

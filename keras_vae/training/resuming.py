@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_vae.callbacks import Checkpoint
+from keras_vae.training.checkpoint import Checkpoint
 
 
 def fit(model, keras_fit, x, settings, batches=None, as_dataset=None):

@@ -234,7 +234,7 @@ def test_a_missing_package_is_named(monkeypatch):
 def test_errors_of_the_tensorflow_process_come_back(result, kind, words, tmp_path, monkeypatch):
     def run(command, input, **options):
         job = json.loads(input)
-        pathlib.Path(job["jobs"][0]["target"] + export.PART).write_text("half")
+        pathlib.Path(job["jobs"][0]["target"] + export.parts.PART).write_text("half")
         if result:
             (pathlib.Path(job["folder"]) / "result.json").write_text(json.dumps(result))
         return subprocess.CompletedProcess(command, -9, "", "")
