@@ -1,66 +1,58 @@
 """Conditional generative models that train with plain Keras and ship to devices."""
 
-from keras_vae import _command, backends
+import importlib
+
+from keras_vae import _lazy
 from keras_vae.version import __version__
 
-# Importing the classes registers them with Keras, so that it finds them in files. Only our own
-# command line comes first, to choose Keras' backend: it imports this file a second time.
-if not _command.is_waiting:
-    backends.choose()
-    from keras_vae import (
-        callbacks,
-        data,
-        divergences,
-        doctor,
-        evaluation,
-        figures,
-        layers,
-        likelihoods,
-        metrics,
-        models,
-        networks,
-        objectives,
-        posteriors,
-        priors,
-        schedules,
-    )
-    from keras_vae.layers.conditioning import Categorical, Continuous
-    from keras_vae.models import (
-        GAN,
-        VAE,
-        VQVAE,
-        Autoencoder,
-        ConditionalGAN,
-        ConditionalVAE,
-        PixelCNN,
-        load_model,
-    )
+# The public names and the modules that they come from, which are imported when a name is asked for.
+_MODULES = {
+    "GAN": "keras_vae.models",
+    "VAE": "keras_vae.models",
+    "VQVAE": "keras_vae.models",
+    "Autoencoder": "keras_vae.models",
+    "Categorical": "keras_vae.layers.conditioning",
+    "ConditionalGAN": "keras_vae.models",
+    "ConditionalVAE": "keras_vae.models",
+    "Continuous": "keras_vae.layers.conditioning",
+    "PixelCNN": "keras_vae.models",
+    "callbacks": "keras_vae.callbacks",
+    "data": "keras_vae.data",
+    "divergences": "keras_vae.divergences",
+    "doctor": "keras_vae.doctor",
+    "evaluation": "keras_vae.evaluation",
+    "export": "export",
+    "figures": "keras_vae.figures",
+    "layers": "keras_vae.layers",
+    "likelihoods": "keras_vae.likelihoods",
+    "load_model": "keras_vae.models",
+    "metrics": "keras_vae.metrics",
+    "models": "keras_vae.models",
+    "networks": "keras_vae.networks",
+    "objectives": "keras_vae.objectives",
+    "posteriors": "keras_vae.posteriors",
+    "priors": "keras_vae.priors",
+    "schedules": "keras_vae.schedules",
+}
 
-__all__ = [
-    "GAN",
-    "VAE",
-    "VQVAE",
-    "Autoencoder",
-    "Categorical",
-    "ConditionalGAN",
-    "ConditionalVAE",
-    "Continuous",
-    "PixelCNN",
-    "__version__",
-    "callbacks",
-    "data",
-    "divergences",
-    "doctor",
-    "evaluation",
-    "figures",
-    "layers",
-    "likelihoods",
-    "load_model",
-    "metrics",
-    "models",
-    "networks",
-    "objectives",
-    "posteriors",
-    "priors",
-    "schedules",
-]
+__all__ = ["__version__", *_MODULES]
+
+
+def __getattr__(name):
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    where = _MODULES[name]
+    if where == "export":
+        value = _lazy.export_package()
+    else:
+        module = importlib.import_module(where)
+        value = module if where.endswith(f".{name}") else getattr(module, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})
+
+
+_lazy.import_with_keras({where for where in _MODULES.values() if where != "export"})

@@ -12,7 +12,7 @@ import sys
 import time
 import warnings
 
-from keras_vae import _command, arguments, backends, progress
+from keras_vae import _command, _lazy, arguments, backends, progress
 from keras_vae.backends import BACKENDS
 from keras_vae.data.errors import shortened
 from keras_vae.progress import about
@@ -198,21 +198,13 @@ def main(argv=None):
 
 
 def export(argv):
-    """`python -m export`, by its place: the current folder may hold an `export.py` of its own."""
-    place = str(pathlib.Path(__file__).resolve().parents[1])
-    sys.path.insert(0, place)
+    """The same as `python -m export`."""
     try:
-        from export.__main__ import main as export_main
-    except ModuleNotFoundError as err:
-        if "export" not in (err.name or ""):
-            raise
-        return fail(
-            "`export` must be that of keras-vae. Received: a module of the same name, which this "
-            "process has imported. Run python -m keras_vae export in a process of its own.",
-            2,
-        )
-    finally:
-        sys.path.remove(place)
+        _lazy.export_package()
+    except ImportError as err:
+        return fail(err, 2)
+    from export.__main__ import main as export_main
+
     return export_main(argv, "python -m keras_vae export")
 
 

@@ -1,5 +1,6 @@
 """Which backend the package takes, and what it says of those that are not there."""
 
+import importlib.util
 import json
 import os
 import sys
@@ -7,8 +8,7 @@ import sys
 import keras
 import pytest
 
-import export
-from keras_vae import _command, backends
+from keras_vae import _lazy, backends
 from keras_vae.__main__ import main
 
 
@@ -96,6 +96,18 @@ def test_once_keras_is_imported_nothing_is_changed(monkeypatch):
     assert os.environ.get("KERAS_BACKEND") == before
 
 
+def test_it_is_chosen_before_keras_is_imported_by_whomever(monkeypatch):
+    chosen = []
+    monkeypatch.setattr(backends, "choose", lambda: chosen.append("keras" in sys.modules))
+    monkeypatch.delitem(sys.modules, "keras")
+    spec = _lazy._Finder(()).find_spec("keras")
+    assert spec.origin == keras.__file__
+    assert not chosen
+    importlib.util.module_from_spec(spec)
+    sys.modules["keras"] = keras
+    assert chosen == [False]
+
+
 def test_a_folder_that_a_package_left_behind_is_no_package(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "left_behind").mkdir()
@@ -117,16 +129,3 @@ def test_every_command_says_of_a_missing_backend_in_one_line(monkeypatch, capsys
     assert said.out == ""
     assert said.err.startswith("error: The backend jax must be installed")
     assert said.err.count("\n") == 1
-
-
-def test_our_export_waits_and_another_does_not(monkeypatch, tmp_path):
-    main_module = sys.modules["__main__"]
-    monkeypatch.setattr(main_module, "__file__", export.__file__, raising=False)
-    assert not _command.is_export()
-    ours = export.__file__.replace("__init__", "__main__")
-    monkeypatch.setattr(main_module, "__file__", ours)
-    assert _command.is_export()
-    monkeypatch.setattr(main_module, "__file__", str(tmp_path / "export" / "__main__.py"))
-    assert not _command.is_export()
-    monkeypatch.delattr(main_module, "__file__")
-    assert not _command.is_export()

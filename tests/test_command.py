@@ -4,11 +4,13 @@ import os
 import pathlib
 import subprocess
 import sys
+import types
 
 import keras
 import pytest
 
 import export
+import keras_vae
 from keras_vae import _command
 from tests.conftest import BACKEND, ordinary_on
 
@@ -28,31 +30,10 @@ def run(*words, folder, **environment):
     return done.returncode, done.stdout, done.stderr
 
 
-@pytest.mark.parametrize(
-    ("argv", "whole", "expected"),
-    [
-        (["-m", "train"], ["python", "-m", "keras_vae", "train"], True),
-        (["-m"], ["python", "-um", "keras_vae"], True),
-        (["-m", "env"], ["python", "-mkeras_vae", "env"], True),
-        (["-m", "train"], ["python", "-m", "mypackage.train", "train"], False),
-        (["-m", "-m", "keras_vae"], ["python", "-m", "mine", "-m", "keras_vae"], False),
-        (["-m", "keras_vae"], ["python", "-m", "pytest", "keras_vae"], False),
-        (["/usr/bin/keras-vae", "env"], ["python", "/usr/bin/keras-vae", "env"], True),
-        (["train.py", "keras-vae"], ["python", "train.py", "keras-vae"], False),
-        (["-c", "train"], ["python", "-c", "import keras_vae", "train"], False),
-        ([""], [""], False),
-        ([], ["python"], False),
-    ],
-)
-def test_only_our_own_command_line_is_ours(argv, whole, expected):
-    assert _command.is_own(argv, whole) is expected
-
-
 @ordinary_on("torch")
 def test_another_program_keeps_its_backend_and_its_command_line(tmp_path):
     package = tmp_path / "mine"
     package.mkdir()
-    # Imported while "-m" still stands in the program's place.
     (package / "__init__.py").write_text("import keras_vae\n")
     (package / "train.py").write_text(
         "import os, sys, keras, mine\n"
@@ -68,22 +49,54 @@ def test_another_program_keeps_its_backend_and_its_command_line(tmp_path):
     assert said.splitlines() == [f"{BACKEND} {BACKEND} ", " ".join(words)]
 
 
-@ordinary_on("jax")
-def test_the_command_has_the_whole_package_once_it_has_started():
-    """With what Keras needs to know of our classes, to find them in a file."""
+LOADED = f"""
+import pathlib
+paths = sorted(pathlib.Path({str(GOLDEN)!r}).glob("models/*.keras"))
+print(*(type(keras.saving.load_model(path)).__name__ for path in paths))
+"""
+MODEL_FILES = sorted(GOLDEN.glob("models/*.keras"))
+
+
+def test_keras_finds_our_classes_in_files_when_it_is_imported_after_us():
     program = (
-        "import sys; sys.argv[:] = ['bin/keras-vae']; import keras_vae, keras_vae._command\n"
-        "assert 'keras' not in sys.modules\n"
-        f"keras_vae._command.start({OTHER!r})\n"
-        "import keras, pathlib\n"
-        f"assert keras.backend.backend() == {OTHER!r}\n"
+        "import sys, keras_vae\n"
+        "assert not {'keras', 'numpy'} & set(sys.modules)\n"
+        "assert keras_vae.data.load and keras_vae.export.export and 'keras' not in sys.modules\n"
+        "import keras\n"
+        f"{LOADED}"
         "assert all(hasattr(keras_vae, name) for name in keras_vae.__all__)\n"
-        f"for path in sorted(pathlib.Path({str(GOLDEN)!r}).glob('models/*.keras')):\n"
-        "    print(type(keras_vae.load_model(path)).__name__)\n"
     )
     status, said, errors = run("-c", program, folder=GOLDEN, PYTHONPATH=_with_ours())
     assert status == 0, errors
-    assert len(said.split()) == len(list(GOLDEN.glob("models/*.keras")))
+    assert len(said.split()) == len(MODEL_FILES)
+
+
+@ordinary_on("jax")
+@pytest.mark.parametrize("first", ["import keras, keras_vae", "import keras_vae.networks, keras"])
+def test_keras_finds_our_classes_in_files_whatever_is_imported_first(first):
+    program = f"{first}\n{LOADED}"
+    status, said, errors = run("-c", program, folder=GOLDEN, PYTHONPATH=_with_ours())
+    assert status == 0, errors
+    assert len(said.split()) == len(MODEL_FILES)
+
+
+@ordinary_on("jax")
+def test_a_command_chooses_the_backend():
+    program = (
+        "import keras_vae, keras_vae._command\n"
+        f"keras_vae._command.start({OTHER!r})\n"
+        "import keras\n"
+        f"assert keras.backend.backend() == {OTHER!r}\n"
+    )
+    status, said, errors = run("-c", program + LOADED, folder=GOLDEN, PYTHONPATH=_with_ours())
+    assert status == 0, errors
+    assert len(said.split()) == len(MODEL_FILES)
+
+
+def test_a_name_that_is_not_public_is_refused():
+    assert set(keras_vae.__all__) <= set(dir(keras_vae))
+    with pytest.raises(AttributeError, match="module 'keras_vae' has no attribute 'AVE'"):
+        _ = keras_vae.AVE
 
 
 def test_a_start_on_another_backend_than_that_of_keras_is_refused():
@@ -108,6 +121,16 @@ def test_the_command_ignores_modules_of_the_current_folder_called_as_ours(beside
     status, said, errors = run(*words, folder=beside, PYTHONPATH=_with_ours())
     assert (status, said) == (2, "")
     assert errors == "error: `format` must be one of tflite, onnx, c. Received: 'coreml'.\n"
+
+
+def test_the_export_is_ours_or_none(monkeypatch):
+    assert keras_vae.export is export
+    monkeypatch.delitem(vars(keras_vae), "export")
+    another = types.ModuleType("export")
+    another.__file__ = "elsewhere/export.py"
+    monkeypatch.setitem(sys.modules, "export", another)
+    with pytest.raises(ImportError, match="must be that of keras-vae"):
+        _ = keras_vae.export
 
 
 @ordinary_on("torch")
