@@ -467,7 +467,7 @@ def test_callback(make, cls):
 
 def public_classes():
     """Every class that a public name of the package or of one of its modules leads to."""
-    listed = [getattr(keras_vae, name) for name in keras_vae.__all__]
+    listed = [getattr(keras_vae, name) for name in keras_vae.__all__ if name != "export"]
     found = {value for value in listed if inspect.isclass(value)}
     for module in listed:
         if isinstance(module, types.ModuleType):

@@ -12,7 +12,15 @@ REPOSITORY = pathlib.Path(__file__).parents[1]
 # From the bottom up: each imports only from its own room and from those before it.
 ROOMS = {
     "foundations": (
-        *("arguments", "backends", "distributions", "divergences", "portable_random", "progress"),
+        *(
+            "_lazy",
+            "arguments",
+            "backends",
+            "distributions",
+            "divergences",
+            "portable_random",
+            "progress",
+        ),
         *("seeds", "version"),
     ),
     "parts": (
