@@ -338,10 +338,10 @@ def _held_out(model, run, say, source=None):
 
 def load_model(path, inputs=None, custom_objects=None):
     """Load what `export` takes as a path: a model of ours, or with `inputs` any Keras model."""
-    from keras_vae.storage import saving
+    from keras_vae.storage import saving, stored
 
     if inputs is None:
-        return saving.load_generative_model(path, custom_objects)
+        return stored.load_generative_model(path, custom_objects)
     from export import graphs
 
     return saving.load_any(

@@ -90,7 +90,7 @@ class Graph:
         import tensorflow as tf
 
         from export import operators
-        from keras_vae.models.generative import reason
+        from keras_vae.exceptions import reason
 
         names = [spec.name for spec in self.inputs]
         signature = [

@@ -190,7 +190,7 @@ def main(argv=None):
             raise
         return fail(str(err) or "Memory ran out.", 1)
     except Exception as err:
-        from keras_vae.training import is_out_of_memory
+        from keras_vae.exceptions import is_out_of_memory
 
         if args.traceback or not is_out_of_memory(err):
             raise

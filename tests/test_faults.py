@@ -18,6 +18,7 @@ import keras_vae
 from keras_vae import data
 from keras_vae.__main__ import main
 from keras_vae.callbacks import StopOnSkippedUpdates
+from keras_vae.exceptions import is_out_of_memory
 from keras_vae.models.generative import in_batches
 from keras_vae.storage import checkpoints
 from tests.conftest import BACKEND, SMALL, fails, make_model, ordinary_on
@@ -235,6 +236,13 @@ def test_memory_that_never_suffices_is_one_line():
 
     with pytest.raises(MemoryError, match=r"compute one example. It ran out"):
         in_batches(fail, np.arange(4.0), 4)
+
+
+def test_a_backend_that_runs_out_of_memory_is_understood():
+    with pytest.raises(Exception) as raised:
+        keras.ops.convert_to_numpy(keras.ops.zeros((2**45,)) + 1)
+    assert is_out_of_memory(raised.value)
+    assert not is_out_of_memory(RuntimeError("a shape that does not fit"))
 
 
 @ordinary_on("torch")

@@ -10,7 +10,7 @@ from keras import ops
 
 import keras_vae
 from keras_vae import layers, models, networks
-from keras_vae.storage import saving, stored, untrusted
+from keras_vae.storage import stored, untrusted
 from tests.conftest import make_model, ordinary_on
 from tests.test_conformance import LAYERS, public_classes
 from tests.test_faults import contents, files_end_at
@@ -267,7 +267,7 @@ def test_a_trained_prior_goes_on(tmp_path):
     losses = [each.fit(inputs, batch_size=8, verbose=0).history for each in (model, loaded)]
     assert losses[0] == losses[1]
     with pytest.raises(ValueError, match="must be a model that makes data"):
-        saving.load_generative_model(tmp_path / "prior.keras")
+        stored.load_generative_model(tmp_path / "prior.keras")
 
 
 # What is frozen

@@ -7,7 +7,7 @@ from keras_vae.models.gan import GAN
 from keras_vae.models.pixel_cnn import PixelCNN
 from keras_vae.models.vae import VAE
 from keras_vae.models.vq_vae import VQVAE
-from keras_vae.storage.saving import load_model
+from keras_vae.storage.stored import load_model
 
 __all__ = [
     "GAN",

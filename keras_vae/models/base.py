@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_vae import likelihoods
 from keras_vae.data import binarize
+from keras_vae.exceptions import reason
 from keras_vae.layers.sampling import repeat
 from keras_vae.models import logits
 from keras_vae.models.capabilities import Encodes
@@ -15,7 +16,6 @@ from keras_vae.models.generative import (
     in_batches,
     join,
     mean_over_rows,
-    reason,
     weighted_mean,
 )
 from keras_vae.training import datasets, share

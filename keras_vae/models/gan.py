@@ -4,9 +4,10 @@ import keras
 from keras import ops
 
 from keras_vae import arguments
+from keras_vae.exceptions import reason
 from keras_vae.models import logits
 from keras_vae.models.capabilities import Adversarial, Samples
-from keras_vae.models.generative import GenerativeModel, Player, as_optimizer, join, reason
+from keras_vae.models.generative import GenerativeModel, Player, as_optimizer, join
 from keras_vae.models.vae import VAE
 from keras_vae.priors import StandardNormal
 from keras_vae.training import datasets, share

@@ -3,7 +3,6 @@
 import contextlib
 import copy
 import dataclasses
-import re
 from collections.abc import Callable
 
 import keras
@@ -11,6 +10,7 @@ import numpy as np
 from keras import ops
 
 from keras_vae import arguments, likelihoods, seeds
+from keras_vae.exceptions import is_out_of_memory
 from keras_vae.layers.conditioning import Conditioning
 from keras_vae.metrics import Average, Count
 from keras_vae.storage.stored import StoredModel
@@ -18,7 +18,6 @@ from keras_vae.training import (
     Trainer,
     compiles_each_shape,
     datasets,
-    is_out_of_memory,
     occurrence,
     resuming,
     share,
@@ -83,6 +82,7 @@ class GenerativeModel(Trainer, StoredModel):
     has_target = True
     input_name = "x"
     latent_dim = None
+    makes_data = True
 
     def __init__(self, parts, likelihood="bernoulli", condition=None, seed=None, **kwargs):
         if condition and not self.conditional:
@@ -671,6 +671,12 @@ class GenerativeModel(Trainer, StoredModel):
         """Whether there is anything that training changes."""
         return bool(self.trainable_variables)
 
+    def fault(self):
+        try:
+            self.check_logits(by_values=False)
+        except ValueError as err:
+            return f"squashes what it makes twice. {err}"
+
     def check_logits(self, by_values=True):
         """Refuse networks that end in a sigmoid where the loss takes logits.
 
@@ -844,14 +850,6 @@ def has_length(data):
     except TypeError:
         return False
     return True
-
-
-def reason(err):
-    """The one line of a Keras error that says what is wrong."""
-    text = str(err).split("Arguments received by")[0].split("Exception encountered: ")[-1]
-    lines = re.sub(r"\x1b\[\d*m", "", text).split("\n")
-    line = " ".join([line for line in lines if line.strip()][-1:])[:300]
-    return "".join(c if c.isprintable() else " " for c in line)
 
 
 def in_batches(function, arrays, batch_size, progress=None, by_row=True):

@@ -37,10 +37,10 @@ class Run:
 
     def load_model(self):
         """Return the trained model."""
-        from keras_vae.storage import saving
+        from keras_vae.storage import stored
 
         self.model_class()
-        return saving.load_generative_model(self.folder)
+        return stored.load_generative_model(self.folder)
 
     def model_class(self):
         """The name of the trained model's class, by a look into its file that needs no Keras.

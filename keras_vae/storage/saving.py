@@ -1,19 +1,15 @@
-"""Saving what was trained, and loading it on any backend."""
+"""Writing any Keras model so that it can be read, and reading it as data, never as code."""
 
-import os
 import pathlib
 import random
-import warnings
 import zipfile
 
 import keras
 import numpy as np
 
-from keras_vae.models.generative import GenerativeModel, reason
+from keras_vae.exceptions import is_out_of_memory, reason
 from keras_vae.storage import untrusted
 from keras_vae.storage.files import replaced
-from keras_vae.storage.stored import StoredModel
-from keras_vae.training import is_out_of_memory
 
 
 def save_model(model, path):
@@ -98,63 +94,6 @@ def _not_loadable(path, found):
         f"Received: {found} To keep the weights alone: model.save_weights.",
         found,
     )
-
-
-def load_model(path, custom_objects=None):
-    """Load a model, network or prior of this package, whichever backend trained it.
-
-    The file is taken for data, never for code. Before Keras sees any of it, these must hold: it is
-    a local file with the members that Keras writes and no others; every class in its config is one
-    of Keras' plain layers, optimizers, initializers and such, or is registered in this process, or
-    is in `custom_objects`; its weights are finite and as large as they say; and its config asks
-    for no more parameters than it holds. `save` checks the same before it writes.
-
-    Args:
-        path: A `.keras` file, or a run folder that holds `model.keras`.
-        custom_objects: Optional dict from name to class or function, for those of your own that are
-            not registered. The name is that of the class, with or without the package that it was
-            registered for. What you name is trusted: it gets its arguments from the file.
-
-    Returns:
-        The model, compiled as it was saved. One that ends in a sigmoid where logits are due comes
-        with a warning; `fit` refuses it.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is not a model of this package, is damaged or may be unsafe; or if
-            `keras.config.enable_unsafe_deserialization` was called in this process.
-    """
-    path = pathlib.Path(os.fspath(path))
-    if path.is_dir():
-        if not (path / "model.keras").is_file():
-            raise FileNotFoundError(
-                f"A run folder must hold model.keras. Received: {path}, which has none. Train "
-                f"one with: python -m keras_vae train --out {path}"
-            )
-        path = path / "model.keras"
-    model = load_any(path, custom_objects)
-    if not isinstance(model, StoredModel):
-        raise ValueError(
-            f"{path} must be a model of keras-vae. Received: a {type(model).__name__}."
-        )
-    if isinstance(model, GenerativeModel):
-        try:
-            model.check_logits(by_values=False)
-        except ValueError as err:
-            # Earlier versions trained such, and what was trained is to be read for ever.
-            warnings.warn(f"{path} squashes what it makes twice. {err}", stacklevel=2)
-    return model
-
-
-def load_generative_model(path, custom_objects=None):
-    """As `load_model`, a model that makes data: no network or prior that was saved alone."""
-    model = load_model(path, custom_objects)
-    if not isinstance(model, GenerativeModel):
-        raise ValueError(
-            f"{path} must be a model that makes data, such as a VAE. Received: a "
-            f"{type(model).__name__} alone."
-        )
-    return model
 
 
 def load_any(path, custom_objects=None, compile=True, call=None):

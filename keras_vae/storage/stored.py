@@ -1,12 +1,15 @@
-"""What models and networks share whose `.keras` file `keras_vae.load_model` reads."""
+"""What models and networks share whose `.keras` file `load_model` reads, and `load_model`."""
 
 import collections
 import os
 import pathlib
+import warnings
 
 import keras
 import numpy as np
 from keras import ops
+
+from keras_vae.storage import saving
 
 
 class StoredModel(keras.Model):
@@ -19,6 +22,12 @@ class StoredModel(keras.Model):
 
     # Of a model from a file: which weights its optimizer moves, if not those that are trainable.
     optimized = None
+    # Whether it makes data, unlike a network or a prior that is saved alone.
+    makes_data = False
+
+    def fault(self):
+        """What whoever loads the model is to be warned of, after the name of the file; or None."""
+        return None
 
     def save(self, filepath, overwrite=True, zipped=None, **kwargs):
         """As Keras does, as a `.keras` file: written beside its name, checked, synced and renamed.
@@ -30,8 +39,6 @@ class StoredModel(keras.Model):
             ValueError: If it could not be loaded again, as what is no `.keras` file. The old file
                 stays.
         """
-        from keras_vae.storage.saving import save_model  # which imports this module
-
         if not isinstance(filepath, str | os.PathLike):
             super().save(filepath, overwrite=overwrite, zipped=zipped, **kwargs)
             return
@@ -48,7 +55,7 @@ class StoredModel(keras.Model):
                 f"{os.fspath(filepath)} is there already. Choose another path, or pass "
                 "overwrite=True."
             )
-        save_model(self, filepath)
+        saving.save_model(self, filepath)
 
     def load_weights(self, filepath, skip_mismatch=False, **kwargs):
         """As Keras does; a model that is not built is built first, if it knows its shapes.
@@ -161,3 +168,57 @@ def _known_to(optimizer):
         return []
     each = [getattr(o, "inner_optimizer", o) for o in getattr(optimizer, "optimizers", [optimizer])]
     return [variable for one in each for variable in one._trainable_variables]
+
+
+def load_model(path, custom_objects=None):
+    """Load a model, network or prior of this package, whichever backend trained it.
+
+    The file is taken for data, never for code. Before Keras sees any of it, these must hold: it is
+    a local file with the members that Keras writes and no others; every class in its config is one
+    of Keras' plain layers, optimizers, initializers and such, or is registered in this process, or
+    is in `custom_objects`; its weights are finite and as large as they say; and its config asks
+    for no more parameters than it holds. `save` checks the same before it writes.
+
+    Args:
+        path: A `.keras` file, or a run folder that holds `model.keras`.
+        custom_objects: Optional dict from name to class or function, for those of your own that are
+            not registered. The name is that of the class, with or without the package that it was
+            registered for. What you name is trusted: it gets its arguments from the file.
+
+    Returns:
+        The model, compiled as it was saved. One that ends in a sigmoid where logits are due comes
+        with a warning; `fit` refuses it.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is not a model of this package, is damaged or may be unsafe; or if
+            `keras.config.enable_unsafe_deserialization` was called in this process.
+    """
+    path = pathlib.Path(os.fspath(path))
+    if path.is_dir():
+        if not (path / "model.keras").is_file():
+            raise FileNotFoundError(
+                f"A run folder must hold model.keras. Received: {path}, which has none. Train "
+                f"one with: python -m keras_vae train --out {path}"
+            )
+        path = path / "model.keras"
+    model = saving.load_any(path, custom_objects)
+    if not isinstance(model, StoredModel):
+        raise ValueError(
+            f"{path} must be a model of keras-vae. Received: a {type(model).__name__}."
+        )
+    if (fault := model.fault()) is not None:
+        # Earlier versions trained such, and what was trained is to be read for ever.
+        warnings.warn(f"{path} {fault}", stacklevel=2)
+    return model
+
+
+def load_generative_model(path, custom_objects=None):
+    """As `load_model`, a model that makes data: no network or prior that was saved alone."""
+    model = load_model(path, custom_objects)
+    if not model.makes_data:
+        raise ValueError(
+            f"{path} must be a model that makes data, such as a VAE. Received: a "
+            f"{type(model).__name__} alone."
+        )
+    return model

@@ -26,7 +26,6 @@ Guard = backend.Guard
 devices = backend.devices
 find_devices = backend.find_devices
 is_divided = backend.is_divided
-is_out_of_memory = backend.is_out_of_memory
 on_devices = backend.on_devices
 prepare_devices = backend.prepare_devices
 # Whether a function is compiled anew for every number of rows.
@@ -42,7 +41,6 @@ __all__ = [
     "devices",
     "find_devices",
     "is_divided",
-    "is_out_of_memory",
     "needs_processes",
     "on_devices",
     "prepare_devices",

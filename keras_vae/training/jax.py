@@ -277,13 +277,6 @@ def _values(scope, variables):
     return [scope.get_current_value(variable) for variable in variables]
 
 
-def is_out_of_memory(err):
-    """Whether an exception says that memory ran out."""
-    return isinstance(err, MemoryError) or (
-        isinstance(err, RuntimeError) and "RESOURCE_EXHAUSTED" in str(err)
-    )
-
-
 def devices():
     """Return the names of the devices that the backend sees."""
     return [str(device) for device in jax.devices()]

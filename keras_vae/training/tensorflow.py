@@ -185,11 +185,6 @@ def _symbolic(spec):
     return keras.KerasTensor(spec.shape, spec.dtype.name)
 
 
-def is_out_of_memory(err):
-    """Whether an exception says that memory ran out."""
-    return isinstance(err, MemoryError | tf.errors.ResourceExhaustedError)
-
-
 def devices():
     """Return the names of the devices that the backend sees."""
     return [device.name for device in tf.config.list_physical_devices()]

@@ -166,13 +166,6 @@ def _denormals_as_zero():
         torch.set_flush_denormal(before)
 
 
-def is_out_of_memory(err):
-    """Whether an exception says that memory ran out."""
-    return isinstance(err, MemoryError | torch.OutOfMemoryError) or (
-        isinstance(err, RuntimeError) and "allocate memory" in str(err)
-    )
-
-
 def devices():
     """Return the names of the devices that the backend sees."""
     gpus = range(torch.cuda.device_count())

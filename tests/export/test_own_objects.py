@@ -6,7 +6,7 @@ import pytest
 
 import export
 import keras_vae
-from keras_vae.storage import own_objects, saving
+from keras_vae.storage import own_objects, stored
 from tests.conftest import BACKEND, ordinary_on
 
 SHAPE = (6, 5, 1)
@@ -98,4 +98,4 @@ def test_a_prior_alone_is_no_model_to_export(tmp_path):
     prior.build()
     prior.save(tmp_path / "prior.keras")
     with pytest.raises(ValueError, match="must be a model that makes data"):
-        saving.load_generative_model(tmp_path / "prior.keras")
+        stored.load_generative_model(tmp_path / "prior.keras")
