@@ -36,6 +36,7 @@ import receipts
 
 import keras_vae
 from keras_vae import data, doctor, likelihoods, networks, priors, schedules
+from keras_vae.doctor import thresholds
 
 # Examples to train on and to test with, where a set has more.
 SIZES = {"mnist": (4000, 800), "cifar": (2000, 400), "emoji": (1600, 306)}
@@ -603,49 +604,51 @@ def trained(case, seed, folder):
 
 # Of each diagnosis that has a threshold, this and what it is for, of the arguments.
 NUMBERS = {
-    "bernoulli_colours": (doctor.MOST_BETWEEN, lambda given: given["between"]),
+    "bernoulli_colours": (thresholds.MOST_BETWEEN, lambda given: given["between"]),
     "unstable_training": (
-        doctor.MOST_SPIKE,
-        lambda given: doctor.spike_of(given["gradient_norms"]),
+        thresholds.MOST_SPIKE,
+        lambda given: doctor.curves.spike_of(given["gradient_norms"]),
     ),
-    "unconverged": (doctor.MOST_GAIN, lambda given: doctor.gain_of(given["losses"])),
+    "unconverged": (thresholds.MOST_GAIN, lambda given: doctor.curves.gain_of(given["losses"])),
     "overfitting": (
-        doctor.MOST_GAP,
-        lambda given: doctor.gap_of(given["train_elbo"], given["test_elbo"]),
+        thresholds.MOST_GAP,
+        lambda given: doctor.curves.gap_of(given["train_elbo"], given["test_elbo"]),
     ),
     "exploding_log_variance": (
-        doctor.MOST_LOG_VAR,
-        lambda given: doctor.log_variances_of(given["z_log_var"])[1],
+        thresholds.MOST_LOG_VAR,
+        lambda given: doctor.codes.log_variances_of(given["z_log_var"])[1],
     ),
-    "posterior_collapse": (doctor.LEAST_EXPLAINED_AT_ALL, lambda given: part_explained(given)),
-    "low_kl": (doctor.LEAST_EXPLAINED, lambda given: part_explained(given)),
+    "posterior_collapse": (thresholds.LEAST_EXPLAINED_AT_ALL, lambda given: part_explained(given)),
+    "low_kl": (thresholds.LEAST_EXPLAINED, lambda given: part_explained(given)),
     "dead_latents": (
-        doctor.MOST_DEAD_SHARE,
+        thresholds.MOST_DEAD_SHARE,
         lambda given: len(given["dead"]) / given["count"],
     ),
-    "unused_codes": (doctor.LEAST_CODES_USED, lambda given: given["codes_used"]),
+    "unused_codes": (thresholds.LEAST_CODES_USED, lambda given: given["codes_used"]),
     "prior_mismatch": (
-        doctor.MOST_MISMATCH,
-        lambda given: doctor.mismatch_of(*(given[name] for name in ("means", "stds", "counts"))),
+        thresholds.MOST_MISMATCH,
+        lambda given: doctor.codes.mismatch_of(
+            *(given[name] for name in ("means", "stds", "counts"))
+        ),
     ),
     "meaningless_labels": (
-        doctor.LEAST_SKILL,
-        lambda given: doctor.skill_of(given["real_accuracy"], given["chance"]),
+        thresholds.LEAST_SKILL,
+        lambda given: doctor.samples.skill_of(given["real_accuracy"], given["chance"]),
     ),
-    "ignored_labels": (doctor.LEAST_LABEL_NATS, lambda given: given["label_nats"]),
+    "ignored_labels": (thresholds.LEAST_LABEL_NATS, lambda given: given["label_nats"]),
     "missed_labels": (
-        doctor.MOST_MISSED,
+        thresholds.MOST_MISSED,
         lambda given: given["real_accuracy"] - given["sample_accuracy"],
     ),
     "alike_samples": (
-        doctor.LEAST_DIVERSITY,
+        thresholds.LEAST_DIVERSITY,
         lambda given: given["diversity"] / given.get("possible", 1.0),
     ),
 }
 
 
 def part_explained(given):
-    return doctor.part_explained(given["explained"], given["explained_by_components"])
+    return doctor.codes.part_explained(given["explained"], given["explained_by_components"])
 
 
 def examined(case, model, history):

@@ -192,14 +192,16 @@ def test_what_components_explain_is_what_a_code_of_their_number_can():
     label = np.arange(400) % 2
     x = (rng.normal(size=(400, 3)) * (3, 2, 1)) @ axes.T + 50 * label[:, None]
     rows = [np.flatnonzero(label == value) for value in (0, 1)]
-    shares = [doctor.explained_by_components(x, rows, x, rows, count) for count in (1, 2, 3, 30)]
+    shares = [
+        doctor.codes.explained_by_components(x, rows, x, rows, count) for count in (1, 2, 3, 30)
+    ]
     np.testing.assert_allclose(shares, [9 / 14, 13 / 14, 1, 1], atol=0.03)
     few, rows_of_few = x[:20], [rows[0][:10], rows[1][:10]]  # fewer than they have values
-    share = doctor.explained_by_components(few, rows_of_few, x, rows, 3)
+    share = doctor.codes.explained_by_components(few, rows_of_few, x, rows, 3)
     assert share == pytest.approx(1)
-    assert doctor.explained_by_reconstructions(x, x, rows) == 1
+    assert doctor.codes.explained_by_reconstructions(x, x, rows) == 1
     means = np.stack([x[group].mean(axis=0) for group in rows])[label]
-    assert doctor.explained_by_reconstructions(means, x, rows) == pytest.approx(0)
+    assert doctor.codes.explained_by_reconstructions(means, x, rows) == pytest.approx(0)
 
 
 def test_training_into_a_collapse_is_told_by_the_callback():

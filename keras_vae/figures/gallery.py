@@ -12,7 +12,7 @@ import itertools
 import numpy as np
 
 from keras_vae import data
-from keras_vae.doctor import LEAST_KL
+from keras_vae.doctor.thresholds import LEAST_KL
 from keras_vae.figures import images as draw
 from keras_vae.figures import plots, walks
 from keras_vae.figures.style import shortened

@@ -1,0 +1,185 @@
+"""What usually goes wrong with a generative model, from measured numbers to one change to make.
+
+Every diagnosis is a function of numbers that returns a `Finding` or None, and is one of
+`DIAGNOSES`, causes before what they cause. `measure` takes the numbers of a model and `examine`
+asks all diagnoses about them; `callbacks.Doctor` does so during training, and the command
+`evaluate --doctor` afterwards. Where the thresholds come from is in docs/doctor.md.
+"""
+
+import math
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_vae.data import as_float
+from keras_vae.doctor import codes, curves, samples, settings
+from keras_vae.doctor.codes import (
+    dead_latents,
+    exploding_log_variance,
+    low_kl,
+    posterior_collapse,
+    prior_mismatch,
+    unused_codes,
+)
+from keras_vae.doctor.curves import (
+    overfitting,
+    unconverged,
+    unstable_training,
+)
+from keras_vae.doctor.finding import Finding as Finding
+from keras_vae.doctor.samples import (
+    alike_samples,
+    ignored_labels,
+    meaningless_labels,
+    missed_labels,
+)
+from keras_vae.doctor.settings import (
+    bernoulli_colours,
+    rescaled_kl,
+    squashed_logits,
+    unfinished_warm_up,
+    unfit_data,
+)
+from keras_vae.evaluation.report import first_of
+from keras_vae.models.capabilities import Bounds, DiscreteCodes, Encodes, lack
+
+EXAMPLES = 1000
+# Diagnoses of what passes as a model learns.
+PASSING = {"low_kl", "dead_latents", "prior_mismatch", "ignored_labels"}
+
+# In the order in which they are asked: a cause before what it causes.
+DIAGNOSES = {
+    diagnosis.__name__: diagnosis
+    for diagnosis in (
+        unfit_data,
+        squashed_logits,
+        bernoulli_colours,
+        rescaled_kl,
+        unfinished_warm_up,
+        meaningless_labels,
+        unstable_training,
+        unconverged,
+        overfitting,
+        exploding_log_variance,
+        posterior_collapse,
+        low_kl,
+        dead_latents,
+        unused_codes,
+        prior_mismatch,
+        ignored_labels,
+        missed_labels,
+        alike_samples,
+    )
+}
+
+
+def examine(model, train=None, test=None, epochs=None, examples=EXAMPLES, **options):
+    """Ask every diagnosis about a model.
+
+    Args:
+        model: A model of this package.
+        train: Optional arrays as `fit` takes them, training data.
+        test: Optional arrays, data that were not trained on. One of both is needed.
+        epochs: Optional int. Epochs of the training.
+        examples, **options: As for `measure`.
+
+    Returns:
+        Tuple of the list of `Finding`s, causes before what they cause, and a dict from each
+        diagnosis that could not be made to the reason.
+    """
+    numbers, left_out = measure(model, train, test, epochs, examples, **options)
+    return diagnose(numbers), left_out
+
+
+def examine_during(model, train, test=None, epochs=None, examples=EXAMPLES):
+    """As `examine`, while a model trains: without what passes as it learns.
+
+    Args:
+        model, train, test, epochs, examples: As for `measure`.
+
+    Returns:
+        List of `Finding`s.
+    """
+    numbers, _ = measure(model, train, test, epochs, examples, scorecard=False)
+    return diagnose({name: of for name, of in numbers.items() if name not in PASSING})
+
+
+def examine_before(model, inputs, epochs=None, examples=EXAMPLES):
+    """The diagnoses that need no trained model: of the data, the KL's weight and its schedule.
+
+    Args:
+        model, epochs, examples: As for `measure`.
+        inputs: Arrays as `fit` takes them.
+
+    Returns:
+        List of `Finding`s.
+    """
+    return diagnose(settings.of_settings(model, _first(inputs, examples), epochs))
+
+
+def diagnose(numbers):
+    """The `Finding`s in what `measure` measured: a dict from diagnosis to its arguments."""
+    found = [DIAGNOSES[name](**numbers[name]) for name in DIAGNOSES if name in numbers]
+    return [finding for finding in found if finding is not None]
+
+
+def measure(
+    model,
+    train=None,
+    test=None,
+    epochs=None,
+    examples=EXAMPLES,
+    seed=0,
+    history=None,
+    scorecard=None,
+):
+    """Measure what the diagnoses ask.
+
+    Args:
+        model, train, test, epochs: As for `examine`.
+        examples: Int. So many of each are looked at, the first.
+        seed: Int, of the draws.
+        history: Optional dict from metric to one float per epoch, of the training.
+        scorecard: Optional dict as of `evaluation.scorecard`, to judge the samples by. Without it
+            a classifier of the first 5,000 training images judges 1,000 samples, which takes some
+            seconds; False leaves that out.
+
+    Returns:
+        Tuple of a dict from the name of a diagnosis to its arguments, and a dict from each that
+        could not be made to the reason.
+    """
+    splits = train, test
+    train, test = (None if inputs is None else _first(inputs, examples) for inputs in splits)
+    held_out = train if test is None else test
+    numbers = settings.of_settings(model, held_out, epochs)
+    x, conditions = model.named_inputs(held_out)
+    if not bool(ops.all(model.likelihood.valid(as_float(x)))):
+        return numbers, {"what needs a look at the model": "the data are out of range"}
+    left_out = {}
+    numbers |= curves.of_curves(model, history, left_out)
+    if isinstance(model, DiscreteCodes):
+        numbers["unused_codes"] = codes.of_codebook(model, held_out)
+    elif isinstance(model, Encodes):
+        numbers |= codes.of_codes(model, train, held_out, epochs, seed)
+    else:
+        left_out["low_kl"] = lack(model, Encodes)
+    if isinstance(model, Bounds):
+        numbers |= curves.of_splits(model, train, test, seed, history, left_out)
+        label_nats = samples.worth_of_label(model, held_out, seed)
+        if label_nats is not None:
+            numbers["ignored_labels"] = {"label_nats": label_nats}
+        elif conditions:
+            left_out["ignored_labels"] = "it needs a label of at least two classes in the data"
+    if scorecard is None:
+        scorecard = samples.judged(model, *splits, seed, left_out)
+    if scorecard:
+        numbers |= samples.of_samples(model, scorecard, test, x, epochs)
+        if "low_kl" in numbers and "alike_samples" in numbers:
+            possible = math.sqrt(max(numbers["low_kl"]["explained_by_components"], 0.0))
+            numbers["alike_samples"]["possible"] = possible
+    return numbers, left_out
+
+
+def _first(inputs, count):
+    return keras.tree.map_structure(np.asarray, first_of(inputs, count))

@@ -1,0 +1,217 @@
+"""Diagnoses of the labels, and of samples as a classifier of real images judges them."""
+
+import numpy as np
+from keras import ops
+
+from keras_vae import seeds
+from keras_vae.data import Dataset, as_float
+from keras_vae.doctor import changes, thresholds
+from keras_vae.doctor.finding import Finding
+from keras_vae.evaluation.classifier import mean_distance, named, train_classifier
+from keras_vae.evaluation.scorecard import DISTANCES_PER_CLASS, label_of
+from keras_vae.evaluation.scorecard import diversity as diversity_by_class
+from keras_vae.models.capabilities import DiscreteCodes, Samples, lack
+from keras_vae.models.generative import in_batches
+from keras_vae.training.inputs import check_examples
+
+# Of which a classifier is made to judge samples by, and samples that it judges.
+JUDGED_BY = 5000
+SAMPLES = 1000
+
+
+def meaningless_labels(real_accuracy, count, chance):
+    """Whether nothing can tell the label of real test images.
+
+    Args:
+        real_accuracy: Float, the share whose label a classifier of training images names.
+        count: Int. Test images.
+        chance: Float, the share of the most frequent label.
+    """
+    if (
+        skill_of(real_accuracy, chance) >= thresholds.LEAST_SKILL
+        or count < thresholds.LEAST_COUNTED
+    ):
+        return None
+    return Finding(
+        "meaningless_labels",
+        real_accuracy,
+        f"A classifier of the training images gives {100 * real_accuracy:.0f} % of the test images "
+        f"their label, where guessing gives {100 * chance:.0f} %: labels and images do not belong "
+        "together.",
+        "Load both in one order.",
+    )
+
+
+def ignored_labels(label_nats):
+    """Whether the decoder makes the same of a code whatever the label.
+
+    Args:
+        label_nats: Float. By how many nats a wrong label worsens the reconstruction.
+    """
+    if label_nats >= thresholds.LEAST_LABEL_NATS:
+        return None
+    return Finding(
+        "ignored_labels",
+        label_nats,
+        f"A wrong label makes reconstructions only {label_nats:.2f} nats worse: the decoder takes "
+        "the class from the code, and samples will not follow the label.",
+        "Halve latent_dim.",
+    )
+
+
+def missed_labels(sample_accuracy, real_accuracy, change=""):
+    """Whether samples are not of the class that was asked for.
+
+    Args:
+        sample_accuracy: Float, the share of samples that a classifier gives the asked label.
+        real_accuracy: Float, the share of real test images that it gives theirs.
+        change: Str. The change that makes them follow.
+    """
+    if real_accuracy - sample_accuracy <= thresholds.MOST_MISSED:
+        return None
+    return Finding(
+        "missed_labels",
+        sample_accuracy,
+        f"A classifier gives {100 * sample_accuracy:.0f} % of the samples the label that was asked "
+        f"for, and {100 * real_accuracy:.0f} % of real images theirs: one in "
+        f"{1 / (1 - sample_accuracy):.0f} is of another class, or of none.",
+        change,
+    )
+
+
+def alike_samples(diversity, possible=1.0, of="", change=""):
+    """Whether samples, those of a class where there are classes, are too much alike.
+
+    Args:
+        diversity: Float: mean distance of two samples over that of two real examples.
+        possible: Float: what it would be of examples without what no code of that size can tell,
+            the root of the share that as many principal components explain.
+        of: Str, " of a class" where that is meant.
+        change: Str. The change that makes them vary.
+    """
+    if diversity >= thresholds.LEAST_DIVERSITY * possible:
+        return None
+    where = f", where a code of that size allows {possible:.2f}" if possible < 1 else ""
+    return Finding(
+        "alike_samples",
+        diversity,
+        f"Two samples{of} differ {diversity:.2f} times as much as two real examples{where}: they "
+        "are nearly one picture, again and again.",
+        change,
+    )
+
+
+def skill_of(accuracy, chance):
+    """A classifier's accuracy, from guessing, 0, to no mistake, 1."""
+    return (accuracy - chance) / max(1 - chance, 1e-6)
+
+
+def worth_of_label(model, inputs, seed=0, batch_size=256):
+    """By how many nats a wrong label worsens the reconstruction of the posterior mean, or None."""
+    _, conditions = model.named_inputs(inputs)
+    labels = [name for name, kind in model.condition.items() if kind.kind == "categorical"]
+    classes = [name for name in labels if len(np.unique(conditions[name])) > 1]
+    if not classes:
+        return None
+    name = classes[0]
+    inputs = model.as_observed(check_examples(model, inputs), seed)
+    rng = seeds.generator(seed, "wrong labels")
+    right = inputs[name]
+    present = np.unique(right)
+    shift = rng.integers(1, len(present), len(right))
+    wrong = present[(np.searchsorted(present, right) + shift) % len(present)].astype("int32")
+
+    def measure(batch):
+        given, wrong = batch
+        x, conditions = model.split_inputs(given)
+        condition = model.encode_condition(conditions, training=False)
+        z_mean, _ = model.code(x, condition, training=False)
+        nats = [
+            model.likelihood.log_prob(
+                ops.cast(x, "float32"),
+                ops.cast(model.decode_parameters(z_mean, {**conditions, name: labels}), "float32"),
+            )
+            for labels in (conditions[name], wrong)
+        ]
+        return [nats[0] - nats[1]]
+
+    measure = model.as_compiled(measure)
+    return float(np.mean(in_batches(measure, (inputs, wrong), batch_size)[0], dtype="float64"))
+
+
+def judged(model, train, test, seed, left_out):
+    """What a scorecard would say of samples of images, measured in seconds; None if it cannot."""
+
+    def leave_out(reason):
+        left_out["missed_labels"] = left_out["alike_samples"] = reason
+
+    if not isinstance(model, Samples):
+        return leave_out(lack(model, Samples))
+    if isinstance(model, DiscreteCodes):
+        return leave_out("a prior over codes takes long to draw from; a scorecard does it")
+    if test is None:
+        return leave_out("it needs test data")
+    x_test, conditions = model.named_inputs(test)
+    if len(x_test.shape) != 4:
+        return leave_out("the data are no images")
+    try:
+        name, kind = label_of(model)
+    except ValueError:
+        if model.condition:
+            return leave_out(f"the {type(model).__name__} has more to ask for than one label")
+        real = as_float(x_test[:DISTANCES_PER_CLASS])
+        spread = mean_distance(real) if len(real) > 1 else 0.0
+        if not spread:
+            return leave_out("it needs test images that differ")
+        made = model.sample(DISTANCES_PER_CLASS, seed=seed)
+        return {"diversity": float(mean_distance(made) / spread)}
+    if train is None or name not in conditions:
+        return leave_out("it needs labelled training images")
+    x_train, given = model.named_inputs(train)
+    parts = []
+    for x, y in ((x_train, given[name]), (x_test, conditions[name])):
+        y = kind.as_array(y)[:JUDGED_BY]
+        known = y < kind.num_classes
+        parts += np.asarray(x[:JUDGED_BY])[known], y[known]
+    dataset = Dataset("images", *parts, kind.names)
+    if kind.num_classes < 2 or min(len(dataset.y_train), len(dataset.y_test)) < 2:
+        return leave_out("it needs images of two classes")
+    classifier = train_classifier(dataset)
+    per_class = max(SAMPLES // kind.num_classes, 2)
+    labels = np.repeat(np.arange(kind.num_classes, dtype="int32"), per_class)
+    samples = model.sample({name: labels}, seed=seed)
+    ratios = list(diversity_by_class(samples, labels, dataset).values())
+    return {
+        "sample_accuracy": float(np.mean(named(classifier, samples) == labels)),
+        "real_accuracy": float(np.mean(named(classifier, dataset.x_test) == dataset.y_test)),
+        "diversity": float(np.mean(ratios)) if ratios else None,
+    }
+
+
+def of_samples(model, scorecard, test, x, epochs):
+    """What a scorecard says, as the diagnoses take it."""
+    numbers = {}
+    _, conditions = model.named_inputs(test) if test is not None else (None, {})
+    if "sample_accuracy" in scorecard:
+        name, kind = label_of(model)
+        chance, count = 1 / kind.num_classes, thresholds.LEAST_COUNTED
+        if name in conditions:
+            chance = float(np.bincount(kind.as_array(conditions[name])).max() / len(x))
+            count = len(x)
+        numbers["meaningless_labels"] = {
+            "real_accuracy": scorecard["real_accuracy"],
+            "count": count,
+            "chance": chance,
+        }
+        numbers["missed_labels"] = {
+            "sample_accuracy": scorecard["sample_accuracy"],
+            "real_accuracy": scorecard["real_accuracy"],
+            "change": changes.mended_prior(model),
+        }
+    if scorecard.get("diversity") is not None:
+        numbers["alike_samples"] = {
+            "diversity": scorecard["diversity"],
+            "of": " of a class" if "sample_accuracy" in scorecard else "",
+            "change": changes.raised_kl(model, x, epochs),
+        }
+    return numbers
