@@ -21,7 +21,9 @@ import numpy as np
 import receipts
 
 from keras_vae import data
-from keras_vae.__main__ import fill_defaults, make_gan, make_parser, optimizer_of
+from keras_vae.commands.build import make_gan, optimizer_of
+from keras_vae.commands.parser import make_parser
+from keras_vae.commands.train_arguments import fill_defaults
 
 
 def main():

@@ -183,11 +183,11 @@ def _check_data(source):
 
 def _start():
     """Run Keras on TensorFlow, if it has not been imported, and all of the package."""
-    from keras_vae import _command
+    from keras_vae.commands import start
 
     if "keras" not in sys.modules:
         os.environ.update(exporter.CHILD_ENVIRONMENT)
-    _command.start()
+    start.start_keras()
 
 
 def _report(model_path, graphs, paths, say, data=None):

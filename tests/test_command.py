@@ -11,7 +11,7 @@ import pytest
 
 import export
 import keras_vae
-from keras_vae import _command
+from keras_vae.commands import start
 from tests.conftest import BACKEND, ordinary_on
 
 GOLDEN = pathlib.Path(__file__).parent / "golden" / "0.1.0"
@@ -83,8 +83,8 @@ def test_keras_finds_our_classes_in_files_whatever_is_imported_first(first):
 @ordinary_on("jax")
 def test_a_command_chooses_the_backend():
     program = (
-        "import keras_vae, keras_vae._command\n"
-        f"keras_vae._command.start({OTHER!r})\n"
+        "import keras_vae, keras_vae.commands.start\n"
+        f"keras_vae.commands.start.start_keras({OTHER!r})\n"
         "import keras\n"
         f"assert keras.backend.backend() == {OTHER!r}\n"
     )
@@ -101,7 +101,7 @@ def test_a_name_that_is_not_public_is_refused():
 
 def test_a_start_on_another_backend_than_that_of_keras_is_refused():
     with pytest.raises(ValueError, match=f"--backend {OTHER} must be chosen before Keras is"):
-        _command.start(OTHER)
+        start.start_keras(OTHER)
     assert keras.backend.backend() == BACKEND
 
 
@@ -109,7 +109,7 @@ def test_a_start_on_another_backend_than_that_of_keras_is_refused():
 def beside(tmp_path_factory):
     """A folder with modules of a user's own that are called as ours are."""
     folder = tmp_path_factory.mktemp("beside")
-    package = pathlib.Path(_command.__file__).parent
+    package = pathlib.Path(keras_vae.__file__).parent
     names = {path.stem for path in package.glob("[a-z]*")} | {"export"}
     for name in names:
         (folder / f"{name}.py").write_text(f"raise SystemExit('the wrong {name}')\n")

@@ -14,8 +14,8 @@ import pytest
 from keras import ops
 
 import keras_vae
-from keras_vae import launch
 from keras_vae.__main__ import main
+from keras_vae.commands import launch
 from keras_vae.storage import runs
 from keras_vae.training.shares import Share
 from tests.conftest import BACKEND

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 import keras_vae
-from keras_vae.__main__ import PICTURES, WITHOUT_LABELS, WITHOUT_LIKELIHOOD
+from keras_vae.commands.evaluate import WITHOUT_LIKELIHOOD
+from keras_vae.commands.figures import PICTURES
+from keras_vae.commands.sample import WITHOUT_LABELS
 from keras_vae.figures import gallery
 
 ROOT = pathlib.Path(__file__).parents[1]

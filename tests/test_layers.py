@@ -32,7 +32,7 @@ ROOMS = {
     "models": ("models",),
     "examination": ("callbacks", "doctor", "evaluation", "event_files", "figures"),
     "export": ("export",),
-    "command line": ("__main__", "_command", "launch", "export.__main__"),
+    "command line": ("__main__", "commands", "export.__main__"),
 }
 # What is left to move: pairs of a module and what it imports from a room above.
 TO_MOVE = {

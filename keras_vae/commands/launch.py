@@ -1,4 +1,8 @@
-"""Several processes that run one command together, as `--devices` needs them on PyTorch."""
+"""Several processes that run one command together, as `--devices` needs them on PyTorch.
+
+`torch.distributed.run` starts them, too, but ends with status 1 whatever theirs is, and says of a
+path that is not there 42 lines for one.
+"""
 
 import atexit
 import contextlib
@@ -46,11 +50,11 @@ def run(count, argv):
     }
     command = [sys.executable, "-m", "keras_vae", *argv]
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # not without the others
-    with tempfile.TemporaryFile("w+") as unheard:
+    with tempfile.TemporaryFile("w+") as others_errors:
         processes = []
         for rank in range(count):
             own = {"RANK": str(rank), "LOCAL_RANK": str(rank)}
-            streams = {"stdout": subprocess.DEVNULL, "stderr": unheard} if rank else {}
+            streams = {"stdout": subprocess.DEVNULL, "stderr": others_errors} if rank else {}
             env = {**shared, **os.environ, **own}
             processes.append(subprocess.Popen(command, env=env, **streams))
         try:
@@ -59,16 +63,16 @@ def run(count, argv):
                 # The others often fail of the same, and the first one says so itself.
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     processes[0].wait(SECONDS_TO_FAIL)
-            is_heard = not status or processes[0].returncode
+            first_says_it = not status or processes[0].returncode
         finally:
             for process in processes:
                 process.terminate()
             for process in processes:
                 process.wait()
             signal.signal(signal.SIGTERM, before)
-        if not is_heard:
-            unheard.seek(0)
-            sys.stderr.write(unheard.read())
+        if not first_says_it:
+            others_errors.seek(0)
+            sys.stderr.write(others_errors.read())
         return status
 
 

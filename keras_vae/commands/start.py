@@ -7,7 +7,7 @@ import sys
 from keras_vae import backends
 
 
-def start(backend=None, devices=1):
+def start_keras(backend=None, devices=1, purpose=None):
     """Import Keras on a backend, and with it all of the package.
 
     TensorFlow's start-up messages are kept off the terminal.
@@ -15,6 +15,7 @@ def start(backend=None, devices=1):
     Args:
         backend: Optional name. Defaults to what Keras is configured for.
         devices: Int. How many a CPU is to pass for, where there is no GPU.
+        purpose: Optional str, what Keras is imported for, printed where it takes seconds.
 
     Raises:
         ValueError: If Keras already runs on another backend, as when a command is called from
@@ -22,9 +23,11 @@ def start(backend=None, devices=1):
         ImportError: If the backend is not installed, or none is.
     """
     if "keras" not in sys.modules:
+        if purpose:
+            print(f"{purpose}; starting Keras on {backends.find(backend)}", flush=True)
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         backends.choose(backend)
-        with library_noise_hidden():
+        with stderr_hidden():
             import keras
 
             if devices > 1:
@@ -43,7 +46,7 @@ def start(backend=None, devices=1):
 
 
 @contextlib.contextmanager
-def library_noise_hidden():
+def stderr_hidden():
     """Send the standard error output elsewhere, below Python: TensorFlow's C++ writes there."""
     sys.stderr.flush()
     saved = os.dup(2)

@@ -1,0 +1,119 @@
+"""Makes the model and the optimizer that the arguments of `train` describe."""
+
+import functools
+import math
+
+from keras_vae.commands.train_arguments import is_gan
+
+
+def optimizer_of(args, dataset):
+    """Adam whose learning rate falls to 0 along a cosine."""
+    import keras
+
+    steps = args.epochs * math.ceil(len(dataset.x_train) / args.batch_size)
+    schedule = keras.optimizers.schedules.CosineDecay(args.learning_rate, steps)
+    # DCGAN's momentum for GANs: with a larger one the players swing around each other.
+    return keras.optimizers.Adam(schedule, beta_1=0.5 if is_gan(args) else 0.9)
+
+
+def make_model(args, dataset):
+    """Build the model that the arguments describe."""
+    if is_gan(args):
+        return make_gan(args, dataset)
+    import keras_vae
+
+    shape = dataset.x_train.shape[1:]
+    networks = keras_vae.networks
+    reverse = tuple(reversed(args.hidden_units))
+    kind = keras_vae.Categorical(
+        len(dataset.class_names), dataset.class_names, unknown_rate=args.unknown_rate
+    )
+    settings = {
+        "likelihood": args.likelihood,
+        "seed": args.seed,
+        "dynamic_binarization": args.dynamic_binarization,
+    }
+    if args.model == "vq_vae":
+        layers = keras_vae.layers
+        quantizer = (
+            layers.FiniteScalarQuantizer(args.levels)
+            if args.levels
+            else layers.VectorQuantizer(args.num_codes, args.latent_dim, seed=args.seed)
+        )
+        model = keras_vae.VQVAE(
+            networks.ConvGridEncoder(args.latent_dim, args.hidden_units),
+            networks.ConvGridDecoder(shape, reverse),
+            quantizer,
+            **settings,
+        )
+        model.build()
+        grid = (model.grid_shape, quantizer.num_codes)
+        model.set_prior(keras_vae.PixelCNN(*grid, {"label": kind}, seed=args.seed))
+        return model
+    if args.model == "ladder_vae":
+        encoder = networks.LadderEncoder(args.latent_dims, args.hidden_units)
+        decoder = networks.LadderDecoder(shape, args.latent_dims, args.hidden_units)
+    elif args.network == "dense":
+        encoder = networks.DenseEncoder(args.latent_dim, args.hidden_units)
+        decoder = networks.DenseDecoder(shape, reverse)
+    else:
+        encoder = networks.ConvEncoder(args.latent_dim, args.hidden_units)
+        decoder = networks.ConvDecoder(shape, reverse)
+    if args.model == "autoencoder":
+        return keras_vae.Autoencoder(encoder, decoder, **settings)
+    kl_weight = args.kl_weight
+    if args.kl_warmup:
+        kl_weight = keras_vae.schedules.LinearWarmup(args.kl_warmup, end=kl_weight)
+    settings |= {
+        "prior": make_prior(args),
+        "posterior": "ladder" if args.model == "ladder_vae" else args.posterior,
+        "kl_weight": kl_weight,
+        "free_bits": args.free_bits,
+        "objective": args.objective,
+        "num_samples": args.num_samples,
+    }
+    if args.objective == "iwae" and settings["posterior"] != "diagonal":
+        settings["gradient"] = "reparameterized"  # the other estimator needs the diagonal one
+    if args.model != "conditional_vae":
+        return keras_vae.VAE(encoder, decoder, **settings)
+    return keras_vae.ConditionalVAE(encoder, decoder, condition={"label": kind}, **settings)
+
+
+def make_gan(args, dataset):
+    """Build the GAN that the arguments describe."""
+    import keras_vae
+
+    shape, names = dataset.x_train.shape[1:], dataset.class_names
+    networks = keras_vae.networks
+    generator, discriminator = {
+        "dense": (networks.DenseDecoder, networks.DenseDiscriminator),
+        "conv": (networks.ConvDecoder, networks.ConvDiscriminator),
+    }[args.network]
+    generator = generator(shape, tuple(reversed(args.hidden_units)))
+    discriminator = functools.partial(
+        discriminator, args.hidden_units, spectral_normalization=args.spectral_normalization
+    )
+    options = {
+        "latent_dim": args.latent_dim,
+        "label_smoothing": args.label_smoothing,
+        "seed": args.seed,
+    }
+    if args.model == "gan":
+        return keras_vae.GAN(generator, discriminator(), **options)
+    kind = keras_vae.Categorical(len(names), names, unknown_rate=args.unknown_rate)
+    return keras_vae.ConditionalGAN(
+        generator, discriminator(num_classes=len(names)), condition={"label": kind}, **options
+    )
+
+
+def make_prior(args):
+    """Build the prior that training begins with."""
+    from keras_vae import priors
+
+    kinds = {
+        "conditional_normal": priors.ConditionalNormal,
+        "gaussian_mixture": priors.GaussianMixture,
+        "vamp": priors.VampPrior,
+        "real_nvp": priors.RealNVP,
+    }
+    return kinds.get(args.prior, priors.StandardNormal)()

@@ -1,0 +1,151 @@
+"""`evaluate`: measure a run's model on its test data."""
+
+import sys
+
+from keras_vae import backends, progress
+from keras_vae.commands.output import print_next
+from keras_vae.commands.sample import sampled_conditions
+from keras_vae.commands.start import start_keras
+from keras_vae.progress import about
+
+# What models lack, by their classes' names.
+WITHOUT_LIKELIHOOD = ("Autoencoder", "VQVAE", "GAN", "ConditionalGAN")
+AIS_PACKAGES = ("tensorflow", "tensorflow_probability", "tf_keras")
+
+
+def evaluate(args):
+    from keras_vae import data
+    from keras_vae.storage.runs import Run
+
+    run = Run(args.run)
+    kind = run.model_class()
+    if args.num_samples and kind in WITHOUT_LIKELIHOOD:
+        raise ValueError(
+            f"--num-samples needs a VAE, which has a likelihood of the data. Received: a {kind}."
+        )
+    if args.ais and (missing := [p for p in AIS_PACKAGES if not backends.is_installed(p)]):
+        raise ImportError(
+            f"--ais needs TensorFlow Probability on TensorFlow. Received: no {', '.join(missing)}. "
+            f"Install it with: {backends.install('tfp')}"
+        )
+    if data.needs_keras(source := run.config()["arguments"]["data"]):
+        start_keras(args.backend, purpose=f"{source} by keras.datasets")
+    dataset = run.dataset()
+    start_keras(args.backend, purpose=f"{kind} of {run.folder}")
+    from keras_vae.evaluation import report
+
+    model = run.load_model()
+    x, y = dataset.x_test[: args.examples], dataset.y_test[: args.examples]
+    if args.examples and args.examples > len(x):
+        print(f"All {len(x):,} test images, fewer than the {args.examples:,} asked for")
+    counts = (*args.k, args.num_samples) if args.num_samples else args.k
+    inputs = inputs_of(model, x, y)
+    for line in plan(args, model, dataset, inputs, counts):
+        print(line, flush=True)
+    # In batches as in training, whose last line then has the same numbers.
+    batch_size = run.config()["arguments"].get("batch_size") or 256
+    results = report.measure_all(model, inputs, counts, args.ais, progress.bar, batch_size)
+    results |= measure_prior(model, x, y)
+    if args.num_samples:
+        [row] = [r for r in results["log_likelihoods"] if r["num_samples"] == args.num_samples]
+        results["log_likelihood"] = row["log_likelihood"]
+        results["log_likelihood_standard_error"] = row["standard_error"]
+        results["num_samples"] = args.num_samples
+    results["examples"] = len(x)
+    if args.scorecard:
+        results["scorecard"] = judge(run, model, dataset)
+    if args.doctor:
+        results["findings"] = examine(run, model, dataset, results.get("scorecard", {}))
+    report_evaluation(run, results)
+    print_next("figures", run.folder)
+
+
+def plan(args, model, dataset, inputs, counts):
+    """Yield lines that say what `evaluate` will do, and about how long its long parts take."""
+    from keras_vae.evaluation import report
+    from keras_vae.evaluation.scorecard import samples_per_class, seconds_of_classifiers
+    from keras_vae.models.capabilities import Bounds
+
+    images = len(inputs["x"] if isinstance(inputs, dict) else inputs)
+    yield f"Measuring {images:,} test images"
+    if (counts or args.ais) and isinstance(model, Bounds):
+        seconds = report.seconds_of_code(model, inputs)
+        if counts:
+            of_all = seconds * max(counts) * images
+            yield f"  log p(x) by up to {max(counts):,} importance samples: {about(of_all)}"
+        if args.ais:
+            annealed = min(images, report.ANNEALED_EXAMPLES)
+            of_all = seconds * report.CODES_OF_ANNEALED * annealed
+            yield f"  the same of {annealed} images by annealing: {about(of_all)}"
+    if args.scorecard and sampled_conditions(model):
+        samples = samples_per_class(model) * len(dataset.class_names)
+        of_all = seconds_of_classifiers(dataset, samples)
+        yield f"  samples judged by classifiers of images and of samples: {about(of_all)}"
+
+
+def inputs_of(model, x, y):
+    """What a model of the command line takes: the images, with their labels if it needs them."""
+    return {"x": x, "label": y} if model.condition else x
+
+
+def measure(model, x, y, batch_size):
+    """Evaluate with a progress bar."""
+    from keras_vae.evaluation import evaluate
+
+    results = evaluate(model, inputs_of(model, x, y), batch_size, progress.bar("Evaluating"))
+    return {**results, **measure_prior(model, x, y)}
+
+
+def measure_prior(model, x, y):
+    """The loss of a VQ-VAE's prior over the codes, where there is one."""
+    from keras_vae.models.capabilities import DiscreteCodes
+
+    if not isinstance(model, DiscreteCodes) or model.prior is None:
+        return {}
+    codes = {"codes": model.encode(model.as_observed(x, seed=0)), "label": y}
+    return {"prior_loss": -float(model.prior.log_likelihood(codes).mean())}
+
+
+def judge(run, model, dataset):
+    """The scorecard, by the classifier that the run keeps."""
+    from keras_vae.evaluation import classifier, report
+
+    if len(dataset.class_names) < 2:
+        return {"left_out": {"scorecard": "the data are of one class"}}
+    if not sampled_conditions(model):
+        return {"left_out": {"scorecard": f"{type(model).__name__} has no label to ask for"}}
+    verbose = 1 if sys.stdout.isatty() else 2
+    kept = classifier.kept_classifier(run, dataset, print, verbose)
+    return report.judge(model, dataset, classifier=kept, say=print, verbose=verbose)
+
+
+def examine(run, model, dataset, scorecard):
+    """What the doctor finds, as plain data; printed as lines by `report_evaluation`."""
+    from keras_vae import doctor
+
+    splits = ((dataset.x_train, dataset.y_train), (dataset.x_test, dataset.y_test))
+    inputs = [inputs_of(model, x, y) for x, y in splits]
+    history = run.history()
+    epochs = len(next(iter(history.values()), [])) or None
+    judged = scorecard if "diversity" in scorecard else None
+    found, left_out = doctor.examine(model, *inputs, epochs, history=history, scorecard=judged)
+    return {"found": [vars(finding) for finding in found], "left_out": left_out}
+
+
+def report_evaluation(run, results):
+    """Write `evaluation.json` and print it as a table."""
+    from keras_vae.evaluation import report
+
+    run.write_json(run.evaluation_path, results)
+    for line in report.table(results):
+        print(line)
+    if "findings" in results:
+        findings = results["findings"]
+        found = findings["found"]
+        first = ": what to mend first comes first" if len(found) > 1 else ""
+        print(f"\nDoctor{first}" if found else "\nDoctor: nothing found")
+        for finding in found:
+            print(f"  {finding['name']}: {finding['text']}\n    {finding['change']}")
+        for name, reason in findings["left_out"].items():
+            print(f"  {name}, not looked for: {reason}")
+    print(run.evaluation_path)

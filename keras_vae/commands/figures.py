@@ -1,0 +1,65 @@
+"""`figures`: draw what a run learnt."""
+
+import pathlib
+import sys
+
+from keras_vae.commands.output import print_next_export
+from keras_vae.commands.start import start_keras
+
+# The names in `keras_vae.figures.gallery`, which imports Keras, too.
+PICTURES = (
+    "learning_curves",
+    "reconstructions",
+    "samples",
+    "samples_by_class",
+    "interpolation",
+    "interpolation.gif",
+    "style_transfer",
+    "traversals",
+    "manifold",
+    "latent",
+    "latent_projections",
+    "kl_by_dimension",
+    "codebook_usage",
+)
+
+
+def figures(args):
+    from keras_vae import data
+    from keras_vae.storage.runs import Run
+
+    names = args.only.split(",") if args.only else list(PICTURES)
+    if unknown := [name for name in names if name not in PICTURES]:
+        raise ValueError(
+            f"--only must name pictures, of {', '.join(PICTURES)}. Received: {unknown[0]}"
+        )
+    run = Run(args.run)
+    run.model_class()
+    source = run.config()["arguments"]["data"]
+    start_keras(args.backend)
+    from rich.progress import track
+
+    from keras_vae.figures import gallery
+
+    model = run.load_model()
+    try:
+        dataset = run.dataset()
+    except data.DataError as err:
+        print(f"Without the data: {err}")
+        dataset = None
+    data_name = pathlib.Path(source).stem if dataset is None else dataset.name
+    subject = gallery.Subject(model, dataset, run.history(), data_name, args.label)
+    if args.label is not None:
+        _ = subject.shown_label  # refused before anything is drawn
+    left_out = {}
+    quiet = not sys.stdout.isatty()
+    for name in track(names, "Drawing", transient=True, disable=quiet):
+        try:
+            made = gallery.PICTURES[name](subject)
+        except gallery.LeftOut as why:
+            left_out.setdefault(str(why), []).append(name)
+            continue
+        print(run.save_figure(name, made, args.format), flush=True)
+    for why, which in left_out.items():
+        print(f"Left out {', '.join(which)}: {why}.")
+    print_next_export(run.folder)

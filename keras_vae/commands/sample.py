@@ -1,0 +1,110 @@
+"""`sample`: draw samples from a run's model."""
+
+import math
+import pathlib
+
+from keras_vae import arguments
+from keras_vae.commands.output import print_next_export
+from keras_vae.commands.start import start_keras
+from keras_vae.data.errors import shortened
+
+WITHOUT_LABELS = ("Autoencoder", "VAE", "GAN")
+
+
+def sample(args):
+    import numpy as np
+
+    from keras_vae.storage.files import check_folder_can_be, write_atomically
+    from keras_vae.storage.runs import Run
+
+    out = pathlib.Path(args.out)
+    if out.suffix not in (".png", ".npy"):
+        raise ValueError(f"--out must end with .png or .npy. Received: {out}")
+    arguments.not_negative(args.temperature, "--temperature")
+    run = Run(args.run)
+    kind = run.model_class()
+    if kind == "Autoencoder":
+        raise ValueError("Sampling needs a model with a prior. Received: an Autoencoder.")
+    check_labels(run, kind, args.label)
+    check_folder_can_be(out.parent)
+    start_keras(args.backend)
+    from keras_vae import figures as draw
+
+    model = run.load_model()
+    rows, what = sample_rows(model, args.label)
+    if rows is None:
+        images = model.sample(args.count, temperature=args.temperature, seed=args.seed)
+    else:
+        labels = np.repeat(np.asarray(rows, "int32"), args.count)
+        images = model.sample({"label": labels}, temperature=args.temperature, seed=args.seed)
+    if out.suffix == ".npy":
+        import io
+
+        buffer = io.BytesIO()
+        np.save(buffer, images)
+        write_atomically(out, buffer.getvalue())
+    else:
+        columns = args.count if rows and len(rows) > 1 else math.ceil(math.sqrt(len(images)))
+        grid = draw.image_grid(images, columns, model.likelihood.data_range)
+        write_atomically(out, draw.png(grid))
+    print(f"{len(images)} images of {what}")
+    print(out)
+    print_next_export(args.run)
+
+
+def check_labels(run, kind, labels):
+    """See that a run's model knows the labels that its samples are to have."""
+    if not labels:
+        return
+    if kind in WITHOUT_LABELS:
+        raise ValueError(f"A {kind} takes no --label.")
+    names = run.config().get("class_names")
+    if not isinstance(names, list):
+        return  # the model itself will say
+    for word in [
+        word for text in labels for word in ([text] if text in names else text.split(","))
+    ]:
+        is_index = word.isdecimal() and int(word) <= len(names)
+        if word not in names and word != "unknown" and not is_index:
+            raise ValueError(
+                f"--label must name classes, or count them from 0 to {len(names) - 1}. Received: "
+                f"{word!r}. The classes are: {shortened(', '.join(map(str, names)))}."
+            )
+
+
+def sampled_conditions(model):
+    """The conditions, by name, of what a model samples: its own, or those of its prior."""
+    from keras_vae.models.capabilities import Samples
+
+    return model.sample_conditions if isinstance(model, Samples) else {}
+
+
+def sample_rows(model, labels):
+    """Return the class index of each row, or None for an unconditional model, and a description."""
+    conditions = sampled_conditions(model)
+    if not conditions:
+        if labels:
+            raise ValueError(f"A {type(model).__name__} takes no --label.")
+        return None, "no class"
+    kind = conditions["label"]
+    if not labels:
+        return list(range(kind.num_classes)), "every class"
+    words = [
+        word for text in labels for word in ([text] if text in kind.names else text.split(","))
+    ]
+    rows = []
+    for word in words:
+        if word in kind.names:
+            rows.append(kind.names.index(word))
+        elif word == "unknown":
+            rows.append(kind.unknown)
+        else:
+            value = int(word) if word.isdecimal() else word
+            rows.extend(kind.as_array([value], "--label").tolist())
+    return rows, "label " + ", ".join(words)
+
+
+def sample_label(model):
+    """The arguments that ask for one class."""
+    conditions = sampled_conditions(model)
+    return ("--label", conditions["label"].names[-3:][0]) if conditions else ()
