@@ -18,6 +18,7 @@ ROOMS = {
             "backends",
             "distributions",
             "divergences",
+            "exceptions",
             "portable_random",
             "progress",
         ),
