@@ -10,6 +10,8 @@ import sys
 
 import export as exporter
 from export import manifest
+from keras_vae.commands.output import exit_status
+from keras_vae.commands.start import start_keras, stderr_hidden
 
 _EXAMPLES = """examples:
   {0} --format tflite
@@ -19,13 +21,6 @@ _EXAMPLES = """examples:
   {0} --inspect runs/digits/export/decoder.tflite
   {0} --verify runs/digits/export/decoder.tflite --model runs/digits
 """
-_BAD_PLACES = (
-    FileExistsError,
-    FileNotFoundError,
-    IsADirectoryError,
-    NotADirectoryError,
-    PermissionError,
-)
 _LARGEST_FILE = 2**31
 _TRAIN_COMMAND = "python -m keras_vae train --model conditional_vae --data digits --out runs/digits"
 
@@ -40,34 +35,26 @@ def main(argv=None, prog="python -m export"):
     Returns:
         Int, the exit status: 0, 2 for wrong usage or bad input, 1 for anything else.
     """
-    try:
-        options = _parser(prog).parse_args(argv)
-        if options.inspect is not None:
-            _inspect(pathlib.Path(options.inspect))
-        elif options.verify is not None:
-            return 0 if _verify(pathlib.Path(options.verify), options.model) else 1
-        else:
-            _export(options)
-    except (_UsageError, ValueError, ImportError) as err:
-        return _fail(err, 2)
-    except exporter.ExportError as err:
-        return _fail(err, 1)
-    except OSError as err:
-        return _fail(_describe_os_error(err), 2 if isinstance(err, _BAD_PLACES) else 1)
-    except KeyboardInterrupt:
-        return _fail("Interrupted; no unfinished file was left.", 1)
-    return 0
+    return exit_status(
+        lambda: _run(_parser(prog).parse_args(argv)),
+        failures=(exporter.ExportError,),
+        interrupted="Interrupted; no unfinished file was left.",
+    )
 
 
-class _UsageError(Exception):
-    pass
+def _run(options):
+    if options.inspect is not None:
+        return _inspect(pathlib.Path(options.inspect))
+    if options.verify is not None:
+        return 0 if _verify(pathlib.Path(options.verify), options.model) else 1
+    return _export(options)
 
 
 class _Parser(argparse.ArgumentParser):
     """A parser whose errors are one line, without the usage above it."""
 
     def error(self, message):
-        raise _UsageError(f"{message} (see --help)")
+        raise ValueError(f"{message} (see --help)")
 
 
 def _parser(prog):
@@ -117,7 +104,7 @@ def _parser(prog):
 def _export(options):
     formats, graphs = exporter.names_in(options.format), exporter.names_in(options.graph)
     if options.report and options.quantize:
-        raise _UsageError("--report exports every quantization; leave --quantize out")
+        raise ValueError("--report exports every quantization; leave --quantize out")
     asked = exporter.names_in(options.quantize)
     groups = {}
     for graph in graphs:
@@ -183,11 +170,9 @@ def _check_data(source):
 
 def _start():
     """Run Keras on TensorFlow, if it has not been imported, and all of the package."""
-    from keras_vae.commands import start
-
     if "keras" not in sys.modules:
         os.environ.update(exporter.CHILD_ENVIRONMENT)
-    start.start_keras()
+    start_keras()
 
 
 def _report(model_path, graphs, paths, say, data=None):
@@ -236,7 +221,7 @@ def _verify(path, model):
     passed = True
     checks = verification.verify(path, module, pathlib.Path(model) if model else None)
     while True:
-        with _library_noise_hidden():
+        with stderr_hidden():
             check = next(checks, None)
         if check is None:
             break
@@ -297,7 +282,7 @@ def _next_command(path):
 
 def _inspect(path):
     module = _module_of_file(path, "--inspect reads .tflite, .onnx and .c files")
-    with _library_noise_hidden():
+    with stderr_hidden():
         found = module.read_manifest(path)
         described = module.describe(path)
     file = {
@@ -355,7 +340,7 @@ class _Steps:
             self.text = rich.text.Text
             self.console = rich.console.Console(highlight=False)
             self.status = self.stack.enter_context(self.console.status(""))
-        self.stack.enter_context(_library_noise_hidden())
+        self.stack.enter_context(stderr_hidden())
         return self
 
     def __exit__(self, *exception):
@@ -368,32 +353,6 @@ class _Steps:
             self.console.print(self.text(line))
         else:
             self.status.update(self.text(line))
-
-
-@contextlib.contextmanager
-def _library_noise_hidden():
-    """Send the standard error output elsewhere, below Python: TensorFlow's C++ writes there."""
-    sys.stderr.flush()
-    saved = os.dup(2)
-    try:
-        with open(os.devnull, "w") as sink:
-            os.dup2(sink.fileno(), 2)
-        yield
-    finally:
-        sys.stderr.flush()
-        os.dup2(saved, 2)
-        os.close(saved)
-
-
-def _describe_os_error(err):
-    if err.errno is None:
-        return err
-    return f"{err.filename}: {err.strerror}" if err.filename else err.strerror
-
-
-def _fail(message, status):
-    print(f"error: {manifest.one_line(message, limit=1000)}", file=sys.stderr)
-    return status
 
 
 if __name__ == "__main__":

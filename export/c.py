@@ -22,6 +22,7 @@ import numpy as np
 
 from export import graphs, manifest, quantization
 from export.parts import PART
+from keras_vae.exceptions import one_line
 
 SUFFIX = ".c"
 QUANTIZATIONS = ("int8",)
@@ -901,7 +902,7 @@ def _read_signature(path):
         if not all(isinstance(signature[key], str) for key in ("name", "function")):
             raise ValueError("its names")
     except (KeyError, TypeError, ValueError, RecursionError) as err:
-        raise ValueError(f"The signature of {name} is damaged: {manifest.one_line(err)}.") from err
+        raise ValueError(f"The signature of {name} is damaged: {one_line(err)}.") from err
     return signature
 
 
@@ -915,7 +916,7 @@ def _compile(path, folder):
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace")
     if done.returncode:
         errors = [line for line in done.stderr.splitlines() if "error" in line] or [done.stderr]
-        raise ValueError(f"{command[0]} cannot compile {path.name}: {manifest.one_line(errors[0])}")
+        raise ValueError(f"{command[0]} cannot compile {path.name}: {one_line(errors[0])}")
     return folder / "library.so"
 
 

@@ -8,6 +8,7 @@ import pathlib
 import numpy as np
 
 from export.quantization import QUANTIZATIONS, TOLERANCES
+from keras_vae.exceptions import one_line
 
 KEY = "keras_vae"
 SCHEMA = 1
@@ -208,12 +209,6 @@ def shorten(value, longest=8):
             return [*value[:3], f"... {len(value)} numbers"]
         return [shorten(item, longest) for item in value]
     return value
-
-
-def one_line(err, limit=300):
-    """An exception's text on one line, without the control characters a file may put there."""
-    text = " ".join("".join(c if c.isprintable() else " " for c in str(err)).split())
-    return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
 def exact(array):

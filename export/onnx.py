@@ -9,6 +9,7 @@ import numpy as np
 
 from export import graphs, manifest, quantization
 from export.errors import ExportError
+from keras_vae.exceptions import one_line
 
 SUFFIX = ".onnx"
 QUANTIZATIONS = ("none", "float16", "int8")
@@ -88,14 +89,14 @@ def load(path):
             pathlib.Path(path).read_bytes(), options, providers=["CPUExecutionProvider"]
         )
     except refusals as err:
-        raise ValueError(f"ONNX Runtime cannot load {name}: {manifest.one_line(err)}") from err
+        raise ValueError(f"ONNX Runtime cannot load {name}: {one_line(err)}") from err
     outputs = [output.name for output in session.get_outputs()]
 
     def run(inputs):
         try:
             return dict(zip(outputs, session.run(outputs, inputs), strict=True))
         except refusals as err:
-            raise ValueError(f"ONNX Runtime cannot run {name}: {manifest.one_line(err)}") from err
+            raise ValueError(f"ONNX Runtime cannot run {name}: {one_line(err)}") from err
 
     return run
 
@@ -160,7 +161,7 @@ def _convert(graph):
     except (ValueError, NotImplementedError, tf.errors.OpError) as err:
         raise ExportError(
             f"tf2onnx cannot express the `{graph.name}` graph in ONNX opset {graphs.OPSET}: "
-            f"{manifest.one_line(err)}"
+            f"{one_line(err)}"
         ) from err
     model.graph.name = graph.name
     refused = [
@@ -189,7 +190,7 @@ def _convert(graph):
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as err:
-        raise ExportError(f"tf2onnx made an invalid model: {manifest.one_line(err)}") from err
+        raise ExportError(f"tf2onnx made an invalid model: {one_line(err)}") from err
     return model
 
 
@@ -269,7 +270,7 @@ def _read(path):
         if min(tensor.dims, default=0) < 0 or math.prod(tensor.dims) > 2 * len(content):
             raise ValueError(
                 f"{path.name} is damaged: it says of a tensor that its shape is "
-                f"{manifest.one_line(list(tensor.dims), 60)}, and holds {len(content)} bytes."
+                f"{one_line(list(tensor.dims), 60)}, and holds {len(content)} bytes."
             )
     return model
 

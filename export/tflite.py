@@ -16,6 +16,7 @@ import numpy as np
 
 from export import IMPORT, graphs, manifest, quantization
 from export.errors import ExportError
+from keras_vae.exceptions import one_line
 
 SUFFIX = ".tflite"
 QUANTIZATIONS = ("none", "float16", "int8", "int8-full")
@@ -119,8 +120,7 @@ def load(path, signature=None):
             return _run(runners[shapes], inputs)
         except (RuntimeError, ValueError, TypeError) as err:
             raise ValueError(
-                f"LiteRT cannot run `{signature}` of {pathlib.Path(path).name}: "
-                f"{manifest.one_line(err)}"
+                f"LiteRT cannot run `{signature}` of {pathlib.Path(path).name}: {one_line(err)}"
             ) from err
 
     return run
@@ -245,7 +245,7 @@ def _convert(graph, quantize, calibration, format="tflite"):
             tf.saved_model.save(holder, folder, signatures=functions)
         except tf.errors.OpError as err:
             raise ExportError(
-                f"TensorFlow cannot write to the temporary folder: {manifest.one_line(err)}"
+                f"TensorFlow cannot write to the temporary folder: {one_line(err)}"
             ) from err
         lite = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=list(functions))
         lite.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
@@ -271,7 +271,7 @@ def _convert(graph, quantize, calibration, format="tflite"):
                 raise graphs.unknown_operators(graph, "TFLite builtins", refused) from err
             raise ExportError(
                 f"TensorFlow's converter cannot express the `{graph.name}` graph in TFLite "
-                f"builtins, quantize={quantize!r}: {manifest.one_line(err)}"
+                f"builtins, quantize={quantize!r}: {one_line(err)}"
             ) from err
 
 
@@ -415,7 +415,7 @@ def _runner(content, signature, name):
     try:
         return Interpreter(model_content=content).get_signature_runner(signature)
     except (RuntimeError, ValueError) as err:
-        raise ValueError(f"LiteRT cannot load {name}: {manifest.one_line(err)}") from err
+        raise ValueError(f"LiteRT cannot load {name}: {one_line(err)}") from err
 
 
 def _open(path):

@@ -17,6 +17,7 @@ import numpy as np
 
 from export import IMPORT, graphs, manifest, parity
 from export.quantization import TOLERANCES
+from keras_vae.exceptions import one_line
 
 SECONDS = 60
 # What a runtime may allocate: this, and a few copies of the file.
@@ -169,7 +170,7 @@ def _child():
         error, runs = check_golden(path, importlib.import_module(name))
         result = {"passed": True, "found": f"largest error {error:.1e} in {runs} runs"}
     except ValueError as err:
-        result = {"passed": False, "found": manifest.one_line(err)}
+        result = {"passed": False, "found": one_line(err)}
     except MemoryError:
         result = {"passed": False, "found": "the file asks for more memory than there is"}
     except ImportError as err:
@@ -189,5 +190,5 @@ def _compare(path, module, found, model, inputs):
             expected = parity.reference(built)
             report = parity.verify(built, path, module, expected, found["quantization"])
     except (KeyError, export.ExportError) as err:
-        return Check(what, False, manifest.one_line(err))
+        return Check(what, False, one_line(err))
     return Check(what, True, f"largest error {report.largest_error:.1e} at batch sizes 1, 3, 16")

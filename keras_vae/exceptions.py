@@ -17,5 +17,15 @@ def reason(err):
     """The one line of a Keras error that says what is wrong."""
     text = str(err).split("Arguments received by")[0].split("Exception encountered: ")[-1]
     lines = re.sub(r"\x1b\[\d*m", "", text).split("\n")
-    line = " ".join([line for line in lines if line.strip()][-1:])[:300]
-    return "".join(c if c.isprintable() else " " for c in line)
+    return one_line(" ".join([line for line in lines if line.strip()][-1:]))
+
+
+def one_line(text, limit=300):
+    """A text on one line, without the control characters a file may put there.
+
+    Args:
+        text: What `str` takes, such as an exception.
+        limit: Int, the most characters.
+    """
+    text = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
+    return text if len(text) <= limit else text[: limit - 3] + "..."

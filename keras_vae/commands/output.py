@@ -1,7 +1,19 @@
-"""Lines that commands print."""
+"""What commands print, and the status that they end with."""
 
 import shlex
 import sys
+
+from keras_vae.exceptions import is_out_of_memory, one_line
+
+BAD_INPUT = (
+    ValueError,
+    ImportError,
+    FileExistsError,
+    FileNotFoundError,
+    IsADirectoryError,
+    NotADirectoryError,
+    PermissionError,
+)
 
 
 def command_line(*words):
@@ -17,12 +29,34 @@ def print_next_export(run):
     print_next("export", "--format", "tflite,onnx", "--model", run)
 
 
-def report_error(message, status):
-    """Print one line about an error, and return the exit status."""
-    print_error(f"error: {message}" if str(message).strip() else f"error: {type(message).__name__}")
+def exit_status(command, traceback=False, failures=(), interrupted="interrupted"):
+    """Run a command; what goes wrong as it may is one line on the standard error output.
+
+    Args:
+        command: Function without arguments that returns an exit status, or None for 0.
+        traceback: Whether to raise what would be one line.
+        failures: Tuple of types of exceptions that are expected besides the usual ones.
+        interrupted: Str, what is printed after Ctrl-C.
+
+    Returns:
+        Int: the command's status, 2 for bad input, 1 for anything else.
+    """
+    try:
+        return command() or 0
+    except KeyboardInterrupt:
+        return print_error(interrupted, 1)
+    except Exception as err:
+        is_expected = isinstance(err, (*BAD_INPUT, *failures, OSError, FloatingPointError))
+        if traceback or not (is_expected or is_out_of_memory(err)):
+            raise
+        if not is_expected and not (isinstance(err, MemoryError) and str(err)):
+            err = MemoryError("Memory ran out. train needs less with a smaller --batch-size.")
+        return print_error(err, 2 if isinstance(err, BAD_INPUT) else 1)
+
+
+def print_error(err, status):
+    """Print an exception, or a text, as one line, and return the exit status."""
+    if isinstance(err, OSError) and err.errno is not None:
+        err = f"{err.filename}: {err.strerror}" if err.filename else err.strerror
+    print(f"error: {one_line(err, limit=1000) or type(err).__name__}", file=sys.stderr)
     return status
-
-
-def print_error(text):
-    """Print one line to where errors go."""
-    print(" ".join(text.split()), file=sys.stderr)
