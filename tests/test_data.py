@@ -355,7 +355,7 @@ class TestNpz:
         assert words in refusal(write_npz(tmp_path / "a.npz", class_names=np.array(names)))
 
     def test_more_class_names_than_there_may_be_are_refused(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(data, "MAX_CLASSES", 3)
+        monkeypatch.setattr(data.datasets, "MAX_CLASSES", 3)
         path = write_npz(tmp_path / "a.npz", class_names=np.array(list("abcdefgh")))
         assert "4 names" in refusal(path)
 

@@ -1,0 +1,156 @@
+"""A set of labelled images, and what must hold of its arrays wherever they come from."""
+
+import dataclasses
+
+import numpy as np
+
+from keras_vae.data.errors import DataError, shortened
+from keras_vae.data.image_folders import ImageFiles
+from keras_vae.data.images import bounds, looks_channels_first
+
+# Labels stay below this: a larger one is an identifier, not a class.
+MAX_CLASSES = 100_000
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Dataset:
+    """Images and labels, split into a training and a test set.
+
+    Attributes:
+        name: Str. The set's name, or that of the file or folder it came from.
+        x_train: `(n, height, width, channels)`, uint8 from 0 to 255 where the source is uint8,
+            else float32 in [0, 1]; an `ImageFiles` where the images stay in their files. Models
+            take any of them; `as_float` gives floats.
+        y_train: int32 `(n,)`, from 0 to `len(class_names) - 1`.
+        x_test: As `x_train`, of the same image shape.
+        y_test: As `y_train`.
+        class_names: Tuple of str, one per label.
+    """
+
+    name: str
+    x_train: "np.ndarray | ImageFiles"
+    y_train: np.ndarray
+    x_test: "np.ndarray | ImageFiles"
+    y_test: np.ndarray
+    class_names: tuple[str, ...]
+
+
+def make(source, name, x_train, y_train, x_test, y_test, class_names=None):
+    """Check and convert the arrays of any source: the one place where a `Dataset` is made."""
+    x_train, x_test = _images(x_train, "x_train", source), _images(x_test, "x_test", source)
+    if x_train.shape[1:] != x_test.shape[1:]:
+        raise DataError(
+            f"x_train and x_test of {source} must have one image shape. Received: "
+            f"{x_train.shape[1:]} and {x_test.shape[1:]}. Resize one of them."
+        )
+    y_train = labels(y_train, len(x_train), "y_train", source)
+    y_test = labels(y_test, len(x_test), "y_test", source)
+    num_classes = int(max(y_train.max(), y_test.max())) + 1
+    first = int(min(y_train.min(), y_test.min()))
+    if first > 0 and (class_names is None or num_classes - first == len(class_names)):
+        raise DataError(
+            f"Labels of {source} must count the classes from 0. Received: labels from {first} to "
+            f"{num_classes - 1}. Save y - {first}; or save class_names of every number from 0, if "
+            "there are classes without images."
+        )
+    if class_names is None:
+        class_names = tuple(str(label) for label in range(num_classes))
+    if not num_classes <= len(class_names) <= MAX_CLASSES:
+        raise DataError(
+            f"{source} must have a class name for each label. Received: {len(class_names)} names "
+            f"for labels from 0 to {num_classes - 1}. Correct the labels or the names."
+        )
+    if len(set(class_names)) < len(class_names) or not all(
+        isinstance(class_name, str) and class_name and class_name.isprintable()
+        for class_name in class_names
+    ):
+        raise DataError(
+            f"Class names of {source} must be text, distinct, printable and not empty. Received: "
+            f"{shortened(repr(class_names))}. Rename the classes."
+        )
+    return Dataset(name, x_train, y_train, x_test, y_test, class_names)
+
+
+def _images(x, array, source):
+    if isinstance(x, ImageFiles):
+        return x
+    check_images(x, array, source)
+    if x.dtype == np.uint8:
+        x = np.ascontiguousarray(x)
+    else:
+        low, high = float(x.min()), float(x.max())
+        least, most = bounds((0, 1))
+        if not (low >= least and high <= most):  # True for NaN too.
+            raise DataError(
+                f"{array} of {source} must be finite and in [0, 1], or uint8. Received: {x.dtype} "
+                f"from {low:g} to {high:g}. Rescale the array, or save it as uint8."
+            )
+        x = np.ascontiguousarray(x, dtype=np.float32)
+    return x if x.ndim == 4 else x[..., np.newaxis]
+
+
+def check_images(x, array, source):
+    """Check the shape and dtype of images, or of what their header says."""
+    if len(x.shape) not in (3, 4) or 0 in x.shape:
+        raise DataError(
+            f"{array} of {source} must be images (n, height, width) or (n, height, width, "
+            f"channels), at least one. Received: shape={x.shape}. Reshape the array."
+        )
+    if looks_channels_first(x.shape):
+        raise DataError(
+            f"{array} of {source} must have its channels last, (n, height, width, channels). "
+            f"Received: shape={x.shape}, which looks like channels first. Save "
+            f"np.moveaxis({array}, 1, -1) instead."
+        )
+    if x.dtype.kind not in "fiub":
+        raise DataError(
+            f"{array} of {source} must be uint8, bool, or numbers in [0, 1]. Received: {x.dtype}. "
+            "Convert the array."
+        )
+
+
+def labels(y, count, array, source):
+    """Check labels, of which there must be so many, and return them as int32 `(n,)`."""
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if y.ndim != 1 or y.dtype.kind not in "iu":
+        raise DataError(
+            f"{array} of {source} must be integer labels (n,) or (n, 1). Received: {y.dtype} of "
+            f"shape={y.shape}. {_as_labels(y, array)}"
+        )
+    if len(y) != count:
+        raise DataError(
+            f"{array} of {source} must have one label per image. Received: {len(y)} labels, "
+            f"{count} images. Check how the two were made."
+        )
+    low, high = y.min(), y.max()
+    if low < 0 or high >= MAX_CLASSES:
+        raise DataError(
+            f"{array} of {source} must be class numbers from 0 to num_classes - 1, with at most "
+            f"{MAX_CLASSES} classes. Received: labels from {low} to {high}. "
+            + (f"Leave out the images of {array} < 0." if low == -1 else "Renumber the classes.")
+        )
+    return y.astype(np.int32)
+
+
+def _as_labels(y, array):
+    """The line that makes labels of what is none."""
+    if y.ndim == 2 and y.dtype.kind in "biuf":
+        return f"Save {array}.argmax(-1), if it is one-hot."
+    if y.ndim == 1 and y.dtype.kind == "U":
+        return f"Save class_names, {array} = np.unique({array}, return_inverse=True)."
+    if y.ndim == 1 and y.dtype.kind == "f" and np.isnan(y).any():
+        return f"Leave out the images where np.isnan({array})."
+    if y.ndim == 1 and y.dtype.kind in "bf":
+        return f"Save {array}.astype(int)."
+    return "Convert the array."
+
+
+def check_memory(size, most, source, advice="Use less data"):
+    """Refuse data that need more than `most` bytes."""
+    if size > most:
+        raise DataError(
+            f"{str(source)!r} must fit into {most / 2**30:.3g} GiB of memory. Received: "
+            f"{size / 2**30:.3g} GiB. {advice}, or raise keras_vae.data.MAX_BYTES if the machine "
+            "has the memory."
+        )

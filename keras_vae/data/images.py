@@ -1,0 +1,56 @@
+"""Images as arrays: their floats, their range, their layout, and binary ones drawn of them."""
+
+import numpy as np
+
+from keras_vae import seeds
+
+# By how much rounding in float32 may lead beyond an end of a range, in parts of that end or of 1:
+# `MinMaxScaler` gives 1.0000000000000002 and, in float32, 1.0000001.
+ROUNDING = 1e-6
+
+
+def bounds(data_range):
+    """The ends of a range, moved apart by what rounding in float32 may add.
+
+    Args:
+        data_range: Pair of floats, infinite or not.
+    """
+    low, high = data_range
+    return low - ROUNDING * max(1.0, abs(low)), high + ROUNDING * max(1.0, abs(high))
+
+
+def as_float(images):
+    """Return images `(n, ...)` as float32, by their dtype alone.
+
+    uint8 is an 8-bit picture: 0 to 255 become 0 to 1, whatever the values. Bools become 0 and 1;
+    floats and other integers are what they are.
+    """
+    images = np.asarray(images[:])
+    if images.dtype == np.uint8:
+        return np.divide(images, np.float32(255), dtype=np.float32)
+    return images.astype(np.float32, copy=False)
+
+
+def looks_channels_first(shape):
+    """Whether images `(n, ...)` of a shape seem to have their one or three channels in front."""
+    return len(shape) == 4 and shape[1] in (1, 3) and min(shape[2:]) > 4
+
+
+def binarize(images, seed):
+    """Draw every pixel as 0 or 1, with its grey value as the probability of 1.
+
+    Args:
+        images: `(n, ...)`: uint8, an 8-bit picture; or bools or numbers in [0, 1].
+        seed: Int, of which the same gives the same pixels; None for one that
+            `keras.utils.set_random_seed` repeats; or a NumPy generator.
+
+    Returns:
+        float32 array of the same shape.
+
+    References:
+        - Burda et al., 2016, section 5. https://arxiv.org/abs/1509.00519
+    """
+    images = as_float(images)
+    rng = np.random.default_rng(seeds.given_or_drawn(seed))
+    threshold = rng.random(images.shape, dtype=np.float32)
+    return (threshold < images).astype(np.float32)
