@@ -7,7 +7,6 @@ import sys
 from keras_vae import arguments, backends
 from keras_vae.backends import BACKENDS
 from keras_vae.commands.parser import make_parser
-from keras_vae.storage import run_config
 
 # What is of one start of a training alone, and what may be otherwise when it goes on: whether the
 # data are the same is seen from the data.
@@ -104,7 +103,9 @@ def with_arguments_of_run(args, argv):
     folder = folder_of(args)
     if not (folder / "config.json").is_file():
         raise FileNotFoundError(no_interrupted_run(folder))
-    config = run_config.read(folder / "config.json")
+    from keras_vae.storage.runs import read_config  # which imports NumPy
+
+    config = read_config(folder / "config.json")
     saved = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in config["arguments"].items()

@@ -1,4 +1,4 @@
-"""The run folder: what a training left behind, and how it was made."""
+"""The run folder: what a training left behind, and how it was made; read without Keras."""
 
 import csv
 import datetime
@@ -9,7 +9,7 @@ import pathlib
 import platform
 
 from keras_vae import data
-from keras_vae.storage import archives, checkpoints, run_config
+from keras_vae.storage import archives, checkpoints
 from keras_vae.storage.files import remove_if_empty, write_atomically
 from keras_vae.version import __version__
 
@@ -69,7 +69,7 @@ class Run:
 
     def config(self):
         """Return `config.json`: the arguments, seed and versions of the training."""
-        return run_config.read(self.config_path)
+        return read_config(self.config_path)
 
     def check_is_free(self):
         """See that a training would replace nothing, but what one left that saved no state.
@@ -161,6 +161,28 @@ class Run:
             made = buffer.getvalue()
         write_atomically(path, made)
         return path
+
+
+def read_config(path):
+    """Return `config.json`: the arguments, seed and versions of a training.
+
+    Args:
+        path: `pathlib.Path` of the file.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        ValueError: If it is damaged.
+    """
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        config["arguments"]["data"]  # what every reader needs
+    except FileNotFoundError as err:
+        raise FileNotFoundError(
+            f"A run folder must hold config.json. {path.parent} has none."
+        ) from err
+    except (ValueError, KeyError, TypeError) as err:
+        raise ValueError(f"{path} is damaged: {err}") from err
+    return config
 
 
 def versions():

@@ -277,7 +277,6 @@ def check_config(config, limits, custom_objects=None, is_own=False):
                     _check_class(value, limits, custom_objects, is_own)
                 except UnknownClassError as err:
                     unknown.append(err)
-            _check_nodes(value.get("inbound_nodes"))
             pending += [(item, depth + 1) for item in value.values()]
         elif isinstance(value, list):
             pending += [(item, depth + 1) for item in value]
@@ -433,13 +432,6 @@ def _check_arguments(config, limits):
                 f"the code of a function without a name as {name}, which may not be loaded from a "
                 "file. Give it a name, and register it or pass it in custom_objects."
             )
-
-
-def _check_nodes(nodes):
-    """Refuse a layer that is called with data alone: it would run while the model is loaded."""
-    for node in nodes if isinstance(nodes, list) else []:
-        if "__keras_tensor__" not in json.dumps(node):
-            raise ValueError("a layer that is called with data of the config")
 
 
 @contextlib.contextmanager

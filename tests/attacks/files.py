@@ -285,7 +285,7 @@ def array_of_the_config(folder):
     return with_encoder(folder, array)
 
 
-@attack("model", "a layer that is called with data of the config")
+@attack("model", "Only input tensors may be passed as positional arguments")
 def layer_that_runs_while_it_is_loaded(folder):
     repeat = keras_object("keras.layers", "RepeatVector", n=10**10, name="repeat")
     repeat = {**repeat, "name": "repeat", "inbound_nodes": [{"args": [[[1.0]]], "kwargs": {}}]}

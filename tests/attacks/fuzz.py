@@ -134,6 +134,32 @@ def weights(rng, folder):
         return str(err)
 
 
+def weights_by_h5py(rng, folder):
+    """The HDF5 library, on what a file may hold that Keras does not write: not ours, to compare."""
+    import h5py
+
+    buffer, values = io.BytesIO(), np.random.default_rng(0).normal(size=(20, 20))
+    with h5py.File(buffer, "w", libver=("earliest", "latest")[rng.integers(2)]) as file:
+        packed = {"chunks": (5, 5), "compression": "gzip", "shuffle": True, "fletcher32": True}
+        file.create_dataset("a/b/packed", data=values, **packed)
+        file.create_dataset("rounded", data=values, chunks=(5, 5), scaleoffset=2)
+        file.create_dataset("text", data=np.array(["a", "bcd"], object), dtype=h5py.string_dtype())
+        file["a"].attrs["names"] = ["x", "yy"]
+        file["soft"] = h5py.SoftLink("/rounded")
+    content = bytes((mutated, slightly_mutated)[rng.integers(2)](buffer.getvalue(), rng))
+
+    def read(name, item):
+        list(item.attrs.values())
+        if isinstance(item, h5py.Dataset) and item.nbytes < 10 * len(content):
+            item[...]
+
+    try:
+        with h5py.File(io.BytesIO(content), "r") as file:
+            file.visititems(read)
+    except Exception as err:  # it raises almost any type
+        return str(err)
+
+
 def npz(rng, folder):
     """`keras_vae.data.load` of an `.npz`."""
     from tests.attacks import files, readers
@@ -277,6 +303,7 @@ READERS = {
     "verify onnx": exported("onnx", "verify"),
     "edge": edge,
 }
+OTHERS = {"h5py": weights_by_h5py}
 
 
 def read_damaged(name, i, folder):
@@ -288,7 +315,7 @@ def read_damaged(name, i, folder):
     from tests.attacks.files import clean
 
     clean(folder)
-    return READERS[name](np.random.default_rng(i), folder)
+    return {**READERS, **OTHERS}[name](np.random.default_rng(i), folder)
 
 
 def main():
