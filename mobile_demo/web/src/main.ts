@@ -4,7 +4,7 @@ import "./style.css";
 
 import { Drawing } from "./drawing";
 import { el } from "./dom";
-import { loadEngine } from "./engines/engine";
+import { loadEngine } from "./engines/load";
 import { Facts, RUNTIMES, measure } from "./facts";
 import { Painter } from "./ink";
 import type { Link } from "./link";

@@ -1,7 +1,8 @@
 // The files of one model: which there are, how they are fetched and checked, and what they compute.
 
 import type { Runner, Tensors } from "./engines/engine";
-import { inputsOf, loadEngine, outputsOf } from "./engines/engine";
+import { inputsOf, outputsOf } from "./engines/engine";
+import { loadEngine } from "./engines/load";
 import type { Condition, Format, GraphName, Manifest } from "./manifest";
 import { FileError, GRAPHS, errorOf, isTFLite, readManifest } from "./manifest";
 import { draw } from "./random";
