@@ -19,7 +19,6 @@ import itertools
 import json
 import os
 import pathlib
-import subprocess
 import sys
 import tempfile
 
@@ -34,20 +33,6 @@ NOT_ALL_INTEGER = {
     "int8-full and draw the code beside it, or use --format c.",
     "scorer": "a score in nats does not fit into 8 bits.",
 }
-
-# An accelerator is slow to start for one small batch, and rounds otherwise than a device.
-CHILD_ENVIRONMENT = {
-    "KERAS_BACKEND": "tensorflow",
-    "TF_CPP_MIN_LOG_LEVEL": "3",
-    "CUDA_VISIBLE_DEVICES": "-1",
-}
-
-# How another Python process imports this package by its place, not by its name alone: the folder
-# where it runs may hold an `export.py` of its own.
-IMPORT = (
-    f"import sys; sys.path.insert(0, {str(pathlib.Path(__file__).resolve().parents[1])!r}); "
-    "import export; del sys.path[0]; "
-)
 
 __all__ = ["FORMATS", "GRAPHS", "ExportError", "export", "export_files"]
 
@@ -386,6 +371,7 @@ def _export_in_child(model_or_path, jobs, inputs, calibration_data, say, data=No
     import numpy as np
 
     from export import parity
+    from keras_vae import processes
     from keras_vae.storage import own_objects
 
     with tempfile.TemporaryDirectory() as folder:
@@ -414,27 +400,18 @@ def _export_in_child(model_or_path, jobs, inputs, calibration_data, say, data=No
             message["own_objects"] = own_objects.described_in_file(path)
         say("converting and comparing in a TensorFlow process")
         try:
-            child = subprocess.run(
-                [sys.executable, "-c", IMPORT + "export._child()"],
+            child = processes.run(
+                "export._child()",
+                environment=processes.ON_TENSORFLOW,
                 input=json.dumps(message),
                 capture_output=True,
-                text=True,
-                env={
-                    **os.environ,
-                    **CHILD_ENVIRONMENT,
-                    "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry),
-                },
             )
         finally:
             for job in jobs:
                 delete(parts_of(pathlib.Path(job.target), module_of(job.format)))
         result = pathlib.Path(folder) / "result.json"
         if not result.exists():
-            last = child.stderr.strip().splitlines()[-1:] or ["it said nothing"]
-            raise ExportError(
-                f"The TensorFlow process of the export ended with status {child.returncode}: "
-                f"{last[0][:300]}"
-            )
+            raise ExportError(f"The TensorFlow process of the export {processes.end_of(child)}")
         result = json.loads(result.read_text(encoding="utf-8"))
     if "raised" in result:
         raise _EXCEPTIONS[result["raised"]](*result["arguments"])

@@ -170,8 +170,10 @@ def _check_data(source):
 
 def _start():
     """Run Keras on TensorFlow, if it has not been imported, and all of the package."""
+    from keras_vae import processes
+
     if "keras" not in sys.modules:
-        os.environ.update(exporter.CHILD_ENVIRONMENT)
+        os.environ.update(processes.ON_TENSORFLOW)
     start_keras()
 
 

@@ -3,19 +3,18 @@
 import functools
 import importlib.metadata
 import importlib.util
-import os
 import pathlib
 import re
 import struct
-import subprocess
 import sys
 import tempfile
 import warnings
 
 import numpy as np
 
-from export import IMPORT, graphs, manifest, quantization
+from export import graphs, manifest, quantization
 from export.errors import ExportError
+from keras_vae import processes
 from keras_vae.exceptions import one_line
 
 SUFFIX = ".tflite"
@@ -206,12 +205,8 @@ def arena(path):
     if importlib.util.find_spec("tflite_micro") is None:
         return None
     # In a process of its own: it prints what it allocates, and a file may crash it.
-    code = f"{IMPORT}from export import tflite; tflite._run_in_micro()"
-    command = [sys.executable, "-c", code, str(path)]
-    path = os.pathsep.join(entry for entry in sys.path if entry)
-    child = subprocess.run(
-        command, capture_output=True, text=True, timeout=60, env={**os.environ, "PYTHONPATH": path}
-    )
+    code = "from export import tflite; tflite._run_in_micro()"
+    child = processes.run(code, str(path), capture_output=True, timeout=60)
     found = re.search(r"Arena allocation total (\d+) bytes", child.stdout + child.stderr)
     return int(found[1]) if found and child.returncode == 0 else None
 

@@ -15,15 +15,22 @@ import sys
 
 import numpy as np
 
-from export import IMPORT, graphs, manifest, parity
+from export import graphs, manifest, parity
 from export.quantization import TOLERANCES
+from keras_vae import processes
 from keras_vae.exceptions import one_line
 
 SECONDS = 60
 # What a runtime may allocate: this, and a few copies of the file.
 MEMORY = 3 * 2**29
 COPIES = 8
-_COMMAND = f"{IMPORT}from export import verification; verification._child()"
+_COMMAND = "from export import verification; verification._child()"
+# A thread's stack counts as memory, whether it is used or not.
+_ENVIRONMENT = {
+    "KERAS_BACKEND": "tensorflow",
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+}
 # Inputs that have one value for the whole batch.
 _SINGLE = ("seed", "temperature")
 
@@ -128,16 +135,13 @@ def _error(made, output, expected, rows, magnitude, name):
 
 
 def _run_apart(path, module):
-    command = [sys.executable, "-c", _COMMAND]
     try:
-        child = subprocess.run(
-            command,
+        child = processes.run(
+            _COMMAND,
+            environment=_ENVIRONMENT,
             input=json.dumps([str(path.resolve()), module.__name__]),
             capture_output=True,
-            text=True,
-            errors="replace",
             timeout=SECONDS,
-            env=_environment(),
         )
         answer = json.loads(child.stdout.strip().splitlines()[-1])
         yield Check("golden sample", answer["passed"], answer["found"])
@@ -146,13 +150,6 @@ def _run_apart(path, module):
     except (ValueError, IndexError, KeyError, TypeError):
         what = f"signal {-child.returncode}" if child.returncode < 0 else child.returncode
         yield Check("golden sample", False, f"the runtime ended with {what} while it ran the file")
-
-
-def _environment():
-    path = os.pathsep.join(entry for entry in sys.path if entry)
-    # A thread's stack counts as memory, whether it is used or not.
-    threads = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    return {**os.environ, **threads, "PYTHONPATH": path, "KERAS_BACKEND": "tensorflow"}
 
 
 def _child():

@@ -11,6 +11,7 @@ import pytest
 
 import export
 import keras_vae
+from keras_vae import processes
 from keras_vae.commands import start
 from tests.conftest import BACKEND, ordinary_on
 
@@ -139,7 +140,7 @@ def test_processes_of_the_export_ignore_modules_of_the_current_folder(beside):
     words = ["-m", "keras_vae", "export", "--verify", path]
     status, said, errors = run(*words, folder=beside, PYTHONPATH=_with_ours())
     assert status == 0, said + errors
-    words = ["-c", f"{export.IMPORT}print(export.__file__)"]
+    words = ["-c", f"{processes.IMPORT}print(export.__file__)"]
     _, said, _ = run(*words, folder=beside, PYTHONPATH=str(beside))
     assert said.strip() == export.__file__
 

@@ -9,7 +9,6 @@ import functools
 import importlib.util
 import json
 import math
-import os
 import pathlib
 import subprocess
 import sys
@@ -19,7 +18,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_vae import portable_random
+from keras_vae import portable_random, processes
 from keras_vae.data import as_float
 from keras_vae.evaluation.likelihood import mean_and_errors
 from keras_vae.layers.sampling import repeat
@@ -38,12 +37,6 @@ STEEPNESS = 4
 TARGET_ACCEPTANCE = 0.75
 FIRST_STEP_SIZE = 0.2
 PILOT_RUNS, PILOT_STEPS = 3, 2
-_COMMAND = "from keras_vae.evaluation import annealed; annealed._child()"
-_ENVIRONMENT = {
-    "KERAS_BACKEND": "tensorflow",
-    "TF_CPP_MIN_LOG_LEVEL": "3",
-    "CUDA_VISIBLE_DEVICES": "-1",
-}
 
 
 def annealed_log_likelihood(
@@ -293,26 +286,16 @@ def _measure_apart(model, inputs, options, is_watched):
         own = own_objects.described(model)
         message = {"folder": str(folder), "options": options, "own_objects": own}
         message["is_watched"] = is_watched
-        child = subprocess.run(
-            [sys.executable, "-c", _COMMAND],
+        child = processes.run(
+            "from keras_vae.evaluation import annealed; annealed._child()",
+            environment=processes.ON_TENSORFLOW,
             input=json.dumps(message),
             stdout=None if is_watched else subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            env={
-                **os.environ,
-                **_ENVIRONMENT,
-                "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry),
-            },
         )
         path = folder / "result.json"
         if not path.is_file():
-            last = child.stderr.strip().splitlines()[-1:] or ["it said nothing"]
-            raise RuntimeError(
-                f"The TensorFlow process of the annealing ended with status {child.returncode}: "
-                f"{last[0][:300]}"
-            )
+            raise RuntimeError(f"The TensorFlow process of the annealing {processes.end_of(child)}")
         return json.loads(path.read_text(encoding="utf-8"))
 
 
