@@ -134,6 +134,7 @@ class Pairs(Sequence):
         return inputs["x"], inputs["label"]
 
 
+@ordinary_on("torch")
 def test_labels_from_one_are_refused_in_arrays():
     x, y = from_one()
     model = small()
@@ -147,6 +148,7 @@ def test_labels_from_one_are_refused_in_arrays():
     model.fit({"x": x, "label": np.where(np.arange(48) == 5, 0, y)}, verbose=0)
 
 
+@ordinary_on("torch")
 def test_who_has_unknown_labels_and_no_example_of_a_class_can_say_so():
     x, y = from_one()
     named = [("a", "b", "c", None)[label] for label in y]
@@ -162,7 +164,7 @@ def test_who_has_unknown_labels_and_no_example_of_a_class_can_say_so():
     assert "allow_absent_classes" not in Categorical(3).get_config()
 
 
-@pytest.mark.parametrize("validates", [False, True])
+@pytest.mark.parametrize("validates", [False, pytest.param(True, marks=ordinary_on("torch"))])
 def test_labels_from_one_are_refused_after_the_first_epoch_of_a_dataset(validates):
     x, y = from_one()
     model, epochs = small(), []

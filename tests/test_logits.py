@@ -127,6 +127,7 @@ def test_a_mean_may_be_squashed(images):
     assert np.isfinite(model.fit(images[0], verbose=0).history["loss"]).all()
 
 
+@ordinary_on("torch")
 @pytest.mark.parametrize("name", ["argument", "subclassed"])
 def test_datasets_and_conditional_models_are_checked_as_well(name, images):
     x, labels = images
@@ -145,6 +146,7 @@ def joined():
     return keras.Model([z, condition], layers.Reshape(IMAGE)(h))
 
 
+@ordinary_on("torch")
 @pytest.mark.parametrize("end", [None, "sigmoid", "subclassed"])
 @pytest.mark.parametrize("role", ["generator", "discriminator"])
 def test_both_players_of_a_gan_give_logits(role, end, images):
