@@ -21,8 +21,8 @@ import numpy as np
 import receipts
 
 from keras_vae import data
-from keras_vae.commands.build import make_gan, optimizer_of
-from keras_vae.commands.parser import make_parser
+from keras_vae.commands.build import make_gan, make_optimizer
+from keras_vae.commands.main import make_parser
 from keras_vae.commands.train_arguments import fill_defaults
 
 
@@ -42,7 +42,7 @@ def main():
     random.seed(args.seed)
     np.random.seed(args.seed)
     model = make_gan(args, dataset)
-    model.compile(optimizer_of(args, dataset))
+    model.compile(make_optimizer(args, dataset))
     model.build()
     start, cpu_start = time.perf_counter(), time.process_time()
     history = model.fit(

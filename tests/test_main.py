@@ -17,13 +17,13 @@ import export
 import keras_vae
 from keras_vae import callbacks, data
 from keras_vae.__main__ import main
-from keras_vae.commands.parser import LIKELIHOODS, make_parser
+from keras_vae.commands.main import make_parser, with_arguments_of_run
 from keras_vae.commands.train_arguments import (
     DEFAULTS,
     FEW,
     GAN_DEFAULTS,
+    LIKELIHOODS,
     fill_defaults,
-    with_arguments_of_run,
 )
 from keras_vae.storage import files
 from tests.conftest import BACKEND, SMALL, fails, ordinary_on

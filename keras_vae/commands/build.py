@@ -6,7 +6,7 @@ import math
 from keras_vae.commands.train_arguments import is_gan
 
 
-def optimizer_of(args, dataset):
+def make_optimizer(args, dataset):
     """Adam whose learning rate falls to 0 along a cosine."""
     import keras
 

@@ -1,11 +1,15 @@
-"""`env`: versions, backend and devices."""
+"""Print versions, backend and devices: what a bug report needs."""
 
 import os
 
 from keras_vae.commands.start import start_keras
 
 
-def env(args):
+def add_arguments(parser):
+    """It has those that every command has."""
+
+
+def main(args):
     start_keras(args.backend)
     import platform
 

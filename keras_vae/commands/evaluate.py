@@ -1,10 +1,11 @@
-"""`evaluate`: measure a run's model on its test data."""
+"""Measure a run's model on its test data."""
 
 import sys
 
 from keras_vae import backends, progress
+from keras_vae.commands.argument_types import ints, non_negative_int, positive_int
 from keras_vae.commands.output import print_next
-from keras_vae.commands.sample import sampled_conditions
+from keras_vae.commands.sample import sample_conditions
 from keras_vae.commands.start import start_keras
 from keras_vae.progress import about
 
@@ -13,7 +14,39 @@ WITHOUT_LIKELIHOOD = ("Autoencoder", "VQVAE", "GAN", "ConditionalGAN")
 AIS_PACKAGES = ("tensorflow", "tensorflow_probability", "tf_keras")
 
 
-def evaluate(args):
+def add_arguments(parser):
+    parser.add_argument("run", help="run folder")
+    parser.add_argument(
+        "--num-samples",
+        type=non_negative_int,
+        default=0,
+        help="also estimate the log-likelihood with this many importance samples",
+    )
+    parser.add_argument(
+        "--k",
+        type=ints,
+        default=(),
+        metavar="K,K,...",
+        help="also estimate it with each of these numbers of importance samples, in one pass",
+    )
+    parser.add_argument(
+        "--ais",
+        action="store_true",
+        help="also bound it by annealed importance sampling, on the first 100 test examples; "
+        'minutes, needs "keras-vae[tfp]"',
+    )
+    parser.add_argument(
+        "--scorecard",
+        action="store_true",
+        help="also judge samples by a classifier of real images; minutes",
+    )
+    parser.add_argument(
+        "--doctor", action="store_true", help="also say in plain words what went wrong in training"
+    )
+    parser.add_argument("--examples", type=positive_int, help="use the first so many test examples")
+
+
+def main(args):
     from keras_vae import data
     from keras_vae.storage.runs import Run
 
@@ -39,7 +72,7 @@ def evaluate(args):
     if args.examples and args.examples > len(x):
         print(f"All {len(x):,} test images, fewer than the {args.examples:,} asked for")
     counts = (*args.k, args.num_samples) if args.num_samples else args.k
-    inputs = inputs_of(model, x, y)
+    inputs = model_inputs(model, x, y)
     for line in plan(args, model, dataset, inputs, counts):
         print(line, flush=True)
     # In batches as in training, whose last line then has the same numbers.
@@ -77,13 +110,13 @@ def plan(args, model, dataset, inputs, counts):
             annealed = min(images, report.ANNEALED_EXAMPLES)
             of_all = seconds * report.CODES_OF_ANNEALED * annealed
             yield f"  the same of {annealed} images by annealing: {about(of_all)}"
-    if args.scorecard and sampled_conditions(model):
+    if args.scorecard and sample_conditions(model):
         samples = samples_per_class(model) * len(dataset.class_names)
         of_all = seconds_of_classifiers(dataset, samples)
         yield f"  samples judged by classifiers of images and of samples: {about(of_all)}"
 
 
-def inputs_of(model, x, y):
+def model_inputs(model, x, y):
     """What a model of the command line takes: the images, with their labels if it needs them."""
     return {"x": x, "label": y} if model.condition else x
 
@@ -92,7 +125,7 @@ def measure(model, x, y, batch_size):
     """Evaluate with a progress bar."""
     from keras_vae.evaluation import evaluate
 
-    results = evaluate(model, inputs_of(model, x, y), batch_size, progress.bar("Evaluating"))
+    results = evaluate(model, model_inputs(model, x, y), batch_size, progress.bar("Evaluating"))
     return {**results, **measure_prior(model, x, y)}
 
 
@@ -112,7 +145,7 @@ def judge(run, model, dataset):
 
     if len(dataset.class_names) < 2:
         return {"left_out": {"scorecard": "the data are of one class"}}
-    if not sampled_conditions(model):
+    if not sample_conditions(model):
         return {"left_out": {"scorecard": f"{type(model).__name__} has no label to ask for"}}
     verbose = 1 if sys.stdout.isatty() else 2
     kept = classifier.kept_classifier(run, dataset, print, verbose)
@@ -124,7 +157,7 @@ def examine(run, model, dataset, scorecard):
     from keras_vae import doctor
 
     splits = ((dataset.x_train, dataset.y_train), (dataset.x_test, dataset.y_test))
-    inputs = [inputs_of(model, x, y) for x, y in splits]
+    inputs = [model_inputs(model, x, y) for x, y in splits]
     history = run.history()
     epochs = len(next(iter(history.values()), [])) or None
     judged = scorecard if "diversity" in scorecard else None

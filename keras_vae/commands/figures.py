@@ -1,4 +1,4 @@
-"""`figures`: draw what a run learnt."""
+"""Draw what a run learnt, in all ways that its model allows."""
 
 import pathlib
 import sys
@@ -24,7 +24,21 @@ PICTURES = (
 )
 
 
-def figures(args):
+def add_arguments(parser):
+    parser.add_argument("run", help="run folder")
+    parser.add_argument(
+        "--format",
+        choices=("png", "svg", "pdf"),
+        default="png",
+        help="of pictures that do not move (default: png)",
+    )
+    parser.add_argument("--only", metavar="NAMES", help="draw these only, by commas")
+    parser.add_argument(
+        "--label", help="class whose code the traversals show, by name or index (default: first)"
+    )
+
+
+def main(args):
     from keras_vae import data
     from keras_vae.storage.runs import Run
 

@@ -50,11 +50,11 @@ def run(count, argv):
     }
     command = [sys.executable, "-m", "keras_vae", *argv]
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # not without the others
-    with tempfile.TemporaryFile("w+") as others_errors:
+    with tempfile.TemporaryFile("w+") as other_errors:
         processes = []
         for rank in range(count):
             own = {"RANK": str(rank), "LOCAL_RANK": str(rank)}
-            streams = {"stdout": subprocess.DEVNULL, "stderr": others_errors} if rank else {}
+            streams = {"stdout": subprocess.DEVNULL, "stderr": other_errors} if rank else {}
             env = {**shared, **os.environ, **own}
             processes.append(subprocess.Popen(command, env=env, **streams))
         try:
@@ -63,16 +63,16 @@ def run(count, argv):
                 # The others often fail of the same, and the first one says so itself.
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     processes[0].wait(SECONDS_TO_FAIL)
-            first_says_it = not status or processes[0].returncode
+            is_reported = not status or processes[0].returncode
         finally:
             for process in processes:
                 process.terminate()
             for process in processes:
                 process.wait()
             signal.signal(signal.SIGTERM, before)
-        if not first_says_it:
-            others_errors.seek(0)
-            sys.stderr.write(others_errors.read())
+        if not is_reported:
+            other_errors.seek(0)
+            sys.stderr.write(other_errors.read())
         return status
 
 
@@ -88,7 +88,7 @@ def _first_failure(processes):
         time.sleep(0.05)
 
 
-def own_folder(folder):
+def writable_folder(folder):
     """The folder that a process may write to: of several, only the first has the one asked for.
 
     The others have a copy, to see what the first one sees, that is removed when they end.

@@ -1,9 +1,11 @@
-"""`sample`: draw samples from a run's model."""
+"""Draw samples from a run's model."""
 
+import io
 import math
 import pathlib
 
 from keras_vae import arguments
+from keras_vae.commands.argument_types import non_negative_int, positive_int
 from keras_vae.commands.output import print_next_export
 from keras_vae.commands.start import start_keras
 from keras_vae.data.errors import shortened
@@ -11,7 +13,24 @@ from keras_vae.data.errors import shortened
 WITHOUT_LABELS = ("Autoencoder", "VAE", "GAN")
 
 
-def sample(args):
+def add_arguments(parser):
+    parser.add_argument("run", help="run folder")
+    parser.add_argument(
+        "--label",
+        action="append",
+        help="class by name or index, several by commas (default: every class, one row each)",
+    )
+    parser.add_argument("--count", type=positive_int, default=16, help="samples per class")
+    parser.add_argument("--seed", type=non_negative_int, help="repeats the same samples")
+    parser.add_argument("--temperature", type=float, default=1.0, help="default: 1")
+    parser.add_argument(
+        "--out",
+        default="samples.png",
+        help=".png, or .npy for the float32 values (default: samples.png)",
+    )
+
+
+def main(args):
     import numpy as np
 
     from keras_vae.storage.files import check_folder_can_be, write_atomically
@@ -38,15 +57,13 @@ def sample(args):
         labels = np.repeat(np.asarray(rows, "int32"), args.count)
         images = model.sample({"label": labels}, temperature=args.temperature, seed=args.seed)
     if out.suffix == ".npy":
-        import io
-
         buffer = io.BytesIO()
         np.save(buffer, images)
-        write_atomically(out, buffer.getvalue())
+        content = buffer.getvalue()
     else:
         columns = args.count if rows and len(rows) > 1 else math.ceil(math.sqrt(len(images)))
-        grid = draw.image_grid(images, columns, model.likelihood.data_range)
-        write_atomically(out, draw.png(grid))
+        content = draw.png(draw.image_grid(images, columns, model.likelihood.data_range))
+    write_atomically(out, content)
     print(f"{len(images)} images of {what}")
     print(out)
     print_next_export(args.run)
@@ -61,9 +78,7 @@ def check_labels(run, kind, labels):
     names = run.config().get("class_names")
     if not isinstance(names, list):
         return  # the model itself will say
-    for word in [
-        word for text in labels for word in ([text] if text in names else text.split(","))
-    ]:
+    for word in words_of(labels, names):
         is_index = word.isdecimal() and int(word) <= len(names)
         if word not in names and word != "unknown" and not is_index:
             raise ValueError(
@@ -72,7 +87,12 @@ def check_labels(run, kind, labels):
             )
 
 
-def sampled_conditions(model):
+def words_of(labels, names):
+    """The words of `--label`, several by commas, unless a name has commas itself."""
+    return [word for text in labels for word in ([text] if text in names else text.split(","))]
+
+
+def sample_conditions(model):
     """The conditions, by name, of what a model samples: its own, or those of its prior."""
     from keras_vae.models.capabilities import Samples
 
@@ -81,7 +101,7 @@ def sampled_conditions(model):
 
 def sample_rows(model, labels):
     """Return the class index of each row, or None for an unconditional model, and a description."""
-    conditions = sampled_conditions(model)
+    conditions = sample_conditions(model)
     if not conditions:
         if labels:
             raise ValueError(f"A {type(model).__name__} takes no --label.")
@@ -89,10 +109,7 @@ def sample_rows(model, labels):
     kind = conditions["label"]
     if not labels:
         return list(range(kind.num_classes)), "every class"
-    words = [
-        word for text in labels for word in ([text] if text in kind.names else text.split(","))
-    ]
-    rows = []
+    words, rows = words_of(labels, kind.names), []
     for word in words:
         if word in kind.names:
             rows.append(kind.names.index(word))
@@ -106,5 +123,5 @@ def sample_rows(model, labels):
 
 def sample_label(model):
     """The arguments that ask for one class."""
-    conditions = sampled_conditions(model)
+    conditions = sample_conditions(model)
     return ("--label", conditions["label"].names[-3:][0]) if conditions else ()

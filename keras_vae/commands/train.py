@@ -1,27 +1,30 @@
-"""`train`: train a model and write a run folder."""
+"""Train a model and write a run folder."""
 
 import random
 import sys
 import time
 
 from keras_vae.commands import launch
-from keras_vae.commands.build import make_model, optimizer_of
-from keras_vae.commands.evaluate import inputs_of, measure, report_evaluation
+from keras_vae.commands.build import make_model, make_optimizer
+from keras_vae.commands.evaluate import measure, model_inputs, report_evaluation
 from keras_vae.commands.output import command_line, print_next, print_next_export
 from keras_vae.commands.sample import sample_label
 from keras_vae.commands.start import start_keras
 from keras_vae.commands.train_arguments import (
+    add_arguments,
     check_options,
     fill_defaults,
-    folder_of,
     no_interrupted_run,
+    run_folder,
 )
+
+__all__ = ["add_arguments", "main"]
 
 # What is in the parsed arguments and in no `config.json`.
 NOT_ARGUMENTS = ("command", "argv", "traceback")
 
 
-def train(args):
+def main(args):
     """Train on one device or several, and return the exit status."""
     run, dataset = prepare(args)
     several = launch.is_one_of_several()
@@ -51,8 +54,8 @@ def prepare(args):
     from keras_vae.storage.runs import Run
 
     check_options(args)
-    args.out = str(folder_of(args))
-    run = Run(launch.own_folder(args.out) if args.devices > 1 else args.out)
+    args.out = str(run_folder(args))
+    run = Run(launch.writable_folder(args.out) if args.devices > 1 else args.out)
     check_folder(run, args)
     check_folder_can_be(run.folder)
     if data.needs_keras(args.data):
@@ -93,7 +96,7 @@ def train_in(run, args, dataset):
     model = make_model(args, dataset)
     # On PyTorch our networks can be traced, with the same results.
     jit_compile = True if keras.backend.backend() == "torch" else "auto"
-    model.compile(optimizer_of(args, dataset), jit_compile=jit_compile)
+    model.compile(make_optimizer(args, dataset), jit_compile=jit_compile)
     model.build()
     config = {
         "arguments": {k: v for k, v in vars(args).items() if k not in NOT_ARGUMENTS},
@@ -117,21 +120,21 @@ def train_in(run, args, dataset):
     def write_history(epoch, logs):
         run.write_history({n: [*checkpoint.history.get(n, []), v] for n, v in logs.items()})
 
-    is_drawn = sys.stdout.isatty()  # Keras' bar
-    watchers = [keras.callbacks.LambdaCallback(on_epoch_end=write_history)]
-    if not is_drawn:
-        watchers.append(ProgressLines())
+    shows_bar = sys.stdout.isatty()  # Keras' bar
+    callbacks = [keras.callbacks.LambdaCallback(on_epoch_end=write_history)]
+    if not shows_bar:
+        callbacks.append(ProgressLines())
     if args.gif:
-        watchers.append(sample_gif(run, model, dataset))
-    verbose = 1 if is_drawn else 2
+        callbacks.append(sample_gif(run, model, dataset))
+    verbose = 1 if shows_bar else 2
     try:
         model.fit(
-            inputs_of(model, dataset.x_train, dataset.y_train),
-            validation_data=(inputs_of(model, dataset.x_test, dataset.y_test),),
+            model_inputs(model, dataset.x_train, dataset.y_train),
+            validation_data=(model_inputs(model, dataset.x_test, dataset.y_test),),
             batch_size=args.batch_size,
             epochs=args.epochs,
             verbose=verbose,
-            callbacks=[checkpoint, *watchers],
+            callbacks=[checkpoint, *callbacks],
         )
         if isinstance(model, DiscreteCodes):
             print("Training the prior over the codes", flush=True)
@@ -142,7 +145,7 @@ def train_in(run, args, dataset):
                 verbose=verbose,
                 callbacks=[
                     Checkpoint(run.checkpoints / "prior", args.save_every, delete=False),
-                    *([] if is_drawn else [ProgressLines()]),
+                    *([] if shows_bar else [ProgressLines()]),
                 ],
             )
     except KeyboardInterrupt:
@@ -172,7 +175,7 @@ def fit_prior(model, args, dataset):
     fitted, _, kind = args.prior.partition("fitted_")
     if kind and not fitted:
         print("Fitting the prior to the codes", flush=True)
-        inputs = inputs_of(model, dataset.x_train, dataset.y_train)
+        inputs = model_inputs(model, dataset.x_train, dataset.y_train)
         model.fit_prior(inputs, kind, seed=args.seed)
 
 

@@ -1,17 +1,44 @@
-"""What `train` is asked for: its defaults, what excludes what, the arguments of a resumed run."""
+"""What `train` is asked for: its arguments, their defaults by the data, and what excludes what."""
 
+import argparse
 import math
 import pathlib
-import sys
 
 from keras_vae import arguments, backends
-from keras_vae.backends import BACKENDS
-from keras_vae.commands.parser import make_parser
+from keras_vae.commands.argument_types import ints, non_negative_int, positive_int
 
-# What is of one start of a training alone, and what may be otherwise when it goes on: whether the
-# data are the same is seen from the data.
-OF_ONE_START = ("resume", "overwrite", "backend", "out")
-MAY_CHANGE = ("backend", "data", "save_every")
+# The names in `keras_vae.likelihoods`, which cannot be imported before the backend is chosen.
+LIKELIHOODS = (
+    "bernoulli",
+    "continuous_bernoulli",
+    "gaussian",
+    "laplace",
+    "discretized_logistic_mixture",
+    "categorical",
+)
+
+# What `train --model` takes.
+MODELS = {
+    "autoencoder": "a code to reconstruct from, nothing to sample",
+    "vae": "samples and scores without classes",
+    "conditional_vae": "samples of a class and scores, the default",
+    "ladder_vae": "as vae, with codes on several levels, for higher likelihoods",
+    "vq_vae": "a grid of discrete codes, sharp reconstructions, a prior over the codes",
+    "gan": "sharp samples, no scores",
+    "conditional_gan": "sharp samples of a class, no scores",
+}
+
+# What `train --prior` takes; the last three are fitted to the trained model's codes.
+PRIORS = {
+    "standard_normal": "N(0, I), the default",
+    "conditional_normal": "a Gaussian for each class, learned",
+    "gaussian_mixture": "10 Gaussians, learned",
+    "vamp": "the mean of 100 posteriors of learned pseudo-inputs",
+    "real_nvp": "a normalizing flow, for each class",
+    "fitted_gaussian": "after training, a Gaussian for each class",
+    "fitted_mixture": "after training, 10 Gaussians for each class",
+    "fitted_kernel_density": "after training, up to 500 kernels for each class",
+}
 
 # What `train` uses where an argument is left out. The networks of 28x28 greys are those that
 # benchmarks/conditional_quality.py measures.
@@ -89,46 +116,154 @@ OPTIONS_OF = {
 }
 
 
-def with_arguments_of_run(args, argv):
-    """The arguments of a `train --resume`: those of the run that it goes on with, in its folder.
+def add_arguments(parser):
+    parser.add_argument(
+        "--model",
+        choices=MODELS,
+        default="conditional_vae",
+        metavar="NAME",
+        help="; ".join(f"{name}: {text}" for name, text in MODELS.items()),
+    )
+    parser.add_argument(
+        "--data",
+        default="digits",
+        help="digits, mnist_small (which comes along), mnist, fashion_mnist, cifar10, an .npz file "
+        "or a folder with one sub-folder of images per class (default: digits)",
+    )
+    parser.add_argument("--out", help="run folder (default: runs/DATA)")
+    parser.add_argument("--network", choices=("dense", "conv"), help="default: by the data")
+    parser.add_argument(
+        "--hidden-units",
+        type=ints,
+        help="widths of the encoder's hidden layers, by commas; the "
+        "decoder has them in reverse (default: by the data)",
+    )
+    parser.add_argument("--latent-dim", type=positive_int, help="default: by the data")
+    parser.add_argument(
+        "--latent-dims",
+        type=ints,
+        help="of a ladder_vae, sizes of the levels from the data up, by commas: 16,8,4; "
+        "--hidden-units has one width for each, too (default: by the data)",
+    )
+    parser.add_argument("--epochs", type=positive_int, help="default: by the data")
+    parser.add_argument("--batch-size", type=positive_int, help="default: by the data")
+    parser.add_argument(
+        "--learning-rate",
+        type=float,
+        help="Adam's, at the start; it falls to 0 along a cosine (default: by the data)",
+    )
+    parser.add_argument(
+        "--likelihood",
+        choices=LIKELIHOODS,
+        default="bernoulli",
+        help="what the decoder says about a pixel (default: bernoulli)",
+    )
+    parser.add_argument("--kl-weight", type=float, default=1.0, help="beta (default: 1)")
+    parser.add_argument(
+        "--kl-warmup",
+        type=non_negative_int,
+        default=0,
+        metavar="EPOCHS",
+        help="let the KL's weight rise to --kl-weight in so many epochs (default: 0)",
+    )
+    parser.add_argument(
+        "--free-bits",
+        type=float,
+        default=0.0,
+        help="nats that each latent dimension costs at least (default: 0)",
+    )
+    parser.add_argument(
+        "--objective",
+        choices=("elbo", "iwae", "total_correlation", "mmd"),
+        default="elbo",
+        help="what the model minimises (default: elbo)",
+    )
+    parser.add_argument(
+        "--num-samples",
+        type=positive_int,
+        help="codes drawn for each example in a step (default: 1, with iwae 50)",
+    )
+    parser.add_argument(
+        "--prior",
+        choices=PRIORS,
+        default="standard_normal",
+        metavar="NAME",
+        help="; ".join(f"{name}: {text}" for name, text in PRIORS.items()),
+    )
+    parser.add_argument(
+        "--posterior",
+        choices=("diagonal", "full_covariance"),
+        default="diagonal",
+        help="what the encoder says about a code: a diagonal Gaussian, or any (default: diagonal)",
+    )
+    parser.add_argument(
+        "--unknown-rate",
+        type=float,
+        default=0.0,
+        help="share of training labels replaced by unknown (default: 0)",
+    )
+    parser.add_argument(
+        "--dynamic-binarization",
+        action="store_true",
+        help="draw every pixel as 0 or 1, anew for every batch: for likelihoods to compare",
+    )
+    parser.add_argument(
+        "--label-smoothing",
+        type=float,
+        default=0.0,
+        help="share by which a GAN's real images count as generated (default: 0)",
+    )
+    parser.add_argument(
+        "--spectral-normalization",
+        action="store_true",
+        help="bound the gain of a GAN's discriminator",
+    )
+    parser.add_argument(
+        "--num-codes",
+        type=positive_int,
+        default=128,
+        help="of a vq_vae's codebook (default: 128)",
+    )
+    parser.add_argument(
+        "--levels",
+        type=ints,
+        help="let a vq_vae round to these numbers of levels, by commas, instead of a codebook",
+    )
+    parser.add_argument(
+        "--prior-epochs",
+        type=positive_int,
+        help="of a vq_vae's prior over the codes (default: as --epochs)",
+    )
+    parser.add_argument("--seed", type=non_negative_int, default=0, help="default: 0")
+    parser.add_argument(
+        "--devices",
+        type=positive_int,
+        default=1,
+        metavar="N",
+        help="divide every batch among so many GPUs, or cores where there is none (default: 1)",
+    )
+    parser.add_argument(
+        "--gif",
+        action="store_true",
+        help="draw the same samples after every epoch, as figures/training.gif",
+    )
+    parser.add_argument(
+        "--save-every",
+        type=positive_int,
+        default=1000,
+        metavar="STEPS",
+        help="steps between two saves of what --resume needs, which every epoch's end saves, too "
+        "(default: 1000)",
+    )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with the interrupted run in --out, whose arguments need not be given again",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace a run in the folder")
 
-    Args:
-        args: The command line's arguments, parsed.
-        argv: The command line.
 
-    Raises:
-        FileNotFoundError: If there is no such run.
-        ValueError: If an argument is given that the run has otherwise.
-    """
-    folder = folder_of(args)
-    if not (folder / "config.json").is_file():
-        raise FileNotFoundError(no_interrupted_run(folder))
-    from keras_vae.storage.runs import read_config  # which imports NumPy
-
-    config = read_config(folder / "config.json")
-    saved = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in config["arguments"].items()
-        if name in vars(args) and name not in OF_ONE_START
-    }
-    backend = config.get("backend")
-    if "keras" not in sys.modules and backend in BACKENDS:
-        saved["backend"] = backend
-    args = make_parser({**saved, "out": str(folder)}).parse_args(argv)
-    changed = [
-        f"{flag(name)} {getattr(args, name)}, for {value} in the run"
-        for name, value in saved.items()
-        if name not in MAY_CHANGE and getattr(args, name) != value
-    ]
-    if changed:
-        raise ValueError(
-            f"--resume goes on with the arguments of the run. Received: {'; '.join(changed)}. "
-            "Leave them out, or train into another --out."
-        )
-    return args
-
-
-def folder_of(args):
+def run_folder(args):
     """The run folder of a training."""
     return pathlib.Path(args.out or pathlib.Path("runs") / pathlib.Path(args.data).stem)
 
@@ -139,10 +274,11 @@ def no_interrupted_run(folder):
 
 def check_options(args):
     """Refuse options that mean nothing to the model, rather than ignore them."""
-    default = make_parser().parse_args(["train"])
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
     for models, names in OPTIONS_OF.items():
         for name in names:
-            if args.model not in models and getattr(args, name) != getattr(default, name):
+            if args.model not in models and getattr(args, name) != parser.get_default(name):
                 raise ValueError(
                     f"{flag(name)} needs --model {' or '.join(models)}. Received: "
                     f"--model {args.model}."

@@ -1,0 +1,26 @@
+"""What words of the command line are parsed to."""
+
+import argparse
+
+
+def ints(text):
+    """Parse `512,256`."""
+    values = tuple(positive_int(word) for word in text.split(",") if word)
+    if not values:
+        raise argparse.ArgumentTypeError("must be at least one number")
+    return values
+
+
+def non_negative_int(text):
+    """Parse a whole number that is not negative."""
+    if not text.strip().isdecimal():
+        raise argparse.ArgumentTypeError(f"must be a whole number, not negative: {text}")
+    return int(text)
+
+
+def positive_int(text):
+    """Parse a whole number of at least 1."""
+    value = non_negative_int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1: {text}")
+    return value
