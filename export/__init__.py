@@ -216,7 +216,7 @@ def target_of(model_or_path, format, graph="decoder", quantize="none", out=None)
 def _export_here(
     model_or_path, jobs, inputs, calibration_data, say, data=None, origin=None, custom_objects=None
 ):
-    from export import graphs, manifest, parity, quantization
+    from export import manifest, parity, quantization, tracing
 
     model, run, training, held_out = model_or_path, None, None, None
     if _is_path(model_or_path):
@@ -228,7 +228,7 @@ def _export_here(
     if inputs is None and (run is not None or data is not None):
         held_out = _held_out(model, run, say, data)
     reports = {}
-    with graphs.full_precision(model):
+    with tracing.full_precision(model):
         for name in dict.fromkeys(job.graph for job in jobs):
             built = build_graph(model, name, inputs)
             expected = parity.reference(built)
@@ -327,19 +327,19 @@ def load_model(path, inputs=None, custom_objects=None):
 
     if inputs is None:
         return stored.load_generative_model(path, custom_objects)
-    from export import graphs
+    from export import keras_models
 
     return saving.load_any(
-        path, custom_objects, compile=False, call=lambda m: graphs.of_keras_model(m, inputs)
+        path, custom_objects, compile=False, call=lambda m: keras_models.of_keras_model(m, inputs)
     )
 
 
 def build_graph(model, name, inputs=None):
     """The `graphs.Graph` of a name; of any Keras model if its inputs are given."""
-    from export import graphs
+    from export import graphs, keras_models
 
     if inputs is not None:
-        return graphs.of_keras_model(model, inputs, name)
+        return keras_models.of_keras_model(model, inputs, name)
     return graphs.BUILDERS[name](model)
 
 
@@ -423,7 +423,7 @@ def _export_in_child(model_or_path, jobs, inputs, calibration_data, say, data=No
 
 def _save_for_child(model, jobs, inputs, folder):
     """Save a model and what it computes here, and name what of it is neither Keras' nor ours."""
-    from export import graphs, parity
+    from export import parity, tracing
     from keras_vae.storage import own_objects, saving
 
     here = "Exporting from this backend runs in a TensorFlow process."
@@ -432,7 +432,7 @@ def _save_for_child(model, jobs, inputs, folder):
         own = own_objects.described(model)
     except ValueError as err:
         raise ValueError(f"{here} {err} {otherwise}") from err
-    with graphs.full_precision(model):
+    with tracing.full_precision(model):
         for name in dict.fromkeys(job.graph for job in jobs):
             expected = parity.reference(build_graph(model, name, inputs))
             parity.save_reference(expected, os.path.join(folder, f"{name}.npz"))

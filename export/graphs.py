@@ -3,21 +3,17 @@
 import contextlib
 import dataclasses
 import functools
-import inspect
 import math
-import re
 from collections.abc import Callable
 
 import numpy as np
 
-from export import recurrent
+from export import tracing
 from export.errors import ExportError
 
 OPSET = 18
 BATCH_SIZES = (1, 3, 16)
 STATIC_BATCH_SIZES = (1, 16)
-# What Keras names an input that nobody named.
-_UNNAMED = re.compile(r"keras_tensor(_\d+)?")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,13 +98,13 @@ class Graph:
             for spec in self.inputs
         ]
 
-        labels = _labels_from_table if all_integer else contextlib.nullcontext
-        steps = contextlib.nullcontext if format == "onnx" else recurrent.unrolled
+        labels = tracing.labels_from_table if all_integer else contextlib.nullcontext
+        steps = contextlib.nullcontext if format == "onnx" else tracing.unrolled
 
         def traced(*tensors):
             try:
                 with (
-                    _upsampling_as_resize(self.model),
+                    tracing.upsampling_as_resize(self.model),
                     operators.replaced(format),
                     labels(),
                     steps(self.model),
@@ -156,7 +152,7 @@ class Graph:
         count = self.count(inputs)
         batch_size = batch_size if self.row_by_row else count
         parts = []
-        with on_cpu():
+        with tracing.on_cpu():
             for start in range(0, count, batch_size):
                 batch = self.rows(inputs, slice(start, start + batch_size))
                 outputs = function(
@@ -187,7 +183,7 @@ def decoder(model):
         return {"x": _mean(model, tensors[code.name], tensors)}
 
     def draw(rows, rng):
-        drawn = _draw(inputs, rows, rng)
+        drawn = draw_inputs(inputs, rows, rng)
         if code.name == "z":
             drawn["z"] = _as_prior(model, drawn["z"], drawn, rng)
         return drawn
@@ -246,10 +242,10 @@ def sampler(model):
             "The `sampler` graph needs a model with a prior to draw from in one pass. Received: "
             f"{type(model).__name__}. Export its `decoder`."
         )
-    return _sampler_over(decoder(model), model.prior.fixed())
+    return sampler_over(decoder(model), model.prior.fixed())
 
 
-def _sampler_over(decoder, prior):
+def sampler_over(decoder, prior):
     """Put the draw of `z` from a fixed prior before a decoder."""
     from keras import ops
 
@@ -277,7 +273,7 @@ def _sampler_over(decoder, prior):
 
     def draw(rows, rng):
         return {
-            **_draw(batch, rows, rng),
+            **draw_inputs(batch, rows, rng),
             "seed": rng.integers(0, 2**31, 1).astype(np.int32),
             "temperature": np.array([0.9], np.float32),
         }
@@ -323,7 +319,7 @@ def scorer(model):
         if prior is not None:
             score = score + kl
         mean = model.likelihood.mean(parameters)
-        return {"score": _float(score), "x_reconstructed": _float(mean)}
+        return {"score": as_float32(score), "x_reconstructed": as_float32(mean)}
 
     def absolute_sums(tensors):
         from keras import ops
@@ -333,19 +329,11 @@ def scorer(model):
         log_prob = getattr(model.likelihood, "log_prob_by_value", model.likelihood.log_prob)
         nats = ops.abs(log_prob(tensors["x"], parameters))
         nats = nats if len(nats.shape) == 1 else ops.sum(nats, axis=1)
-        return {"score": _float(nats + ops.abs(kl))}
+        return {"score": as_float32(nats + ops.abs(kl))}
 
     inputs = (_data_spec(model, "x"), *_condition_specs(model))
     draw = functools.partial(_draw_data, model)
     return Graph("scorer", inputs, outputs, function, model, draw, absolute_sums=absolute_sums)
-
-
-def on_cpu():
-    """On TensorFlow on the CPU: an accelerator rounds to fewer digits than most devices do."""
-    import keras
-
-    on_tensorflow = keras.backend.backend() == "tensorflow"
-    return keras.device("cpu:0") if on_tensorflow else contextlib.nullcontext()
 
 
 def unknown_operators(graph, where, found):
@@ -366,146 +354,11 @@ def unknown_operators(graph, where, found):
 BUILDERS = {"decoder": decoder, "encoder": encoder, "sampler": sampler, "scorer": scorer}
 
 
-def of_keras_model(model, inputs, name="decoder"):
-    """The graph of any Keras model: what it computes as `decoder`, or with its draw as `sampler`.
-
-    Args:
-        model: A functional, sequential or subclassed `keras.Model`. Several inputs are bound by
-            name: to those of a functional model's `keras.Input`, or in their order where none of
-            those has a name; to arguments of a subclassed model's `call`, else as a dict.
-        inputs: Dict from name to the shape of one example, `(16,)`, for a float32 input; or to
-            `"int32"` for one integer an example; or to `("int32", 10)`, which says that it takes
-            0 to 9. Plain `"int32"` is checked with 0 and 1 only.
-        name: `"decoder"`, or `"sampler"` for a model with an input `z` of shape `(latent,)`, which
-            is then drawn from N(0, I).
-
-    Returns:
-        A `Graph`. Its output is `x`, or the keys of a dict that the model returns, or `output_0`,
-        `output_1`, ... for a list.
-
-    Raises:
-        ValueError: If the inputs are not of this form, or a functional model's have other names,
-            or the model refuses them.
-    """
-    import keras
-
-    from keras_vae.priors import StandardNormal
-
-    if name not in ("decoder", "sampler"):
-        raise ValueError(
-            "A model with `inputs` of your own is exported as `decoder` or `sampler`, by what "
-            f"they mean. Received: graph={name!r}."
-        )
-
-    specs = tuple(_input_spec(key, value) for key, value in dict(inputs).items())
-    if not specs:
-        raise ValueError("`inputs` must name at least one input, such as {'z': (16,)}.")
-    call = _how_to_call(model, [spec.name for spec in specs])
-
-    def function(tensors):
-        made = call(tensors)
-        if not isinstance(made, dict):
-            several = isinstance(made, list | tuple)
-            made = {f"output_{i}": y for i, y in enumerate(made)} if several else {"x": made}
-        return {key: _float(value) for key, value in made.items()}
-
-    draw = functools.partial(_draw, specs)
-    example = draw(2, np.random.default_rng(0))
-    try:
-        made = function({key: keras.ops.convert_to_tensor(y) for key, y in example.items()})
-    except Exception as err:
-        raise ValueError(
-            f"`{type(model).__name__}` must accept the `inputs` {dict(inputs)}. It raised: "
-            f"{type(err).__name__}: {str(err).strip().splitlines()[0][:300]}"
-        ) from err
-    outputs = tuple(
-        TensorSpec(key, "float32", (None, *map(int, y.shape[1:]))) for key, y in made.items()
-    )
-    graph = Graph("decoder", specs, outputs, function, model, draw)
-    if name == "decoder":
-        return graph
-    if not any(spec.name == "z" and len(spec.shape) == 2 for spec in specs):
-        raise ValueError(
-            "The `sampler` graph needs an input `z` of shape (latent,) in `inputs`. "
-            f"Received: {dict(inputs)}."
-        )
-    return _sampler_over(graph, StandardNormal())
-
-
-def _input_spec(name, value):
-    if isinstance(name, str) and name.isidentifier():
-        if value == "int32":
-            return TensorSpec(name, "int32", (None,), 2)
-        whole = isinstance(value, list | tuple) and all(type(n) is int for n in value[1:])
-        if whole and len(value) == 2 and value[0] == "int32" and value[1] > 0:
-            return TensorSpec(name, "int32", (None,), value[1])
-        if whole and all(type(n) is int and n > 0 for n in value):
-            return TensorSpec(name, "float32", (None, *value))
-    raise ValueError(
-        "`inputs` must map names to a shape such as (16,), to 'int32' or to ('int32', 10). "
-        f"Received: {name!r}: {value!r}."
-    )
-
-
-def _how_to_call(model, names):
-    """A function from a dict of tensors to what the model makes of them, each bound by its name.
-
-    Raises:
-        ValueError: If a functional model has inputs of other names.
-    """
-    import keras
-
-    structure = inputs_of(model)
-    several = isinstance(structure, dict) or len(keras.tree.flatten(structure)) > 1
-    if len(names) == 1 and not several:
-        return lambda tensors: model(tensors[names[0]], training=False)
-    if structure is None:
-        arguments = inspect.signature(model.call).parameters
-        if all(name in arguments for name in names):
-            return lambda tensors: model(**tensors, training=False)
-        return lambda tensors: model(dict(tensors), training=False)
-    if isinstance(structure, dict):
-        own = list(structure)
-    else:
-        own = [name_of_input(tensor) for tensor in keras.tree.flatten(structure)]
-        if len(own) == len(names) and all(_UNNAMED.fullmatch(name) for name in own):
-            own = names
-    if set(own) != set(names):
-        raise ValueError(
-            f"`inputs` must name the model's inputs {', '.join(own)}. Received: {', '.join(names)}."
-        )
-    if isinstance(structure, dict):
-        return lambda tensors: model(dict(tensors), training=False)
-
-    def call(tensors):
-        given = [tensors[name] for name in own]
-        return model(keras.tree.pack_sequence_as(structure, given), training=False)
-
-    return call
-
-
-def inputs_of(model):
-    """The symbolic inputs of a functional model, as nested as it takes them; None of another."""
-    return getattr(model, "_inputs_struct", None)
-
-
-def name_of_input(tensor):
-    """The name of a functional model's input, without what Keras adds where it copies one."""
-    return re.sub("(CLONE)+$", "", tensor.name)
-
-
-def own(model):
-    """The model itself if it is of `keras_vae`, None if it is any other Keras model."""
-    from keras_vae.models.generative import GenerativeModel
-
-    return model if isinstance(model, GenerativeModel) else None
-
-
 def _check(model, graph):
     """Raise a ValueError unless a model can have a graph; build it."""
     from keras_vae.models.capabilities import Encodes, Samples, Scores, require
 
-    if own(model) is None:
+    if tracing.own(model) is None:
         raise ValueError(
             f"The `{graph}` graph needs a model of `keras_vae` that has it; for another Keras "
             f"model, name its `inputs`. Received: {type(model).__name__}."
@@ -541,7 +394,7 @@ def _data_spec(model, name):
 
 
 def _mean(model, z, tensors):
-    return _float(model.decode_mean(z, {name: tensors[name] for name in model.condition}))
+    return as_float32(model.decode_mean(z, {name: tensors[name] for name in model.condition}))
 
 
 def _code(model, tensors):
@@ -550,7 +403,7 @@ def _code(model, tensors):
 
 def _condition(model, tensors):
     """The vector of a model's conditions, or None for one that has no such thing."""
-    if own(model) is None or not model.condition:
+    if tracing.own(model) is None or not model.condition:
         return None
     conditions = {name: tensors[name] for name in model.condition}
     return model.encode_condition(conditions, training=False)
@@ -578,13 +431,13 @@ def _tensor(array):
     return keras.ops.convert_to_tensor(array)
 
 
-def _float(tensor):
+def as_float32(tensor):
     import keras
 
     return keras.ops.cast(tensor, "float32")
 
 
-def _draw(specs, rows, rng):
+def draw_inputs(specs, rows, rng):
     """Normal floats, and integers shuffled, so that two do not always meet in the same pairs."""
     return {
         spec.name: rng.standard_normal((rows, *spec.shape[1:]), dtype=np.float32)
@@ -598,94 +451,8 @@ def _draw(specs, rows, rng):
 
 def _draw_data(model, rows, rng):
     """Data that the model itself makes of its prior's codes."""
-    conditions = _draw(_condition_specs(model), rows, rng)
+    conditions = draw_inputs(_condition_specs(model), rows, rng)
     specs = _code_specs(model, ["z"])
-    [code] = _draw(specs, rows, rng).values()
+    [code] = draw_inputs(specs, rows, rng).values()
     code = _as_prior(model, code, conditions, rng) if specs[0].name == "z" else code
     return {"x": model.decode(code, conditions), **conditions}
-
-
-@contextlib.contextmanager
-def full_precision(model):
-    """Let a model that was trained in mixed precision compute in float32, within the block.
-
-    Its variables are float32 already; a device gets what they say, without the rounding of the
-    training's arithmetic.
-    """
-    import keras
-
-    layers = [
-        layer
-        for layer in (model, *model._flatten_layers(include_self=False))
-        if layer.compute_dtype != layer.variable_dtype
-    ]
-    policies = [layer.dtype_policy for layer in layers]
-    try:
-        for layer in layers:
-            layer.dtype_policy = keras.DTypePolicy(layer.variable_dtype)
-        _forget_compiled(model, layers)
-        yield
-    finally:
-        for layer, policy in zip(layers, policies, strict=True):
-            layer.dtype_policy = policy
-        _forget_compiled(model, layers)
-
-
-def _forget_compiled(model, changed):
-    """Drop what a model of ours compiled when its layers computed in another precision."""
-    if changed and own(model) is not None:
-        model.forget_compiled()
-
-
-@contextlib.contextmanager
-def _upsampling_as_resize(model):
-    """Let every nearest `UpSampling2D` run as one resize op, which repeats the same pixels.
-
-    Keras 3.15.1 writes it as `repeat`, and for a batch of any size TensorFlow 2.21 cannot tell the
-    height and width of what that makes: TFLite's converter then refuses the next convolution.
-    """
-    import keras
-
-    def resize(layer, inputs):
-        axes = (1, 2) if layer.data_format == "channels_last" else (2, 3)
-        size = [inputs.shape[axis] * by for axis, by in zip(axes, layer.size, strict=True)]
-        return keras.ops.image.resize(
-            inputs, size, interpolation="nearest", data_format=layer.data_format
-        )
-
-    layers = [
-        layer
-        for layer in model._flatten_layers()
-        if isinstance(layer, keras.layers.UpSampling2D) and layer.interpolation == "nearest"
-    ]
-    try:
-        for layer in layers:
-            layer.call = functools.partial(resize, layer)
-        yield
-    finally:
-        for layer in layers:
-            vars(layer).pop("call", None)
-
-
-@contextlib.contextmanager
-def _labels_from_table():
-    """Let labels be looked up in an identity table, whose last row, *unknown*, is zero.
-
-    For all-integer files alone, because n classes take n (n + 1) bytes. TFLite's converter makes
-    ONE_HOT of a label that is compared with the classes (TensorFlow 2.21); quantized, that operator
-    gives wrong values, and the microcontroller runtime lacks it.
-    """
-    import keras
-
-    from keras_vae.layers.conditioning import Categorical
-
-    def encode(kind, label):
-        table = np.eye(kind.num_classes + 1, kind.num_classes, dtype="float32")
-        return keras.ops.take(keras.ops.convert_to_tensor(table), label, axis=0)
-
-    original = Categorical.encode
-    try:
-        Categorical.encode = encode
-        yield
-    finally:
-        Categorical.encode = original

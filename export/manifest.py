@@ -51,7 +51,7 @@ def build(
     Returns:
         Dict that JSON can hold.
     """
-    from export.graphs import own
+    from export.tracing import own
 
     model = own(graph.model)
     shapes = {spec.name: spec.shape for spec in (*graph.inputs, *graph.outputs)}
@@ -100,7 +100,8 @@ def range_of(graph, training=None):
     Returns:
         List of two floats, or None for a model without an output `x`.
     """
-    from export.graphs import decoder, own
+    from export.graphs import decoder
+    from export.tracing import own
 
     model = own(graph.model)
     if found := _data_range(model) or (training and [0.0, 1.0]):
@@ -308,7 +309,8 @@ def _scores(graph, held_out):
 
 def _golden(graph, quantize, run):
     from export import parity
-    from export.graphs import draw_codes, own
+    from export.graphs import draw_codes
+    from export.tracing import own
     from keras_vae import portable_random
     from keras_vae.priors.base import Prior
 
@@ -365,7 +367,7 @@ def _rounded(array):
 
 def _conditions(graph):
     """The named inputs besides the data, the code, the seed and the temperature."""
-    from export.graphs import own
+    from export.tracing import own
 
     if model := own(graph.model):
         return [_condition(name, kind) for name, kind in model.condition.items()]

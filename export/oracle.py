@@ -9,7 +9,7 @@ import inspect
 
 import numpy as np
 
-from export import graphs
+from export import keras_models, tracing
 
 
 def outputs(graph, inputs, batch_size=64):
@@ -27,9 +27,9 @@ def outputs(graph, inputs, batch_size=64):
 
     count = graph.count(inputs)
     batch_size = batch_size if graph.row_by_row else count
-    compute = _OTHERS if graphs.own(graph.model) is None else _OWN
+    compute = _OTHERS if tracing.own(graph.model) is None else _OWN
     parts = []
-    with graphs.on_cpu():
+    with tracing.on_cpu():
         for start in range(0, count, batch_size):
             batch = graph.rows(inputs, slice(start, start + batch_size))
             made = compute[graph.name](graph, batch)
@@ -72,7 +72,7 @@ def _scorer(graph, inputs):
 
 def _keras_model(graph, inputs):
     model, tensors = graph.model, _tensors(inputs)
-    structure = graphs.inputs_of(model)
+    structure = keras_models.inputs_of(model)
     given, arguments = [tensors], {}
     if len(tensors) == 1 and not isinstance(structure, dict):
         given = list(tensors.values())
@@ -80,7 +80,8 @@ def _keras_model(graph, inputs):
         bound = inspect.signature(model.call).bind(**tensors)
         given, arguments = bound.args, bound.kwargs
     elif structure is not None and not isinstance(structure, dict):
-        named = {tensor.name: tensors.get(graphs.name_of_input(tensor)) for tensor in model.inputs}
+        name_of = keras_models.name_of_input
+        named = {tensor.name: tensors.get(name_of(tensor)) for tensor in model.inputs}
         # Where nobody named the model's inputs, they are named in their order.
         given = [list(tensors.values()) if None in named.values() else named]
     made = model(*given, **arguments, training=False)

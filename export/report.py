@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 
-from export import graphs, oracle
+from export import oracle, tracing
 from export.quantization import calibration
 from keras_vae.data import as_float
 
@@ -68,10 +68,10 @@ class Reporter:
         import export
 
         self.model, self.say = model, say
-        with graphs.full_precision(model):
+        with tracing.full_precision(model):
             self.graph = export.build_graph(model, graph, inputs)
         self.dataset, self.classifier = None, None
-        self.own = graphs.own(model)
+        self.own = tracing.own(model)
         conditions = set(self.own.condition if self.own else ())
         if (run is not None or data is not None) and conditions <= {"label"}:
             self.dataset = self._load(run, data)
@@ -79,14 +79,14 @@ class Reporter:
             if in_run and conditions and graph in ("decoder", "sampler"):
                 self.classifier = self._classifier(run)
         self.inputs = self._inputs()
-        with graphs.full_precision(model):
+        with tracing.full_precision(model):
             self.expected = oracle.outputs(self.graph, self.inputs)
         self.output = self.graph.outputs[0].name
 
     @functools.cached_property
     def baseline(self):
         """What the model itself gives: a dict of `elbo` and `accuracy`, each perhaps None."""
-        with graphs.full_precision(self.model):
+        with tracing.full_precision(self.model):
             elbo = self._elbo(functools.partial(oracle.outputs, self.graph))
         return {"elbo": elbo, "accuracy": self._accuracy(self.expected)}
 

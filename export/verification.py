@@ -15,7 +15,7 @@ import sys
 
 import numpy as np
 
-from export import graphs, manifest, parity
+from export import manifest, parity, tracing
 from export.quantization import TOLERANCES
 from keras_vae import processes
 from keras_vae.exceptions import one_line
@@ -182,7 +182,7 @@ def _compare(path, module, found, model, inputs):
     if isinstance(model, str | pathlib.Path):
         model = export.load_model(model, inputs)
     try:
-        with graphs.full_precision(model):
+        with tracing.full_precision(model):
             built = export.build_graph(model, found["graph"], inputs)
             expected = parity.reference(built)
             report = parity.verify(built, path, module, expected, found["quantization"])

@@ -38,17 +38,15 @@ TO_MOVE = {
     ("networks.grid", "storage.stored"),
     ("networks.ladder", "storage.stored"),
     ("objectives", "training"),
-    ("storage.saving", "models.generative"),
-    ("storage.saving", "training"),
 }
 # What may be looked at for attributes: places, each with how often.
 MAY_GUESS = {
-    "export/graphs.py": 2,  # a Keras model's private inputs; a likelihood of the user's own
+    "export/keras_models.py": 1,  # the inputs of a functional model, which only Keras knows
+    "export/graphs.py": 1,  # a likelihood of the user's own
     "keras_vae/models/base.py": 3,
     "keras_vae/models/gan.py": 1,
     "keras_vae/models/vae.py": 4,
     "keras_vae/models/vq_vae.py": 2,
-    "keras_vae/storage/own_objects.py": 1,
 }
 GUESSED = {"model", "likelihood", "prior", "posterior"}
 FAMILIES = {
@@ -124,9 +122,7 @@ def test_a_circle_is_seen():
 
 
 def test_no_module_imports_itself_through_others():
-    # These are to be divided.
-    expected = {"models.generative", "storage.saving", "storage.stored"}
-    assert circles(imports()) <= expected
+    assert not circles(imports())
 
 
 def test_every_room_imports_from_those_before_it():

@@ -78,7 +78,7 @@ def _names(config):
 
 def _parts(model):
     """The layers of a model and its optimizer, and what these hold that has a config."""
-    for holder in [*model._flatten_layers(), getattr(model, "optimizer", None)]:
+    for holder in [*model._flatten_layers(), model.optimizer if model.compiled else None]:
         if holder is not None:
             yield holder
             for name, value in vars(holder).items():

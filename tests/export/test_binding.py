@@ -9,7 +9,7 @@ from keras import layers
 
 import export
 import keras_vae
-from export import graphs, parity
+from export import graphs, keras_models, parity
 from tests.export.exported import FORMATS, conditions_of, make_model
 from tests.export.test_parity import converts_here
 
@@ -62,7 +62,7 @@ def arrays(rows=4):
 @pytest.mark.parametrize("order", [1, -1])
 def test_a_graph_binds_by_name_in_whatever_order_they_are_named(name, order):
     inputs = dict(list(SHAPES.items())[::order])
-    graph = graphs.of_keras_model(MODELS[name](), inputs)
+    graph = keras_models.of_keras_model(MODELS[name](), inputs)
     given = arrays()
     made = graph.evaluate(given)["x"]
     np.testing.assert_array_equal(made, mixed(given["content"], given["style"]))
@@ -85,7 +85,7 @@ def test_a_wrong_binding_is_refused(format, tmp_path, monkeypatch):
     def by_order(model, names):
         return lambda tensors: model([tensors[name] for name in names], training=False)
 
-    monkeypatch.setattr(graphs, "_how_to_call", by_order)
+    monkeypatch.setattr(keras_models, "_how_to_call", by_order)
     with pytest.raises(parity.ParityError, match="`x` at batch size 1: disagrees"):
         export.export(MODELS["list"](), format, inputs=SHAPES, out=tmp_path)
     assert not list(tmp_path.iterdir())
@@ -96,13 +96,13 @@ def test_a_wrong_binding_is_refused(format, tmp_path, monkeypatch):
 def test_names_that_a_functional_model_lacks_are_refused(name, inputs):
     words = r"must name the model's inputs content, style\. Received: style.*\.$"
     with pytest.raises(ValueError, match=words):
-        graphs.of_keras_model(MODELS[name](), inputs)
+        keras_models.of_keras_model(MODELS[name](), inputs)
 
 
 def test_inputs_without_names_of_their_own_are_named_in_their_order():
     first, second = keras.Input((3,)), keras.Input((3,))
     model = keras.Model([first, second], layers.Identity()(mixed(first, second)))
-    graph = graphs.of_keras_model(model, SHAPES)
+    graph = keras_models.of_keras_model(model, SHAPES)
     given = arrays()
     made, expected = graph.evaluate(given), parity.reference(graph)
     np.testing.assert_array_equal(made["x"], mixed(given["style"], given["content"]))

@@ -6,7 +6,7 @@ import pytest
 
 import export
 import keras_vae
-from export import graphs
+from export import graphs, keras_models
 from keras_vae import portable_random
 from tests.conftest import ordinary_on
 from tests.export.exported import FORMATS, KINDS, conditions_of, exported
@@ -271,12 +271,12 @@ def test_a_sequential_model_needs_no_condition(tmp_path):
 def test_inputs_that_do_not_fit_are_refused(inputs, words):
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
     with pytest.raises(ValueError, match=words):
-        graphs.of_keras_model(model, inputs)
+        keras_models.of_keras_model(model, inputs)
 
 
 def test_a_keras_model_has_no_encoder_graph():
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
     with pytest.raises(ValueError, match="exported as `decoder` or `sampler`"):
-        graphs.of_keras_model(model, {"z": (3,)}, "encoder")
+        keras_models.of_keras_model(model, {"z": (3,)}, "encoder")
     with pytest.raises(ValueError, match="needs an input `z`"):
-        graphs.of_keras_model(model, {"codes": (3,)}, "sampler")
+        keras_models.of_keras_model(model, {"codes": (3,)}, "sampler")

@@ -10,7 +10,7 @@ from keras import layers
 
 import export
 import keras_vae
-from export import graphs, operators, parity
+from export import graphs, keras_models, operators, parity
 from tests.export.exported import FORMATS
 from tests.export.operators import GROUPS, INPUTS, REFUSED, model_of
 from tests.export.test_parity import converts_here
@@ -20,7 +20,7 @@ pytestmark = converts_here
 
 def make(cases, format, folder):
     """Export the cases as the outputs of one model, and compare them with it."""
-    graph = graphs.of_keras_model(model_of(cases), INPUTS)
+    graph = keras_models.of_keras_model(model_of(cases), INPUTS)
     expected = parity.reference(graph)
     module = export.module_of(format)
     path = folder / f"cases.{format}"
@@ -70,7 +70,7 @@ REFUSALS = [
 
 @pytest.mark.parametrize(("name", "format", "words"), REFUSALS)
 def test_what_a_format_lacks_is_refused_in_one_line(name, format, words, tmp_path):
-    graph = graphs.of_keras_model(model_of({name: REFUSED[name][0]}), INPUTS)
+    graph = keras_models.of_keras_model(model_of({name: REFUSED[name][0]}), INPUTS)
     module, path = export.module_of(format), tmp_path / f"case.{format}"
     expected = parity.reference(graph)
 

@@ -1,0 +1,158 @@
+"""How a model computes while it is exported: the same, by operators that the formats have."""
+
+import contextlib
+import functools
+
+import numpy as np
+
+from export.errors import ExportError
+
+
+def own(model):
+    """The model itself if it is of `keras_vae`, None if it is any other Keras model."""
+    from keras_vae.models.generative import GenerativeModel
+
+    return model if isinstance(model, GenerativeModel) else None
+
+
+def on_cpu():
+    """On TensorFlow on the CPU: an accelerator rounds to fewer digits than most devices do."""
+    import keras
+
+    on_tensorflow = keras.backend.backend() == "tensorflow"
+    return keras.device("cpu:0") if on_tensorflow else contextlib.nullcontext()
+
+
+@contextlib.contextmanager
+def full_precision(model):
+    """Let a model that was trained in mixed precision compute in float32, within the block.
+
+    Its variables are float32 already; a device gets what they say, without the rounding of the
+    training's arithmetic.
+    """
+    import keras
+
+    layers = [
+        layer
+        for layer in (model, *model._flatten_layers(include_self=False))
+        if layer.compute_dtype != layer.variable_dtype
+    ]
+    policies = [layer.dtype_policy for layer in layers]
+    try:
+        for layer in layers:
+            layer.dtype_policy = keras.DTypePolicy(layer.variable_dtype)
+        _forget_compiled(model, layers)
+        yield
+    finally:
+        for layer, policy in zip(layers, policies, strict=True):
+            layer.dtype_policy = policy
+        _forget_compiled(model, layers)
+
+
+def _forget_compiled(model, changed):
+    """Drop what a model of ours compiled when its layers computed in another precision."""
+    if changed and own(model) is not None:
+        model.forget_compiled()
+
+
+@contextlib.contextmanager
+def upsampling_as_resize(model):
+    """Let every nearest `UpSampling2D` run as one resize op, which repeats the same pixels.
+
+    Keras 3.15.1 writes it as `repeat`, and for a batch of any size TensorFlow 2.21 cannot tell the
+    height and width of what that makes: TFLite's converter then refuses the next convolution.
+    """
+    import keras
+
+    def resize(layer, inputs):
+        axes = (1, 2) if layer.data_format == "channels_last" else (2, 3)
+        size = [inputs.shape[axis] * by for axis, by in zip(axes, layer.size, strict=True)]
+        return keras.ops.image.resize(
+            inputs, size, interpolation="nearest", data_format=layer.data_format
+        )
+
+    layers = [
+        layer
+        for layer in model._flatten_layers()
+        if isinstance(layer, keras.layers.UpSampling2D) and layer.interpolation == "nearest"
+    ]
+    try:
+        for layer in layers:
+            layer.call = functools.partial(resize, layer)
+        yield
+    finally:
+        for layer in layers:
+            vars(layer).pop("call", None)
+
+
+@contextlib.contextmanager
+def labels_from_table():
+    """Let labels be looked up in an identity table, whose last row, *unknown*, is zero.
+
+    For all-integer files alone, because n classes take n (n + 1) bytes. TFLite's converter makes
+    ONE_HOT of a label that is compared with the classes (TensorFlow 2.21); quantized, that operator
+    gives wrong values, and the microcontroller runtime lacks it.
+    """
+    import keras
+
+    from keras_vae.layers.conditioning import Categorical
+
+    def encode(kind, label):
+        table = np.eye(kind.num_classes + 1, kind.num_classes, dtype="float32")
+        return keras.ops.take(keras.ops.convert_to_tensor(table), label, axis=0)
+
+    original = Categorical.encode
+    try:
+        Categorical.encode = encode
+        yield
+    finally:
+        Categorical.encode = original
+
+
+def layers_with_loops(model):
+    """A model's recurrent layers that loop over time, wherever they are, as in `Bidirectional`."""
+    import keras
+
+    return [
+        layer
+        for layer in model._flatten_layers()
+        if isinstance(layer, keras.layers.RNN) and not layer.unroll
+    ]
+
+
+@contextlib.contextmanager
+def unrolled(model):
+    """Let recurrent layers write out every step of time, within the block, as `unroll=True` does.
+
+    TFLite's converter refuses the lists in which Keras' loop keeps its steps.
+
+    Args:
+        model: Keras model.
+
+    Raises:
+        ExportError: At the end of the block, if a layer met a sequence of unknown length.
+    """
+    unknown = []
+
+    def call_unrolled(layer, call, sequences, *args, **kwargs):
+        layer.unroll = sequences.shape[1] is not None
+        if not layer.unroll:
+            # Keras would wrap what is raised here into a page of arguments.
+            unknown.append(layer.name)
+        return call(sequences, *args, **kwargs)
+
+    layers = layers_with_loops(model)
+    try:
+        for layer in layers:
+            layer.call = functools.partial(call_unrolled, layer, layer.call)
+        yield
+    finally:
+        for layer in layers:
+            vars(layer).pop("call", None)
+            layer.unroll = False
+    if unknown:
+        raise ExportError(
+            "A recurrent layer in a TFLite file needs a sequence of known length. Received: time "
+            f"of unknown size in {', '.join(dict.fromkeys(unknown))}. Say the length before it, "
+            'with RepeatVector, Reshape or an Input; or export with format="onnx".'
+        )
