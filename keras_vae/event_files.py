@@ -1,7 +1,8 @@
 """TensorBoard's event files, written without TensorFlow.
 
 A file is a row of records: a length, its checksum, an `Event` in protobuf's encoding, and that
-one's checksum. Of both formats this writes the little that scalars and images take.
+one's checksum. Of both formats this writes the little that scalars and images take: the writer of
+the `tensorboard` package, which no backend brings, has a web server and gRPC along.
 
 References:
     - https://www.tensorflow.org/tutorials/load_data/tfrecord#tfrecords_format_details

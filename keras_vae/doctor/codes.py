@@ -132,8 +132,8 @@ def prior_mismatch(means, stds, counts, change="", names=None):
     if number <= thresholds.MOST_MISMATCH:
         return None
     means, stds = np.asarray(means), np.asarray(stds)
-    nats = _nats_from_standard(means, stds)
-    group, worst = np.unravel_index(np.argmax(nats), nats.shape)
+    kl = _kl_from_standard(means, stds)
+    group, worst = np.unravel_index(np.argmax(kl), kl.shape)
     of = f" of class {names[group]}" if names is not None and len(means) > 1 else ""
     return Finding(
         "prior_mismatch",
@@ -179,12 +179,12 @@ def part_explained(explained, explained_by_components):
 
 def mismatch_of(means, stds, counts):
     """Nats between codes and a prior, from the arguments of `prior_mismatch`, over all groups."""
-    nats = _nats_from_standard(means, stds)
-    by_chance = MISMATCH_BY_CHANCE * nats.shape[1] / np.asarray(counts)
-    return float(np.average(nats.sum(axis=1) - by_chance, weights=counts))
+    kl = _kl_from_standard(means, stds)
+    by_chance = MISMATCH_BY_CHANCE * kl.shape[1] / np.asarray(counts)
+    return float(np.average(kl.sum(axis=1) - by_chance, weights=counts))
 
 
-def _nats_from_standard(means, stds):
+def _kl_from_standard(means, stds):
     means, stds = np.asarray(means, "float64"), np.asarray(stds, "float64")
     variance = np.maximum(stds, 1e-6) ** 2
     return (means**2 + variance - 1 - np.log(variance)) / 2
@@ -206,11 +206,11 @@ def of_codes(model, train, held_out, epochs, seed):
     _, x_train, rows_train = _in_classes(model, held_out if train is None else train, seed)
     if has_posterior:
         z_mean, z_log_var = model.encode(inputs)
-        nats = model.kl_by_dimension(inputs)
+        kl = model.kl_by_dimension(inputs)
     else:
-        z_mean, nats = model.encode(inputs), None
-    nats = None if nats is None else nats.mean(axis=0, dtype="float64")
-    is_dead = z_mean.var(axis=0) <= ACTIVE_VARIANCE if nats is None else nats < thresholds.LEAST_KL
+        z_mean, kl = model.encode(inputs), None
+    kl = None if kl is None else kl.mean(axis=0, dtype="float64")
+    is_dead = z_mean.var(axis=0) <= ACTIVE_VARIANCE if kl is None else kl < thresholds.LEAST_KL
     raise_kl = changes.raised_kl(model, x, epochs)
     latent_dim = z_mean.shape[1]
     of_code = {
@@ -225,7 +225,7 @@ def of_codes(model, train, held_out, epochs, seed):
         "posterior_collapse": {**of_code, "raise_kl": raise_kl},
         "low_kl": {
             **of_code,
-            "kl": None if nats is None else float(nats.sum()),
+            "kl": None if kl is None else float(kl.sum()),
             "raise_kl": raise_kl,
         },
         "dead_latents": {name: of_code[name] for name in ("dead", "count")},

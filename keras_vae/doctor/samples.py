@@ -7,7 +7,7 @@ from keras_vae import seeds
 from keras_vae.data import Dataset, as_float
 from keras_vae.doctor import changes, thresholds
 from keras_vae.doctor.finding import Finding
-from keras_vae.evaluation.classifier import mean_distance, named, train_classifier
+from keras_vae.evaluation.classifier import mean_distance, predicted, train_classifier
 from keras_vae.evaluation.scorecard import DISTANCES_PER_CLASS, label_of
 from keras_vae.evaluation.scorecard import diversity as diversity_by_class
 from keras_vae.models.capabilities import DiscreteCodes, Samples, lack
@@ -126,14 +126,14 @@ def worth_of_label(model, inputs, seed=0, batch_size=256):
         x, conditions = model.split_inputs(given)
         condition = model.encode_condition(conditions, training=False)
         z_mean, _ = model.code(x, condition, training=False)
-        nats = [
+        log_probs = [
             model.likelihood.log_prob(
                 ops.cast(x, "float32"),
                 ops.cast(model.decode_parameters(z_mean, {**conditions, name: labels}), "float32"),
             )
             for labels in (conditions[name], wrong)
         ]
-        return [nats[0] - nats[1]]
+        return [log_probs[0] - log_probs[1]]
 
     measure = model.as_compiled(measure)
     return float(np.mean(in_batches(measure, (inputs, wrong), batch_size)[0], dtype="float64"))
@@ -182,8 +182,8 @@ def judged(model, train, test, seed, left_out):
     samples = model.sample({name: labels}, seed=seed)
     ratios = list(diversity_by_class(samples, labels, dataset).values())
     return {
-        "sample_accuracy": float(np.mean(named(classifier, samples) == labels)),
-        "real_accuracy": float(np.mean(named(classifier, dataset.x_test) == dataset.y_test)),
+        "sample_accuracy": float(np.mean(predicted(classifier, samples) == labels)),
+        "real_accuracy": float(np.mean(predicted(classifier, dataset.x_test) == dataset.y_test)),
         "diversity": float(np.mean(ratios)) if ratios else None,
     }
 

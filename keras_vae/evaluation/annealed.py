@@ -147,7 +147,7 @@ def _measure_batch(annealing, real, conditions, seed):
     simulated = model.likelihood.sample(ops.cast(parameters, "float32"), _seed(seed, 1))
     chains = annealing.num_chains
     sizes = annealing.tuned(real, condition, draw(chains, of_prior=2), _seed(seed, 3))
-    nats, error, acceptance = annealing(
+    log_likelihood, error, acceptance = annealing(
         real, condition, draw(chains, of_prior=4), sizes, _seed(seed, 5)
     )
     sizes = annealing.tuned(simulated, condition, draw(chains, of_prior=6), _seed(seed, 7))
@@ -156,7 +156,7 @@ def _measure_batch(annealing, real, conditions, seed):
         simulated, condition, np.tile(code, (chains, 1, 1)), sizes, _seed(seed, 10), backwards=True
     )
     return {
-        "forward": nats,
+        "forward": log_likelihood,
         "error": error,
         "acceptance": acceptance,
         "lower": lower,
@@ -216,15 +216,15 @@ class _Annealing:
             Tuple of float64 arrays `(n,)`: the logarithm of the weights' mean, its standard error
             and the acceptance.
         """
-        total, shares = 0.0, []
+        total, acceptances = 0.0, []
         for stage in reversed(range(STAGES)) if backwards else range(STAGES):
             z, weights, accepted = self._stage(
                 stage, x, condition, z, self.steps, sizes[stage], (seed,), backwards
             )
             total = total + weights
-            shares.append(accepted)
-        nats, errors = importance.log_mean([total], [self.num_chains])
-        return nats[0], errors[0], np.mean(shares, axis=0)
+            acceptances.append(accepted)
+        log_means, errors = importance.log_mean([total], [self.num_chains])
+        return log_means[0], errors[0], np.mean(acceptances, axis=0)
 
     def _stage(self, stage, x, condition, z, steps, size, seed, backwards):
         next(self.stages)
@@ -254,8 +254,8 @@ def _run_stage(model, x, condition, z, ends, size, steps, seed):
             flat = ops.reshape(z, (-1, shape[-1]))
             parameters = model.decoder(join(flat, repeat(condition, chains)), training=False)
             parameters = ops.cast(parameters, "float32")
-            nats = model.likelihood.log_prob(repeat(x, chains), parameters)
-            return model.prior.log_prob(z, condition) + exponent * ops.reshape(nats, shape[:-1])
+            log_prob = model.likelihood.log_prob(repeat(x, chains), parameters)
+            return model.prior.log_prob(z, condition) + exponent * ops.reshape(log_prob, shape[:-1])
 
         return function
 

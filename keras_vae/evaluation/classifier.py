@@ -70,7 +70,7 @@ def kept_classifier(run, dataset, say=None, verbose=0):
     return classifier
 
 
-def named(classifier, images, batch_size=500):
+def predicted(classifier, images, batch_size=500):
     """The class that a classifier names for each image, int `(n,)`."""
     return classifier.predict(data.as_float(images), batch_size, verbose=0).argmax(axis=1)
 
@@ -123,7 +123,7 @@ def mean_distance(images):
 
 
 def wilson_interval(successes, count, z=1.959964):
-    """Wilson's score interval of a share.
+    """Wilson's score interval of a proportion.
 
     Args:
         successes: Int, from 0 to `count`.
@@ -136,7 +136,7 @@ def wilson_interval(successes, count, z=1.959964):
     References:
         - Wilson, 1927. https://doi.org/10.1080/01621459.1927.10502953
     """
-    share, weight = successes / count, z**2 / count
-    middle = (share + weight / 2) / (1 + weight)
-    half = z / (1 + weight) * np.sqrt(share * (1 - share) / count + weight / (4 * count))
+    proportion, weight = successes / count, z**2 / count
+    middle = (proportion + weight / 2) / (1 + weight)
+    half = z / (1 + weight) * np.sqrt(proportion * (1 - proportion) / count + weight / (4 * count))
     return float(max(middle - half, 0)), float(min(middle + half, 1))

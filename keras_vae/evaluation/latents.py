@@ -96,10 +96,10 @@ def log_aggregated_posterior(z, z_mean, z_log_var, own=None, progress=None):
     for start in starts if progress is None else progress(starts):
         rows = z[start : start + _ROWS_AT_ONCE]
         squares = rows**2 @ precision.T - 2 * rows @ (z_mean * precision).T
-        nats = -(squares + constant) / 2
+        log_prob = -(squares + constant) / 2
         if own is not None:
-            nats[np.arange(len(rows)), own[start : start + _ROWS_AT_ONCE]] = -np.inf
-        results.append(log_sum(nats, axis=1))
+            log_prob[np.arange(len(rows)), own[start : start + _ROWS_AT_ONCE]] = -np.inf
+        results.append(log_sum(log_prob, axis=1))
     return np.concatenate(results) - math.log(count)
 
 
@@ -139,8 +139,8 @@ def groups(conditions, count):
 
 
 def _kl_per_latent(model, inputs, batch_size):
-    nats = model.kl_by_dimension(inputs, batch_size)
-    return None if nats is None else nats.mean(axis=0, dtype="float64").tolist()
+    kl = model.kl_by_dimension(inputs, batch_size)
+    return None if kl is None else kl.mean(axis=0, dtype="float64").tolist()
 
 
 def _log_prior(model, z, condition):
@@ -149,6 +149,6 @@ def _log_prior(model, z, condition):
     for start in range(0, len(z), _ROWS_AT_ONCE):
         rows = slice(start, start + _ROWS_AT_ONCE)
         given = None if condition is None else ops.convert_to_tensor(condition[rows])
-        nats = model.prior.log_prob(ops.convert_to_tensor(z[rows].astype("float32")), given)
-        parts.append(ops.convert_to_numpy(nats))
+        log_prob = model.prior.log_prob(ops.convert_to_tensor(z[rows].astype("float32")), given)
+        parts.append(ops.convert_to_numpy(log_prob))
     return np.concatenate(parts)

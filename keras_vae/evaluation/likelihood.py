@@ -39,22 +39,23 @@ def log_likelihoods(model, inputs, num_samples=NUM_SAMPLES, batch_size=64, seed=
     require(model, Bounds, "A log-likelihood")
     given = [num_samples] if isinstance(num_samples, int) else num_samples
     counts = sorted(set(given))
-    nats, errors = model.log_likelihood(
+    estimates, errors = model.log_likelihood(
         inputs, counts, batch_size, seed, with_error=True, progress=progress
     )
     return [
         {"num_samples": count, **mean_and_errors(*of_count)}
-        for count, *of_count in zip(counts, nats, errors, strict=True)
+        for count, *of_count in zip(counts, estimates, errors, strict=True)
     ]
 
 
-def mean_and_errors(nats, errors):
+def mean_and_errors(estimates, errors):
     """Mean over examples of estimates `(n,)` with errors `(n,)`, as `log_likelihoods` gives it."""
-    nats, errors = np.asarray(nats, "float64"), np.asarray(errors, "float64")
-    of_examples = nats.std(ddof=1) / math.sqrt(len(nats)) if len(nats) > 1 else math.nan
+    estimates, errors = np.asarray(estimates, "float64"), np.asarray(errors, "float64")
+    count = len(estimates)
+    of_examples = estimates.std(ddof=1) / math.sqrt(count) if count > 1 else math.nan
     of_draws = math.sqrt(np.sum(errors**2)) / len(errors)
     return {
-        "log_likelihood": float(nats.mean()),
+        "log_likelihood": float(estimates.mean()),
         "standard_error": _or_none(of_examples),
         "monte_carlo_error": _or_none(of_draws),
     }

@@ -129,8 +129,8 @@ def _row(name, value):
         return f"{name:>36} {value:10.2f} dB"
     if name == "bits_per_dimension":
         return f"{name:>36} {value:10.4f} bits"
-    is_share = "accuracy" in name or "leakage" in name or "frechet" in name
-    if is_share or name in _NUMBERS:
+    is_proportion = "accuracy" in name or "leakage" in name or "frechet" in name
+    if is_proportion or name in _NUMBERS:
         return f"{name:>36} {value:10.4g}"
     return f"{name:>36} {value:10.2f} nats"
 

@@ -12,7 +12,7 @@ from keras_vae.evaluation.classifier import (
     features,
     frechet_distance,
     mean_distance,
-    named,
+    predicted,
     train_classifier,
     wilson_interval,
 )
@@ -94,20 +94,20 @@ def scorecard(model, dataset, per_class=None, seed=0, classifier=None, say=None,
     samples = model.sample({name: labels}, seed=seed)
     shift = seeds.generator(seed, "wrong labels").integers(1, count, len(labels), dtype="int32")
     wrong = model.sample({name: (labels + shift) % count}, seed=seed)
-    given = named(classifier, samples)
+    given = predicted(classifier, samples)
     per_name = zip(dataset.class_names, (given == labels).reshape(count, -1), strict=True)
     left_out = {}
     results = {
-        **_share("sample_accuracy", given == labels),
+        **_proportion("sample_accuracy", given == labels),
         "sample_accuracy_per_class": {name: float(right.mean()) for name, right in per_name},
-        **_share("real_accuracy", named(classifier, dataset.x_test) == dataset.y_test),
-        **_share("wrong_label_accuracy", named(classifier, wrong) == labels),
+        **_proportion("real_accuracy", predicted(classifier, dataset.x_test) == dataset.y_test),
+        **_proportion("wrong_label_accuracy", predicted(classifier, wrong) == labels),
     }
     say("training a classifier of samples alone")
     order = seeds.generator(seed, "order").permutation(len(labels))
     made = dataclasses.replace(dataset, x_train=samples[order], y_train=labels[order])
-    right = named(train_classifier(made, verbose=verbose), dataset.x_test) == dataset.y_test
-    results |= _share("synthetic_training_accuracy", right)
+    right = predicted(train_classifier(made, verbose=verbose), dataset.x_test) == dataset.y_test
+    results |= _proportion("synthetic_training_accuracy", right)
     ratios = diversity(samples, labels, dataset)
     if missing := [name for name in dataset.class_names if name not in ratios]:
         left_out["diversity"] = (
@@ -132,7 +132,7 @@ def label_of(model):
     return next(iter(conditions.items()))
 
 
-def _share(name, right):
+def _proportion(name, right):
     """A share and its interval, of a bool array."""
     interval = wilson_interval(int(right.sum()), len(right))
     return {name: float(right.mean()), f"{name}_interval": list(interval)}
@@ -199,4 +199,4 @@ def _leakage(model, name, dataset, seed, left_out):
     reader.fit(codes(dataset.x_train[rows], y_train), y_train)
     right = reader.predict(codes(dataset.x_test[rows], y_test)) == y_test
     chance = float(np.bincount(y_test).max() / len(y_test))
-    return {**_share("label_leakage", right), "label_leakage_by_chance": chance}
+    return {**_proportion("label_leakage", right), "label_leakage_by_chance": chance}

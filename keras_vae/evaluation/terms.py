@@ -48,8 +48,8 @@ def evaluate(model, inputs, batch_size=256, progress=None):
 
     measure = model.as_compiled(measure)
     with model.same_draws():
-        nats = in_batches(measure, inputs, batch_size, progress, by_row=False)
-    at_mean, *values = (float(np.mean(values, dtype="float64")) for values in nats)
+        measured = in_batches(measure, inputs, batch_size, progress, by_row=False)
+    at_mean, *values = (float(np.mean(values, dtype="float64")) for values in measured)
     results = dict(zip(("loss", *model.loss_terms), values, strict=True))
     if "kl_loss" in model.loss_terms:
         results["elbo"] = -results["reconstruction_loss"] - results["kl_loss"]
@@ -83,17 +83,17 @@ def evaluate_codes(model, x, batch_size=256, progress=None):
         parameters = ops.cast(outputs["parameters"], "float32")
         error = ops.square(model.likelihood.mean(parameters) - data)
         error = ops.mean(error, axis=tuple(range(1, len(data.shape))))
-        nats = -model.likelihood.log_prob(data, parameters)
-        return [nats, outputs["commitment"], error, outputs["codes"]]
+        nll = -model.likelihood.log_prob(data, parameters)
+        return [nll, outputs["commitment"], error, outputs["codes"]]
 
     x = model.as_observed(check_examples(model, x), seed=0)
     *values, codes = in_batches(measure, x, batch_size, progress)
-    nats, commitment, error = (float(np.mean(value, dtype="float64")) for value in values)
+    nll, commitment, error = (float(np.mean(value, dtype="float64")) for value in values)
     usage = np.bincount(codes.reshape(-1), minlength=model.quantizer.num_codes) / codes.size
     used = usage[usage > 0]
     return {
-        "loss": nats + model.quantizer.commitment_weight * commitment,
-        "reconstruction_loss": nats,
+        "loss": nll + model.quantizer.commitment_weight * commitment,
+        "reconstruction_loss": nll,
         "commitment_loss": commitment,
         "mean_squared_error": error,
         "perplexity": float(np.exp(-np.sum(used * np.log(used)))),

@@ -191,15 +191,16 @@ class Subject:
         return walks.prior_quantiles(self.model, probabilities, {"label": label})
 
     @functools.cached_property
-    def ways(self):
-        """Ways from one image to another, each a dict of arrays for its two ends.
+    def pairs(self):
+        """Pairs of images to interpolate between, each a dict of arrays for its two ends.
 
         Three within a class and three between classes, as far as the data go: `names`, `z`,
         `vectors` and, where the ends are images of the data, `x`.
         """
-        return self._ways_of_images() if isinstance(self.makes, Encodes) else self._ways_of_draws()
+        encodes = isinstance(self.makes, Encodes)
+        return self._pairs_of_images() if encodes else self._pairs_of_draws()
 
-    def _ways_of_images(self):
+    def _pairs_of_images(self):
         _ = self.encodes
         y = self.test.y_test[self.by_class]
         rows = [self.by_class[y == c] for c in dict.fromkeys(y.tolist())]
@@ -211,13 +212,13 @@ class Subject:
             raise LeftOut("it needs two test images of a class, or of two classes")
         x, labels = self.examples(np.ravel(pairs))
         z, vectors = self.codes(x, labels), self.vectors(labels)
-        return _ways(z, labels, vectors, self.test.class_names, x)
+        return _as_pairs(z, labels, vectors, self.test.class_names, x)
 
-    def _ways_of_draws(self):
+    def _pairs_of_draws(self):
         model, kind = self.model, None
         z = model.prior.sample(12, model.latent_dim, seed=0)
         if not model.condition:
-            return _ways(z, np.zeros(12, int), None, ("",))
+            return _as_pairs(z, np.zeros(12, int), None, ("",))
         kind = self.label
         # Within a class the code moves, between two the class.
         first = np.arange(3) % kind.num_classes
@@ -225,34 +226,34 @@ class Subject:
         labels = np.concatenate([np.repeat(first, 2), np.ravel(second, order="F")])
         z[7::2] = z[6::2]
         count = 12 if kind.num_classes > 1 else 6
-        return _ways(z[:count], labels[:count], self.vectors(labels[:count]), kind.names)
+        return _as_pairs(z[:count], labels[:count], self.vectors(labels[:count]), kind.names)
 
     def walk(self, steps):
-        """Images on every way, `(ways, steps, *data_shape)`."""
+        """Images between the two of every pair, `(pairs, steps, *data_shape)`."""
         model = self.makes
         is_drawn = not isinstance(model, Encodes)
-        ends = [np.stack([way["z"][end] for way in self.ways]) for end in (0, 1)]
+        ends = [np.stack([pair["z"][end] for pair in self.pairs]) for end in (0, 1)]
         z = walks.between(*ends, steps, spherical=is_drawn)
         vectors = None
         if model.condition:
-            ends = [np.stack([way["vectors"][end] for way in self.ways]) for end in (0, 1)]
-            vectors = walks.between(*ends, steps).reshape(len(self.ways) * steps, -1)
+            ends = [np.stack([pair["vectors"][end] for pair in self.pairs]) for end in (0, 1)]
+            vectors = walks.between(*ends, steps).reshape(len(self.pairs) * steps, -1)
         images = walks.decode(model, z.reshape(-1, z.shape[-1]), vectors)
-        return images.reshape(len(self.ways), steps, *images.shape[1:])
+        return images.reshape(len(self.pairs), steps, *images.shape[1:])
 
 
-def _ways(z, labels, vectors, class_names, x=None):
+def _as_pairs(z, labels, vectors, class_names, x=None):
     """Join what belongs to every two rows."""
-    ways = []
+    pairs = []
     for start in range(0, len(z), 2):
         ends = slice(start, start + 2)
-        way = {"names": [class_names[c] for c in labels[ends]], "z": z[ends]}
+        pair = {"names": [class_names[c] for c in labels[ends]], "z": z[ends]}
         if vectors is not None:
-            way["vectors"] = vectors[ends]
+            pair["vectors"] = vectors[ends]
         if x is not None:
-            way["x"] = x[ends]
-        ways.append(way)
-    return ways
+            pair["x"] = x[ends]
+        pairs.append(pair)
+    return pairs
 
 
 # The pictures
@@ -300,15 +301,15 @@ def samples_by_class(subject):
 
 def interpolation(subject):
     """Images between two images of a class, and between two classes."""
-    images, ways = subject.walk(STEPS), subject.ways
+    images, pairs = subject.walk(STEPS), subject.pairs
     columns = [f"{share:.1f}" for share in np.linspace(0, 1, STEPS)]
-    if "x" in ways[0]:
-        ends = np.stack([way["x"] for way in ways])
+    if "x" in pairs[0]:
+        ends = np.stack([pair["x"] for pair in pairs])
         images = np.concatenate([ends[:, :1], images, ends[:, 1:]], axis=1)
         columns = ["from", *columns, "to"]
-    names = [_way_name(way) for way in ways]
+    names = [_pair_name(pair) for pair in pairs]
     images = images.reshape(-1, *images.shape[2:])
-    what = "images" if "x" in ways[0] else "draws of the prior"
+    what = "images" if "x" in pairs[0] else "draws of the prior"
     title = subject.title(f"Between two {what}")
     return draw.labelled_grid(images, names, title, subject.data_range, columns)
 
@@ -317,7 +318,7 @@ def interpolation_gif(subject):
     """The same, moving there and back without end."""
     images = subject.walk(FRAMES)
     columns = 3 if len(images) > 3 else len(images)
-    names = [_way_name(way) for way in subject.ways]
+    names = [_pair_name(pair) for pair in subject.pairs]
     frames = []
     for step in range(FRAMES):
         grid = draw.named_grid(images[:, step], names, columns, subject.data_range)
@@ -499,8 +500,8 @@ def _nats(nats):
     return f"{nats:.2f} nats" if nats >= LEAST_KL else "dead"
 
 
-def _way_name(way):
-    first, second = way["names"]
+def _pair_name(pair):
+    first, second = pair["names"]
     if first == second:
         return f"{first}" if first else ""
     return " to ".join(shortened(name, 1.0) for name in (first, second))
