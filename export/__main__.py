@@ -9,7 +9,6 @@ import shlex
 import sys
 
 import export as exporter
-from export import manifest
 from keras_vae.commands.output import exit_status
 from keras_vae.commands.start import start_keras, stderr_hidden
 
@@ -283,6 +282,8 @@ def _next_command(path):
 
 
 def _inspect(path):
+    from export import manifest
+
     module = _module_of_file(path, "--inspect reads .tflite, .onnx and .c files")
     with stderr_hidden():
         found = module.read_manifest(path)

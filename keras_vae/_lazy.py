@@ -9,7 +9,6 @@ imports the rest of this package, too.
 
 import contextlib
 import importlib
-import importlib.abc
 import pathlib
 import sys
 
@@ -33,7 +32,7 @@ def _import_all(modules):
         importlib.import_module(name)
 
 
-class _Finder(importlib.abc.MetaPathFinder):
+class _Finder:
     """Finds Keras and our modules as others do, and learns when one has been imported.
 
     As long as one of ours is being imported, the others cannot be, which may need it. So it waits
@@ -63,7 +62,7 @@ class _Finder(importlib.abc.MetaPathFinder):
         _import_all(modules)
 
 
-class _Loader(importlib.abc.Loader):
+class _Loader:
     """Does what the loader does that a module has by itself, which it then leaves in its place."""
 
     def __init__(self, loader, finder):

@@ -8,7 +8,7 @@ from keras_vae import arguments
 from keras_vae.commands.argument_types import non_negative_int, positive_int
 from keras_vae.commands.output import print_next_export
 from keras_vae.commands.start import start_keras
-from keras_vae.data.errors import shortened
+from keras_vae.exceptions import one_line
 
 WITHOUT_LABELS = ("Autoencoder", "VAE", "GAN")
 
@@ -83,7 +83,7 @@ def check_labels(run, kind, labels):
         if word not in names and word != "unknown" and not is_index:
             raise ValueError(
                 f"--label must name classes, or count them from 0 to {len(names) - 1}. Received: "
-                f"{word!r}. The classes are: {shortened(', '.join(map(str, names)))}."
+                f"{word!r}. The classes are: {one_line(', '.join(map(str, names)), 200)}."
             )
 
 

@@ -4,7 +4,6 @@ import random
 import sys
 import time
 
-from keras_vae.commands import launch
 from keras_vae.commands.build import make_model, make_optimizer
 from keras_vae.commands.evaluate import measure, model_inputs, report_evaluation
 from keras_vae.commands.output import command_line, print_next, print_next_export
@@ -26,6 +25,8 @@ NOT_ARGUMENTS = ("command", "argv", "traceback")
 
 def main(args):
     """Train on one device or several, and return the exit status."""
+    from keras_vae.commands import launch
+
     run, dataset = prepare(args)
     several = launch.is_one_of_several()
     start_keras(args.backend, args.devices, None if several else f"{args.model} on {dataset.name}")
@@ -50,6 +51,7 @@ def main(args):
 def prepare(args):
     """Check all that can be checked without Keras: the run folder and the data of a training."""
     from keras_vae import data
+    from keras_vae.commands import launch
     from keras_vae.storage.files import check_folder_can_be, locked
     from keras_vae.storage.runs import Run
 
