@@ -7,6 +7,7 @@ import re
 import numpy as np
 
 from export.graphs import Graph, TensorSpec, as_float32, draw_inputs, sampler_over
+from keras_vae import keras_internals
 
 # What Keras names an input that nobody named.
 _UNNAMED = re.compile(r"keras_tensor(_\d+)?")
@@ -101,7 +102,7 @@ def _how_to_call(model, names):
     """
     import keras
 
-    structure = inputs_of(model)
+    structure = keras_internals.nested_inputs(model)
     several = isinstance(structure, dict) or len(keras.tree.flatten(structure)) > 1
     if len(names) == 1 and not several:
         return lambda tensors: model(tensors[names[0]], training=False)
@@ -128,11 +129,6 @@ def _how_to_call(model, names):
         return model(keras.tree.pack_sequence_as(structure, given), training=False)
 
     return call
-
-
-def inputs_of(model):
-    """The symbolic inputs of a functional model, as nested as it takes them; None of another."""
-    return getattr(model, "_inputs_struct", None)
 
 
 def name_of_input(tensor):

@@ -10,6 +10,7 @@ import inspect
 import numpy as np
 
 from export import keras_models, tracing
+from keras_vae import keras_internals
 
 
 def outputs(graph, inputs, batch_size=64):
@@ -72,7 +73,7 @@ def _scorer(graph, inputs):
 
 def _keras_model(graph, inputs):
     model, tensors = graph.model, _tensors(inputs)
-    structure = keras_models.inputs_of(model)
+    structure = keras_internals.nested_inputs(model)
     given, arguments = [tensors], {}
     if len(tensors) == 1 and not isinstance(structure, dict):
         given = list(tensors.values())

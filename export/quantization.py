@@ -19,6 +19,8 @@ import math
 
 import numpy as np
 
+from keras_vae import keras_internals
+
 QUANTIZATIONS = ("none", "float16", "int8", "int8-full")
 
 # Largest error that a file may have against its model, for outputs up to 1; larger ones scale it.
@@ -89,7 +91,7 @@ def rounded(graph, inputs):
     read = {id(variable) for variable in graph.variables}
     layers = [
         layer
-        for layer in graph.model._flatten_layers()
+        for layer in keras_internals.flatten_layers(graph.model)
         if type(layer) in (keras.layers.Dense, keras.layers.Conv2D)
         and id(layer.kernel.value) in read
         and np.prod(layer.kernel.shape) >= SMALLEST_WEIGHT

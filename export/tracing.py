@@ -6,6 +6,7 @@ import functools
 import numpy as np
 
 from export.errors import ExportError
+from keras_vae import keras_internals
 
 
 def own(model):
@@ -34,7 +35,7 @@ def full_precision(model):
 
     layers = [
         layer
-        for layer in (model, *model._flatten_layers(include_self=False))
+        for layer in keras_internals.flatten_layers(model)
         if layer.compute_dtype != layer.variable_dtype
     ]
     policies = [layer.dtype_policy for layer in layers]
@@ -73,7 +74,7 @@ def upsampling_as_resize(model):
 
     layers = [
         layer
-        for layer in model._flatten_layers()
+        for layer in keras_internals.flatten_layers(model)
         if isinstance(layer, keras.layers.UpSampling2D) and layer.interpolation == "nearest"
     ]
     try:
@@ -115,7 +116,7 @@ def layers_with_loops(model):
 
     return [
         layer
-        for layer in model._flatten_layers()
+        for layer in keras_internals.flatten_layers(model)
         if isinstance(layer, keras.layers.RNN) and not layer.unroll
     ]
 

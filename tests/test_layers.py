@@ -13,13 +13,13 @@ REPOSITORY = pathlib.Path(__file__).parents[1]
 ROOMS = {
     "foundations": (
         *("_lazy", "arguments", "backends", "distributions", "divergences", "exceptions"),
-        *("portable_random", "processes", "progress", "seeds", "version"),
+        *("keras_internals", "portable_random", "processes", "progress", "seeds", "version"),
     ),
+    "storage": ("data", "excerpts", "storage"),
     "parts": (
         *("layers", "likelihoods", "metrics", "networks", "objectives", "posteriors", "priors"),
         "schedules",
     ),
-    "storage": ("data", "excerpts", "storage"),
     "training": ("training",),
     "models": ("models",),
     "examination": ("callbacks", "doctor", "evaluation", "event_files", "figures"),
@@ -31,18 +31,12 @@ TO_MOVE = {
     ("layers.conditioning", "training"),
     ("layers.quantizers", "training"),
     ("layers.sampling", "training"),
-    ("likelihoods", "data"),
-    ("networks.convolutional", "storage.stored"),
-    ("networks.dense", "storage.stored"),
-    ("networks.discriminators", "storage.stored"),
-    ("networks.grid", "storage.stored"),
-    ("networks.ladder", "storage.stored"),
     ("objectives", "training"),
 }
 # What may be looked at for attributes: places, each with how often.
 MAY_GUESS = {
-    "export/keras_models.py": 1,  # the inputs of a functional model, which only Keras knows
     "export/graphs.py": 1,  # a likelihood of the user's own
+    "keras_vae/keras_internals.py": 1,  # the inputs of a functional model, which only Keras knows
     "keras_vae/models/base.py": 3,
     "keras_vae/models/gan.py": 1,
     "keras_vae/models/vae.py": 4,

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_vae import arguments, likelihoods, seeds
+from keras_vae import arguments, keras_internals, likelihoods, seeds
 from keras_vae.exceptions import is_out_of_memory
 from keras_vae.layers.conditioning import Conditioning
 from keras_vae.metrics import Average, Count
@@ -258,10 +258,8 @@ class GenerativeModel(Trainer, StoredModel):
                 )
         self.knows_terms = True
         self.loss_terms = (*self.loss_terms, *sorted(found))
-        self._tracker.unlock()  # Keras lets nothing be added to what is built
-        with self.building():
+        with keras_internals.unlocked(self), self.building():
             self.trackers.update({name: Average(name=name) for name in sorted(found)})
-        self._tracker.lock()
 
     def make_train_function(self, force=False):
         self.find_terms()
@@ -658,7 +656,7 @@ class GenerativeModel(Trainer, StoredModel):
         for player in self.players:
             if not player.optimizer.built:
                 continue
-            known = {id(variable) for variable in player.optimizer._trainable_variables}
+            known = {id(variable) for variable in keras_internals.known_variables(player.optimizer)}
             if changed := known ^ {id(variable) for variable in player.variables}:
                 raise ValueError(
                     "`fit` trains the weights that were trainable when the model was compiled. "

@@ -4,6 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_vae import keras_internals
+
 # They end in the range [0, 1], as what a likelihood makes of logits does.
 SQUASHING = frozenset({"sigmoid", "hard_sigmoid", "softmax", "sparse_sigmoid", "sparsemax"})
 # Layers and operations of Keras that leave values as they are.
@@ -67,9 +69,8 @@ def _end_of_layers(layers):
 
 
 def _end_of_tensor(tensor):
-    operation, node, _ = tensor._keras_history
+    operation, given = keras_internals.history(tensor)
     if type(operation).__name__ in _KEEPS_VALUES or _is_linear(operation):
-        given = operation._inbound_nodes[node].input_tensors
         return _end_of_tensor(given[0]) if len(given) == 1 else ""
     return _end_of_operation(operation)
 

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_vae import arguments, objectives, posteriors, seeds
+from keras_vae import arguments, keras_internals, objectives, posteriors, seeds
 from keras_vae.layers.sampling import Sampling, reparameterize, repeat
 from keras_vae.metrics import Average
 from keras_vae.models import importance
@@ -338,13 +338,12 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores):
         """Change the prior of a built model, to which Keras lets no part be added."""
         prior.build_for(self)
         trainable = len(self.trainable_variables)
-        self._tracker.unlock()
-        if isinstance(self.prior, keras.layers.Layer):
-            self._tracker.untrack(self.prior)
-        self.prior = prior
+        with keras_internals.unlocked(self):
+            if isinstance(self.prior, keras.layers.Layer):
+                keras_internals.untrack(self, self.prior)
+            self.prior = prior
         if not hasattr(prior, "kl_by_dimension"):
             self.free_bits = 0.0
-        self._tracker.lock()
         self.forget_compiled()
         if self.compiled and len(self.trainable_variables) != trainable:
             self.compile_from_config(self.get_compile_config())

@@ -6,6 +6,7 @@ import types
 
 import keras
 
+from keras_vae import keras_internals
 from keras_vae.storage import untrusted
 
 _NOT_OWN = ("builtins", "keras", "keras_vae", "numpy")
@@ -78,7 +79,10 @@ def _names(config):
 
 def _parts(model):
     """The layers of a model and its optimizer, and what these hold that has a config."""
-    for holder in [*model._flatten_layers(), model.optimizer if model.compiled else None]:
+    for holder in [
+        *keras_internals.flatten_layers(model),
+        model.optimizer if model.compiled else None,
+    ]:
         if holder is not None:
             yield holder
             for name, value in vars(holder).items():

@@ -7,6 +7,7 @@ import zipfile
 import keras
 import numpy as np
 
+from keras_vae import keras_internals
 from keras_vae.exceptions import is_out_of_memory, reason
 from keras_vae.storage import untrusted
 from keras_vae.storage.files import replaced
@@ -60,7 +61,7 @@ def save_model(model, path):
 def _check_own_classes(model, path):
     """See that layers of classes that are the user's can be made from their configs."""
     own = {}
-    for layer in model._flatten_layers():
+    for layer in keras_internals.flatten_layers(model):
         if type(layer).__module__.split(".")[0] not in ("keras", "keras_vae"):
             own.setdefault(type(layer), layer)
     state = random.getstate()  # Keras takes seeds from there

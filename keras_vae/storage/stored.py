@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_vae import keras_internals
 from keras_vae.storage import saving
 
 
@@ -94,8 +95,8 @@ class StoredModel(keras.Model):
         among all weights, but for those that no layer trains; and, where something was frozen after
         the optimizer was built, the positions of the weights that it knows.
         """
-        layers, weights = list(self._flatten_layers()), self.weights
-        ours = {id(v) for layer in layers for v in layer._trainable_variables}
+        layers, weights = keras_internals.flatten_layers(self), self.weights
+        ours = {id(v) for layer in layers for v in keras_internals.own_trainable_variables(layer)}
         found = {
             "layers": [i for i, layer in enumerate(layers) if not layer.trainable],
             "weights": [i for i, v in enumerate(weights) if id(v) in ours and not v.trainable],
@@ -113,7 +114,9 @@ class StoredModel(keras.Model):
         if "frozen" not in config:
             return
         layers, weights = (set(config["frozen"][name]) for name in ("layers", "weights"))
-        for i, layer in enumerate(list(self._flatten_layers())):  # what is around comes first
+        for i, layer in enumerate(
+            keras_internals.flatten_layers(self)
+        ):  # what is around comes first
             layer.trainable = i not in layers
         for i, weight in enumerate(self.weights):
             if i in weights:
@@ -167,7 +170,7 @@ def _known_to(optimizer):
     if optimizer is None or not optimizer.built:
         return []
     each = [getattr(o, "inner_optimizer", o) for o in getattr(optimizer, "optimizers", [optimizer])]
-    return [variable for one in each for variable in one._trainable_variables]
+    return [variable for one in each for variable in keras_internals.known_variables(one)]
 
 
 def load_model(path, custom_objects=None):

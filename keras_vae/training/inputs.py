@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from keras_vae import data as image_data
-from keras_vae import portable_random, seeds
+from keras_vae import keras_internals, portable_random, seeds
 from keras_vae.training import datasets, frames
 
 # Threads that read batches of files, and batches that they may be ahead.
@@ -105,7 +105,7 @@ def check_layout(model, shape):
     """
     formats = {
         getattr(layer, "data_format", None)
-        for layer in model._flatten_layers()
+        for layer in keras_internals.flatten_layers(model)
         if "Conv" in type(layer).__name__
     }
     if image_data.looks_channels_first(shape) and formats - {None} == {"channels_last"}:

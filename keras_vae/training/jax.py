@@ -8,6 +8,7 @@ import jax
 import keras
 import numpy as np
 
+from keras_vae import keras_internals
 from keras_vae.training.shares import Whole, cores
 
 
@@ -52,7 +53,7 @@ class Trainer(Guard):
         """Whether a loop of steps is faster than one by one: with convolutions not on a CPU."""
         has_convolutions = any(
             isinstance(layer, keras.layers.Layer) and "Conv" in type(layer).__name__
-            for layer in self._flatten_layers()
+            for layer in keras_internals.flatten_layers(self)
         )
         return not has_convolutions or jax.default_backend() != "cpu"
 

@@ -2,6 +2,8 @@
 
 import keras
 
+from keras_vae import keras_internals
+
 
 class JointOptimizer(keras.optimizers.Optimizer):
     """One optimizer for each player; a training step applies them one by one.
@@ -43,7 +45,7 @@ class JointOptimizer(keras.optimizers.Optimizer):
 
     def finalize_variable_values(self, var_list):
         for optimizer in self.optimizers:
-            optimizer.finalize_variable_values(optimizer._trainable_variables)
+            optimizer.finalize_variable_values(keras_internals.known_variables(optimizer))
 
     def save_own_variables(self, store):
         """Save nothing: Keras saves each of `optimizers`."""

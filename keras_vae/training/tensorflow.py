@@ -5,6 +5,7 @@ import contextlib
 import keras
 import tensorflow as tf
 
+from keras_vae import keras_internals
 from keras_vae.training import tensorflow_adam, tensorflow_replicas
 from keras_vae.training.shares import cores
 
@@ -51,7 +52,7 @@ class Trainer(Guard):
     @property
     def groups_steps(self):
         """Whether several steps may be taken at once: Keras cannot under a strategy."""
-        return self._distribute_strategy is None
+        return keras_internals.strategy_of(self) is None
 
     def compile(self, optimizer="adam", jit_compile="auto", **kwargs):
         """As Keras does; its Adam runs as one kernel, and XLA, slower on a CPU, on GPUs only."""
@@ -76,8 +77,8 @@ class Trainer(Guard):
         Raises:
             ValueError: If the model was made outside of the strategy that is in use.
         """
-        if self._distribute_strategy is not None:
-            return self._distribute_strategy.scope()
+        if keras_internals.strategy_of(self) is not None:
+            return keras_internals.strategy_of(self).scope()
         if tf.distribute.has_strategy():
             raise ValueError(
                 f"A `{type(self).__name__}` that is to train under a strategy must be made under "
@@ -192,7 +193,7 @@ def devices():
 
 def is_divided(model):
     """Whether a model's batches are divided among several devices."""
-    return model._distribute_strategy is not None or tf.distribute.has_strategy()
+    return keras_internals.strategy_of(model) is not None or tf.distribute.has_strategy()
 
 
 def prepare_devices(count):

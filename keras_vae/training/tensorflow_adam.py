@@ -5,6 +5,8 @@ import functools
 import keras
 import tensorflow as tf
 
+from keras_vae import keras_internals
+
 
 def fuse(optimizer):
     """Let an optimizer's update run as TensorFlow's own Adam kernel.
@@ -32,8 +34,7 @@ def _update(optimizer, own_update, gradient, variable, learning_rate):
     """
     if isinstance(gradient, tf.IndexedSlices):
         return own_update(gradient, variable, learning_rate)
-    index = optimizer._get_variable_index(variable)
-    m, v = optimizer._momentums[index], optimizer._velocities[index]
+    m, v = keras_internals.adam_slots(optimizer, variable)
     dtype = variable.dtype
     t = tf.cast(optimizer.iterations + 1, dtype)
     beta_1, beta_2 = tf.constant(optimizer.beta_1, dtype), tf.constant(optimizer.beta_2, dtype)

@@ -6,6 +6,7 @@ import threading
 import keras
 import tensorflow as tf
 
+from keras_vae import keras_internals
 from keras_vae.training.shares import Share, Whole
 
 # A strategy traces every replica of one process in a thread of its own.
@@ -33,7 +34,7 @@ def step(model, data):
 class _Replica(Share):
     def __init__(self, model, rows):
         self.context = tf.distribute.get_replica_context()
-        self.layers = model._flatten_layers()
+        self.layers = keras_internals.flatten_layers(model)
         place = self.context.replica_id_in_sync_group
         replicas = self.context.num_replicas_in_sync
         count = tf.shape(rows)[0]
@@ -62,10 +63,10 @@ class _Replica(Share):
 
         Where replicas meet, TensorFlow goes on with another one, which clears it and adds its own.
         """
-        losses = [list(layer._losses) for layer in self.layers]
+        losses = [list(keras_internals.added_losses(layer)) for layer in self.layers]
         result = function(*arguments)
         for layer, own in zip(self.layers, losses, strict=True):
-            layer._losses[:] = own
+            keras_internals.added_losses(layer)[:] = own
         return result
 
     def update(self, finite, update, variables):
@@ -99,7 +100,7 @@ def take_means(optimizer, strategy):
                 f"`{name}` must be left out under a strategy, where Keras' optimizers fail with "
                 f"it. Received: {getattr(optimizer, name)}."
             )
-    if optimizer._distribution_strategy is not strategy:
+    if keras_internals.strategy_of_optimizer(optimizer) is not strategy:
         raise ValueError(
             "An optimizer that is to train under a strategy must be made under it. Received: one "
             "made outside. Make and compile the model inside strategy.scope()."

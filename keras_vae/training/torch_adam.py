@@ -6,6 +6,8 @@ import math
 import keras
 import torch
 
+from keras_vae import keras_internals
+
 
 def fuse(optimizer):
     """Let an optimizer's update run as PyTorch's fused kernel, where it has one.
@@ -35,10 +37,9 @@ def _update(optimizer, own_update, gradients, variables, learning_rate):
     References:
         - Kingma & Ba, 2015, the form before section 2.1. https://arxiv.org/abs/1412.6980
     """
-    indices = [optimizer._get_variable_index(variable) for variable in variables]
     parameters = [variable.value for variable in variables]
-    m = [optimizer._momentums[index].value for index in indices]
-    v = [optimizer._velocities[index].value for index in indices]
+    slots = [keras_internals.adam_slots(optimizer, variable) for variable in variables]
+    m, v = ([slot.value for slot in each] for each in zip(*slots, strict=True))
     if not all(_fits(*tensors) for tensors in zip(parameters, m, v, strict=True)):
         return own_update(gradients, variables, learning_rate)
     t = int(optimizer.iterations) + 1

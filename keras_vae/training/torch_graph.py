@@ -1,11 +1,12 @@
 """A step on PyTorch as a graph: traced once for each shape of its batches, then replayed."""
 
 import contextlib
-import importlib
 
 import keras
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx
+
+from keras_vae import keras_internals
 
 
 class TraceError(Exception):
@@ -54,7 +55,7 @@ class Replay:
     def _recorded_draws(self):
         """Give every draw a generator that stays, to be seeded anew before each replay."""
         # Every random function of Keras takes its generator from here.
-        keras_random = importlib.import_module("keras.src.backend.torch.random")
+        keras_random = keras_internals.torch_random()
         self.seeded_generator = keras_random.torch_seed_generator
 
         def generator_of(seed):
