@@ -7,7 +7,7 @@ import pytest
 
 import export
 import keras_vae
-from export import manifest
+from export import flatbuffer, manifest
 from keras_vae import data
 from tests.export.exported import FORMATS, KINDS, NAMES, exported
 
@@ -92,7 +92,7 @@ def test_metadata_that_was_there_is_kept():
     from export import tflite
 
     content = exported("dense").paths["tflite"].read_bytes()
-    model = tflite._Model(tflite.add_metadata(content, {"note": b"hello"}), "a.tflite")
+    model = flatbuffer.Model(tflite.add_metadata(content, {"note": b"hello"}), "a.tflite")
     assert model.metadata("note") == b"hello"
     assert json.loads(model.metadata("keras_vae"))["schema"] == 1
     assert model.metadata("min_runtime_version")

@@ -1,0 +1,492 @@
+"""A C program that computes a decoder or sampler: its text."""
+
+import dataclasses
+import json
+import math
+import textwrap
+
+import numpy as np
+
+from export import manifest, quantization
+
+# The mean, of one parameter `v`, by the likelihood's name.
+LIKELIHOODS = {"bernoulli": "1.0f / (1.0f + expf(-v))"}
+
+# By the name in `keras.activations`, with the defaults that they have there.
+ACTIVATIONS = {
+    "linear": None,
+    "relu": "v > 0.0f ? v : 0.0f",
+    "relu6": "v > 6.0f ? 6.0f : v > 0.0f ? v : 0.0f",
+    "leaky_relu": "v > 0.0f ? v : 0.2f * v",
+    "elu": "v > 0.0f ? v : expm1f(v)",
+    "selu": "1.05070099f * (v > 0.0f ? v : 1.67326324f * expm1f(v))",
+    "gelu": "0.5f * v * (1.0f + erff(v * 0.707106781f))",
+    "silu": "v / (1.0f + expf(-v))",
+    "mish": "v * tanhf((v > 0.0f ? v : 0.0f) + log1pf(expf(-fabsf(v))))",
+    "sigmoid": "1.0f / (1.0f + expf(-v))",
+    "hard_sigmoid": "v > 3.0f ? 1.0f : v > -3.0f ? v / 6.0f + 0.5f : 0.0f",
+    "hard_silu": "v > 3.0f ? v : v > -3.0f ? v * (v / 6.0f + 0.5f) : 0.0f",
+    "tanh": "tanhf(v)",
+    "softplus": "(v > 0.0f ? v : 0.0f) + log1pf(expf(-fabsf(v)))",
+    "softsign": "v / (1.0f + fabsf(v))",
+    "exponential": "expf(v)",
+}
+FLAGS = ("-std=c99", "-Wall", "-Wextra", "-pedantic", "-Werror", "-O2", "-ffp-contract=off")
+SIGNATURE = "/* signature: %s */"
+MANIFEST = f"/* {manifest.KEY} manifest: %s */"
+# Of C and C++, whose programs include the header; usual macros; and what the functions use.
+TAKEN = """
+    alignas alignof and and_eq asm auto bitand bitor bool break case catch char class co_await
+    co_return co_yield compl complex concept const const_cast consteval constexpr constinit continue
+    decltype default delete do double dynamic_cast else enum errno explicit export extern false far
+    float for friend goto huge if imaginary inline int int32_t interface linux long mutable
+    namespace near new noexcept noreturn not not_eq nullptr operator or or_eq private protected
+    public register reinterpret_cast requires restrict return short signed sizeof small static
+    static_assert static_cast struct switch template this thread_local throw true try typedef typeid
+    typename typeof typeof_unqual union unix unsigned using virtual void volatile wchar_t while xor
+    xor_eq
+    decode draw i index isfinite latent seed temperature work x z
+"""
+_DOT = """\
+/* Four sums at once: each addition need not wait for the last. */
+static float dot(const int8_t *weights, const float *x, int32_t size)
+{
+    float a = 0.0f, b = 0.0f, c = 0.0f, d = 0.0f;
+    int32_t i = 0;
+    for (; i + 3 < size; i += 4) {
+        a += (float)weights[i] * x[i];
+        b += (float)weights[i + 1] * x[i + 1];
+        c += (float)weights[i + 2] * x[i + 2];
+        d += (float)weights[i + 3] * x[i + 3];
+    }
+    for (; i < size; i++) {
+        a += (float)weights[i] * x[i];
+    }
+    return (a + b) + (c + d);
+}
+"""
+_DENSE = """\
+static void dense(const int8_t *weights, const float *scales, const float *biases,
+                  int32_t inputs, int32_t outputs, const float *x, float *y)
+{
+    for (int32_t o = 0; o < outputs; o++) {
+        y[o] = dot(weights + o * inputs, x, inputs) * scales[o] + biases[o];
+    }
+}
+"""
+_CONVOLVE = """\
+/* Repeats each pixel of x `repeat` times down and across, crops at the end to height x width, and
+ * convolves with zeros around. */
+static void convolve(const int8_t *weights, const float *scales, const float *biases,
+                     int32_t kernel_height, int32_t kernel_width, int32_t repeat,
+                     int32_t x_width, int32_t x_channels,
+                     int32_t height, int32_t width, int32_t channels, const float *x, float *y)
+{
+    const int32_t above = (kernel_height - 1) / 2;
+    const int32_t left = (kernel_width - 1) / 2;
+    for (int32_t row = 0; row < height; row++) {
+        for (int32_t column = 0; column < width; column++) {
+            const int8_t *w = weights;
+            for (int32_t o = 0; o < channels; o++) {
+                float sum = 0.0f;
+                for (int32_t i = 0; i < kernel_height; i++) {
+                    const int32_t from_row = row + i - above;
+                    for (int32_t j = 0; j < kernel_width; j++, w += x_channels) {
+                        const int32_t from_column = column + j - left;
+                        if (from_row >= 0 && from_row < height
+                            && from_column >= 0 && from_column < width) {
+                            const float *pixel = x
+                                + (from_row / repeat * x_width + from_column / repeat) * x_channels;
+                            sum += dot(w, pixel, x_channels);
+                        }
+                    }
+                }
+                *y++ = sum * scales[o] + biases[o];
+            }
+        }
+    }
+}
+"""
+_TRANSPOSE = """\
+/* The transposed convolution of stride 2, cropped at the end to height x width: each value gathers
+ * the pixels of x that would be spread over it. */
+static void transpose(const int8_t *weights, const float *scales, const float *biases,
+                      int32_t kernel_height, int32_t kernel_width,
+                      int32_t x_height, int32_t x_width, int32_t x_channels,
+                      int32_t height, int32_t width, int32_t channels, const float *x, float *y)
+{
+    const int32_t above = kernel_height > 2 ? (kernel_height - 2) / 2 : 0;
+    const int32_t left = kernel_width > 2 ? (kernel_width - 2) / 2 : 0;
+    for (int32_t row = 0; row < height; row++) {
+        for (int32_t column = 0; column < width; column++) {
+            const int8_t *w = weights;
+            for (int32_t o = 0; o < channels; o++) {
+                float sum = 0.0f;
+                for (int32_t i = 0; i < kernel_height; i++) {
+                    const int32_t twice_row = row + above - i;
+                    for (int32_t j = 0; j < kernel_width; j++, w += x_channels) {
+                        const int32_t twice_column = column + left - j;
+                        if (twice_row >= 0 && twice_row % 2 == 0 && twice_row / 2 < x_height
+                            && twice_column >= 0 && twice_column % 2 == 0
+                            && twice_column / 2 < x_width) {
+                            const float *pixel = x
+                                + (twice_row / 2 * x_width + twice_column / 2) * x_channels;
+                            sum += dot(w, pixel, x_channels);
+                        }
+                    }
+                }
+                *y++ = sum * scales[o] + biases[o];
+            }
+        }
+    }
+}
+"""
+_FUNCTIONS = {"dense": _DENSE, "convolve": _CONVOLVE, "transpose": _TRANSPOSE}
+# `keras_vae.portable_random.normal`; its file says why no product overflows.
+_DRAW = """\
+/* One draw from N(0, 1): the same bits for the same arguments on every machine. */
+static float draw(int32_t seed, int32_t index, int32_t dimension)
+{
+    const int32_t low = seed % 65536;
+    const int32_t high = seed / 65536;
+    const int32_t mixed = (low * 20077 + high * 25057) % 65536;
+    const int32_t key[3] = {low + 40503, high + 35129, mixed + 46337};
+    int32_t left = index / 65536 * 4096 + dimension;
+    int32_t right = index % 65536;
+    for (int32_t n = 0; n < 7; n++) {
+        const int32_t sum = right + key[n % 3];
+        const int32_t next = (sum * (sum / 16) / 128 + left) % 65536;
+        left = right;
+        right = next;
+    }
+    return normal_a[left / 16] + normal_b[right / 16];
+}
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Layer:
+    """One linear map with what follows it, folded into it.
+
+    Args:
+        kind: Name of the C function that computes it.
+        kernel: float64 array `(outputs, ..., inputs)`.
+        bias: float64 array `(outputs,)`.
+        x_shape: Shape of what it takes: `(inputs,)` or `(height, width, channels)`.
+        shape: Shape of what it makes.
+        activation: Optional C expression of a value `v`.
+        repeat: How often `convolve` repeats each pixel first.
+    """
+
+    kind: str
+    kernel: np.ndarray
+    bias: np.ndarray
+    x_shape: tuple
+    shape: tuple
+    activation: str | None = None
+    repeat: int = 1
+
+    @property
+    def arguments(self):
+        """What its C function takes between the arrays and the buffers."""
+        if self.kind == "dense":
+            return math.prod(self.x_shape), math.prod(self.shape)
+        if self.kind == "convolve":
+            return (*self.kernel.shape[1:3], self.repeat, *self.x_shape[1:], *self.shape)
+        return (*self.kernel.shape[1:3], *self.x_shape, *self.shape)
+
+
+@dataclasses.dataclass(frozen=True)
+class Condition:
+    """A condition as the C function takes it; `names` are the classes of a categorical one."""
+
+    name: str
+    c_name: str
+    size: int
+    names: tuple | None
+
+    @property
+    def parameter(self):
+        """Its declaration."""
+        kind = "const float *" if self.names is None else "int32_t "
+        return kind + self.c_name
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """Everything that the two files say, and how.
+
+    Args:
+        graph: `"decoder"` or `"sampler"`.
+        model: Name of the model's class.
+        specs: Tuple of two tuples, the graph's inputs and outputs as `describe` gives them.
+        latent_dim: Int.
+        conditions: Tuple of `Condition`.
+        layers: Tuple of `Layer`.
+        mean: C expression of the likelihood's mean.
+        data_shape: Tuple of ints.
+        data_range: Optional tuple of two floats.
+    """
+
+    graph: str
+    model: str
+    specs: tuple
+    latent_dim: int
+    conditions: tuple
+    layers: tuple
+    mean: str
+    data_shape: tuple
+    data_range: tuple | None
+
+    @property
+    def buffer_sizes(self):
+        """Floats of the two parts of `work`, which the layers read and write in turn."""
+        shapes = [self.layers[0].x_shape, *(layer.shape for layer in self.layers[:-1])]
+        sizes = [math.prod(shape) for shape in shapes]
+        return max(sizes[0::2]), max(sizes[1::2], default=0)
+
+    @property
+    def parameters(self):
+        """The declarations of the function's parameters."""
+        conditions = [condition.parameter for condition in self.conditions]
+        if self.graph == "sampler":
+            first = ["int32_t seed", "int32_t index", "float temperature"]
+            return [*first, *conditions, "float *x", "float *z", "float *work"]
+        return ["const float *z", *conditions, "float *x", "float *work"]
+
+    def declaration(self, prefix):
+        """The function without its body or semicolon."""
+        start = f"int {prefix}_run("
+        lines = textwrap.wrap(
+            ", ".join(name.replace(" ", "\0") for name in self.parameters),
+            max(98 - len(start), 40),
+            break_long_words=False,
+        )
+        return (start + ("\n" + " " * len(start)).join(lines) + ")").replace("\0", " ")
+
+    def header(self, prefix):
+        """The text of the header."""
+        macro = prefix.upper()
+        sizes = {"LATENT_DIM": self.latent_dim}
+        if len(self.data_shape) == 3:
+            sizes |= zip(("HEIGHT", "WIDTH", "CHANNELS"), self.data_shape, strict=True)
+        sizes |= {"SIZE": math.prod(self.data_shape), "WORK_SIZE": sum(self.buffer_sizes)}
+        for condition in self.conditions:
+            kind = "DIM" if condition.names is None else "UNKNOWN"
+            sizes[f"{condition.c_name.upper()}_{kind}"] = condition.size
+        lines = [
+            *self._description(prefix),
+            f"#ifndef {macro}_H",
+            f"#define {macro}_H",
+            "",
+            "#include <stdint.h>",
+            "",
+            *(f"#define {macro}_{name} {value}" for name, value in sizes.items()),
+            "",
+            "#ifdef __cplusplus",
+            'extern "C" {',
+            "#endif",
+            "",
+            f"{self.declaration(prefix)};",
+            "",
+            "#ifdef __cplusplus",
+            "}",
+            "#endif",
+            "",
+            "#endif",
+        ]
+        return "\n".join(lines) + "\n"
+
+    def _description(self, prefix):
+        """The header's opening comment."""
+        macro = prefix.upper()
+        names = [parameter.split()[-1].lstrip("*") for parameter in self.parameters]
+        shape = " x ".join(map(str, self.data_shape))
+        within = ""
+        if self.data_range is not None:
+            within = " from {:g} to {:g}".format(*self.data_range)
+        paragraphs = [
+            f"The {self.graph} of a {in_comment(self.model)[1:-1]}: int8 weights, float "
+            "arithmetic, C99 and libm.",
+            "",
+            "It allocates nothing and keeps nothing between calls: calls with a `work` each may "
+            "run at once.",
+            "",
+            f"    float x[{macro}_SIZE], z[{macro}_LATENT_DIM], work[{macro}_WORK_SIZE];",
+            f"    int status = {prefix}_run({', '.join(names)});",
+            "",
+            "Returns 0; or 1 where an argument is out of its range, and then writes nothing.",
+            "",
+        ]
+        if self.graph == "sampler":
+            paragraphs += [
+                "    seed: from 0 to 2147483647. The same one gives the same images on every "
+                "device.",
+                "    index: which image of the seed, from 0 to 1048575.",
+                "    temperature: at least 0; 1 draws from the prior, 0 gives its mean.",
+            ]
+        else:
+            paragraphs += [f"    z: {self.latent_dim} floats, the latent code."]
+        paragraphs += [f"    {self._describe_condition(entry)}" for entry in self.conditions]
+        paragraphs += [f"    x: is set to {math.prod(self.data_shape)} floats{within}, {shape}."]
+        if self.graph == "sampler":
+            paragraphs += [f"    z: is set to the latent code, {self.latent_dim} floats."]
+        paragraphs += [f"    work: {sum(self.buffer_sizes)} floats to compute with."]
+        lines = []
+        for paragraph in paragraphs:
+            indent = " " * (len(paragraph) - len(paragraph.lstrip()))
+            lines += textwrap.wrap(
+                paragraph,
+                96,
+                subsequent_indent=indent * 2,
+                break_long_words=False,
+                break_on_hyphens=False,
+            ) or [""]
+        return ["/* " + lines[0], *(f" * {line}".rstrip() for line in lines[1:]), " */"]
+
+    @staticmethod
+    def _describe_condition(condition):
+        renamed = condition.name != condition.c_name
+        origin = f" (the condition {in_comment(condition.name)})" if renamed else ""
+        if condition.names is None:
+            return f"{condition.c_name}{origin}: {condition.size} floats."
+        last = condition.size
+        if condition.names == tuple(map(str, range(last))):
+            classes = f"the class, from 0 to {last - 1}"
+        else:
+            classes = ", ".join(f"{i} {in_comment(name)}" for i, name in enumerate(condition.names))
+        return f"{condition.c_name}{origin}: {classes}; or {last}, unknown."
+
+    def source(self, prefix, header):
+        """The text of the C file, which includes a header of this name."""
+        from keras_vae import portable_random
+
+        kinds = {layer.kind for layer in self.layers}
+        parts = [
+            f'/* See {header}. */\n#include "{header}"\n\n#include <math.h>\n',
+            *(self._arrays(index, layer) for index, layer in enumerate(self.layers)),
+            _DOT,
+            *(text for kind, text in _FUNCTIONS.items() if kind in kinds),
+            self._decode(),
+        ]
+        if self.graph == "sampler":
+            tables = zip("ab", portable_random.tables(), strict=True)
+            parts += [_array("float", f"normal_{name}", table) for name, table in tables]
+            parts.append(_DRAW)
+        return "\n".join([*parts, self._run(prefix), self._signature(prefix)])
+
+    def _signature(self, prefix):
+        """The comment that says how to call the file, for `describe` and `load`."""
+        inputs, outputs = self.specs
+        signature = {
+            "name": self.graph,
+            "inputs": inputs,
+            "outputs": outputs,
+            "function": f"{prefix}_run",
+            "conditions": [condition.name for condition in self.conditions],
+            "work_size": sum(self.buffer_sizes),
+        }
+        return SIGNATURE % in_comment(signature) + "\n"
+
+    @staticmethod
+    def _arrays(index, layer):
+        levels, scales = quantization.as_int8(layer.kernel, axis=0)
+        return "\n".join(
+            [
+                _array("int8_t", f"weights_{index}", levels),
+                _array("float", f"scales_{index}", scales),
+                _array("float", f"biases_{index}", layer.bias),
+            ]
+        )
+
+    def _decode(self):
+        """The function from what `work` begins with to `x`."""
+        first, second = self.buffer_sizes
+        lines = [
+            "static void decode(float *work, float *x)",
+            "{",
+            "    float *const a = work;",
+            *([f"    float *const b = work + {first};"] if second else []),
+        ]
+        for index, layer in enumerate(self.layers):
+            last = index == len(self.layers) - 1
+            taken, made = "ab"[index % 2], "x" if last else "ab"[1 - index % 2]
+            arguments = ", ".join(map(str, layer.arguments))
+            call = f"    {layer.kind}("
+            lines += [
+                f"{call}weights_{index}, scales_{index}, biases_{index},",
+                f"{' ' * len(call)}{arguments}, {taken}, {made});",
+                *_for_each(math.prod(layer.shape), made, layer.activation),
+            ]
+        lines += [*_for_each(math.prod(self.data_shape), "x", self.mean), "}", ""]
+        return "\n".join(lines)
+
+    def _run(self, prefix):
+        """The function that the header declares."""
+        from keras_vae import portable_random
+
+        refused = [
+            f"{entry.c_name} < 0 || {entry.c_name} > {entry.size}"
+            for entry in self.conditions
+            if entry.names is not None
+        ]
+        code = "work[i] = z[i];"
+        if self.graph == "sampler":
+            code = "work[i] = z[i] = draw(seed, index, i) * temperature;"
+            refused = [
+                f"seed < 0 || index < 0 || index >= {portable_random.MOST_EXAMPLES}",
+                "!(temperature >= 0.0f && isfinite(temperature))",
+                *refused,
+            ]
+        lines = [self.declaration(prefix), "{"]
+        if refused:
+            lines += [f"    if ({(chr(10) + '        || ').join(refused)}) {{", "        return 1;"]
+            lines += ["    }"]
+        lines += _loop(self.latent_dim, code)
+        start = self.latent_dim
+        for entry in self.conditions:
+            value = f"{entry.c_name}[i]"
+            if entry.names is not None:
+                value = f"i == {entry.c_name} ? 1.0f : 0.0f"
+            lines += _loop(entry.size, f"work[{start} + i] = {value};")
+            start += entry.size
+        return "\n".join([*lines, "    decode(work, x);", "    return 0;", "}", ""])
+
+
+def _array(c_type, name, values):
+    """The definition of a constant array."""
+    values = np.asarray(values).reshape(-1)
+    as_text, columns = (str, 16) if c_type == "int8_t" else (literal, 5)
+    literals = [as_text(value) for value in values.tolist()]
+    lines = [
+        "    " + ", ".join(literals[start : start + columns]) + ","
+        for start in range(0, len(literals), columns)
+    ]
+    return "\n".join([f"static const {c_type} {name}[{len(literals)}] = {{", *lines, "};", ""])
+
+
+def literal(value):
+    """A float32 as the shortest literal that reads back as the same float32."""
+    return f"{np.float32(value)!s}f"
+
+
+def _for_each(count, array, expression):
+    """Lines that apply an expression of `v` to every value of an array."""
+    if expression is None:
+        return []
+    return [
+        f"    for (int32_t i = 0; i < {count}; i++) {{",
+        f"        const float v = {array}[i];",
+        f"        {array}[i] = {expression};",
+        "    }",
+    ]
+
+
+def _loop(count, statement):
+    return [f"    for (int32_t i = 0; i < {count}; i++) {{", f"        {statement}", "    }"]
+
+
+def in_comment(value):
+    """JSON in ASCII that can neither end a comment nor open one, nor hold a trigraph."""
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    return text.replace("*", "\\u002a").replace("?", "\\u003f")
