@@ -268,7 +268,7 @@ def test_gans_train_evaluate_draw_and_sample(archive, tmp_path, capsys, model):
     fails(capsys, ["evaluate", folder, "--num-samples", "5"], "needs a VAE, which has a likelihood")
     assert main(["evaluate", str(folder), "--k", "5", "--ais", "--scorecard", "--doctor"]) == 0
     said = capsys.readouterr().out
-    for word in ("reconstructions", "latents", "log_likelihoods", "annealed", "posterior"):
+    for word in ("reconstructions", "latents", "log_likelihoods", "annealed", "encoder"):
         assert f"{word} left out" in said or f"has no {word}" in said
     what = "label_leakage" if model == "conditional_gan" else "scorecard"
     assert f"{what} left out: " in said
