@@ -39,14 +39,14 @@ def add_arguments(parser):
 
 
 def main(args):
-    from keras_vae import data
-    from keras_vae.storage.runs import Run
-
     names = args.only.split(",") if args.only else list(PICTURES)
     if unknown := [name for name in names if name not in PICTURES]:
         raise ValueError(
             f"--only must name pictures, of {', '.join(PICTURES)}. Received: {unknown[0]}"
         )
+    from keras_vae import data
+    from keras_vae.storage.runs import Run
+
     run = Run(args.run)
     run.model_class()
     source = run.config()["arguments"]["data"]

@@ -50,12 +50,12 @@ def main(args):
 
 def prepare(args):
     """Check all that can be checked without Keras: the run folder and the data of a training."""
+    check_options(args)
     from keras_vae import data
     from keras_vae.commands import launch
     from keras_vae.storage.files import check_folder_can_be, locked
     from keras_vae.storage.runs import Run
 
-    check_options(args)
     args.out = str(run_folder(args))
     run = Run(launch.writable_folder(args.out) if args.devices > 1 else args.out)
     check_folder(run, args)
