@@ -1,0 +1,241 @@
+"""A trained model, and what there is to draw it by."""
+
+import dataclasses
+import functools
+import itertools
+
+import numpy as np
+
+from keras_vae import data
+from keras_vae.figures import images as draw
+from keras_vae.figures import walks
+from keras_vae.models.capabilities import Bounds, DiscreteCodes, Encodes, Samples, lack
+
+MOST_CLASSES = 20
+MOST_POINTS = 5000
+
+
+class LeftOut(Exception):  # noqa: N818 - nothing went wrong
+    """A picture that does not exist for a model or its data; the message says why, in one line."""
+
+
+@dataclasses.dataclass(eq=False)
+class Subject:
+    """A trained model, and what there is to show it by.
+
+    Args:
+        model: A model of this package.
+        dataset: `data.Dataset`, or None where the data are gone.
+        history: Dict from a metric's name to one value per epoch; {} where there is none.
+        data_name: Str, for the titles.
+        shown_class: Optional str, name or index of the class whose code is traversed. Defaults to
+            the first one.
+    """
+
+    model: object
+    dataset: object
+    history: dict
+    data_name: str
+    shown_class: str | None = None
+
+    @property
+    def caption(self):
+        epochs = len(next(iter(self.history.values()), []))
+        trained = f", {epochs} epoch{'s' * (epochs != 1)}" if epochs else ""
+        return f"{type(self.model).__name__} on {self.data_name}{trained}"
+
+    def title(self, text):
+        return f"{text}\n{self.caption}"
+
+    @property
+    def data_range(self):
+        return self.model.likelihood.data_range
+
+    @property
+    def makes(self):
+        """What the model is, if it makes images."""
+        self.model._ensure_built()
+        shape = self.model.data_shape
+        if not draw.is_images((1, *shape)):
+            raise LeftOut(f"the data are no grey or RGB images but of shape {tuple(shape)}")
+        return self.model
+
+    @property
+    def encodes(self):
+        """What the model is, if it gives each example a vector as its code."""
+        if not isinstance(self.model, Encodes):
+            raise LeftOut(lack(self.model, Encodes))
+        return self.has_vectors
+
+    @property
+    def has_vectors(self):
+        if isinstance(self.model, DiscreteCodes):
+            raise LeftOut("its codes are indices, between which there is nothing")
+        return self.model
+
+    @property
+    def samples(self):
+        """What the model is, if it makes images of its own."""
+        model = self.makes
+        if not isinstance(model, Samples) or model.prior is None:
+            raise LeftOut(f"this {type(model).__name__} has no prior to draw from")
+        return model
+
+    @property
+    def label(self):
+        """The labels that the model samples by: its own, or those of its prior."""
+        model = self.model
+        conditions = model.sample_conditions if isinstance(model, Samples) else {}
+        if "label" not in conditions:
+            raise LeftOut(f"this {type(self.model).__name__} knows no classes")
+        return conditions["label"]
+
+    @property
+    def test(self):
+        if self.dataset is None:
+            raise LeftOut("it needs the data")
+        return self.dataset
+
+    @functools.cached_property
+    def by_class(self):
+        """Rows of the test set: one of each class in turn, then the next of each, and so on."""
+        rows = [np.flatnonzero(self.test.y_test == c) for c in range(len(self.test.class_names))]
+        order = np.concatenate([np.arange(len(row)) for row in rows])
+        return np.concatenate(rows)[np.argsort(order, kind="stable")]
+
+    @property
+    def class_names(self):
+        """Names of the classes: of the data, or, where they are gone, of the model's labels."""
+        if self.dataset is not None:
+            return list(self.dataset.class_names)
+        conditions = self.model.condition or {}
+        return list(conditions["label"].names) if "label" in conditions else []
+
+    @functools.cached_property
+    def shown_label(self):
+        """The index of `shown_class`.
+
+        Raises:
+            ValueError: If there is no such class.
+        """
+        word = self.shown_class
+        if word is None:
+            return int(self.test.y_test[self.by_class[0]]) if self.dataset is not None else 0
+        names = self.class_names
+        if word in names:
+            return names.index(word)
+        if word.isdecimal() and int(word) < len(names):
+            return int(word)
+        if not names:
+            raise ValueError(f"A class to show needs the data. Received: {word}.")
+        which = ", ".join(names[:MOST_CLASSES]) + (", ..." if len(names) > MOST_CLASSES else "")
+        raise ValueError(
+            f"The class to show must be one of {which}, or its index from 0 to {len(names) - 1}. "
+            f"Received: {word}."
+        )
+
+    def examples(self, rows):
+        """Test images as floats, and their labels."""
+        rows = np.asarray(rows)
+        return data.as_float(self.test.x_test[rows]), self.test.y_test[rows]
+
+    def inputs(self, x, y):
+        """What the model takes: the images, with their labels if it needs them."""
+        return {"x": x, "label": y} if self.model.condition else x
+
+    def codes(self, x, y):
+        """The posterior means, or an autoencoder's codes, `(n, latent)`."""
+        code = self.encodes.encode(self.model.as_observed(self.inputs(x, y), seed=0))
+        return code[0] if isinstance(code, tuple) else code
+
+    def vectors(self, labels):
+        """What a conditional model's networks see of labels; None for other models."""
+        return self.model.condition_vectors({"label": np.asarray(labels, "int32")})
+
+    @functools.cached_property
+    def points(self):
+        """Codes of up to 5,000 test images, and their labels."""
+        _ = self.encodes, self.test
+        rows = np.random.default_rng(0).permutation(len(self.test.x_test))[:MOST_POINTS]
+        x, y = self.examples(np.sort(rows))
+        return self.codes(x, y), y
+
+    @functools.cached_property
+    def kl(self):
+        """The KL of each latent dimension on these images, or None."""
+        if not isinstance(self.model, Bounds):
+            return None
+        x, y = self.examples(np.arange(min(MOST_POINTS, len(self.test.x_test))))
+        nats = self.model.kl_by_dimension(self.model.as_observed(self.inputs(x, y), seed=0))
+        return None if nats is None else nats.mean(axis=0, dtype="float64")
+
+    def quantiles(self, probabilities, label=0):
+        """Quantiles of each latent dimension, `(n, latent)`: the prior's, or those of the codes."""
+        if self.model.prior is None:
+            return np.quantile(self.points[0], probabilities, axis=0)
+        return walks.prior_quantiles(self.model, probabilities, {"label": label})
+
+    @functools.cached_property
+    def pairs(self):
+        """Pairs of images to interpolate between, each a dict of arrays for its two ends.
+
+        Three within a class and three between classes, as far as the data go: `names`, `z`,
+        `vectors` and, where the ends are images of the data, `x`.
+        """
+        encodes = isinstance(self.makes, Encodes)
+        return self._pairs_of_images() if encodes else self._pairs_of_draws()
+
+    def _pairs_of_images(self):
+        _ = self.encodes
+        y = self.test.y_test[self.by_class]
+        rows = [self.by_class[y == c] for c in dict.fromkeys(y.tolist())]
+        within = [row[:2] for row in rows if len(row) > 1][:3]
+        across = [(a[0], b[0]) for a, b in zip(rows[3:6], rows[6:9], strict=False)]
+        across = across or [(a[0], b[0]) for a, b in itertools.pairwise(rows)][:3]
+        pairs = [*within, *across]
+        if not pairs:
+            raise LeftOut("it needs two test images of a class, or of two classes")
+        x, labels = self.examples(np.ravel(pairs))
+        z, vectors = self.codes(x, labels), self.vectors(labels)
+        return _as_pairs(z, labels, vectors, self.test.class_names, x)
+
+    def _pairs_of_draws(self):
+        model, kind = self.model, None
+        z = model.prior.sample(12, model.latent_dim, seed=0)
+        if not model.condition:
+            return _as_pairs(z, np.zeros(12, int), None, ("",))
+        kind = self.label
+        # Within a class the code moves, between two the class.
+        first = np.arange(3) % kind.num_classes
+        second = np.arange(3, 6) % kind.num_classes, np.arange(6, 9) % kind.num_classes
+        labels = np.concatenate([np.repeat(first, 2), np.ravel(second, order="F")])
+        z[7::2] = z[6::2]
+        count = 12 if kind.num_classes > 1 else 6
+        return _as_pairs(z[:count], labels[:count], self.vectors(labels[:count]), kind.names)
+
+    def walk(self, steps):
+        """Images between the two of every pair, `(pairs, steps, *data_shape)`."""
+        model = self.makes
+        is_drawn = not isinstance(model, Encodes)
+        ends = [np.stack([pair["z"][end] for pair in self.pairs]) for end in (0, 1)]
+        z = walks.between(*ends, steps, spherical=is_drawn)
+        vectors = None
+        if model.condition:
+            ends = [np.stack([pair["vectors"][end] for pair in self.pairs]) for end in (0, 1)]
+            vectors = walks.between(*ends, steps).reshape(len(self.pairs) * steps, -1)
+        images = walks.decode(model, z.reshape(-1, z.shape[-1]), vectors)
+        return images.reshape(len(self.pairs), steps, *images.shape[1:])
+
+
+def _as_pairs(z, labels, vectors, class_names, x=None):
+    """Join what belongs to every two rows."""
+    pairs = []
+    for start in range(0, len(z), 2):
+        ends = slice(start, start + 2)
+        pair = {"names": [class_names[c] for c in labels[ends]], "z": z[ends]}
+        if vectors is not None:
+            pair["vectors"] = vectors[ends]
+        if x is not None:
+            pair["x"] = x[ends]
+        pairs.append(pair)
+    return pairs
