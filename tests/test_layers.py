@@ -38,9 +38,7 @@ MAY_GUESS = {
     "export/graphs.py": 1,  # a likelihood of the user's own
     "keras_vae/keras_internals.py": 1,  # the inputs of a functional model, which only Keras knows
     "keras_vae/models/base.py": 3,
-    "keras_vae/models/gan.py": 1,
     "keras_vae/models/vae.py": 4,
-    "keras_vae/models/vq_vae.py": 2,
 }
 GUESSED = {"model", "likelihood", "prior", "posterior"}
 FAMILIES = {

@@ -126,7 +126,7 @@ class GAN(GenerativeModel, Samples, Adversarial):
             code.append((None, self.latent_dim))
             code += [(None, self.conditioning.size)] if self.condition else []
             images = [(None, *self.data_shape)]
-        if getattr(self.likelihood, "takes_logits", False):
+        if self.likelihood.takes_logits:
             why = f"the {self.likelihood.name} likelihood takes its logits, of any size"
             logits.check(self.generator, "generator", why, code)
         why = "the loss takes its logits, of any size"

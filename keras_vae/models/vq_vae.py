@@ -225,7 +225,8 @@ class VQVAE(LatentVariableModel, Samples, DiscreteCodes):
         self._ensure_built()
         expected = (self.grid_shape, self.quantizer.num_codes)
         if not isinstance(prior, PixelCNN) or (prior.grid_shape, prior.num_codes) != expected:
-            received = getattr(prior, "grid_shape", prior), getattr(prior, "num_codes", None)
+            is_pixel_cnn = isinstance(prior, PixelCNN)
+            received = (prior.grid_shape, prior.num_codes) if is_pixel_cnn else (prior, None)
             raise ValueError(
                 f"The prior must be a PixelCNN of grid_shape={expected[0]} and "
                 f"num_codes={expected[1]}. Received: {received[0]} and {received[1]}."
