@@ -126,8 +126,9 @@ def _check_members(archive):
         # Other methods expand a few bytes without bound.
         if info.compress_type not in _METHODS:
             raise ValueError(f"an archive with zip compression method {info.compress_type}")
-        if info.header_offset + _LOCAL_HEADER_BYTES + info.compress_size > end:
-            raise ValueError(f"an archive in which {name} overlaps with what follows it")
+        start = info.header_offset
+        if start < 0 or start + _LOCAL_HEADER_BYTES + info.compress_size > end:
+            raise ValueError(f"an archive in which {name} overlaps with what is around it")
         large = info.file_size > MAX_SMALL_MEMBER
         if large and info.file_size > MAX_EXPANSION * info.compress_size:
             raise ValueError(

@@ -263,9 +263,9 @@ def check_config(config, limits, custom_objects=None, is_own=False):
     Raises:
         ValueError: As for `read`.
     """
-    pending, objects, unknown = [(config, 0)], 0, []
+    pending, objects, unknown = [(config, 0, False)], 0, []
     while pending:
-        value, depth = pending.pop()
+        value, depth, is_shape = pending.pop()
         if depth > MAX_CONFIG_DEPTH:
             raise ValueError(f"a config of more than {MAX_CONFIG_DEPTH} levels")
         if isinstance(value, dict):
@@ -277,9 +277,15 @@ def check_config(config, limits, custom_objects=None, is_own=False):
                     _check_class(value, limits, custom_objects, is_own)
                 except UnknownClassError as err:
                     unknown.append(err)
-            pending += [(item, depth + 1) for item in value.values()]
+            pending += [
+                (item, depth + 1, is_shape or name == "build_config")
+                for name, item in value.items()
+            ]
         elif isinstance(value, list):
-            pending += [(item, depth + 1) for item in value]
+            pending += [(item, depth + 1, is_shape) for item in value]
+        # On PyTorch, Keras computes with arrays of the shape once a layer cannot be built.
+        elif is_shape and isinstance(value, int | float) and value > limits.parameters:
+            raise ValueError(f"a config of a shape with {value:.6g}, more than {limits.parameters}")
     if unknown:
         places = sorted({err.place[:100] for err in unknown})[:5]
         names = sorted({err.name for err in unknown if err.name.isidentifier()})

@@ -348,6 +348,16 @@ def embedding_of_a_terabyte(folder):
     return with_encoder(folder, in_sequential(layer))
 
 
+@attack("model", "a config of a shape with 3e+06")
+def shape_of_millions_of_columns(folder):
+    """A layer that is refused, after which Keras computes with 83 rows of them on PyTorch."""
+
+    def change(config):
+        config["config"]["decoder"]["build_config"]["input_shape"][1][1] = 3 * 10**6
+
+    return with_config(folder, change)
+
+
 @attack("model", "a config with num_classes=1e+09")
 def billion_classes(folder):
     def change(config):
@@ -455,7 +465,7 @@ def weights_that_expand(folder):
     return with_members(folder, zipfile.ZIP_DEFLATED, weights=bytes(2**26 + 2**20))
 
 
-@attack("model", "overlaps with what follows it")
+@attack("model", "overlaps with what is around it")
 def overlapping_entries(folder):
     """One block of data under several names, as in the bomb without recursion."""
     path = with_members(folder)
@@ -465,6 +475,17 @@ def overlapping_entries(folder):
     for name in (b"config.json", b"metadata.json"):
         entry = content.index(b"PK\1\2", content.rindex(name, 0, place + 46) - 46)
         struct.pack_into("<L", content, entry + 42, start)
+    path.write_bytes(content)
+    return path
+
+
+@attack("model", "overlaps with what is around it")
+def member_before_the_beginning(folder):
+    """A list of members that says it begins later than it does: `zipfile` subtracts that of all."""
+    path = with_members(folder)
+    content = bytearray(path.read_bytes())
+    [start] = struct.unpack_from("<L", content, len(content) - 6)
+    struct.pack_into("<L", content, len(content) - 6, start + 10**5)
     path.write_bytes(content)
     return path
 
