@@ -1,12 +1,17 @@
 """The shape of the source: who may import whom, and what is asked of a model, never guessed."""
 
 import ast
+import functools
 import pathlib
 
+import numpy as np
 import pytest
 
 import keras_vae
-from keras_vae.models import capabilities
+from export import graphs, oracle
+from keras_vae import doctor
+from keras_vae.evaluation import report
+from keras_vae.models import Autoencoder, capabilities
 
 REPOSITORY = pathlib.Path(__file__).parents[1]
 # From the bottom up: each imports only from its own room and from those before it.
@@ -62,6 +67,7 @@ def sources():
 # Rooms
 
 
+@functools.cache
 def imports():
     """Of every module, without `keras_vae.` before its name, those of ours that it imports.
 
@@ -187,3 +193,34 @@ def test_a_model_without_a_capability_is_refused_in_one_line():
     capabilities.require(Own(), capabilities.Encodes, "A map")
     with pytest.raises(ValueError, match=r"a codebook\. Received: an Own, which"):
         capabilities.require(Own(), capabilities.DiscreteCodes, "A map")
+
+
+class Deterministic(Autoencoder, capabilities.Samples):
+    """A family of a user's own: an autoencoder whose codes a prior draws, with no posterior."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.prior = keras_vae.priors.StandardNormal()
+
+    def sample(self, conditions=None, temperature=1.0, seed=None):
+        return self.decode(self.prior.sample(conditions, self.latent_dim, temperature, seed))
+
+
+def test_a_family_of_ones_own_is_served_as_far_as_it_goes():
+    networks = keras_vae.networks
+    model = Deterministic(networks.DenseEncoder(2, ()), networks.DenseDecoder((6, 5, 1), ()))
+    model.build()
+    x = np.random.default_rng(0).uniform(size=(64, 6, 5, 1)).astype("float32")
+    found = report.measure_all(model, x, num_samples=[1], annealed=True)
+    bound = "a Deterministic has no bound of the log-likelihood"
+    assert found["left_out"] == dict.fromkeys(("latents", "log_likelihoods", "annealed"), bound)
+    assert {"loss", "reconstructions"} < set(found)
+    _, left_out = doctor.examine(model, x[:32], x[32:])
+    assert set(left_out) == {"unconverged"}
+    rng = np.random.default_rng(0)
+    for name, build in graphs.BUILDERS.items():
+        graph = build(model)
+        inputs = graph.draw(3, rng)
+        for key, made in graph.evaluate(inputs).items():
+            expected = oracle.outputs(graph, inputs)[key]
+            np.testing.assert_allclose(made, expected, rtol=1e-4, atol=1e-5, err_msg=name)
