@@ -309,8 +309,10 @@ def scorer(model):
         if prior is None:
             [z], kl = _code(model, tensors), 0.0
         else:
-            drawn = model.drawn(tensors["x"], _condition(model, tensors), training=False)
-            z, kl = drawn.z, model.posterior.kl(prior, drawn)
+            condition = _condition(model, tensors)
+            q = model.infer(tensors["x"], condition, training=False)
+            z, given = q.draw(None)
+            kl = q.kl(prior(condition), z, given)
         return model.decode_parameters(z, conditions), kl
 
     def function(tensors):
@@ -325,11 +327,8 @@ def scorer(model):
         from keras import ops
 
         parameters, kl = parameters_and_kl(tensors)
-        # A likelihood of the user's own may tell nothing of single values.
-        log_prob = getattr(model.likelihood, "log_prob_by_value", model.likelihood.log_prob)
-        nats = ops.abs(log_prob(tensors["x"], parameters))
-        nats = nats if len(nats.shape) == 1 else ops.sum(nats, axis=1)
-        return {"score": as_float32(nats + ops.abs(kl))}
+        by_value = model.likelihood(parameters).log_prob_by_value(tensors["x"])
+        return {"score": as_float32(ops.sum(ops.abs(by_value), axis=1) + ops.abs(kl))}
 
     inputs = (_data_spec(model, "x"), *_condition_specs(model))
     draw = functools.partial(_draw_data, model)

@@ -6,6 +6,10 @@ The command line checks with them before it imports Keras.
 import math
 import numbers
 
+# By how much rounding in float32 may lead beyond an end of a range, in parts of that end or of 1:
+# `MinMaxScaler` gives 1.0000000000000002 and, in float32, 1.0000001.
+ROUNDING = 1e-6
+
 
 def whole(value, name, least=1):
     """Return a whole number of at least `least` as an int, or raise a ValueError."""
@@ -78,3 +82,13 @@ def one_of(value, name, choices):
         listed = ", ".join(repr(choice) for choice in choices)
         raise ValueError(f"`{name}` must be one of {listed}. Received: {value!r}")
     return value
+
+
+def bounds(data_range):
+    """The ends of a range, moved apart by what rounding in float32 may add.
+
+    Args:
+        data_range: Pair of floats, infinite or not.
+    """
+    low, high = data_range
+    return low - ROUNDING * max(1.0, abs(low)), high + ROUNDING * max(1.0, abs(high))

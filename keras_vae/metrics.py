@@ -26,6 +26,69 @@ class Average(keras.metrics.Mean):
 
 
 @keras.saving.register_keras_serializable("keras_vae")
+class Averages(keras.metrics.Metric):
+    """Weighted means of several scalars, by name: NaN of what was never counted.
+
+    Args:
+        names: Optional list of str. Defaults to those of the first update.
+    """
+
+    def __init__(self, names=None, name="averages", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.names = None
+        if names:
+            self.add(names)
+
+    def add(self, names):
+        """Make the variables, for these names."""
+        self.names = tuple(names)
+        size = (len(self.names),)
+        self.total = self.add_variable(size, "zeros", name="total")
+        self.count = self.add_variable(size, "zeros", name="count")
+
+    def update_state(self, values, weight=1.0, other_weights=None):
+        """Count scalars with a weight.
+
+        Args:
+            values: Dict of float32 scalars.
+            weight: float32 scalar.
+            other_weights: Optional dict of float32 scalars, for those that have a weight of their
+                own.
+
+        Raises:
+            ValueError: If a name is new.
+        """
+        if self.names is None:
+            self.add(values)
+        if unknown := set(values).difference(self.names):
+            raise ValueError(
+                f"Every step must report the same terms, {', '.join(self.names)}. Received: "
+                f"{', '.join(sorted(unknown))} besides."
+            )
+        zero = ops.zeros(())
+        other_weights = other_weights or {}
+        weights = ops.stack(
+            [
+                ops.cast(other_weights.get(name, weight), "float32") if name in values else zero
+                for name in self.names
+            ]
+        )
+        values = [ops.cast(values.get(name, zero), "float32") for name in self.names]
+        self.total.assign_add(ops.stack(values) * weights)
+        self.count.assign_add(weights)
+
+    def result(self):
+        """Dict of float32 scalars."""
+        if self.names is None:
+            return {}
+        means = ops.unstack(self.total / self.count)
+        return dict(zip(self.names, means, strict=True))
+
+    def get_config(self):
+        return {**super().get_config(), "names": self.names}
+
+
+@keras.saving.register_keras_serializable("keras_vae")
 class Count(keras.metrics.Metric):
     """How often something happened that all replicas of a model see: each of them counts it."""
 

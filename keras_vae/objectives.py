@@ -1,12 +1,25 @@
 """Objectives: what a VAE minimises, from what it drew and how well that explains the data."""
 
 import math
+from typing import Any, NamedTuple
 
 import keras
 from keras import ops
 
-from keras_vae import arguments
-from keras_vae.training import share
+from keras_vae import arguments, replica
+from keras_vae.distributions import Normal
+
+
+class Loss(NamedTuple):
+    """What a training step lowers, and what of it is reported.
+
+    Attributes:
+        total: Scalar, nats per example.
+        terms: Dict of scalars by their names.
+    """
+
+    total: Any
+    terms: dict
 
 
 class Objective:
@@ -18,53 +31,71 @@ class Objective:
         num_samples: Int, at least 1. L, the codes drawn for each example. The reconstruction loss
             is their mean, the estimate of Kingma & Welling (2014), eq. 7.
 
+    Attributes:
+        adds_kl: Bool. Whether the KL divergence is a term of its own.
+        uses_prior: Bool. Whether it looks at the prior; `p` is None elsewhere.
+        draws_prior: Bool. Whether it draws codes from the prior.
+        needs_diagonal: Bool. Whether it takes the entries of a posterior for independent.
+
     Raises:
         ValueError: If an argument is out of range.
     """
 
-    terms = ()
     adds_kl = True
+    uses_prior = False
     draws_prior = False
     needs_diagonal = False
 
     def __init__(self, num_samples=1):
         self.num_samples = arguments.whole(num_samples, "num_samples")
 
-    def through(self, z):
-        """Say what gradients may do on their way back through a draw.
+    def gradient_gate(self, z):
+        """Decide what gradients may do on their way back through a draw.
 
         Args:
             z: Float tensor `(L * batch, latent)`, drawn by reparameterisation.
 
         Returns:
-            Dict with `"z"`, the same values, and whatever `__call__` needs beside.
+            Dict with `"z"`, the same values, and perhaps a `"gate"` for `__call__`.
         """
         return {"z": z}
 
-    def __call__(self, model, outputs, nats, average):
+    def __call__(
+        self, q, p, z, log_likelihood, average, kl_weight=1.0, prior_codes=None, gate=None
+    ):
         """Measure a batch.
 
         Args:
-            model: The VAE, for its `prior`, `kl_weight` and `seed_generator`.
-            outputs: Dict of `"z_mean"` and `"z_log_var"` `(batch, latent)`, of the `"condition"`
-                `(batch, size)` if there is one, and of what `through` returned; the batch L times,
-                one draw after the other.
-            nats: Float tensor `(L * batch,)`, `-log p(x|z)`.
+            q: `distributions.Normal`, of which each entry of `z` was drawn given those before it:
+                of codes `(batch, latent)`, or `(L, batch, latent)`.
+            p: The prior's distribution, if `uses_prior`.
+            z: Float tensor `(L * batch, latent)`; the batch L times, one draw after the other.
+            log_likelihood: Float tensor `(L * batch,)`, `log p(x|z)`.
             average: Function from values `(batch,)` or `(L, batch)` to their mean, weighted by the
                 examples' weights.
+            kl_weight: Float or scalar tensor.
+            prior_codes: Function from codes `(L, batch, latent)` to as many of the prior's, for
+                what `draws_prior`.
+            gate: What `gradient_gate` returned beside `z`.
 
         Returns:
-            Tuple of the loss and a dict of `"reconstruction_loss"` and what `terms` names, float32
-            scalars in nats per example.
+            `Loss` without the KL: its terms are `"reconstruction_loss"` and those of the penalty,
+            float32 scalars in nats per example.
         """
-        reconstruction = average(self.by_draw(nats) if self.num_samples > 1 else nats)
-        penalty, terms = self.penalty(model, outputs, average)
-        loss = reconstruction if penalty is None else reconstruction + penalty
-        return loss, {"reconstruction_loss": reconstruction, **terms}
+        log_likelihood = self.by_draw(log_likelihood)
+        reconstruction = -average(log_likelihood)
+        total, terms = reconstruction, {"reconstruction_loss": reconstruction}
+        penalty = self.penalty(q, p, self.by_draw(z), log_likelihood, average, prior_codes)
+        if penalty is None:
+            return Loss(total, terms)
+        return Loss(total + penalty.total, {**terms, **penalty.terms})
 
-    def penalty(self, model, outputs, average):
-        """What is added to the reconstruction loss, or None, and a dict of terms to report."""
-        return None, {}
+    def penalty(self, q, p, z, log_likelihood, average, prior_codes):
+        """What is added to the reconstruction loss, as a `Loss`, or None.
+
+        The arguments are those of a call, all by draw: `z` is `(L, batch, latent)`.
+        """
+        return None
 
     def by_draw(self, tensor):
         """Split `(L * batch, ...)` into `(L, batch, ...)`."""
@@ -105,26 +136,23 @@ class ELBO(Objective):
         self.baseline = arguments.one_of(baseline, "baseline", ("leave_one_out", None))
         self.needs_diagonal = gradient == "score_function"
 
-    def through(self, z):
+    def gradient_gate(self, z):
         return {"z": ops.stop_gradient(z) if self.gradient == "score_function" else z}
 
-    def __call__(self, model, outputs, nats, average):
-        loss, terms = super().__call__(model, outputs, nats, average)
-        if self.gradient == "score_function":
-            loss = loss + average(self._score(outputs, ops.stop_gradient(self.by_draw(nats))))
-        return loss, terms
-
-    def _score(self, outputs, nats):
-        """Zeros `(L, batch)` whose derivative is that of the draws' log density, times `nats`."""
+    def penalty(self, q, p, z, log_likelihood, average, prior_codes):
+        """With the score function a zero whose derivative is its estimate; else nothing."""
+        if self.gradient != "score_function":
+            return None
+        losses = -ops.stop_gradient(log_likelihood)
         if self.baseline:
             # Of the other draws; and of the other examples where there is one draw of each.
             axis = 0 if self.num_samples > 1 else 1
-            everyone = nats if axis == 0 else share().gather(nats, axis=1)
-            others = ops.cast(ops.shape(everyone)[axis] - 1, nats.dtype)
-            others_nats = ops.sum(everyone, axis=axis, keepdims=True) - nats
-            nats = nats - others_nats / ops.maximum(others, 1.0)
-        log_q = log_normal(self.by_draw(outputs["z"]), outputs["z_mean"], outputs["z_log_var"])
-        return nats * (log_q - ops.stop_gradient(log_q))
+            everyone = losses if axis == 0 else replica.current().gather(losses, axis=1)
+            others = ops.cast(ops.shape(everyone)[axis] - 1, losses.dtype)
+            of_others = ops.sum(everyone, axis=axis, keepdims=True) - losses
+            losses = losses - of_others / ops.maximum(others, 1.0)
+        log_q = q.log_prob(ops.cast(z, "float32"))
+        return Loss(average(losses * (log_q - ops.stop_gradient(log_q))), {})
 
     def get_config(self):
         return {**super().get_config(), "gradient": self.gradient, "baseline": self.baseline}
@@ -151,6 +179,7 @@ class IWAE(Objective):
     """
 
     adds_kl = False
+    uses_prior = True
 
     def __init__(self, num_samples=50, gradient="doubly_reparameterized"):
         super().__init__(num_samples)
@@ -158,34 +187,29 @@ class IWAE(Objective):
         self.gradient = arguments.one_of(gradient, "gradient", choices)
         self.needs_diagonal = gradient == "doubly_reparameterized"
 
-    def through(self, z):
+    def gradient_gate(self, z):
         if self.gradient == "reparameterized":
             return {"z": z}
         gated = _gate(ops.cast(z, "float32"))
         return {"z": gated[..., :-2], "gate": gated[..., -2:]}
 
-    def __call__(self, model, outputs, nats, average):
-        z = ops.cast(self.by_draw(outputs["z"]), "float32")
-        z_mean, z_log_var = (outputs[name] for name in ("z_mean", "z_log_var"))
-        if "gate" in outputs:
-            z_mean, z_log_var = ops.stop_gradient(z_mean), ops.stop_gradient(z_log_var)
-        elif not model.posterior.is_diagonal:
-            z_mean, z_log_var = self.by_draw(z_mean), self.by_draw(z_log_var)
-        log_ratio = model.prior.log_prob(z, outputs.get("condition")) - log_normal(
-            z, z_mean, z_log_var
-        )
-        nats = self.by_draw(nats)
-        log_weights = model.kl_weight * log_ratio - nats
+    def __call__(
+        self, q, p, z, log_likelihood, average, kl_weight=1.0, prior_codes=None, gate=None
+    ):
+        z, log_likelihood = ops.cast(self.by_draw(z), "float32"), self.by_draw(log_likelihood)
+        if gate is not None:
+            q = Normal(ops.stop_gradient(q.loc), ops.stop_gradient(q.log_var))
+        log_weights = kl_weight * (p.log_prob(z) - q.log_prob(z)) + log_likelihood
         log_sum = ops.logsumexp(log_weights, axis=0)
-        loss = -average(log_sum - math.log(self.num_samples))
-        if "gate" in outputs:
+        total = -average(log_sum - math.log(self.num_samples))
+        if gate is not None:
             # Through its draw, a normalised weight w multiplies the gradient once more; with a
             # kl_weight b other than 1 the same steps as in the paper lead to 1 - b + b w.
             weights = ops.stop_gradient(ops.exp(log_weights - log_sum))
-            factor = 1 - model.kl_weight * (1 - weights)
-            gate = self.by_draw(outputs["gate"])
-            loss = loss + ops.sum(factor * gate[..., 0] + gate[..., 1])
-        return loss, {"reconstruction_loss": average(nats)}
+            factor = 1 - kl_weight * (1 - weights)
+            gate = self.by_draw(gate)
+            total = total + ops.sum(factor * gate[..., 0] + gate[..., 1])
+        return Loss(total, {"reconstruction_loss": -average(log_likelihood)})
 
     def get_config(self):
         return {**super().get_config(), "gradient": self.gradient}
@@ -212,7 +236,6 @@ class TotalCorrelation(Objective):
         - Chen et al., 2018, section 3 and appendix C. https://arxiv.org/abs/1802.04942
     """
 
-    terms = ("total_correlation",)
     needs_diagonal = True
 
     def __init__(self, beta=6.0, dataset_size=None, num_samples=1):
@@ -222,18 +245,18 @@ class TotalCorrelation(Objective):
             dataset_size = arguments.whole(dataset_size, "dataset_size", least=2)
         self.dataset_size = dataset_size
 
-    def penalty(self, model, outputs, average):
-        z = ops.expand_dims(ops.cast(self.by_draw(outputs["z"]), "float32"), 2)
-        # Codes of the replica's share, posteriors of the whole batch.
-        z_mean, z_log_var = (share().gather(outputs[name]) for name in ("z_mean", "z_log_var"))
-        # (L, batch of codes, batch of posteriors, latent)
-        log_q = -(ops.square(z - z_mean) * ops.exp(-z_log_var) + z_log_var) / 2
-        log_q = log_q - math.log(2 * math.pi) / 2
-        log_share = self._log_share(share().index(ops.shape(z)[1]), ops.shape(z_mean)[0])
+    def penalty(self, q, p, z, log_likelihood, average, prior_codes):
+        z = ops.expand_dims(ops.cast(z, "float32"), 2)
+        # Codes of the replica's rows, posteriors of the whole batch.
+        everyone = Normal(replica.current().gather(q.loc), replica.current().gather(q.log_var))
+        log_q = everyone.log_prob_by_value(z)  # (L, batch of codes, batch of posteriors, latent)
+        log_share = self._log_share(
+            replica.current().index(ops.shape(z)[1]), ops.shape(everyone.loc)[0]
+        )
         joint = ops.logsumexp(ops.sum(log_q, axis=-1) + log_share, axis=2)
         single = ops.logsumexp(log_q + ops.expand_dims(log_share, -1), axis=2)
         correlation = average(joint - ops.sum(single, axis=-1))
-        return (self.beta - 1) * correlation, {"total_correlation": correlation}
+        return Loss((self.beta - 1) * correlation, {"total_correlation": correlation})
 
     def _log_share(self, code, batch):
         """Log of the share `(codes, batch)` that each posterior has in q(z) of each code."""
@@ -274,7 +297,6 @@ class MMD(Objective):
         - Gretton et al., 2012, eq. 5. https://jmlr.org/papers/v13/gretton12a.html
     """
 
-    terms = ("mmd",)
     draws_prior = True
 
     def __init__(self, weight=1000.0, bandwidth=None, num_samples=1):
@@ -284,16 +306,10 @@ class MMD(Objective):
             raise ValueError("`bandwidth` must be above 0. Received: 0")
         self.bandwidth = bandwidth
 
-    def penalty(self, model, outputs, average):
-        latent_dim = outputs["z"].shape[-1]
-        z = share().gather(ops.cast(self.by_draw(outputs["z"]), "float32"), axis=1)
-        z = ops.reshape(z, (-1, latent_dim))
-        seed = keras.random.randint((1,), 0, 2**31 - 1, seed=model.seed_generator)
-        index = ops.arange(ops.shape(z)[0], dtype="int32")
-        condition = outputs.get("condition")
-        if condition is not None:
-            condition = ops.tile(share().gather(condition), (self.num_samples, 1))
-        drawn = model.prior.draw(seed, index, ops.ones((1,)), latent_dim, condition)
+    def penalty(self, q, p, z, log_likelihood, average, prior_codes):
+        latent_dim = z.shape[-1]
+        z = replica.current().gather(ops.cast(z, "float32"), axis=1)
+        z, drawn = (ops.reshape(codes, (-1, latent_dim)) for codes in (z, prior_codes(z)))
         scale = 2 * (latent_dim if self.bandwidth is None else self.bandwidth**2)
 
         def similarity(one, other):
@@ -303,7 +319,7 @@ class MMD(Objective):
             return ops.mean(ops.exp(-ops.maximum(distance, 0.0) / scale))
 
         mmd = similarity(z, z) + similarity(drawn, drawn) - 2 * similarity(z, drawn)
-        return self.weight * mmd, {"mmd": mmd}
+        return Loss(self.weight * mmd, {"mmd": mmd})
 
     def get_config(self):
         return {**super().get_config(), "weight": self.weight, "bandwidth": self.bandwidth}
@@ -338,21 +354,6 @@ def get(identifier, **options):
             f"the reparameterized one. Received: {options['gradient']!r}"
         )
     return cls(**options)
-
-
-def log_normal(z, z_mean, z_log_var):
-    """Log density of a diagonal Gaussian, in nats, summed over the last axis, in float32.
-
-    Args:
-        z: Float tensor `(..., latent)`.
-        z_mean: Float tensor whose shape broadcasts with it.
-        z_log_var: Float tensor, same shape. Natural log of the variance.
-
-    Returns:
-        Tensor `(...)`.
-    """
-    squares = ops.square(ops.cast(z, "float32") - z_mean) * ops.exp(-z_log_var)
-    return -ops.sum(squares + z_log_var + math.log(2 * math.pi), axis=-1) / 2
 
 
 @ops.custom_gradient

@@ -1,64 +1,65 @@
-"""Posteriors q(z|x): what an encoder's outputs say about the code, and how a code is drawn.
+"""Posteriors q(z|x): what an encoder's outputs say about the code.
 
-All are autoregressive Gaussians: every entry of a code is a Gaussian given those before it. So a
-draw comes with the means and log-variances that its entries were drawn with, and
-`log q(z|x) = objectives.log_normal(z, z_mean, z_log_var)` is exact.
+`posterior(heads)` is a distribution, from which `draw` takes codes. All are autoregressive
+Gaussians: every entry of a code is a Gaussian given those before it, so that `log q(z|x)` of a draw
+is the sum of these, in closed form.
 """
 
-import dataclasses
-import functools
-from typing import Any
-
 import keras
-import numpy as np
 from keras import ops
 
 from keras_vae import arguments
-from keras_vae.layers.sampling import reparameterize, repeat
+from keras_vae.distributions import (
+    Distribution,
+    MultivariateNormal,
+    Normal,
+    by_draw,
+    over_draws,
+    repeat,
+    standard_noise,
+)
 
 # Far outside any useful posterior; beyond it exp() overflows and a single example is NaN.
 LOG_VAR_RANGE = (-30.0, 20.0)
 
+POSTERIORS = {}
 
-@dataclasses.dataclass(frozen=True)
-class Draw:
-    """Codes drawn from the posteriors of a batch, or their means.
 
-    Args:
-        z: Float tensor `(draws * batch, latent)`, the batch once for each draw.
-        z_mean: Float tensor like `z`: the mean of each entry given those before it. Of a posterior
-            whose entries are independent, `(batch, latent)`, which all draws have in common.
-        z_log_var: Float tensor like `z_mean`. Natural log of the variance.
-        heads: Tuple of what the encoder gave, float tensors `(batch, ...)`.
-        condition: Float tensor `(batch, size)`, or None.
-        draws: Int.
+class Posterior:
+    """What a posterior does: `posterior(heads)` is a distribution of codes.
+
+    A subclass has a `name`, by which models take it too, and writes `distribution`.
     """
 
-    z: Any
-    z_mean: Any
-    z_log_var: Any
-    heads: tuple
-    condition: Any = None
-    draws: int = 1
+    name = None
+    is_diagonal = False  # whether the entries are independent of each other
 
-    def average(self, values):
-        """The mean over the draws, `(batch, ...)`, of values `(draws * batch, ...)`."""
-        if isinstance(self.draws, int) and self.draws == 1:
-            return values
-        return ops.mean(ops.reshape(values, (self.draws, -1, *values.shape[1:])), axis=0)
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        if cls.name:
+            POSTERIORS[cls.name] = cls
 
+    def __call__(self, heads, condition=None, decoder=None):
+        """The distribution of the codes of a batch, in float32.
 
-@keras.saving.register_keras_serializable("keras_vae")
-class DiagonalNormal:
-    """A Gaussian whose entries are independent: `N(z_mean, exp(z_log_var))`.
+        Args:
+            heads: What the encoder gave: a tuple of float tensors, of which the first two are
+                `z_mean` and `z_log_var`, each `(batch, latent)`. The log-variance is clipped to
+                [-30, 20].
+            condition: Optional float tensor `(batch, size)`.
+            decoder: The model's decoder.
 
-    The encoder returns `z_mean` and `z_log_var`, each `(batch, latent)`.
+        Returns:
+            A distribution with `log_prob`, `kl`, `marginals` and `draw`, as
+            `distributions.Normal`.
+        """
+        z_mean, z_log_var, *others = (ops.cast(head, "float32") for head in heads)
+        z_log_var = ops.clip(z_log_var, *LOG_VAR_RANGE)
+        return self.distribution(z_mean, z_log_var, *others, condition=condition, decoder=decoder)
 
-    References:
-        - Kingma & Welling, 2014, section 3. https://arxiv.org/abs/1312.6114
-    """
-
-    is_diagonal = True
+    def distribution(self, z_mean, z_log_var, *others, condition=None, decoder=None):
+        """As a call, of heads that are cast and clipped."""
+        raise NotImplementedError
 
     def prepare(self, encoder, decoder):
         """Ask the networks of a new model for what the posterior needs.
@@ -71,54 +72,6 @@ class DiagonalNormal:
         """Check what the encoder returns beside `z_mean` and `z_log_var`, and return those."""
         return code
 
-    def heads(self, code):
-        """What the encoder returned, in float32, the log-variance clipped to [-30, 20]."""
-        z_mean, z_log_var, *others = code
-        z_log_var = ops.clip(ops.cast(z_log_var, "float32"), *LOG_VAR_RANGE)
-        return (
-            ops.cast(z_mean, "float32"),
-            z_log_var,
-            *(ops.cast(other, "float32") for other in others),
-        )
-
-    def draw(self, heads, condition=None, decoder=None, draws=1, sampling=None):
-        """Draw codes, or take the mean.
-
-        Args:
-            heads: Tuple of tensors, from `heads`.
-            condition: Optional float tensor `(batch, size)`.
-            decoder: The model's decoder.
-            draws: Int. Codes of each example.
-            sampling: Function from `z_mean` and `z_log_var`, each `(draws * batch, latent)`, to
-                draws of those Gaussians, such as `layers.Sampling`. Without it there is no noise.
-
-        Returns:
-            `Draw`.
-        """
-        z_mean, z_log_var = heads
-        z = z_mean
-        if sampling is not None:
-            z = sampling(repeat(z_mean, draws), repeat(z_log_var, draws))
-        return Draw(z, z_mean, z_log_var, heads, condition, draws)
-
-    def marginal(self, drawn):
-        """Mean and log-variance `(batch, latent)` of each entry by itself: what `encode` gives.
-
-        Args:
-            drawn: `Draw` of the mean.
-        """
-        return drawn.z_mean, drawn.z_log_var
-
-    def kl(self, prior, drawn):
-        """KL divergence from a prior, `(batch,)`, nats, estimated by the draws where it must be."""
-        code = (repeat(tensor, drawn.draws) for tensor in self.marginal(drawn))
-        condition = repeat(drawn.condition, drawn.draws)
-        return drawn.average(prior.kl(*code, z=drawn.z, condition=condition))
-
-    def kl_by_dimension(self, prior, drawn):
-        """As `kl`, `(batch, latent)`, of a prior whose KL is a sum over the dimensions."""
-        return prior.kl_by_dimension(*self.marginal(drawn), drawn.condition)
-
     def get_config(self):
         return {}
 
@@ -128,7 +81,24 @@ class DiagonalNormal:
 
 
 @keras.saving.register_keras_serializable("keras_vae")
-class FullCovarianceNormal(DiagonalNormal):
+class DiagonalNormal(Posterior):
+    """A Gaussian whose entries are independent: `N(z_mean, exp(z_log_var))`.
+
+    The encoder returns `z_mean` and `z_log_var`, each `(batch, latent)`.
+
+    References:
+        - Kingma & Welling, 2014, section 3. https://arxiv.org/abs/1312.6114
+    """
+
+    name = "diagonal"
+    is_diagonal = True
+
+    def distribution(self, z_mean, z_log_var, condition=None, decoder=None):
+        return Normal(z_mean, z_log_var)
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class FullCovarianceNormal(Posterior):
     """A Gaussian with any covariance: `N(z_mean, L L^T)`.
 
     The encoder returns `z_mean` and `z_log_var`, each `(batch, latent)`, and the entries of L below
@@ -141,7 +111,7 @@ class FullCovarianceNormal(DiagonalNormal):
         - Kingma & Welling, 2019, section 2.5.1. https://arxiv.org/abs/1906.02691
     """
 
-    is_diagonal = False
+    name = "full_covariance"
 
     def prepare(self, encoder, decoder):
         if getattr(encoder, "full_covariance", False) is None and not encoder.built:
@@ -165,39 +135,12 @@ class FullCovarianceNormal(DiagonalNormal):
             )
         return heads[:2]
 
-    def draw(self, heads, condition=None, decoder=None, draws=1, sampling=None):
-        if sampling is None:
-            return Draw(heads[0], *heads[:2], heads, condition, draws)
-        z_mean, z_log_var, triangle = (repeat(head, draws) for head in heads)
-        noise = _standard(sampling, z_mean)
-        columns, rows = _triangle(z_mean.shape[-1])
-        z_mean = z_mean + ops.matmul(ops.matmul(noise, columns) * triangle, rows)
-        z = reparameterize(z_mean, z_log_var, noise)
-        return Draw(z, z_mean, z_log_var, heads, condition, draws)
-
-    def marginal(self, drawn):
-        z_mean, z_log_var, _ = drawn.heads
-        return z_mean, z_log_var + 2 * self._dependence(drawn)
-
-    def kl(self, prior, drawn):
-        # The KL of the product of the marginals, and that of q from this product, which does not
-        # depend on the prior: exact or estimated, the first is the prior's.
-        return super().kl(prior, drawn) + ops.sum(self._dependence(drawn), axis=-1)
-
-    def kl_by_dimension(self, prior, drawn):
-        return super().kl_by_dimension(prior, drawn) + self._dependence(drawn)
-
-    def _dependence(self, drawn):
-        """`log(Sigma_ii / L_ii^2) / 2`, what each entry shares with those before it, in nats."""
-        z_mean, z_log_var, triangle = drawn.heads
-        _, rows = _triangle(z_mean.shape[-1])
-        explained = ops.matmul(ops.square(triangle), rows) * ops.exp(-z_log_var)
-        # Not log1p, which ONNX lacks; this one's error is 6e-8 nats.
-        return ops.log(1 + explained) / 2
+    def distribution(self, z_mean, z_log_var, triangle, condition=None, decoder=None):
+        return MultivariateNormal(z_mean, z_log_var, triangle)
 
 
 @keras.saving.register_keras_serializable("keras_vae")
-class Ladder(DiagonalNormal):
+class Ladder(Posterior):
     """The hierarchical posterior of the ladder VAE, inferred from the top level down.
 
     The levels' codes `z_l` have priors `N(mu_l, sigma_l^2)` that a `networks.LadderDecoder`
@@ -222,7 +165,7 @@ class Ladder(DiagonalNormal):
         - Sønderby et al., 2016, section 2.2. https://arxiv.org/abs/1602.02282
     """
 
-    is_diagonal = False
+    name = "ladder"
 
     def prepare(self, encoder, decoder):
         if not hasattr(decoder, "next_level"):
@@ -240,30 +183,86 @@ class Ladder(DiagonalNormal):
                     f"{found} and {dims}."
                 )
 
-    def draw(self, heads, condition=None, decoder=None, draws=1, sampling=None):
-        means, log_vars = (decoder.split(repeat(head, draws)) for head in heads)
-        rows = repeat(condition, draws)
-        noises = [None] * len(means)
+    def distribution(self, z_mean, z_log_var, condition=None, decoder=None):
+        return LadderNormal(z_mean, z_log_var, condition, decoder)
+
+
+class LadderNormal(Distribution):
+    """The codes of a ladder, each level a Gaussian given the draw of those above.
+
+    Args:
+        loc, log_var: Float tensors `(batch, latent)`, what the encoder says of all levels.
+        condition: Float tensor `(batch, size)`, or None.
+        decoder: `networks.LadderDecoder`.
+    """
+
+    is_reparameterized = True
+
+    def __init__(self, loc, log_var, condition, decoder):
+        self.loc, self.log_var = loc, log_var
+        self.condition, self.decoder = condition, decoder
+
+    def draw(self, sampling, draws=1):
+        """As `Normal.draw`."""
+        noise = None
         if sampling is not None:
-            noises = decoder.split(_standard(sampling, repeat(heads[0], draws)))
+            noise = standard_noise(sampling, repeat(self.loc, draws))
+        return self._descend(draws, lambda given, z: given.from_noise(z), noise)
+
+    def from_noise(self, noise):
+        """Draws, of noise of N(0, I), `(batch, latent)` or `(draws, batch, latent)`."""
+        return self._descend_by_draw(lambda given, z: given.from_noise(z), noise)[0]
+
+    def log_prob(self, z):
+        return self._descend_by_draw(lambda given, z: z, z)[1].log_prob(z)
+
+    def sample(self, seed, shape=()):
+        shape = (*shape, *self.loc.shape)
+        return self.from_noise(keras.random.normal(shape, dtype="float32", seed=seed))
+
+    def mean(self):
+        """The code without noise: of each level the mean given those of the levels above."""
+        return self.draw(None)[0]
+
+    def kl_is_exact(self, other):
+        return Normal(self.loc, self.log_var).kl_is_exact(other)
+
+    def kl_by_value(self, other, given=None):
+        """As `Distribution.kl_by_value`, in closed form given the draw of the levels above."""
+        given = self.marginals() if given is None else given
+        return over_draws(given.kl_by_value(other), 2)
+
+    def marginals(self):
+        """The `Normal` of each entry given the means of the levels above."""
+        return self.draw(None)[1]
+
+    def _descend_by_draw(self, choose, given):
+        draws = ops.shape(given)[0] if len(given.shape) > 2 else 1
+        rows = ops.reshape(given, (-1, given.shape[-1]))
+        z, normal = self._descend(draws, choose, rows)
+        return by_draw(z, draws), normal
+
+    def _descend(self, draws, choose, given):
+        """From the top level down: the codes, and the `Normal` of each entry.
+
+        Args:
+            draws: Int, of each example.
+            choose: Function from a level's `Normal` and its part of `given` to its codes.
+            given: Float tensor `(draws * batch, latent)`, or None to take the means.
+        """
+        split, rows = self.decoder.split, repeat(self.condition, draws)
+        parts = map(split, (repeat(self.loc, draws), repeat(self.log_var, draws)))
+        levels = list(zip(*parts, strict=True))
+        given = [None] * len(levels) if given is None else split(given)
         made, above = [], None
-        for level, (mean, log_var, noise) in enumerate(zip(means, log_vars, noises, strict=True)):
+        for level, ((loc, log_var), part) in enumerate(zip(levels, given, strict=True)):
             if level:
-                above = decoder.next_level(level - 1, made[-1][0], above, rows)
-                mean, log_var = _combined(mean, log_var, *above[1:])
-            z = mean if noise is None else reparameterize(mean, log_var, noise)
-            made.append((z, mean, log_var))
-        joined = (ops.concatenate(parts, axis=-1) for parts in zip(*made, strict=True))
-        return Draw(*joined, heads, condition, draws)
-
-    def kl(self, prior, drawn):
-        condition = repeat(drawn.condition, drawn.draws)
-        kl = prior.kl(drawn.z_mean, drawn.z_log_var, z=drawn.z, condition=condition)
-        return drawn.average(kl)
-
-    def kl_by_dimension(self, prior, drawn):
-        condition = repeat(drawn.condition, drawn.draws)
-        return drawn.average(prior.kl_by_dimension(drawn.z_mean, drawn.z_log_var, condition))
+                above = self.decoder.next_level(level - 1, made[-1][0], above, rows)
+                loc, log_var = _combined(loc, log_var, *above[1:])
+            z = loc if part is None else choose(Normal(loc, log_var), part)
+            made.append((z, loc, log_var))
+        z, loc, log_var = (ops.concatenate(p, axis=-1) for p in zip(*made, strict=True))
+        return z, Normal(by_draw(loc, draws), by_draw(log_var, draws))
 
 
 def _combined(mean, log_var, prior_mean, prior_log_var):
@@ -273,33 +272,9 @@ def _combined(mean, log_var, prior_mean, prior_log_var):
     return ops.sigmoid(log_odds) * shift, -ops.softplus(log_odds)
 
 
-def _standard(sampling, like):
-    """Draws of N(0, I), of a tensor's shape."""
-    zeros = ops.zeros_like(like)
-    return ops.cast(sampling(zeros, zeros), like.dtype)
-
-
-@functools.cache
-def _triangle(size):
-    """The column of each entry below the diagonal, and its row, as products with ones and zeros.
-
-    Matrices `(size, entries)` and `(entries, size)`: cheaper than to gather and scatter.
-    """
-    rows, columns = np.tril_indices(size, -1)
-    identity = np.eye(size, dtype="float32")
-    return identity[:, columns], identity[rows]
-
-
-POSTERIORS = {
-    "diagonal": DiagonalNormal,
-    "full_covariance": FullCovarianceNormal,
-    "ladder": Ladder,
-}
-
-
 def get(identifier):
     """Return a posterior from its name, None for the diagonal one, or the posterior itself."""
-    if isinstance(identifier, DiagonalNormal):
+    if isinstance(identifier, Posterior):
         return identifier
     name = "diagonal" if identifier is None else identifier
     return POSTERIORS[arguments.one_of(name, "posterior", tuple(POSTERIORS))]()

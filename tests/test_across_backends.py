@@ -21,7 +21,7 @@ OTHERS = [name for name in ("tensorflow", "jax", "torch") if name != BACKEND]
 REPOSITORY = pathlib.Path(__file__).parents[1]
 SCRIPT = """
 import json, sys
-import keras_vae
+from keras_vae import VAE  # and with it all of the package
 print(json.dumps(sorted(sys.modules)))
 sys.modules.setdefault("tensorflow", None)  # as if not installed: Keras' loading imports it
 from tests.test_across_backends import measure_files

@@ -6,7 +6,7 @@ from keras import ops
 from PIL import Image
 
 import keras_vae
-from keras_vae import data
+from keras_vae import data, distributions
 from tests.conftest import ordinary_on
 from tests.test_training import assert_same_weights
 
@@ -82,17 +82,18 @@ class TestDynamicBinarization:
     def test_the_target_is_the_image_that_the_encoder_saw(self, make, monkeypatch):
         model = make("VAE", dynamic_binarization=True)
         pairs = []
-        log_prob, call = model.likelihood.log_prob, model.call
+        call = model.call
+        bernoulli = distributions.Bernoulli.log_prob_by_value
 
         def watched(inputs, **kwargs):
             pairs.append([inputs])
             return call(inputs, **kwargs)
 
-        def measured(x, parameters):
-            pairs[-1].append(x)
-            return log_prob(x, parameters)
+        def measured(distribution, x):
+            pairs[-1].append(ops.reshape(x, (8, 6, 5, 1)))
+            return bernoulli(distribution, x)
 
-        monkeypatch.setattr(model.likelihood, "log_prob", measured)
+        monkeypatch.setattr(distributions.Bernoulli, "log_prob_by_value", measured)
         monkeypatch.setattr(model, "call", watched)
         x = ops.convert_to_tensor(np.random.default_rng(1).random((8, 6, 5, 1), "float32"))
         for batch in ((x,), (x, x, ops.ones(8))):

@@ -5,8 +5,8 @@ import pytest
 from keras import ops
 
 import keras_vae
-from keras_vae import doctor
-from keras_vae.models.generative import in_batches
+from keras_vae.doctor import samples
+from keras_vae.training.batched import in_batches
 from tests.conftest import BACKEND
 
 LABELS = {"one": keras_vae.Categorical(3), "other": keras_vae.Categorical(2)}
@@ -31,10 +31,10 @@ def test_the_doctor_answers_for_the_label_that_it_is_asked_for(make, images):
     asked = [{"x": x, "one": both, "other": none}, {"x": x, "one": none, "other": both}]
     found = []
     for inputs in asked:
-        found.append(doctor.worth_of_label(model, inputs))
+        found.append(samples.worth_of_label(model, inputs))
     for inputs, nats in zip(asked, found, strict=True):
         model.forget_compiled()
-        assert doctor.worth_of_label(model, inputs) == pytest.approx(nats, abs=1e-6)
+        assert samples.worth_of_label(model, inputs) == pytest.approx(nats, abs=1e-6)
     assert found[0] != pytest.approx(found[1], abs=1e-4)
 
 

@@ -307,6 +307,7 @@ PRIORS = [
     (priors.RealNVP, lambda: priors.RealNVP(2, (4,), "tanh")),
 ]
 METRICS = [
+    (metrics.Averages, lambda: metrics.Averages(["loss", "kl_loss"])),
     (metrics.Average, lambda: metrics.Average(name="loss")),
     (metrics.Count, lambda: metrics.Count(name="skipped_updates")),
     (metrics.Perplexity, lambda: metrics.Perplexity(3)),
@@ -332,10 +333,11 @@ DATA = {
     data.DataError,
     data.ImageFiles,
     doctor.Finding,
-    posteriors.Draw,
+    objectives.Loss,
+    posteriors.LadderNormal,
 }
 # To be subclassed; their subclasses are checked.
-BASES = {objectives.Objective, schedules.Schedule}
+BASES = {likelihoods.Likelihood, objectives.Objective, posteriors.Posterior, schedules.Schedule}
 CHECKED = {row[0] for row in [*MODELS, *LAYERS, *CONFIGURABLE, *PRIORS, *METRICS, *CALLBACKS]}
 
 

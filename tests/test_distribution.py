@@ -16,8 +16,8 @@ from keras import ops
 import keras_vae
 from keras_vae.__main__ import main
 from keras_vae.commands import launch
+from keras_vae.replica import OneOfSeveral
 from keras_vae.storage import runs
-from keras_vae.training.shares import Share
 from tests.conftest import BACKEND
 from tests.several import CASES, data, train
 
@@ -123,7 +123,7 @@ def test_two_workers_train_as_one_does(tmp_path):
 
 def test_noise_is_that_of_the_rows_of_the_whole_batch():
     numbers = np.arange(2 * 7 * 3).reshape(14, 3)
-    share = Share(3, 4, 7)
+    share = OneOfSeveral(3, 4, 7)
     drawn = share.draw(lambda shape: ops.convert_to_tensor(numbers), (6, 3))
     expected = numbers.reshape(2, 7, 3)[:, 4:].reshape(6, 3)
     np.testing.assert_array_equal(ops.convert_to_numpy(drawn), expected)

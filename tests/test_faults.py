@@ -19,8 +19,8 @@ from keras_vae import data
 from keras_vae.__main__ import main
 from keras_vae.callbacks import StopOnSkippedUpdates
 from keras_vae.exceptions import is_out_of_memory
-from keras_vae.models.generative import in_batches
 from keras_vae.storage import checkpoints
+from keras_vae.training.batched import in_batches
 from tests.conftest import BACKEND, SMALL, fails, make_model, ordinary_on
 
 
@@ -214,15 +214,15 @@ def test_log_likelihoods_are_the_same_where_memory_runs_out(make, images, monkey
     x, _ = images
     model = make("VAE")
     expected = model.log_likelihood(x, num_samples=[1, 40], batch_size=16, seed=5)
-    log_prob, sizes = model.prior.log_prob, []
+    log_weights, sizes = model._log_weights, []
 
-    def fail(z, condition=None):
-        sizes.append(int(z.shape[1]))
+    def fail(x, *others):
+        sizes.append(len(x))
         if sizes[-1] > 5:
             raise MemoryError
-        return log_prob(z, condition)
+        return log_weights(x, *others)
 
-    monkeypatch.setattr(model.prior, "log_prob", fail)
+    monkeypatch.setattr(model, "_log_weights", fail)
     monkeypatch.setattr(model, "as_compiled", lambda function: function)
     found = model.log_likelihood(x, num_samples=[1, 40], batch_size=16, seed=5)
     assert max(sizes) == 16

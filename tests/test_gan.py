@@ -169,7 +169,7 @@ def test_smoothing_is_of_real_images_only():
 
     def loss(real, generated):
         logits = [ops.convert_to_tensor([value], "float32") for value in (real, generated)]
-        return float(model.told_apart(logits[:1], logits[1:], None, ones)[0])
+        return float(model.discriminator_terms(logits[:1], logits[1:], None, ones)[0])
 
     # The best logit of a real image is no longer infinite; that of a generated one is.
     best = np.log(0.8 / 0.2)
@@ -184,7 +184,7 @@ def test_every_condition_is_named_by_its_own_logits():
     logits = np.random.default_rng(0).normal(size=(4, 5)).astype("float32")
     label, colour = np.array([0, 2, 3, 1]), np.array([1, 0, 0, 2])  # 3 and 2 are unknown
     condition = np.concatenate([np.eye(4, 3)[label], np.eye(3, 2)[colour]], axis=1)
-    nats = model._class_nats(*(ops.convert_to_tensor(a, "float32") for a in (logits, condition)))
+    nats = model._class_losses(*(ops.convert_to_tensor(a, "float32") for a in (logits, condition)))
     expected = [
         -sum(
             np.log(np.exp(own[value]) / np.exp(own).sum())

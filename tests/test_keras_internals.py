@@ -101,6 +101,7 @@ def test_keras_has_what_is_overridden():
     optimizer = type(keras.optimizers.Adam())
     owners = {
         "_symbolic_build": keras.Model,
+        "_flatten_metrics_in_order": keras.Model,
         **({"_get_jax_state": keras.Model, "_jax_state": keras.Model} if BACKEND == "jax" else {}),
         **({"_parallel_update_step": optimizer} if BACKEND == "torch" else {}),
         **({"_all_reduce_sum_gradients": optimizer} if BACKEND == "tensorflow" else {}),

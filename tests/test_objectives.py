@@ -6,7 +6,8 @@ import pytest
 from keras import ops
 
 import keras_vae
-from keras_vae import objectives
+from keras_vae import objectives, priors
+from keras_vae.distributions import Normal
 from keras_vae.objectives import ELBO, IWAE, MMD, TotalCorrelation
 from tests import oracles
 from tests.conftest import BACKEND, ordinary_on
@@ -126,9 +127,9 @@ def test_codes_whose_dimensions_are_independent_have_no_total_correlation():
     for z_mean in (apart, copies):
         z_log_var = np.full_like(z_mean, np.log(0.25))
         z = z_mean + 0.5 * generator.normal(size=z_mean.shape).astype("f4")
-        outputs = {"z": z, "z_mean": z_mean, "z_log_var": z_log_var}
-        outputs = {name: ops.convert_to_tensor(value) for name, value in outputs.items()}
-        _, terms = TotalCorrelation().penalty(None, outputs, ops.mean)
+        q = Normal(ops.convert_to_tensor(z_mean), ops.convert_to_tensor(z_log_var))
+        z = ops.convert_to_tensor(z[None])
+        _, terms = TotalCorrelation().penalty(q, None, z, None, ops.mean, None)
         values.append(float(ops.convert_to_numpy(terms["total_correlation"])))
     # Of two Gaussians of variance 1.25 with correlation 0.8: -log(1 - 0.8^2) / 2.
     np.testing.assert_allclose(values, [0.0, -np.log(1 - 0.8**2) / 2], atol=0.05)
@@ -346,11 +347,5 @@ def test_bad_arguments_of_an_objective_are_refused(make_objective, words):
 
 
 def test_free_bits_need_a_kl_by_dimension(make):
-    class Mixture:
-        """A prior whose KL is no sum over dimensions."""
-
-        def log_prob(self, z, condition=None):
-            """What makes a prior of it."""
-
-    with pytest.raises(ValueError, match=r"such as StandardNormal\. Received: Mixture"):
-        make("VAE", prior=Mixture(), free_bits=0.1)
+    with pytest.raises(ValueError, match=r"such as StandardNormal\. Received: GaussianMixture"):
+        make("VAE", prior=priors.GaussianMixture(3), free_bits=0.1)

@@ -140,7 +140,7 @@ def cases(draw, priors=("standard_normal", "conditional_normal", "mixture"), **f
     latent_dim = draw(st.integers(1, 4))
     likelihood = draw(st.sampled_from(sorted(LIKELIHOODS)))
     # A picture of 256 levels is none of fewer.
-    pictures = () if hasattr(LIKELIHOODS[likelihood](), "levels") else ("uint8",)
+    pictures = () if LIKELIHOODS[likelihood]().levels else ("uint8",)
     return Case(
         network=network,
         shape=tuple(shape),

@@ -7,8 +7,8 @@ from keras import ops
 
 import keras_vae
 from keras_vae.callbacks import Checkpoint
-from keras_vae.models.generative import STEPS_AT_ONCE
 from keras_vae.schedules import Constant, CosineWarmup, Cyclical, LinearWarmup
+from keras_vae.training.fitting import STEPS_AT_ONCE
 from tests.conftest import BACKEND, ordinary_on
 from tests.test_training import assert_same_weights
 

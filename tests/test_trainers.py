@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_vae.models.generative import STEPS_AT_ONCE
+from keras_vae.training.fitting import STEPS_AT_ONCE
 from tests.conftest import BACKEND, ordinary_on
 from tests.test_training import Batches, assert_same_weights, weights_of
 

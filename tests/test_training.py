@@ -420,9 +420,36 @@ def test_bad_input_is_refused_in_one_line(make, images, change, words):
 
 
 def test_compile_refuses_what_it_would_ignore(make):
-    for arguments in ({"loss": "mse"}, {"metrics": ["mae"]}, {"weighted_metrics": ["mae"]}):
+    for arguments in ({"loss": "mse"}, {"loss_weights": [2.0]}):
         with pytest.raises(ValueError, match="takes no"):
             make(compile_model=False).compile("adam", **arguments)
+
+
+def test_metrics_are_of_the_reconstruction(make, images):
+    x, label = images
+    inputs = {"x": x, "label": label}
+    model = make(compile_model=False)
+    rmse = keras.metrics.RootMeanSquaredError(name="rmse")
+    model.compile(keras.optimizers.SGD(0.0), metrics=["mae", rmse], weighted_metrics=["mse"])
+    weight = np.linspace(0, 2, 48).astype("f4")
+    error = x - model.reconstruct(inputs)
+    expected = {
+        "mae": np.abs(error).mean(),
+        "rmse": np.sqrt(np.square(error).mean()),
+        "mse": np.average(np.square(error).mean(axis=(1, 2, 3)), weights=weight),
+    }
+    history = model.fit(
+        inputs, sample_weight=weight, batch_size=20, validation_data=(inputs,), verbose=0
+    ).history
+    measured = model.evaluate(inputs, batch_size=20, verbose=0, return_dict=True)
+    for name in ("mae", "rmse"):
+        for found in (history[name][0], history[f"val_{name}"][0], measured[name]):
+            assert found == pytest.approx(expected[name], rel=1e-5)
+    assert history["mse"][0] == pytest.approx(expected["mse"], rel=1e-5)
+    copy = type(model).from_config(model.get_config())
+    copy.build()
+    copy.compile_from_config(model.get_compile_config())
+    assert "rmse" in copy.evaluate(inputs, verbose=0, return_dict=True)
 
 
 def test_fit_refuses_class_weight_and_bad_weights(make, images):

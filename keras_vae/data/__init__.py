@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_vae.arguments import bounds
 from keras_vae.data import datasets, npz
 from keras_vae.data.datasets import Dataset
 from keras_vae.data.errors import DataError, explained, shortened
 from keras_vae.data.image_folders import ImageFiles, find
-from keras_vae.data.images import as_float, binarize, bounds, looks_channels_first
+from keras_vae.data.images import as_float, binarize, looks_channels_first
 
 __all__ = [
     "DataError",

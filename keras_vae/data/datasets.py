@@ -4,9 +4,10 @@ import dataclasses
 
 import numpy as np
 
+from keras_vae.arguments import bounds
 from keras_vae.data.errors import DataError, shortened
 from keras_vae.data.image_folders import ImageFiles
-from keras_vae.data.images import bounds, looks_channels_first
+from keras_vae.data.images import looks_channels_first
 
 # Labels stay below this: a larger one is an identifier, not a class.
 MAX_CLASSES = 100_000

@@ -4,20 +4,6 @@ import numpy as np
 
 from keras_vae import seeds
 
-# By how much rounding in float32 may lead beyond an end of a range, in parts of that end or of 1:
-# `MinMaxScaler` gives 1.0000000000000002 and, in float32, 1.0000001.
-ROUNDING = 1e-6
-
-
-def bounds(data_range):
-    """The ends of a range, moved apart by what rounding in float32 may add.
-
-    Args:
-        data_range: Pair of floats, infinite or not.
-    """
-    low, high = data_range
-    return low - ROUNDING * max(1.0, abs(low)), high + ROUNDING * max(1.0, abs(high))
-
 
 def as_float(images):
     """Return images `(n, ...)` as float32, by their dtype alone.

@@ -11,7 +11,7 @@ from keras_vae.evaluation.classifier import mean_distance, predicted, train_clas
 from keras_vae.evaluation.scorecard import DISTANCES_PER_CLASS, label_of
 from keras_vae.evaluation.scorecard import diversity as diversity_by_class
 from keras_vae.models.capabilities import DiscreteCodes, Samples, lack
-from keras_vae.models.generative import in_batches
+from keras_vae.training.batched import in_batches
 from keras_vae.training.inputs import check_examples
 
 # Of which a classifier is made to judge samples by, and samples that it judges.

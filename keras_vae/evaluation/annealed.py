@@ -20,8 +20,8 @@ from keras import ops
 
 from keras_vae import portable_random, processes
 from keras_vae.data import as_float
+from keras_vae.distributions import repeat
 from keras_vae.evaluation.likelihood import mean_and_errors
-from keras_vae.layers.sampling import repeat
 from keras_vae.models import importance, load_model
 from keras_vae.models.capabilities import Bounds, require
 from keras_vae.models.generative import join

@@ -4,7 +4,7 @@ import numpy as np
 from keras import ops
 
 from keras_vae.models.capabilities import Bounds, DiscreteCodes, Encodes
-from keras_vae.models.generative import in_batches
+from keras_vae.training.batched import in_batches
 from keras_vae.training.inputs import as_float, check_examples
 
 
@@ -35,6 +35,7 @@ def evaluate(model, inputs, batch_size=256, progress=None):
         return evaluate_codes(model, inputs, batch_size, progress)
     inputs = model.as_observed(check_examples(model, inputs), seed=0)
     model.find_terms()
+    names = model.loss_terms
 
     def measure(batch):
         x, _ = model.split_inputs(batch)
@@ -42,7 +43,7 @@ def evaluate(model, inputs, batch_size=256, progress=None):
         outputs = model(batch, draw=False, training=False)
         parameters = ops.cast(outputs["parameters"], "float32")
         at_mean = -model.likelihood.log_prob(x, parameters)
-        values = [loss, *(terms[name] for name in model.loss_terms)]
+        values = [loss, *(terms[name] for name in names)]
         # A batch's own value stands for each of its examples.
         return [at_mean, *(value * ops.ones_like(at_mean) for value in values)]
 
@@ -50,8 +51,8 @@ def evaluate(model, inputs, batch_size=256, progress=None):
     with model.same_draws():
         measured = in_batches(measure, inputs, batch_size, progress, by_row=False)
     at_mean, *values = (float(np.mean(values, dtype="float64")) for values in measured)
-    results = dict(zip(("loss", *model.loss_terms), values, strict=True))
-    if "kl_loss" in model.loss_terms:
+    results = dict(zip(("loss", *names), values, strict=True))
+    if "kl_loss" in names:
         results["elbo"] = -results["reconstruction_loss"] - results["kl_loss"]
         results["elbo_at_mean"] = -at_mean - results["kl_loss"]
     results["loss_at_mean"] = at_mean

@@ -4,8 +4,9 @@ import statistics
 
 import numpy as np
 
-from keras_vae.models.generative import in_batches, join
+from keras_vae.models.generative import join
 from keras_vae.priors import StandardNormal
+from keras_vae.training.batched import in_batches
 
 # Codes drawn to find quantiles of a prior that has no formula for them.
 DRAWS = 4096

@@ -4,8 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_vae import arguments, seeds
-from keras_vae.training import share
+from keras_vae import arguments, replica, seeds
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -313,7 +312,7 @@ class Conditioning(keras.layers.Layer):
             value = conditions[name]
             if kind.unknown_rate and training:
                 uniform, shape = keras.random.uniform, ops.shape(value)
-                drawn = share().draw(uniform, shape, seed=self.seed_generator)
+                drawn = replica.current().draw(uniform, shape, seed=self.seed_generator)
                 unknown = ops.cast(kind.unknown, value.dtype)
                 value = ops.where(drawn < kind.unknown_rate, unknown, value)
             encodings.append(kind.encode(value))

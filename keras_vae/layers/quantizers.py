@@ -6,8 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_vae import arguments, seeds
-from keras_vae.training import share
+from keras_vae import arguments, replica, seeds
 
 # Codes are counted in float32, and the codebook is a table.
 MOST_CODES = 2**20
@@ -112,7 +111,7 @@ class VectorQuantizer(keras.layers.Layer):
 
     def _follow(self, vectors, codes, nearest):
         """Move the codebook towards the vectors that it stands for, and restart dead codes."""
-        vectors, codes, nearest = map(share().gather, (vectors, codes, nearest))
+        vectors, codes, nearest = map(replica.current().gather, (vectors, codes, nearest))
         differences = vectors - nearest
         ones = ops.ones_like(vectors[:, 0])
         used = ops.segment_sum(ones, codes, num_segments=self.num_codes)

@@ -3,8 +3,8 @@
 import keras
 from keras import ops
 
-from keras_vae import seeds
-from keras_vae.training import share
+from keras_vae import replica, seeds
+from keras_vae.distributions import Normal
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -48,23 +48,13 @@ class Sampling(keras.layers.Layer):
         dtype = keras.backend.result_type(self.compute_dtype, "float32")
         z_mean, z_log_var = ops.cast(z_mean, dtype), ops.cast(z_log_var, dtype)
         shape = ops.shape(z_mean)
-        noise = share().draw(keras.random.normal, shape, dtype=dtype, seed=self.seed_generator)
-        return ops.cast(reparameterize(z_mean, z_log_var, noise), self.compute_dtype)
+        noise = replica.current().draw(
+            keras.random.normal, shape, dtype=dtype, seed=self.seed_generator
+        )
+        return ops.cast(Normal(z_mean, z_log_var).from_noise(noise), self.compute_dtype)
 
     def compute_output_shape(self, z_mean_shape, z_log_var_shape):
         return z_mean_shape
 
     def get_config(self):
         return {**super().get_config(), "seed": self.seed}
-
-
-def reparameterize(z_mean, z_log_var, noise):
-    """Turn noise of N(0, I) into draws: `z_mean + exp(z_log_var / 2) * noise`."""
-    return z_mean + ops.exp(z_log_var / 2) * noise
-
-
-def repeat(tensor, count):
-    """Return a batch `count` times, one copy after the other; None as it is."""
-    if tensor is None or (isinstance(count, int) and count == 1):
-        return tensor
-    return ops.tile(tensor, (count,) + (1,) * (len(tensor.shape) - 1))

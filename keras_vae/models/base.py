@@ -5,21 +5,17 @@ import functools
 import keras
 from keras import ops
 
-from keras_vae import likelihoods
+from keras_vae import likelihoods, replica
 from keras_vae.data import binarize
+from keras_vae.distributions import repeat
 from keras_vae.exceptions import reason
-from keras_vae.layers.sampling import repeat
 from keras_vae.models import logits
 from keras_vae.models.capabilities import Encodes
-from keras_vae.models.generative import (
-    GenerativeModel,
-    in_batches,
-    join,
-    mean_over_rows,
-    weighted_mean,
-)
-from keras_vae.training import datasets, share
+from keras_vae.models.generative import GenerativeModel, join
+from keras_vae.objectives import Loss
+from keras_vae.training import datasets
 from keras_vae.training import inputs as model_inputs
+from keras_vae.training.batched import in_batches
 
 
 class LatentVariableModel(GenerativeModel, Encodes):
@@ -38,13 +34,13 @@ class LatentVariableModel(GenerativeModel, Encodes):
         **kwargs: As for `GenerativeModel`.
     """
 
-    loss_terms = ("reconstruction_loss",)
     code_names = ("z",)
     num_samples = 1
+    reconstructs = True
 
     def __init__(self, encoder, decoder, dynamic_binarization=False, **kwargs):
         super().__init__({"encoder": encoder, "decoder": decoder}, **kwargs)
-        self.parameters_per_value = getattr(self.likelihood, "parameters_per_value", 1)
+        self.parameters_per_value = self.likelihood.parameters_per_value
         if getattr(decoder, "parameters_per_value", 1) is None and not decoder.built:
             decoder.set_parameters_per_value(self.parameters_per_value)
         self.latent_dim = getattr(encoder, "latent_dim", None)
@@ -112,7 +108,7 @@ class LatentVariableModel(GenerativeModel, Encodes):
         return (int(shapes[0][-1]),)
 
     def check_logits(self, by_values=True):
-        if not getattr(self.likelihood, "takes_logits", False):
+        if not self.likelihood.takes_logits:
             return
         shapes = []
         if by_values and self.built:
@@ -153,7 +149,7 @@ class LatentVariableModel(GenerativeModel, Encodes):
         """Decode the posterior mean of a batch, as `predict` does."""
         x, _, _ = datasets.unpack(self, data)
         outputs = self(x, draw=False, training=False)
-        return self.likelihood.mean(outputs["parameters"])
+        return self.likelihood(outputs["parameters"]).mean()
 
     # The loss
 
@@ -165,9 +161,9 @@ class LatentVariableModel(GenerativeModel, Encodes):
             training: Bool.
 
         Returns:
-            Tuple of the loss and a dict of its terms, float32 scalars in nats per example: summed
-            over data and latent dimensions, averaged over the batch. A sample weight multiplies
-            its example's whole loss.
+            `objectives.Loss`: the total and a dict of its terms, float32 scalars in nats per
+            example, summed over data and latent dimensions, averaged over the batch. A sample
+            weight multiplies its example's whole loss.
         """
         inputs, target, sample_weight = datasets.unpack(self, data)
         given, _ = self.named_inputs(inputs)
@@ -177,7 +173,7 @@ class LatentVariableModel(GenerativeModel, Encodes):
         target = grey
         if self.dynamic_binarization:
             # One threshold for both, as they may be the same image.
-            draw = share().draw
+            draw = replica.current().draw
             threshold = draw(keras.random.uniform, ops.shape(x), seed=self.seed_generator)
             x, target = (ops.cast(threshold < pixels, "float32") for pixels in (x, grey))
         inputs = {"x": x, **conditions} if isinstance(inputs, dict) else x
@@ -185,27 +181,28 @@ class LatentVariableModel(GenerativeModel, Encodes):
         outputs = self(inputs, sample_weight=sample_weight, draw=draws, training=training)
         target = repeat(ops.cast(target, "float32"), draws)
         parameters = ops.cast(outputs["parameters"], "float32")
-        if training and hasattr(self.likelihood, "log_prob_in_training"):
+        if training:
             mean = functools.partial(mean_over_rows, sample_weight=repeat(sample_weight, draws))
-            nats = -self.likelihood.log_prob_in_training(target, parameters, mean)
+            px = self.likelihood.in_training(parameters, target, mean)
         else:
-            nats = -self.likelihood.log_prob(target, parameters)
+            px = self.likelihood(parameters)
+        log_likelihood = px.log_prob(target)
         for valid in self._validity(given, conditions):
             # A product, because NaN must reach the gradient as well.
-            nats = nats * repeat(ops.where(valid, 1.0, float("nan")), draws)
-        loss, terms = self.objective_and_terms(outputs, nats, sample_weight)
-        return loss + sum(self.losses), terms
+            log_likelihood = log_likelihood * repeat(ops.where(valid, 1.0, float("nan")), draws)
+        loss = self.objective_loss(outputs, log_likelihood, sample_weight)
+        return Loss(loss.total + sum(self.losses), loss.terms)
 
-    def objective_and_terms(self, outputs, nats, sample_weight):
-        """Return the loss, but for what `call` added, and a dict of its terms.
+    def objective_loss(self, outputs, log_likelihood, sample_weight):
+        """Return the `Loss`, but for what `call` added.
 
         Args:
             outputs: Dict, as `call` returns it.
-            nats: Float tensor `(num_samples * batch,)`, minus the log-likelihood.
+            log_likelihood: Float tensor `(num_samples * batch,)`, `log p(x|z)`.
             sample_weight: Optional float tensor `(batch,)`.
         """
-        reconstruction = weighted_mean(nats, sample_weight)
-        return reconstruction, {"reconstruction_loss": reconstruction}
+        reconstruction = -weighted_mean(log_likelihood, sample_weight)
+        return Loss(reconstruction, {"reconstruction_loss": reconstruction})
 
     def as_observed(self, inputs, seed):
         """Checked inputs as the likelihood is to see them: binary with `dynamic_binarization`."""
@@ -255,3 +252,23 @@ class LatentVariableModel(GenerativeModel, Encodes):
 
     def get_config(self):
         return {**super().get_config(), "dynamic_binarization": self.dynamic_binarization}
+
+
+def weighted_mean(values, sample_weight=None):
+    """Mean of values `(batch,)`, or `(draws, batch)`, each times its example's weight."""
+    if sample_weight is not None:
+        values = values * ops.cast(ops.reshape(sample_weight, (-1,)), values.dtype)
+    return ops.mean(values)
+
+
+def mean_over_rows(values, sample_weight=None):
+    """The weighted mean of values `(batch,)` over all rows of a batch, those of other devices too.
+
+    For statistics that no gradient passes. It is 0 where all weights are 0.
+    """
+    weight = ops.ones_like(values)
+    if sample_weight is not None:
+        weight = ops.cast(ops.reshape(sample_weight, (-1,)), values.dtype)
+    sums = [ops.sum(ops.stop_gradient(values * weight)), ops.sum(ops.stop_gradient(weight))]
+    weighted, total = replica.current().sum(sums)
+    return ops.where(total > 0, weighted / ops.where(total > 0, total, 1.0), 0.0)

@@ -49,8 +49,8 @@ class Bounds:
         kl_schedule: Object of `keras_vae.schedules`, or None where the weight is constant.
     """
 
-    def drawn(self, x, condition=None, draws=0, noise=None, training=None):
-        """Codes of a batch, as tensors, with their posterior: a `posteriors.Draw`."""
+    def infer(self, x, condition=None, training=None):
+        """The posterior of a batch of tensors: a distribution of codes."""
         raise NotImplementedError
 
     def draw_codes(self, inputs, seed=None, batch_size=256):

@@ -39,7 +39,6 @@ class ConditionalGAN(GAN):
           https://arxiv.org/abs/1610.09585
     """
 
-    loss_terms = ("discriminator_loss", "class_loss", "generator_loss", "generated_class_loss")
     conditional = True
 
     def __init__(
@@ -66,17 +65,17 @@ class ConditionalGAN(GAN):
                 f"Make it with num_classes={size}."
             )
 
-    def told_apart(self, real, generated, condition, weight):
-        loss, terms = super().told_apart(real, generated, condition, weight)
-        terms["class_loss"] = ops.mean(weight * self._class_nats(real[1], condition))
+    def discriminator_terms(self, real, generated, condition, weight):
+        loss, terms = super().discriminator_terms(real, generated, condition, weight)
+        terms["class_loss"] = ops.mean(weight * self._class_losses(real[1], condition))
         return loss + self.class_loss_weight * terms["class_loss"], terms
 
-    def taken_for_real(self, generated, condition):
-        loss, terms = super().taken_for_real(generated, condition)
-        terms["generated_class_loss"] = ops.mean(self._class_nats(generated[1], condition))
+    def generator_terms(self, generated, condition):
+        loss, terms = super().generator_terms(generated, condition)
+        terms["generated_class_loss"] = ops.mean(self._class_losses(generated[1], condition))
         return loss + self.class_loss_weight * terms["generated_class_loss"], terms
 
-    def _class_nats(self, class_logits, condition):
+    def _class_losses(self, class_logits, condition):
         """Cross-entropy of the labels `(batch,)`, summed over the conditions.
 
         Args:

@@ -3,15 +3,15 @@
 import keras
 from keras import ops
 
-from keras_vae import arguments
+from keras_vae import arguments, replica
 from keras_vae.exceptions import reason
 from keras_vae.models import logits
 from keras_vae.models.capabilities import Adversarial, Samples
-from keras_vae.models.generative import GenerativeModel, Player, as_optimizer, join
+from keras_vae.models.generative import GenerativeModel, join
 from keras_vae.models.vae import VAE
 from keras_vae.priors import StandardNormal
-from keras_vae.training import datasets, share
-from keras_vae.training.players import JointOptimizer
+from keras_vae.training import datasets
+from keras_vae.training.players import JointOptimizer, Player, as_optimizer
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -48,7 +48,7 @@ class GAN(GenerativeModel, Samples, Adversarial):
         - Salimans et al., 2016, section 3.4, for the smoothing. https://arxiv.org/abs/1606.03498
     """
 
-    loss_terms = ("discriminator_loss", "generator_loss")
+    has_one_loss = False
     conditional_class = "ConditionalGAN"
     has_target = False
 
@@ -64,11 +64,6 @@ class GAN(GenerativeModel, Samples, Adversarial):
     def decoder(self):
         """The generator, by the name that all models have for it."""
         return self.generator
-
-    @property
-    def reported(self):
-        # The sum of the losses says nothing: what one player wins the other loses.
-        return self.loss_terms
 
     def build(self, input_shape=None):
         """Create all weights.
@@ -179,7 +174,7 @@ class GAN(GenerativeModel, Samples, Adversarial):
         for valid in self._validity(given, conditions):
             # A product, because NaN must reach the gradient as well.
             weight = weight * ops.where(valid, 1.0, float("nan"))
-        loss, terms = self.told_apart(real, generated, condition, weight)
+        loss, terms = self.discriminator_terms(real, generated, condition, weight)
         return loss + sum(self.discriminator.losses), terms
 
     def generator_loss(self, data, training):
@@ -199,10 +194,10 @@ class GAN(GenerativeModel, Samples, Adversarial):
         condition = self.encode_condition(conditions, training=training)
         judged = self.discriminator(self._generate(x, condition, training), training=training)
         generated = [_float(head) for head in keras.tree.flatten(judged)]
-        loss, terms = self.taken_for_real(generated, condition)
+        loss, terms = self.generator_terms(generated, condition)
         return loss + sum(self.generator.losses), terms
 
-    def told_apart(self, real, generated, condition, weight):
+    def discriminator_terms(self, real, generated, condition, weight):
         """The discriminator's loss and its terms.
 
         Args:
@@ -216,15 +211,15 @@ class GAN(GenerativeModel, Samples, Adversarial):
         loss = ops.mean(nats * weight) + ops.mean(ops.softplus(generated[0]))
         return loss, {"discriminator_loss": loss}
 
-    def taken_for_real(self, generated, condition):
-        """The generator's loss and its terms; the arguments are those of `told_apart`."""
+    def generator_terms(self, generated, condition):
+        """The generator's loss and its terms; the arguments are those of `discriminator_terms`."""
         loss = ops.mean(ops.softplus(-generated[0]))
         return loss, {"generator_loss": loss}
 
     def _generate(self, x, condition, training):
         """As many images as there are examples, `(batch, *data_shape)`, each of a new code."""
         shape = (ops.shape(x)[0], self.latent_dim)
-        draw = share().draw
+        draw = replica.current().draw
         z = draw(keras.random.normal, shape, dtype="float32", seed=self.seed_generator)
         parameters = self.generator(join(z, condition), training=training)
         return self.likelihood.mean(ops.cast(parameters, "float32"))

@@ -9,12 +9,12 @@ from keras import ops
 from keras_vae import portable_random, seeds
 from keras_vae.layers.conditioning import Conditioning
 from keras_vae.layers.masked_convolution import MaskedConv2D
-from keras_vae.models.generative import in_batches, padded
 from keras_vae.networks.convolutional import convolution
 from keras_vae.storage.stored import StoredModel
 from keras_vae.training import Guard, datasets, is_divided, resuming
 from keras_vae.training import inputs as model_inputs
 from keras_vae.training.bar import with_bar
+from keras_vae.training.batched import in_batches, padded
 from keras_vae.training.occurrence import check_occurrence
 from keras_vae.version import __version__
 

@@ -1,24 +1,32 @@
 """The variational autoencoder."""
 
 import functools
-import math
 
 import keras
 import numpy as np
 from keras import ops
 
-from keras_vae import arguments, keras_internals, objectives, posteriors, seeds
-from keras_vae.layers.sampling import Sampling, reparameterize, repeat
-from keras_vae.metrics import Average
+from keras_vae import (
+    arguments,
+    distributions,
+    keras_internals,
+    objectives,
+    posteriors,
+    replica,
+    seeds,
+)
+from keras_vae.distributions import Normal, by_draw, repeat
+from keras_vae.layers.sampling import Sampling
 from keras_vae.models import importance
-from keras_vae.models.base import LatentVariableModel
+from keras_vae.models.base import LatentVariableModel, weighted_mean
 from keras_vae.models.capabilities import Bounds, Samples, Scores
-from keras_vae.models.generative import in_batches, join, weighted_mean
+from keras_vae.models.generative import join
+from keras_vae.objectives import Loss
 from keras_vae.priors import StandardNormal, VampPrior, fitted
 from keras_vae.priors.base import Prior
 from keras_vae.schedules import Schedule
 from keras_vae.training import inputs as model_inputs
-from keras_vae.training import share
+from keras_vae.training.batched import in_batches
 from keras_vae.training.callbacks import CountEpochs, ScheduledKLWeight
 
 
@@ -64,10 +72,10 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores):
 
     Returns:
         Dict of `"parameters"` (the likelihood's, as the decoder gives them for
-        `(draws * batch, latent)`), `"z_mean"`, `"z_log_var"` (`(batch, latent)`; of a posterior
-        whose entries depend on each other like `"z"`, as in `posteriors.Draw`), `"kl"`
-        (`(batch,)`, nats), `"z"` (`(draws * batch, latent)`, the batch once for each draw) and,
-        in a conditional model, `"condition"` (`(batch, size)`).
+        `(draws * batch, latent)`), `"z_mean"` and `"z_log_var"` (`(batch, latent)`; of a posterior
+        whose entries depend on each other `(draws * batch, latent)`, each entry's given those
+        before it), `"kl"` (`(batch,)`, nats), `"z"` (`(draws * batch, latent)`, the batch once for
+        each draw) and, in a conditional model, `"condition"` (`(batch, size)`).
 
     References:
         - Kingma & Welling, 2014. https://arxiv.org/abs/1312.6114
@@ -75,7 +83,6 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores):
         - Kingma et al., 2016, for `free_bits`. https://arxiv.org/abs/1606.04934
     """
 
-    loss_terms = ("reconstruction_loss", "kl_loss")
     code_names = ("z_mean", "z_log_var")
 
     def __init__(
@@ -95,7 +102,7 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores):
         first_weight = arguments.not_negative(schedule(0) if schedule else kl_weight, "kl_weight")
         objective = objectives.get(objective, num_samples=num_samples, gradient=gradient)
         prior = StandardNormal() if prior is None else prior
-        if not hasattr(prior, "log_prob"):
+        if not isinstance(prior, Prior):
             raise ValueError(f"`prior` must be one of keras_vae.priors. Received: {prior!r}")
         posterior = posteriors.get(posterior)
         _check_prior(objective, prior)
@@ -123,8 +130,6 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores):
             self.epochs_trained = self.add_weight(
                 name="epochs_trained", shape=(), initializer="zeros", dtype="int32", trainable=False
             )
-        self.loss_terms = (*self.loss_terms, *objective.terms)
-        self.trackers.update({name: Average(name=name) for name in objective.terms})
 
     @property
     def num_samples(self):
@@ -139,36 +144,60 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores):
         x, conditions = self.split_inputs(inputs)
         condition = self.encode_condition(conditions, training=training)
         draws = int(bool(training) if draw is None else draw)
-        drawn = self.drawn(x, condition, draws, training=training)
-        kl = self.posterior.kl(self.prior, drawn)
-        code = self.objective.through(drawn.z) if draws else {"z": drawn.z}
+        q = self.infer(x, condition, training=training)  # q(z|x, c)
+        z, given = q.draw(self.sampling if draws else None, max(draws, 1))
+        p = self.prior(condition)  # p(z|c)
+        kl = q.kl(p, by_draw(z, max(draws, 1)), given)
         if self.objective.adds_kl:
-            self.add_loss(self.kl_weight * self._counted_kl(kl, drawn, sample_weight))
-        if condition is not None:
-            code["condition"] = condition
-        rows = repeat(condition, drawn.draws)
+            self.add_loss(self.kl_weight * self._counted_kl(kl, q, p, given, sample_weight))
+        code = self.objective.gradient_gate(z) if draws else {"z": z}
+        rows = repeat(condition, max(draws, 1))
         return {
-            "parameters": self.decoder(join(code["z"], rows), training=training),
-            "z_mean": drawn.z_mean,
-            "z_log_var": drawn.z_log_var,
+            "parameters": self.decoder(join(code["z"], rows), training=training),  # p(x|z, c)
+            "z_mean": _by_row(given.loc),
+            "z_log_var": _by_row(given.log_var),
             "kl": kl,
             **code,
+            **({} if condition is None else {"condition": condition}),
         }
 
-    def _counted_kl(self, kl, drawn, sample_weight):
+    def _counted_kl(self, kl, q, p, given, sample_weight):
         """The KL averaged over the batch, of each latent dimension no less than the free bits."""
         if not self.free_bits:
             return weighted_mean(kl, sample_weight)
-        nats = self.posterior.kl_by_dimension(self.prior, drawn)
+        by_dimension = q.kl_by_value(p, given)
         if sample_weight is not None:
-            nats = nats * ops.cast(ops.reshape(sample_weight, (-1, 1)), nats.dtype)
-        nats = ops.mean(share().gather(nats), axis=0)
-        return ops.sum(ops.maximum(nats, self.free_bits))
+            weight = ops.cast(ops.reshape(sample_weight, (-1, 1)), by_dimension.dtype)
+            by_dimension = by_dimension * weight
+        by_dimension = ops.mean(replica.current().gather(by_dimension), axis=0)
+        return ops.sum(ops.maximum(by_dimension, self.free_bits))
 
-    def objective_and_terms(self, outputs, nats, sample_weight):
+    def objective_loss(self, outputs, log_likelihood, sample_weight):
         average = functools.partial(weighted_mean, sample_weight=sample_weight)
-        loss, terms = self.objective(self, outputs, nats, average)
-        return loss, {**terms, "kl_loss": average(outputs["kl"])}
+        given = Normal(outputs["z_mean"], outputs["z_log_var"])
+        if not self.posterior.is_diagonal:
+            given = Normal(*(by_draw(t, self.num_samples) for t in (given.loc, given.log_var)))
+        p = self.prior(outputs.get("condition")) if self.objective.uses_prior else None
+        loss = self.objective(
+            given,
+            p,
+            outputs["z"],
+            log_likelihood,
+            average,
+            kl_weight=self.kl_weight,
+            prior_codes=functools.partial(self._prior_codes, outputs.get("condition")),
+            gate=outputs.get("gate"),
+        )
+        return Loss(loss.total, {**loss.terms, "kl_loss": average(outputs["kl"])})
+
+    def _prior_codes(self, condition, like):
+        """Codes of the prior, as many as there are `(draws, batch, latent)`, of all replicas."""
+        draws, batch, latent_dim = ops.shape(like)
+        seed = keras.random.randint((1,), 0, 2**31 - 1, seed=self.seed_generator)
+        index = ops.arange(draws * batch, dtype="int32")
+        if condition is not None:
+            condition = ops.tile(replica.current().gather(condition), (draws, 1))
+        return self.prior.draw(seed, index, ops.ones((1,)), latent_dim, condition)
 
     def _add_callbacks(self, callbacks):
         callbacks = super()._add_callbacks(callbacks)
@@ -179,34 +208,23 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores):
     def _check_code(self, code):
         return super()._check_code(self.posterior.check(code))
 
-    def drawn(self, x, condition=None, draws=0, noise=None, training=None):
-        """Codes of a batch, as tensors, with the densities that they were drawn from.
+    def infer(self, x, condition=None, training=None):
+        """The posterior of a batch, as tensors.
 
         Args:
             x: Float tensor `(batch, *data_shape)`.
             condition: Optional float tensor `(batch, size)`, from `encode_condition`.
-            draws: Int. Codes for each example; 0 for one without noise, the mean.
-            noise: Optional float tensor `(draws * batch, latent)` of N(0, I), in the place of the
-                model's own.
             training: Bool.
 
         Returns:
-            `posteriors.Draw`.
+            Distribution of codes, as `posteriors.Posterior` gives it.
         """
-        heads = self.posterior.heads(self.encoder(join(x, condition), training=training))
-        return self._drawn(heads, condition, draws, noise)
-
-    def _drawn(self, heads, condition, draws, noise=None):
-        if noise is not None:
-            sampling = functools.partial(reparameterize, noise=noise)
-        elif draws:
-            sampling = self.sampling
-        else:
-            draws, sampling = 1, None
-        return self.posterior.draw(heads, condition, self.decoder, draws, sampling)
+        heads = self.encoder(join(x, condition), training=training)
+        return self.posterior(heads, condition, self.decoder)
 
     def code(self, x, condition=None, training=None):
-        return self.posterior.marginal(self.drawn(x, condition, training=training))
+        marginals = self.infer(x, condition, training=training).marginals()
+        return marginals.loc, marginals.log_var
 
     def sample(self, count=1, temperature=1.0, seed=None):
         """Decode codes drawn from the prior.
@@ -305,7 +323,8 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores):
         def draw(batch):
             x, conditions = self.split_inputs(batch["inputs"])
             condition = self.encode_condition(conditions, training=False)
-            return [self.drawn(x, condition, 1, batch["noise"], training=False).z]
+            q = self.infer(x, condition, training=False)
+            return [q.draw(with_noise(batch["noise"]))[0]]
 
         arrays = {"inputs": inputs, "noise": noise}
         return in_batches(self.as_compiled(draw), arrays, batch_size)[0]
@@ -322,14 +341,14 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores):
             ladder, to that of each level given the mean of those above); None for a prior whose KL
             is no sum over the dimensions.
         """
-        if not hasattr(self.prior, "kl_by_dimension"):
+        if not self.prior.kl_adds_up:
             return None
 
         def measure(batch):
             x, conditions = self.split_inputs(batch)
             condition = self.encode_condition(conditions, training=False)
-            drawn = self.drawn(x, condition, training=False)
-            return [self.posterior.kl_by_dimension(self.prior, drawn)]
+            q = self.infer(x, condition, training=False)
+            return [q.kl_by_value(self.prior(condition))]
 
         inputs = model_inputs.check_examples(self, inputs)
         return in_batches(self.as_compiled(measure), inputs, batch_size)[0]
@@ -342,7 +361,7 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores):
             if isinstance(self.prior, keras.layers.Layer):
                 keras_internals.untrack(self, self.prior)
             self.prior = prior
-        if not hasattr(prior, "kl_by_dimension"):
+        if not prior.kl_adds_up:
             self.free_bits = 0.0
         self.forget_compiled()
         if self.compiled and len(self.trainable_variables) != trainable:
@@ -422,21 +441,22 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores):
         return (nats, errors) if with_error else nats
 
     def _heads(self, inputs):
-        """Of a batch `x`, the vector of its conditions or None, and the posterior's heads."""
+        """Of a batch `x`, the vector of its conditions or None, and what the encoder gives."""
         x, conditions = self.split_inputs(inputs)
         condition = self.encode_condition(conditions, training=False)
-        return x, condition, self.posterior.heads(self.encoder(join(x, condition), training=False))
+        return x, condition, tuple(self.encoder(join(x, condition), training=False))
 
     def _log_weights(self, x, condition, noise, *heads):
         """Log importance weights `(draws, batch)` of codes drawn from the posterior."""
         shape = draws, batch, latent_dim = ops.shape(noise)
-        drawn = self._drawn(heads, condition, draws, ops.reshape(noise, (-1, latent_dim)))
-        z_log_var = ops.reshape(drawn.z_log_var, (-1, batch, latent_dim))
-        log_q = -ops.sum(ops.square(noise) + z_log_var + math.log(2 * math.pi), axis=-1) / 2
-        parameters = self.decoder(join(drawn.z, repeat(condition, draws)), training=False)
-        log_p = self.likelihood.log_prob(repeat(ops.cast(x, "float32"), draws), parameters)
-        log_prior = self.prior.log_prob(ops.reshape(drawn.z, shape), condition)
-        return ops.reshape(log_p, (draws, batch)) + log_prior - log_q
+        q = self.posterior(heads, condition, self.decoder)
+        z, given = q.draw(with_noise(ops.reshape(noise, (-1, latent_dim))), draws)
+        # By the noise, as a difference from a mean would lose what is left of a small variance.
+        log_q = distributions.StandardNormal().log_prob(noise) - ops.sum(given.log_var, axis=-1) / 2
+        parameters = self.decoder(join(z, repeat(condition, draws)), training=False)
+        log_px = self.likelihood(parameters).log_prob(repeat(ops.cast(x, "float32"), draws))
+        log_pz = self.prior(condition).log_prob(ops.reshape(z, shape))
+        return ops.reshape(log_px, (draws, batch)) + log_pz - log_q
 
     def load_own_variables(self, store):
         own = {name: store[name] for name in store.keys()}  # noqa: SIM118 - it is no dict
@@ -457,9 +477,19 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores):
         }
 
 
+def _by_row(tensor):
+    """Join `(draws, batch, latent)` to `(draws * batch, latent)`; of one draw nothing."""
+    return ops.reshape(tensor, (-1, tensor.shape[-1])) if len(tensor.shape) > 2 else tensor
+
+
+def with_noise(noise):
+    """A sampling function, as `draw` takes it, of noise that is given."""
+    return lambda z_mean, z_log_var: Normal(z_mean, z_log_var).from_noise(noise)
+
+
 def _check_prior(objective, prior):
     """Refuse an objective that draws from a prior which is drawn from only after training."""
-    if objective.draws_prior and type(prior).draw is Prior.draw:
+    if objective.draws_prior and not prior.draws_in_training:
         raise ValueError(
             f"{type(objective).__name__} needs a prior to draw from while it is learned: "
             "StandardNormal, ConditionalNormal or RealNVP. Received: "
@@ -472,7 +502,7 @@ def _check_posterior(posterior, objective, prior):
     if posterior.is_diagonal:
         return
     if objective.needs_diagonal:
-        gradient = getattr(objective, "gradient", None)
+        gradient = objective.get_config().get("gradient")
         of_gradient = f"(gradient={gradient!r})" if gradient else ""
         raise ValueError(
             f"{type(objective).__name__}{of_gradient} needs the diagonal posterior. Received: "
@@ -492,7 +522,7 @@ def _check_free_bits(objective, prior):
         raise ValueError(
             f"`free_bits` must be 0 with {type(objective).__name__}, whose loss has no KL term."
         )
-    if not hasattr(prior, "kl_by_dimension"):
+    if not prior.kl_adds_up:
         raise ValueError(
             "`free_bits` needs a prior whose KL is a sum over the latent dimensions, such as "
             f"StandardNormal. Received: {type(prior).__name__}"

@@ -6,12 +6,13 @@ import numpy as np
 from keras_vae.layers.conditioning import Categorical
 from keras_vae.layers.quantizers import usage
 from keras_vae.metrics import Perplexity
-from keras_vae.models.base import LatentVariableModel
+from keras_vae.models.base import LatentVariableModel, weighted_mean
 from keras_vae.models.capabilities import DiscreteCodes, Samples
-from keras_vae.models.generative import in_batches, weighted_mean
 from keras_vae.models.pixel_cnn import PixelCNN, check_codes
+from keras_vae.objectives import Loss
 from keras_vae.training import datasets
 from keras_vae.training import inputs as model_inputs
+from keras_vae.training.batched import in_batches
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -61,7 +62,6 @@ class VQVAE(LatentVariableModel, Samples, DiscreteCodes):
         - Mentzer et al., 2023, for `FiniteScalarQuantizer`. https://arxiv.org/abs/2309.15505
     """
 
-    loss_terms = ("reconstruction_loss", "commitment_loss")
     code_names = ("codes",)
 
     def __init__(self, encoder, decoder, quantizer, prior=None, **kwargs):
@@ -72,7 +72,7 @@ class VQVAE(LatentVariableModel, Samples, DiscreteCodes):
                 f"keras_vae.layers. Received: {quantizer!r}"
             )
         self.quantizer = quantizer
-        self.trackers["perplexity"] = Perplexity(quantizer.num_codes)
+        self.other_metrics["perplexity"] = Perplexity(quantizer.num_codes)
         self.grid_shape = None
         if prior is not None:
             vars(self)["prior"] = prior
@@ -110,13 +110,13 @@ class VQVAE(LatentVariableModel, Samples, DiscreteCodes):
             "commitment": distance,
         }
 
-    def objective_and_terms(self, outputs, nats, sample_weight):
-        loss, terms = super().objective_and_terms(outputs, nats, sample_weight)
-        return loss, {
-            **terms,
+    def objective_loss(self, outputs, log_likelihood, sample_weight):
+        loss = super().objective_loss(outputs, log_likelihood, sample_weight)
+        more = {
             "commitment_loss": weighted_mean(outputs["commitment"], sample_weight),
             "perplexity": usage(outputs["codes"], self.quantizer.num_codes),
         }
+        return Loss(loss.total, {**loss.terms, **more})
 
     def code(self, x, condition=None, training=None):
         _, codes, _ = self.quantizer(self.encoder(x, training=training), training=training)

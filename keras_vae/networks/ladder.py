@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from keras_vae import arguments
-from keras_vae.layers.sampling import reparameterize
+from keras_vae.distributions import Normal
 from keras_vae.networks.dense import DenseDecoder, dense_stack, split_condition
 from keras_vae.storage.stored import StoredModel
 
@@ -162,7 +162,7 @@ class LadderDecoder(DenseDecoder):
         inputs = [] if condition is None else [condition]
         if above is not None:
             h, *prior = above
-            z = reparameterize(*prior, z)
+            z = Normal(*prior).from_noise(z)
             inputs.append(h)
         h = ops.concatenate([z, *inputs], axis=-1) if inputs else z
         for layer in self.hidden[level]:

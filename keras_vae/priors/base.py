@@ -6,6 +6,7 @@ import numpy as np
 from keras import ops
 
 from keras_vae import portable_random, seeds
+from keras_vae.distributions import Normal
 
 _MOST_AT_ONCE = 4096
 
@@ -13,9 +14,19 @@ _MOST_AT_ONCE = 4096
 class Prior:
     """A distribution of latent codes, p(z) or p(z | condition).
 
-    A subclass writes `log_prob`, `draw` and `manifest`, and `kl` where it has a closed form. With
-    weights it is a `keras.layers.Layer` too, whose `build` and `call` take `z` and `condition`.
+    `prior(condition)` is a distribution, for losses; `draw` makes the same codes of a seed on every
+    backend and in every exported file. A subclass writes `__call__`, `draw` and `manifest`. With
+    weights it is a `keras.layers.Layer` too, built by `build_for`.
+
+    Attributes:
+        kl_adds_up: Bool. Whether the KL divergence from it is a sum over the latent dimensions,
+            in closed form.
+        draws_in_training: Bool. Whether it can be drawn from while it is learned, so that
+            gradients reach its weights.
     """
+
+    kl_adds_up = False
+    draws_in_training = False
 
     def build_for(self, model):
         """Create what the prior needs, for a model that knows its sizes.
@@ -31,24 +42,24 @@ class Prior:
         """The prior as it is now, made of constants where that is possible: what is exported."""
         return self
 
-    def log_prob(self, z, condition=None):
-        """Log density of codes.
+    def __call__(self, condition=None):
+        """The distribution of codes, as it is now.
 
         Args:
-            z: Float tensor `(..., latent)`.
-            condition: Optional float tensor `(batch, size)`, from `encode_condition`, for `z` of
-                shape `(batch, latent)` or `(draws, batch, latent)`.
+            condition: Optional float tensor `(batch, size)`, from `encode_condition`.
 
         Returns:
-            Tensor `(...)`, nats.
+            `distributions.Distribution` of codes `(..., latent)`; with a condition of codes
+            `(batch, latent)` or `(draws, batch, latent)`.
         """
         raise NotImplementedError
 
-    def kl(self, z_mean, z_log_var, z=None, condition=None):
-        """KL divergence of `q = N(z_mean, exp(z_log_var))` from the prior.
+    def log_prob(self, z, condition=None):
+        """As `self(condition).log_prob(z)`, nats `(...)`."""
+        return self(condition).log_prob(ops.convert_to_tensor(z))
 
-        Where it has no closed form, as here, this is the one-draw estimate
-        `log q(z) - log p(z)`: right on average if `z` was drawn from `q`, and of any sign.
+    def kl(self, z_mean, z_log_var, z=None, condition=None):
+        """KL divergence of `N(z_mean, exp(z_log_var))` from the prior, `distributions.Normal.kl`.
 
         Args:
             z_mean: Float tensor `(batch, latent)`.
@@ -59,11 +70,9 @@ class Prior:
         Returns:
             Tensor `(batch,)`, nats per example.
         """
-        z_mean, z_log_var = ops.convert_to_tensor(z_mean), ops.convert_to_tensor(z_log_var)
-        z = z_mean if z is None else ops.cast(z, z_mean.dtype)
-        squares = ops.square(z - z_mean) * ops.exp(-z_log_var)
-        log_q = -ops.sum(squares + z_log_var + math.log(2 * math.pi), axis=-1) / 2
-        return log_q - self.log_prob(z, condition)
+        normal = Normal(ops.convert_to_tensor(z_mean), ops.convert_to_tensor(z_log_var))
+        z = normal.loc if z is None else ops.cast(z, normal.loc.dtype)
+        return normal.kl(self(condition), z)
 
     def sample(self, count, latent_dim, temperature=1.0, seed=None, condition=None):
         """Draw codes, the same ones on every backend and in every exported file.
@@ -144,12 +153,3 @@ def _sizes(shapes):
 def condition_size(model):
     """Width of the vector that a model's networks see, 0 without conditions."""
     return model.conditioning.size if model.condition else 0
-
-
-def check_whole(name, value, least=1):
-    """Return a whole number of at least `least`, or raise a ValueError that names it."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise ValueError(
-            f"`{name}` must be a whole number of at least {least}. Received: {value!r}"
-        )
-    return int(value)

@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_vae import arguments, portable_random
-from keras_vae.divergences import kl_normal
+from keras_vae.distributions import Normal
 from keras_vae.networks.dense import dense_stack
 from keras_vae.priors.base import Prior, build_layer, condition_size
 from keras_vae.priors.fitted import MOST_ROWS, FittedMixture, classes_of, row_vectors
@@ -27,16 +27,18 @@ class ConditionalNormal(Prior, keras.layers.Layer):
         activation: Activation of the hidden layers.
 
     Call arguments:
-        z: Float tensor `(batch, latent)`.
         condition: Float tensor `(batch, size)`.
 
     Returns:
-        Tensor `(batch,)`, the log density in nats.
+        `distributions.Normal`.
 
     References:
         - Sohn et al., 2015, the conditional prior p(z|x) of section 4.1.
           https://papers.nips.cc/paper/5775
     """
+
+    kl_adds_up = True
+    draws_in_training = True
 
     def __init__(self, hidden_units=(), activation="tanh", **kwargs):
         super().__init__(autocast=False, **kwargs)
@@ -84,25 +86,8 @@ class ConditionalNormal(Prior, keras.layers.Layer):
         mean, log_var = (head(h) for head in self.heads)
         return mean, log_var
 
-    def call(self, z, condition):
-        return self.log_prob(z, condition)
-
-    def compute_output_shape(self, z_shape, condition_shape=None):
-        return z_shape[:-1]
-
-    def log_prob(self, z, condition=None):
-        mean, log_var = self.mean_and_log_var(condition)
-        squares = ops.square(ops.convert_to_tensor(z) - mean) * ops.exp(-log_var)
-        return -ops.sum(squares + log_var + math.log(2 * math.pi), axis=-1) / 2
-
-    def kl(self, z_mean, z_log_var, z=None, condition=None):
-        """As `Prior.kl`, in closed form."""
-        return kl_normal(z_mean, z_log_var, *self.mean_and_log_var(condition))
-
-    def kl_by_dimension(self, z_mean, z_log_var, condition=None):
-        """As `kl`, `(batch, latent)`: what each latent dimension adds to it."""
-        prior = self.mean_and_log_var(condition)
-        return kl_normal(z_mean, z_log_var, *prior, by_dimension=True)
+    def __call__(self, condition=None):
+        return Normal(*self.mean_and_log_var(condition))
 
     def fixed(self):
         """A table with one row for every combination of labels; with a continuous one, itself."""

@@ -6,9 +6,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_vae import portable_random
-from keras_vae.divergences import kl_normal
-from keras_vae.priors.base import Prior, check_whole
+from keras_vae import arguments, portable_random
+from keras_vae.distributions import Mixture, Normal
+from keras_vae.priors.base import Prior
 
 KINDS = ("gaussian", "mixture", "kernel_density")
 DEFAULT_COMPONENTS = {"gaussian": 1, "mixture": 10, "kernel_density": 500}
@@ -34,12 +34,13 @@ class FittedMixture(Prior, keras.layers.Layer):
             components for every combination of labels, each with *unknown* as its last.
 
     Call arguments:
-        z: Float tensor `(batch, latent)`.
-        condition: Optional float tensor `(batch, size)`.
+        condition: Float tensor `(batch, size)`, for one that depends on classes.
 
     Returns:
-        Tensor `(batch,)`, the log density in nats.
+        `distributions.Mixture`; of a single component, `distributions.Normal`.
     """
+
+    draws_in_training = True
 
     def __init__(self, classes=(), **kwargs):
         super().__init__(autocast=False, **kwargs)
@@ -138,21 +139,8 @@ class FittedMixture(Prior, keras.layers.Layer):
     def load_own_variables(self, store):
         self._set(*(np.asarray(store[name]) for name in ("means", "scales", "thresholds")))
 
-    def call(self, z, condition=None):
-        return self.log_prob(z, condition)
-
-    def compute_output_shape(self, z_shape, condition_shape=None):
-        return z_shape[:-1]
-
-    def log_prob(self, z, condition=None):
-        return log_mixture(z, *self._of_batch(condition))
-
-    def kl(self, z_mean, z_log_var, z=None, condition=None):
-        """As `Prior.kl`, of a single component in closed form."""
-        if self.num_components > 1:
-            return super().kl(z_mean, z_log_var, z, condition)
-        mean, log_var, _ = self._of_batch(condition)
-        return kl_normal(z_mean, z_log_var, mean[..., 0, :], log_var[..., 0, :])
+    def __call__(self, condition=None):
+        return gaussians(*self._of_batch(condition))
 
     def _of_batch(self, condition):
         """Means, log-variances and log-weights: `(components, ...)`, or those of a batch."""
@@ -202,25 +190,11 @@ class FittedMixture(Prior, keras.layers.Layer):
         return {**super().get_config(), "classes": [list(entry) for entry in self.classes]}
 
 
-def log_mixture(z, means, log_vars, log_weights):
-    """Log density of a mixture of diagonal Gaussians.
-
-    Args:
-        z: Float tensor `(..., latent)`.
-        means: Float tensor `(components, latent)`, or `(batch, components, latent)`.
-        log_vars: Float tensor, same shape.
-        log_weights: Float tensor `(components,)` or `(batch, components)`, or one for all.
-
-    Returns:
-        Tensor `(...)`, nats.
-    """
-    z = ops.expand_dims(ops.convert_to_tensor(z), -2)
-    means, log_vars = ops.convert_to_tensor(means), ops.convert_to_tensor(log_vars)
-    squares = ops.square(z - means) * ops.exp(-log_vars) + log_vars
-    nats = log_weights - ops.sum(squares + math.log(2 * math.pi), axis=-1) / 2
-    # Not `logsumexp`, which looks for infinities by an operator that TFLite lacks.
-    largest = ops.max(nats, axis=-1, keepdims=True)
-    return ops.log(ops.sum(ops.exp(nats - largest), axis=-1)) + largest[..., 0]
+def gaussians(locs, log_vars, log_weights):
+    """The distribution of a mixture's parameters, as `distributions.Mixture` takes them."""
+    if locs.shape[-2] == 1:
+        return Normal(*(ops.convert_to_tensor(table)[..., 0, :] for table in (locs, log_vars)))
+    return Mixture(locs, log_vars, log_weights)
 
 
 def fit(codes, labels, kind, num_components=None, classes=(), names=(), rng=None):
@@ -257,7 +231,7 @@ def fit(codes, labels, kind, num_components=None, classes=(), names=(), rng=None
         num_components = DEFAULT_COMPONENTS[kind]
         if kind == "kernel_density":
             num_components = max(_FOLDS, min(num_components, smallest))
-    num_components = check_whole("num_components", num_components)
+    num_components = arguments.whole(num_components, "num_components")
     if kind == "gaussian" and num_components > 1:
         raise ValueError(
             "`kind='gaussian'` has one component. Received: "

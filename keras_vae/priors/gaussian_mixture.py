@@ -3,9 +3,9 @@
 import keras
 from keras import ops
 
-from keras_vae import seeds
-from keras_vae.priors.base import Prior, build_layer, check_whole
-from keras_vae.priors.fitted import FittedMixture, check_latent_dim, log_mixture
+from keras_vae import arguments, seeds
+from keras_vae.priors.base import Prior, build_layer
+from keras_vae.priors.fitted import FittedMixture, check_latent_dim, gaussians
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -18,11 +18,8 @@ class GaussianMixture(Prior, keras.layers.Layer):
         num_components: Int, at least 1.
         seed: Optional int, for the initial means, drawn from N(0, I).
 
-    Call arguments:
-        z: Float tensor `(batch, latent)`.
-
     Returns:
-        Tensor `(batch,)`, the log density in nats.
+        `distributions.Mixture`; of a single component, `distributions.Normal`.
 
     References:
         - Tomczak & Welling, 2018, section 2, the mixture that VampPrior is compared with.
@@ -31,7 +28,7 @@ class GaussianMixture(Prior, keras.layers.Layer):
 
     def __init__(self, num_components=10, seed=None, **kwargs):
         super().__init__(autocast=False, **kwargs)
-        self.num_components = check_whole("num_components", num_components)
+        self.num_components = arguments.whole(num_components, "num_components")
         self.seed = seed
 
     def build_for(self, model):
@@ -47,14 +44,8 @@ class GaussianMixture(Prior, keras.layers.Layer):
         self.logits = self.add_weight(name="logits", shape=shape[:1], initializer="zeros")
         self.built = True
 
-    def call(self, z):
-        return self.log_prob(z)
-
-    def compute_output_shape(self, z_shape):
-        return z_shape[:-1]
-
-    def log_prob(self, z, condition=None):
-        return log_mixture(z, self.means, self.log_vars, ops.log_softmax(self.logits))
+    def __call__(self, condition=None):
+        return gaussians(self.means, self.log_vars, ops.log_softmax(self.logits))
 
     def fixed(self):
         scales, weights = ops.exp(self.log_vars / 2), ops.softmax(self.logits)

@@ -5,9 +5,9 @@ import numpy as np
 from keras import ops
 
 from keras_vae import arguments, portable_random
+from keras_vae.distributions import Flow
 from keras_vae.networks.dense import dense_stack
-from keras_vae.priors.base import Prior, build_layer, check_whole, condition_size
-from keras_vae.priors.standard_normal import StandardNormal
+from keras_vae.priors.base import Prior, build_layer, condition_size
 
 # exp(2) = 7.4 times wider or narrower by one layer is enough, and none overflows.
 _LOG_SCALE_RANGE = 2.0
@@ -28,20 +28,21 @@ class RealNVP(Prior, keras.layers.Layer):
         activation: Activation of the hidden layers.
 
     Call arguments:
-        z: Float tensor `(batch, latent)`, latent at least 2.
         condition: Optional float tensor `(batch, size)`.
 
     Returns:
-        Tensor `(batch,)`, the log density in nats.
+        `distributions.Flow`.
 
     References:
         - Dinh et al., 2017, eq. 3 to 8. https://arxiv.org/abs/1605.08803 (there a learned factor
           limits the log-scale, here a fixed one, [-2, 2] a layer)
     """
 
+    draws_in_training = True
+
     def __init__(self, num_layers=6, hidden_units=(64, 64), activation="relu", **kwargs):
         super().__init__(autocast=False, **kwargs)
-        self.num_layers = check_whole("num_layers", num_layers, least=2)
+        self.num_layers = arguments.whole(num_layers, "num_layers", least=2)
         self.hidden_units = arguments.wholes(hidden_units, "hidden_units")
         self.activation = arguments.activation(activation)
         self.couplings = [
@@ -59,19 +60,18 @@ class RealNVP(Prior, keras.layers.Layer):
                 "`RealNVP` needs at least 2 latent dimensions, of which each layer keeps some. "
                 f"Received: {z_shape[-1]}. Use GaussianMixture."
             )
+        self.latent_dim = z_shape[-1]
         for coupling in self.couplings:
             coupling.build((None, z_shape[-1]), (None, size))
         self.built = True
 
-    def call(self, z, condition=None):
-        return self.log_prob(z, condition)
-
-    def compute_output_shape(self, z_shape, condition_shape=None):
-        return z_shape[:-1]
-
-    def log_prob(self, z, condition=None):
-        noise, log_scale = self.to_noise(z, condition)
-        return StandardNormal().log_prob(noise) - log_scale
+    def __call__(self, condition=None):
+        shape = (self.latent_dim,) if condition is None else (condition.shape[0], self.latent_dim)
+        return Flow(
+            lambda noise: self.from_noise(noise, condition),
+            lambda z: self.to_noise(z, condition),
+            shape,
+        )
 
     def from_noise(self, noise, condition=None):
         """Codes of normal noise, each `(..., latent)`."""

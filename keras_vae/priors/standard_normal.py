@@ -1,12 +1,9 @@
 """The standard normal prior."""
 
-import math
-
 import keras
 from keras import ops
 
-from keras_vae import portable_random
-from keras_vae.divergences import kl_standard_normal
+from keras_vae import distributions, portable_random
 from keras_vae.priors.base import Prior
 
 
@@ -14,17 +11,11 @@ from keras_vae.priors.base import Prior
 class StandardNormal(Prior):
     """N(0, I): every latent dimension is an independent standard normal."""
 
-    def kl(self, z_mean, z_log_var, z=None, condition=None):
-        """As `Prior.kl`, in closed form."""
-        return kl_standard_normal(z_mean, z_log_var)
+    kl_adds_up = True
+    draws_in_training = True
 
-    def kl_by_dimension(self, z_mean, z_log_var, condition=None):
-        """As `kl`, `(batch, latent)`: what each latent dimension adds to it."""
-        return kl_standard_normal(z_mean, z_log_var, by_dimension=True)
-
-    def log_prob(self, z, condition=None):
-        z = ops.convert_to_tensor(z)
-        return -ops.sum(ops.square(z) + math.log(2 * math.pi), axis=-1) / 2
+    def __call__(self, condition=None):
+        return distributions.StandardNormal()
 
     def draw(self, seed, index, temperature, latent_dim, condition=None, ops=ops):
         return portable_random.normal(seed, index, latent_dim, ops) * temperature

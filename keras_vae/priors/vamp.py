@@ -6,9 +6,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_vae import seeds
-from keras_vae.priors.base import Prior, build_layer, check_whole, condition_size
-from keras_vae.priors.fitted import FittedMixture, check_latent_dim, log_mixture
+from keras_vae import arguments, seeds
+from keras_vae.priors.base import Prior, build_layer, condition_size
+from keras_vae.priors.fitted import FittedMixture, check_latent_dim, gaussians
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -24,6 +24,9 @@ class VampPrior(Prior, keras.layers.Layer):
         num_components: Int, at least 1. Number of pseudo-inputs, K.
         seed: Optional int, for the initial pseudo-inputs.
 
+    Returns:
+        `distributions.Mixture`, whatever the condition.
+
     References:
         - Tomczak & Welling, 2018, eq. 9. https://arxiv.org/abs/1705.07120 (they keep images in
           range by a hard tanh, we by a sigmoid)
@@ -31,7 +34,7 @@ class VampPrior(Prior, keras.layers.Layer):
 
     def __init__(self, num_components=100, seed=None, **kwargs):
         super().__init__(autocast=False, **kwargs)
-        self.num_components = check_whole("num_components", num_components)
+        self.num_components = arguments.whole(num_components, "num_components")
         self.seed = seed
 
     def build_for(self, model):
@@ -71,8 +74,8 @@ class VampPrior(Prior, keras.layers.Layer):
         condition = self.pseudo_conditions
         return self.code(x, None if condition is None else ops.convert_to_tensor(condition))
 
-    def log_prob(self, z, condition=None):
-        return log_mixture(z, *self.components(), -math.log(self.num_components))
+    def __call__(self, condition=None):
+        return gaussians(*self.components(), -math.log(self.num_components))
 
     def fixed(self):
         mean, log_var = map(ops.convert_to_numpy, self.components())

@@ -4,7 +4,8 @@ Each backend's `Trainer` lets the model's `players` move one after the other: it
 loss of each by its own variables and updates them. The mathematics is in `loss_and_terms`, which
 all three share.
 
-Where a batch is divided among devices or processes, `share()` is the part that a step works on.
+Where a batch is divided among devices or processes, `keras_vae.replica.current()` is the part that
+a step works on.
 """
 
 import keras
@@ -32,7 +33,6 @@ prepare_devices = backend.prepare_devices
 compiles_each_shape = keras.backend.backend() == "jax"
 # Whether several devices need a process each.
 needs_processes = keras.backend.backend() == "torch"
-share = backend.share
 
 __all__ = [
     "Guard",
@@ -44,5 +44,4 @@ __all__ = [
     "needs_processes",
     "on_devices",
     "prepare_devices",
-    "share",
 ]

@@ -79,7 +79,7 @@ class StopOnSkippedUpdates(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         self.steps = 0
         # Not 0 in the rest of an epoch that was interrupted.
-        skipped = self.model.skipped_updates_tracker.result()
+        skipped = self.model.skipped_updates.result()
         self.skipped = int(keras.ops.convert_to_numpy(skipped))
 
     def on_train_batch_end(self, batch, logs=None):

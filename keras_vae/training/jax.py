@@ -9,12 +9,7 @@ import keras
 import numpy as np
 
 from keras_vae import keras_internals
-from keras_vae.training.shares import Whole, cores
-
-
-def share():
-    """The part of a batch that a step works on: all, as JAX itself divides the arrays of a step."""
-    return Whole()
+from keras_vae.training.players import TermsOf
 
 
 class Guard:
@@ -98,9 +93,10 @@ class Trainer(Guard):
 
             state = jax.lax.fori_loop(0, count, step, tuple(map(list, state)))
             with keras.StatelessScope(_pairs(self.metrics_variables, state[-1])):
-                results = {metric.name: metric.result() for metric in self.metrics}
-            # Some metrics report nothing.
-            logs = {name: value for name, value in results.items() if not isinstance(value, dict)}
+                logs = {}
+                for metric in self.metrics:
+                    result = metric.result()
+                    logs |= result if isinstance(result, dict) else {metric.name: result}
             return logs, state
 
         steps = jax.jit(steps, donate_argnums=0)
@@ -139,6 +135,12 @@ class Trainer(Guard):
 
         return compiled
 
+    needs_terms_first = True
+
+    def terms_of(self, batch):
+        """The terms of the loss as symbolic tensors, of a symbolic batch."""
+        return TermsOf(self).compute_output_spec(batch)
+
     def global_norm(self, tensors):
         """The Euclidean norm of all tensors joined, in float32."""
         flat = [tensor.astype("float32").ravel() for tensor in tensors]
@@ -152,7 +154,7 @@ class Trainer(Guard):
         for player in self.players:
             state, numbers = self._move(player, state, data, measured)
             measured.append(numbers)
-        logs, metrics = self._track(metrics, data, *self.joined(measured))
+        logs, metrics = self._track(state[:2], metrics, data, *self.joined(measured))
         return logs, (*state, metrics)
 
     def _move(self, player, state, data, earlier):
@@ -197,7 +199,8 @@ class Trainer(Guard):
         loss, (terms, non_trainable) = self._loss(
             self, trainable, non_trainable, data, training=False
         )
-        logs, metrics = self._track(metrics, data, loss, terms)
+        state = trainable, non_trainable
+        logs, metrics = self._track(state, metrics, data, loss, terms)
         return logs, (trainable, non_trainable, metrics)
 
     def predict_step(self, state, data):
@@ -217,8 +220,9 @@ class Trainer(Guard):
             loss, terms = player.loss_and_terms(data, training)
         return loss, (terms, _values(scope, self.non_trainable_variables))
 
-    def _track(self, metrics, *measured):
-        with keras.StatelessScope(_pairs(self.metrics_variables, metrics)) as scope:
+    def _track(self, state, metrics, *measured):
+        variables = self._variables(*state) + _pairs(self.metrics_variables, metrics)
+        with keras.StatelessScope(variables) as scope:
             logs = self.track(*measured)
         return logs, _values(scope, self.metrics_variables)
 
@@ -292,7 +296,7 @@ def prepare_devices(count):
     """Let the CPU pass for several devices, before the first operation."""
     flags = os.environ.get("XLA_FLAGS", "")
     if "device_count" not in flags:
-        count = min(count, cores())
+        count = min(count, os.cpu_count() or 1)
         os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count={count}"
 
 

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_vae.training import share
+from keras_vae import replica
 from keras_vae.training.inputs import as_given
 
 
@@ -56,7 +56,7 @@ class Occurrence(keras.metrics.Metric):
 
     def update_state(self, occurrence):
         """Add what occurs in a batch, float32 `(size,)`, above 0 for the labels that do."""
-        [seen] = share().sum([occurrence])  # on all devices
+        [seen] = replica.current().sum([occurrence])  # on all devices
         self.seen.assign(ops.maximum(self.seen, seen))
 
     def result(self):

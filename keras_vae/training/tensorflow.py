@@ -1,15 +1,14 @@
 """Steps on TensorFlow."""
 
 import contextlib
+import os
 
 import keras
 import tensorflow as tf
 
 from keras_vae import keras_internals
 from keras_vae.training import tensorflow_adam, tensorflow_replicas
-from keras_vae.training.shares import cores
-
-share = tensorflow_replicas.share
+from keras_vae.training.players import TermsOf
 
 
 class Guard:
@@ -121,6 +120,12 @@ class Trainer(Guard):
         """A function of tensors that reads the model's variables, to be called many times."""
         return tf.function(function, reduce_retracing=True)
 
+    needs_terms_first = True
+
+    def terms_of(self, batch):
+        """The terms of the loss as symbolic tensors, of a symbolic batch."""
+        return TermsOf(self).compute_output_spec(batch)
+
     def global_norm(self, tensors):
         """The Euclidean norm of all tensors joined, in float32."""
         return tf.linalg.global_norm([tf.cast(tensor, "float32") for tensor in tensors])
@@ -128,12 +133,12 @@ class Trainer(Guard):
     def train_step(self, data):
         """For every player: draw, differentiate, and update unless a gradient is not finite."""
         measured = []
-        with tensorflow_replicas.step(self, data) as share:
+        with tensorflow_replicas.working_on(self, data) as replica:
             for player in self.players:
-                measured.append(self._move(player, data, measured, share))
-            return share.reported(self.track(data, *self.joined(measured)))
+                measured.append(self._move(player, data, measured, replica))
+            return replica.reported(self.track(data, *self.joined(measured)))
 
-    def _move(self, player, data, earlier, share):
+    def _move(self, player, data, earlier, replica):
         """Let one player move and return its loss, terms, norm and whether it was finite."""
         buffers = [tf.identity(v.value) for v in self.buffers]
         with tf.GradientTape() as tape:
@@ -141,15 +146,15 @@ class Trainer(Guard):
             for variable in player.variables:
                 tape.watch(variable.value)
             loss, terms = player.loss_and_terms(data, training=True)
-            scaled_loss = player.optimizer.scale_loss(share.part(loss))
+            scaled_loss = player.optimizer.scale_loss(replica.weighted(loss))
         variables = player.variables
         if not self.optimizer.built:  # `tf.cond` must not create variables
             self.optimizer.build(self.trainable_variables)
         # Keras' own variables fail here where one is unconnected, as their dtype is a string.
         sources = [v.value for v in variables]
         gradients = tape.gradient(scaled_loss, sources, unconnected_gradients="zero")
-        gradients = share.sum(gradients)
-        loss, terms = share.mean((loss, terms))
+        gradients = replica.sum(gradients)
+        loss, terms = replica.mean((loss, terms))
         norm, finite = self.gradient_norm(player, gradients, earlier)
 
         def update():
@@ -161,21 +166,21 @@ class Trainer(Guard):
 
         if player.skips_updates:
             update()
-        elif share:
-            share.update(finite, update, [*variables, *player.optimizer.variables])
+        elif replica:
+            replica.update(finite, update, [*variables, *player.optimizer.variables])
         else:
             tf.cond(finite, update, lambda: None)
-        if share:
-            share.agree(finite, self.buffers, buffers)
+        if replica:
+            replica.agree(finite, self.buffers, buffers)
         else:
             tf.cond(finite, lambda: None, restore)
         return loss, terms, norm, finite
 
     def test_step(self, data):
         """Draw and measure."""
-        with tensorflow_replicas.step(self, data) as share:
-            loss, terms = share.mean(self.loss_and_terms(data, training=False))
-            return share.reported(self.track(data, loss, terms))
+        with tensorflow_replicas.working_on(self, data) as replica:
+            loss, terms = replica.mean(self.loss_and_terms(data, training=False))
+            return replica.reported(self.track(data, loss, terms))
 
     def predict_step(self, data):
         """Reconstruct from the posterior mean."""
@@ -200,7 +205,7 @@ def prepare_devices(count):
     """Let the CPU pass for several devices where there is no GPU, before the first operation."""
     if not tf.config.list_physical_devices("GPU"):
         [cpu] = tf.config.list_physical_devices("CPU")
-        parts = [tf.config.LogicalDeviceConfiguration()] * min(count, cores())
+        parts = [tf.config.LogicalDeviceConfiguration()] * min(count, (os.cpu_count() or 1))
         tf.config.set_logical_device_configuration(cpu, parts)
 
 

@@ -1,37 +1,19 @@
 """What the replicas of a model share under a `tf.distribute` strategy."""
 
-import contextlib
-import threading
-
 import keras
 import tensorflow as tf
 
-from keras_vae import keras_internals
-from keras_vae.training.shares import Share, Whole
-
-# A strategy traces every replica of one process in a thread of its own.
-_step = threading.local()
+from keras_vae import keras_internals, replica
 
 
-def share():
-    """The part of a batch that the step of this replica works on."""
-    return getattr(_step, "share", None) or Whole()
+def working_on(model, data):
+    """A context in which a model's step works on its replica's rows of a batch, `data`."""
+    has_others = tf.distribute.has_strategy()
+    rows = keras.tree.flatten(data)[0]
+    return replica.working_on(_Replica(model, rows) if has_others else None)
 
 
-@contextlib.contextmanager
-def step(model, data):
-    """Let a model's step know its replica's part of the batch, the rows of `data`."""
-    if not tf.distribute.has_strategy():
-        yield Whole()
-        return
-    _step.share = _Replica(model, keras.tree.flatten(data)[0])
-    try:
-        yield _step.share
-    finally:
-        _step.share = None
-
-
-class _Replica(Share):
+class _Replica(replica.OneOfSeveral):
     def __init__(self, model, rows):
         self.context = tf.distribute.get_replica_context()
         self.layers = keras_internals.flatten_layers(model)

@@ -8,10 +8,8 @@ import warnings
 import keras
 import torch
 
-from keras_vae.training import torch_adam, torch_convolutions, torch_graph, torch_processes
-from keras_vae.training.shares import cores
-
-share = torch_processes.share
+from keras_vae import replica
+from keras_vae.training import torch_adam, torch_graph, torch_processes
 
 
 class Guard:
@@ -73,27 +71,41 @@ class Trainer(Guard):
         """A function of tensors that reads the model's variables, to be called many times."""
         return torch.no_grad()(function)
 
+    @property
+    def needs_terms_first(self):
+        """Whether a step is traced."""
+        return self.traces_steps
+
+    def terms_of(self, batch):
+        """The terms of the loss, of zeros as a symbolic batch has them.
+
+        Keras finds no shapes here where a layer has state, such as batch normalisation.
+        """
+        zeros = keras.tree.map_structure(lambda t: keras.ops.zeros(t.shape, t.dtype), batch)
+        with torch.no_grad(), self.same_draws():
+            return self.loss_and_terms(zeros, training=False)[1]
+
     def global_norm(self, tensors):
         """The Euclidean norm of all tensors joined, in float32."""
         return torch.nn.utils.get_total_norm([tensor.float() for tensor in tensors])
 
     def train_step(self, data):
         """For every player: draw, differentiate, and update unless a gradient is not finite."""
-        with torch_processes.step(data) as share:
-            return self._train_step(data, share)
+        with torch_processes.working_on(data) as rows:
+            return self._train_step(data, rows)
 
-    def _train_step(self, data, share):
+    def _train_step(self, data, rows):
         made = []
         for turn, player in enumerate(self.players):
             buffers = [v.value.clone() for v in self.buffers]
             # A graph cannot hold what the processes say to each other.
-            step = self._replayed if self.traces_steps and not share else self._step
+            step = self._replayed if self.traces_steps and not rows else self._step
             gradients, finite, made = step(turn, data, made)
             variables = player.variables
             with torch.no_grad():
-                if share:
+                if rows:
                     now = [v.value for v in self.buffers]
-                    changes = share.mean([new - old for new, old in zip(now, buffers, strict=True)])
+                    changes = rows.mean([new - old for new, old in zip(now, buffers, strict=True)])
                     for variable, old, change in zip(self.buffers, buffers, changes, strict=True):
                         variable.assign(old + change)
                 if finite or player.skips_updates:
@@ -112,16 +124,18 @@ class Trainer(Guard):
             measured; or, after the last of them, the logs.
         """
         player = self.players[turn]
-        with torch_convolutions.differentiable(data):
+        rows = replica.current()
+        with _differentiable(data):
             loss, terms = player.loss_and_terms(data, training=True)
-        scaled_loss = player.optimizer.scale_loss(share().part(loss))
+        scaled_loss = player.optimizer.scale_loss(rows.weighted(loss) if rows else loss)
         variables, gradients = [v.value for v in player.variables], ()
         if variables and scaled_loss.requires_grad:  # not of a part that is frozen or unused
             gradients = torch.autograd.grad(scaled_loss, variables, allow_unused=True)
         gradients = {i: g for i, g in enumerate(gradients) if g is not None}
         with torch.no_grad():
-            gradients = share().sum(gradients)
-            loss, terms = share().mean((loss, terms))
+            if rows:
+                gradients = rows.sum(gradients)
+                loss, terms = rows.mean((loss, terms))
             norm, finite = self.gradient_norm(player, list(gradients.values()), earlier)
             terms = {name: term.detach() for name, term in terms.items()}
             made = [*earlier, (loss.detach(), terms, norm, finite)]
@@ -147,8 +161,8 @@ class Trainer(Guard):
 
     def test_step(self, data):
         """Draw and measure."""
-        with torch_processes.step(data) as share:
-            loss, terms = share.mean(self.loss_and_terms(data, training=False))
+        with torch_processes.working_on(data) as rows:
+            loss, terms = rows.mean(self.loss_and_terms(data, training=False))
             return self.track(data, loss, terms)
 
     def predict_step(self, data):
@@ -164,6 +178,44 @@ def _denormals_as_zero():
         yield
     finally:
         torch.set_flush_denormal(before)
+
+
+_CONVOLUTIONS = {
+    getattr(torch, f"conv{transpose}{rank}d")
+    for transpose in ("", "_transpose")
+    for rank in (1, 2, 3)
+}
+
+
+class _PlainStrides(torch.overrides.TorchFunctionMode):
+    """Give convolutions images and kernels whose strides say one order of axes.
+
+    With one row and one channel the strides of an image say channels-first and channels-last alike.
+    PyTorch 2.13 takes one of them for the image, the other for the gradient of the kernel, and
+    raises "grad_weight must be contiguous".
+    """
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        kwargs = dict(kwargs or {})
+        if function in _CONVOLUTIONS:
+            # A layer of the user's own may name them.
+            args = (*map(_plain, args[:2]), *args[2:])
+            kwargs |= {name: _plain(kwargs[name]) for name in ("input", "weight") if name in kwargs}
+        return function(*args, **kwargs)
+
+
+def _plain(tensor):
+    return tensor.clone(memory_format=torch.contiguous_format)
+
+
+def _differentiable(data):
+    """A context for a forward pass over a batch, in which gradients of convolutions are found.
+
+    Args:
+        data: Nested tensors of one number of rows.
+    """
+    rows = len(keras.tree.flatten(data)[0])
+    return _PlainStrides() if rows == 1 else contextlib.nullcontext()
 
 
 def devices():
@@ -184,7 +236,7 @@ def prepare_devices(count):
 def find_devices():
     """Names of the devices of this machine that may have a process each: GPUs, or else cores."""
     gpus = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
-    return gpus or ["cpu"] * cores()
+    return gpus or ["cpu"] * (os.cpu_count() or 1)
 
 
 @contextlib.contextmanager

@@ -1,20 +1,11 @@
 """What the processes of a `torch.distributed` group share that train one model."""
 
-import contextlib
-
 import keras
 import numpy as np
 import torch
 from torch import distributed
 
-from keras_vae.training.shares import Share, Whole
-
-_current = Whole()
-
-
-def share():
-    """The part of a batch that the step of this process works on."""
-    return _current
+from keras_vae import replica
 
 
 def are_several():
@@ -23,16 +14,9 @@ def are_several():
     return is_initialized and distributed.get_world_size() > 1
 
 
-@contextlib.contextmanager
-def step(data):
-    """Let a step know its process' part of the batch, the rows of `data`."""
-    global _current
-    if are_several():
-        _current = _Process(keras.tree.flatten(data)[0])
-    try:
-        yield _current
-    finally:
-        _current = Whole()
+def working_on(data):
+    """A context in which a step works on its process' rows of a batch, `data`."""
+    return replica.working_on(_Process(keras.tree.flatten(data)[0]) if are_several() else None)
 
 
 def part(rows):
@@ -49,7 +33,7 @@ def agree(variables):
             variable.assign(value)
 
 
-class _Process(Share):
+class _Process(replica.OneOfSeveral):
     def __init__(self, rows):
         rank, size = distributed.get_rank(), distributed.get_world_size()
         counts = torch.zeros(size, dtype=torch.int64, device=rows.device)
@@ -72,9 +56,9 @@ class _Gather(torch.autograd.Function):
     """The rows of all processes, each of which may have another number of them."""
 
     @staticmethod
-    def forward(ctx, rows, share):
+    def forward(ctx, rows, process):
         # A row may stand for several of an example, as in a grid of codes.
-        lengths = torch.zeros(len(share.counts), dtype=torch.int64, device=rows.device)
+        lengths = torch.zeros(len(process.counts), dtype=torch.int64, device=rows.device)
         lengths[distributed.get_rank()] = len(rows)
         distributed.all_reduce(lengths)
         ctx.lengths = lengths.tolist()

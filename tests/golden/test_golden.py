@@ -22,7 +22,7 @@ from tests.golden import files
 EDGE = pathlib.Path(__file__).parents[2] / "mobile_demo" / "edge" / "sample.py"
 # Registered, but made by the classes around them: a file of a model does not name them.
 INSIDE = {
-    *("Average", "Conditioning", "Count", "MaskedConv2D", "Perplexity", "Sampling"),
+    *("Average", "Averages", "Conditioning", "Count", "MaskedConv2D", "Perplexity", "Sampling"),
     "SpectralNormalization",
 }
 

@@ -1,20 +1,29 @@
-"""What part of a batch a step works on: all of it, or a replica's share of a batch of many."""
+"""What part of a batch a step works on: all of it, or one replica's rows of a batch for several.
 
-import os
+The steps in `keras_vae.training` say which by `working_on`. Whatever draws for the rows of a batch
+goes through `current().draw`, and what needs the rows of all replicas, as a mean that is no plain
+mean of losses, through `current().gather`.
+"""
+
+import contextlib
+import threading
 
 import keras
 from keras import ops
 
+# TensorFlow traces every replica of one process in a thread of its own.
+_step = threading.local()
 
-class Whole:
-    """All of a batch: the share of a model that nothing is divided for, and what shares offer."""
+
+class Replica:
+    """All of a batch: the one replica of a model that is not divided, and what replicas offer."""
 
     def __bool__(self):
-        """Whether there are other shares."""
+        """Whether there are other replicas."""
         return False
 
     def draw(self, function, shape, **kwargs):
-        """Draw random numbers as if for all of the batch, and keep those of the share's rows.
+        """Draw random numbers as if for all of the batch, and keep those of the replica's rows.
 
         So replicas draw different numbers, and together what one device would draw.
 
@@ -26,7 +35,7 @@ class Whole:
         return function(shape, **kwargs)
 
     def gather(self, tensor, axis=0):
-        """Rows of all shares, in the batch's order. The gradient finds its way back.
+        """Rows of all replicas, in the batch's order. The gradient finds its way back.
 
         Args:
             tensor: Tensor.
@@ -35,31 +44,31 @@ class Whole:
         return tensor
 
     def index(self, count):
-        """Place of each of the share's `count` rows in the batch, int32."""
+        """Place of each of the replica's `count` rows in the batch, int32."""
         return ops.arange(count)
 
-    def part(self, mean):
-        """What a mean over the share's rows adds to the mean over all rows of the batch."""
+    def weighted(self, mean):
+        """What a mean over the replica's rows adds to the mean over all rows of the batch."""
         return mean
 
     def sum(self, tensors):
-        """Sums over all shares of nested tensors or None."""
+        """Sums over all replicas of nested tensors or None."""
         return tensors
 
     def mean(self, tensors):
-        """Means over the batch of nested tensors or None, each the mean over the share's rows."""
-        return self.sum(keras.tree.map_structure(self.part, tensors))
+        """Means over the batch of nested tensors or None, each the mean over the replica's rows."""
+        return self.sum(keras.tree.map_structure(self.weighted, tensors))
 
     def reported(self, logs):
         """Scalars that all replicas have, as Keras takes them."""
         return logs
 
     def weight(self, count):
-        """How many rows count for the metrics where a share has `count`."""
+        """How many rows count for the metrics where a replica has `count`."""
         return count
 
 
-class Share(Whole):
+class OneOfSeveral(Replica):
     """Rows `start` to `start + count` of the `total` that a batch has.
 
     A backend adds `gather` and `sums`, which is `sum` for a list of tensors.
@@ -86,7 +95,7 @@ class Share(Whole):
     def index(self, count):
         return self.start + ops.arange(count)
 
-    def part(self, mean):
+    def weighted(self, mean):
         if mean is None:
             return None
         weight = ops.cast(self.count, mean.dtype) / ops.cast(self.total, mean.dtype)
@@ -104,6 +113,19 @@ class Share(Whole):
         return self.total
 
 
-def cores():
-    """How many devices a CPU may pass for."""
-    return os.cpu_count() or 1
+_ALL = Replica()
+
+
+def current():
+    """The `Replica` whose rows the running step works on."""
+    return _step.__dict__.get("replica", _ALL)
+
+
+@contextlib.contextmanager
+def working_on(replica):
+    """Within the block work on a replica's rows, or, with None, on all of a batch."""
+    _step.replica = replica or _ALL
+    try:
+        yield _step.replica
+    finally:
+        _step.replica = _ALL

@@ -1,0 +1,641 @@
+"""Distributions of data and of codes: what likelihoods, posteriors and priors return.
+
+The last axis of a parameter holds the values that one example has, the axes before it hold the
+examples: `log_prob` adds up over the last one. Parameters and values broadcast, so that codes
+`(draws, batch, latent)` have densities under a posterior `(batch, latent)`. Everything is in nats,
+and a `log_prob` is never handed on with another sign.
+
+A subclass writes `log_prob_by_value` (or `log_prob`, where the values of an example depend on each
+other), `mean` and `sample`. Where the Kullback-Leibler divergence of one class from another has a
+closed form, `register_kl` says so; elsewhere `kl` estimates it.
+"""
+
+import functools
+import math
+
+import keras
+import numpy as np
+from keras import ops
+
+LOG_2_PI = math.log(2 * math.pi)
+
+
+def log_normal(x, loc, log_var, ops=ops):
+    """Log density of values under normal distributions, each by itself, in nats.
+
+    Args:
+        x: Float tensor.
+        loc: Float tensor that broadcasts with it.
+        log_var: Float tensor, likewise. Natural log of the variance.
+        ops: `keras.ops` for tensors, `numpy` for arrays.
+    """
+    return -(ops.square(x - loc) * ops.exp(-log_var) + log_var + LOG_2_PI) / 2
+
+
+class Distribution:
+    """A distribution for each example of a batch."""
+
+    is_reparameterized = False  # whether `from_noise` makes draws of N(0, I)
+
+    def log_prob_by_value(self, x):
+        """Log density or log-probability of each value of an example, nats `(..., size)`."""
+        raise NotImplementedError
+
+    def log_prob(self, x):
+        """Log density or log-probability of examples.
+
+        Args:
+            x: Float tensor `(..., size)` that broadcasts with the parameters.
+
+        Returns:
+            Tensor `(...)`, nats.
+        """
+        return ops.sum(self.log_prob_by_value(x), axis=-1)
+
+    def mean(self):
+        """The mean, `(..., size)`."""
+        raise NotImplementedError
+
+    def sample(self, seed, shape=()):
+        """Draw examples.
+
+        Args:
+            seed: Int or `keras.random.SeedGenerator`.
+            shape: Tuple of ints, how many of each distribution: axes before those of the
+                parameters.
+
+        Returns:
+            float32 tensor `(*shape, ..., size)`.
+        """
+        raise NotImplementedError
+
+    def kl(self, other, z=None, given=None):
+        """KL divergence from another distribution, nats per example `(batch,)`.
+
+        It is exact where `kl_is_exact` says so. Elsewhere it is the Monte Carlo estimate
+        `log q(z) - log p(z)`, averaged over the draws: right on average, and of any sign.
+
+        Args:
+            other: Distribution.
+            z: Draws of this one, `(batch, size)` or `(draws, batch, size)`, for the estimate.
+            given: What each value was drawn from given those before it, as `draw` returns it.
+        """
+        if self.kl_is_exact(other):
+            return ops.sum(self.kl_by_value(other, given), axis=-1)
+        log_ratio = (self if given is None else given).log_prob(z) - other.log_prob(z)
+        return over_draws(log_ratio, 1)
+
+    def kl_by_value(self, other, given=None):
+        """What each value of an example adds to an exact `kl`, nats `(batch, size)`."""
+        return _closed_form(self, other)(self, other)
+
+    def kl_is_exact(self, other):
+        """Whether the KL divergence from another distribution has a closed form."""
+        return _closed_form(self, other) is not None
+
+
+def by_draw(tensor, draws):
+    """Split `(draws * batch, ...)` into `(draws, batch, ...)`; of one draw nothing."""
+    if isinstance(draws, int) and draws == 1:
+        return tensor
+    return ops.reshape(tensor, (draws, -1, *tensor.shape[1:]))
+
+
+def over_draws(values, axes):
+    """The mean over the draws of values `(batch, ...)` or `(draws, batch, ...)`."""
+    return ops.mean(values, axis=0) if len(values.shape) > axes else values
+
+
+_CLOSED_FORMS = {}
+
+
+def register_kl(one, other):
+    """Decorate a function of two distributions that returns what `kl_by_value` does.
+
+    Args:
+        one, other: Their classes. Subclasses have the same form, unless they register their own.
+    """
+
+    def register(function):
+        _CLOSED_FORMS[one, other] = function
+        return function
+
+    return register
+
+
+def _closed_form(one, other):
+    pairs = ((a, b) for a in type(one).__mro__ for b in type(other).__mro__)
+    return next((_CLOSED_FORMS[pair] for pair in pairs if pair in _CLOSED_FORMS), None)
+
+
+# Of codes: normal distributions, and what is made of them
+
+
+class Normal(Distribution):
+    """A normal distribution for each value: a Gaussian with a diagonal covariance.
+
+    Args:
+        loc: Float tensor `(..., size)`.
+        log_var: Float tensor that broadcasts with it. Natural log of the variance.
+    """
+
+    is_reparameterized = True
+
+    def __init__(self, loc, log_var):
+        self.loc, self.log_var = loc, log_var
+
+    def log_prob_by_value(self, x):
+        return log_normal(x, self.loc, self.log_var)
+
+    def mean(self):
+        return self.loc
+
+    def sample(self, seed, shape=()):
+        shape = (*shape, *ops.shape(self.loc + self.log_var))
+        return self.from_noise(keras.random.normal(shape, dtype="float32", seed=seed))
+
+    def from_noise(self, noise):
+        """Draws, of noise of N(0, I): `loc + exp(log_var / 2) * noise`."""
+        return self.loc + ops.exp(self.log_var / 2) * noise
+
+    def marginals(self):
+        """The `Normal` of each value by itself: here, the same."""
+        return self
+
+    def draw(self, sampling, draws=1):
+        """Draw codes through a layer.
+
+        Args:
+            sampling: Function from `z_mean` and `z_log_var`, each `(draws * batch, latent)`, to
+                draws of those Gaussians, such as `layers.Sampling`; or None, for the mean.
+            draws: Int, codes of each example.
+
+        Returns:
+            Tuple of the codes `(draws * batch, latent)`, the batch once for each draw, and the
+            `Normal` that each entry was drawn from given those before it in the code, `(batch,
+            latent)` or `(draws, batch, latent)`: it has the log-density of this draw.
+        """
+        if sampling is None:
+            return self.loc, self
+        return sampling(repeat(self.loc, draws), repeat(self.log_var, draws)), self
+
+
+class StandardNormal(Normal):
+    """N(0, I), of examples of any size; to be drawn from, it must know the size.
+
+    Args:
+        size: Optional int.
+    """
+
+    def __init__(self, size=None):
+        super().__init__(0.0, 0.0)
+        self.size = size
+
+    def log_prob_by_value(self, x):
+        return -(ops.square(x) + LOG_2_PI) / 2
+
+    def mean(self):
+        return ops.zeros((self.size,))
+
+    def sample(self, seed, shape=()):
+        return keras.random.normal((*shape, self.size), dtype="float32", seed=seed)
+
+    def from_noise(self, noise):
+        return noise
+
+
+@register_kl(Normal, StandardNormal)
+def kl_from_standard_normal(q, p):
+    """Closed form `(loc^2 + expm1(log_var) - log_var) / 2`.
+
+    The textbook's `-(1 + log_var - loc^2 - exp(log_var)) / 2` loses all its digits, and its sign,
+    near N(0, I); with `expm1` the relative error in float32 stays within 3e-4.
+
+    References:
+        - Kingma & Welling, 2014, appendix B. https://arxiv.org/abs/1312.6114
+    """
+    return (ops.square(q.loc) + ops.expm1(q.log_var) - q.log_var) / 2
+
+
+@register_kl(Normal, Normal)
+def _kl_of_normals(q, p):
+    # In units of the second one it is that from N(0, I), and as exact.
+    loc = (q.loc - p.loc) / ops.exp(p.log_var / 2)
+    return kl_from_standard_normal(Normal(loc, q.log_var - p.log_var), None)
+
+
+class MultivariateNormal(Distribution):
+    """A normal distribution with any covariance, `N(loc, L L^T)`.
+
+    Args:
+        loc: Float tensor `(batch, size)`.
+        log_var: Float tensor, same shape. The diagonal of L is `exp(log_var / 2)`.
+        triangle: Float tensor `(batch, size * (size - 1) / 2)`: the entries of L below its
+            diagonal, row by row.
+    """
+
+    is_reparameterized = True
+
+    def __init__(self, loc, log_var, triangle):
+        self.loc, self.log_var, self.triangle = loc, log_var, triangle
+        self.columns, self.rows = _triangle(loc.shape[-1])
+
+    def log_prob(self, x):
+        below = ops.expand_dims(self.columns, 0) * ops.expand_dims(self.triangle, -2)
+        diagonal = ops.expand_dims(ops.exp(self.log_var / 2), -1) * ops.eye(x.shape[-1])
+        lower = ops.transpose(ops.matmul(below, self.rows), (0, 2, 1)) + diagonal
+        error = ops.expand_dims(x - self.loc, -1)
+        lower = ops.broadcast_to(lower, (*ops.shape(error)[:-1], x.shape[-1]))
+        noise = ops.solve_triangular(lower, error, lower=True)[..., 0]
+        return ops.sum(log_normal(noise, 0.0, 0.0) - self.log_var / 2, axis=-1)
+
+    def mean(self):
+        return self.loc
+
+    def sample(self, seed, shape=()):
+        shape = (*shape, *ops.shape(self.loc))
+        return self.from_noise(keras.random.normal(shape, dtype="float32", seed=seed))
+
+    def from_noise(self, noise):
+        return self._given(noise).from_noise(noise)
+
+    def _given(self, noise):
+        """The `Normal` of each value given those before it, which this noise makes."""
+        shift = ops.matmul(ops.matmul(noise, self.columns) * self.triangle, self.rows)
+        return Normal(self.loc + shift, self.log_var + ops.zeros_like(shift))
+
+    def marginals(self):
+        """The `Normal` of each value by itself, whose variance is the diagonal of `L L^T`."""
+        return Normal(self.loc, self.log_var + 2 * self.dependence())
+
+    def dependence(self):
+        """`log(Sigma_ii / L_ii^2) / 2`, what a value shares with those before it, in nats."""
+        explained = ops.matmul(ops.square(self.triangle), self.rows) * ops.exp(-self.log_var)
+        # Not log1p, which ONNX lacks; this one's error is 6e-8 nats.
+        return ops.log(1 + explained) / 2
+
+    def draw(self, sampling, draws=1):
+        """As `Normal.draw`."""
+        if sampling is None:
+            return self.loc, Normal(self.loc, self.log_var)
+        noise = by_draw(standard_noise(sampling, repeat(self.loc, draws)), draws)
+        given = self._given(noise)
+        return ops.reshape(given.from_noise(noise), (-1, self.loc.shape[-1])), given
+
+
+@register_kl(MultivariateNormal, Normal)
+def _kl_of_multivariate_normal(q, p):
+    # The KL of the product of the marginals, and that of q from this product.
+    return q.marginals().kl_by_value(p) + q.dependence()
+
+
+@functools.cache
+def _triangle(size):
+    """The column of each entry below the diagonal, and its row, as products with ones and zeros.
+
+    Matrices `(size, entries)` and `(entries, size)`: cheaper than to gather and scatter.
+    """
+    rows, columns = np.tril_indices(size, -1)
+    identity = np.eye(size, dtype="float32")
+    return identity[:, columns], identity[rows]
+
+
+class Mixture(Distribution):
+    """A mixture of diagonal Gaussians.
+
+    Args:
+        locs: Float tensor `(components, size)`, or `(batch, components, size)`.
+        log_vars: Float tensor, same shape.
+        log_weights: Float tensor `(components,)` or `(batch, components)`, or one for all.
+    """
+
+    def __init__(self, locs, log_vars, log_weights):
+        self.locs, self.log_vars = ops.convert_to_tensor(locs), ops.convert_to_tensor(log_vars)
+        self.log_weights = log_weights
+
+    def log_prob(self, x):
+        x = ops.expand_dims(ops.convert_to_tensor(x), -2)
+        of_each = self.log_weights + ops.sum(log_normal(x, self.locs, self.log_vars), axis=-1)
+        # Not `logsumexp`, which looks for infinities by an operator that TFLite lacks.
+        largest = ops.max(of_each, axis=-1, keepdims=True)
+        return ops.log(ops.sum(ops.exp(of_each - largest), axis=-1)) + largest[..., 0]
+
+    def mean(self):
+        weights = ops.exp(self.log_weights) * ops.ones_like(self.locs[..., 0])
+        return ops.sum(weights[..., None] * self.locs, axis=-2)
+
+    def sample(self, seed, shape=()):
+        seed = seed if isinstance(seed, keras.random.SeedGenerator) else _generator(seed)
+        log_weights = self.log_weights + ops.zeros_like(self.locs[..., 0])
+        uniform = keras.random.uniform((*shape, *ops.shape(log_weights)), seed=seed)
+        chosen = ops.argmax(log_weights - ops.log(-ops.log(uniform)), axis=-1)
+        chosen = ops.one_hot(chosen, self.locs.shape[-2])[..., None]
+        loc = ops.sum(chosen * self.locs, axis=-2)
+        return Normal(loc, ops.sum(chosen * self.log_vars, axis=-2)).sample(seed)
+
+
+class Flow(Distribution):
+    """N(0, I) passed through an invertible function.
+
+    Args:
+        forward: Function from noise `(..., size)` to values.
+        inverse: Function from values to the noise, and the log-determinant of `forward` there.
+        shape: Tuple of ints, the batch and the size; or a size alone.
+    """
+
+    is_reparameterized = True
+
+    def __init__(self, forward, inverse, shape):
+        self.from_noise, self.inverse, self.shape = forward, inverse, shape
+
+    def log_prob(self, x):
+        noise, log_determinant = self.inverse(x)
+        return StandardNormal().log_prob(noise) - log_determinant
+
+    def sample(self, seed, shape=()):
+        noise = keras.random.normal((*shape, *self.shape), dtype="float32", seed=seed)
+        return self.from_noise(noise)
+
+
+def repeat(tensor, count):
+    """Return a batch `count` times, one copy after the other; None as it is."""
+    if tensor is None or (isinstance(count, int) and count == 1):
+        return tensor
+    return ops.tile(tensor, (count,) + (1,) * (len(tensor.shape) - 1))
+
+
+def standard_noise(sampling, like):
+    """Draws of N(0, I) by a sampling layer, of a tensor's shape."""
+    zeros = ops.zeros_like(like)
+    return ops.cast(sampling(zeros, zeros), like.dtype)
+
+
+def _generator(seed):
+    return keras.random.SeedGenerator(seed)
+
+
+# Of data
+
+
+class Bernoulli(Distribution):
+    """0 or 1, by the logit of 1.
+
+    Values between them are allowed: `log_prob` is then the negative binary cross-entropy, no
+    normalised density.
+
+    Args:
+        logits: Float tensor `(..., size)`.
+    """
+
+    def __init__(self, logits):
+        self.logits = logits
+
+    def log_prob_by_value(self, x):
+        # Never infinite, unlike the logarithm of a sigmoid; and with the right derivative at a
+        # logit of 0, unlike max(logit, 0) + log1p(exp(-|logit|)).
+        return self.logits * x - ops.softplus(self.logits)
+
+    def mean(self):
+        return ops.sigmoid(self.logits)
+
+    def sample(self, seed, shape=()):
+        shape = (*shape, *ops.shape(self.logits))
+        uniform = keras.random.uniform(shape, dtype="float32", seed=seed)
+        return ops.cast(uniform < ops.sigmoid(ops.cast(self.logits, "float32")), "float32")
+
+
+class ContinuousBernoulli(Distribution):
+    """A density on [0, 1], `p(x) ~ exp(logit * x)`.
+
+    In terms of the paper's parameter it is `C(p) p^x (1 - p)^(1 - x)` with `p = sigmoid(logit)`.
+    Both the normaliser and the mean are 0/0 at a logit of 0: within 1 of it they are Taylor series.
+
+    Args:
+        logits: Float tensor `(..., size)`.
+
+    References:
+        - Loaiza-Ganem & Cunningham, 2019, eqs. 6 to 9. https://arxiv.org/abs/1907.06845
+    """
+
+    def __init__(self, logits):
+        self.logits = ops.convert_to_tensor(logits)
+
+    def log_prob_by_value(self, x):
+        near, square, far = self._near_and_far()
+        size = ops.abs(far)
+        # The series of log(sinh(t/2) / (t/2)); what is left out is below 1e-7.
+        series = square * (1 / 24 - square * (1 / 2880 - square / 181440))
+        series = self.logits * (x - 0.5) - series
+        exact = far * x - ops.relu(far) - ops.log(1 - ops.exp(-size)) + ops.log(size)
+        return ops.where(near, series, exact)
+
+    def mean(self):
+        near, square, far = self._near_and_far()
+        # The series of (coth(t/2) - 2/t) / 2; what is left out is below 1e-7.
+        series = 1 / 12 - square * (1 / 720 - square * (1 / 30240 - square / 1209600))
+        return 0.5 + ops.where(near, self.logits * series, 0.5 / ops.tanh(far / 2) - 1 / far)
+
+    def sample(self, seed, shape=()):
+        logits = ops.cast(self.logits, "float32")
+        # By the inverse of the distribution function.
+        uniform = keras.random.uniform((*shape, *ops.shape(logits)), dtype="float32", seed=seed)
+        size = ops.maximum(ops.abs(logits), 1e-6)
+        from_end = -ops.log1p(uniform * ops.expm1(-size)) / size
+        return ops.clip(ops.where(logits > 0, 1 - from_end, from_end), 0, 1)
+
+    def _near_and_far(self):
+        """Whether a logit is near 0, its square where it is, and the logit where it is not."""
+        near = ops.abs(self.logits) < 1
+        # Neither branch of a `where` may be infinite, or the gradient is NaN.
+        square = ops.where(near, ops.square(self.logits), 0.0)
+        return near, square, ops.where(near, 1.0, self.logits)
+
+
+class Laplace(Distribution):
+    """A Laplace distribution for each value.
+
+    Args:
+        loc: Float tensor `(..., size)`: medians, and means.
+        log_scale: Float tensor that broadcasts with it. Log of the mean absolute deviation.
+    """
+
+    def __init__(self, loc, log_scale):
+        self.loc, self.log_scale = loc, log_scale
+
+    def log_prob_by_value(self, x):
+        return -ops.abs((x - self.loc) * ops.exp(-self.log_scale)) - math.log(2) - self.log_scale
+
+    def mean(self):
+        return self.loc
+
+    def sample(self, seed, shape=()):
+        shape = (2, *shape, *ops.shape(self.loc))
+        exponential = -ops.log(1 - keras.random.uniform(shape, dtype="float32", seed=seed))
+        return self.loc + ops.exp(self.log_scale) * (exponential[0] - exponential[1])
+
+
+class DiscretizedLogisticMixture(Distribution):
+    """A mixture of logistic distributions, rounded to levels in [0, 1].
+
+    A level's probability is that of the interval about it; the lowest and the highest level have
+    the tails as well, so the probabilities add up to 1. Values count as the nearest level.
+
+    Args:
+        logits: Float tensor `(components, ..., size)`, of the components' weights.
+        locs: Float tensor, same shape, on a scale where the levels run from -1 to 1.
+        log_scales: Float tensor, same shape.
+        levels: Int, at least 2.
+
+    References:
+        - Salimans et al., 2017, section 2.1. https://arxiv.org/abs/1701.05517
+    """
+
+    def __init__(self, logits, locs, log_scales, levels):
+        self.logits, self.locs, self.log_scales = logits, locs, log_scales
+        self.levels = levels
+
+    def log_prob_by_value(self, x):
+        highest = self.levels - 1
+        level = ops.round(x * highest)
+        error = 2 * level / highest - 1 - self.locs
+        by_scale = ops.exp(-self.log_scales)
+        below, above = (error - 1 / highest) * by_scale, (error + 1 / highest) * by_scale
+        # sigmoid(a) - sigmoid(b) = sigmoid(a) sigmoid(-b) (1 - exp(b - a)): no digits are lost.
+        is_lowest, is_highest = level <= 0, level >= highest
+        inside = ops.log(-ops.expm1(-2 / highest * by_scale))
+        log_prob = (
+            ops.where(is_highest, 0.0, -ops.softplus(-above))
+            + ops.where(is_lowest, 0.0, -ops.softplus(below))
+            + ops.where(ops.logical_or(is_lowest, is_highest), 0.0, inside)
+        )
+        return ops.logsumexp(self.logits + log_prob, axis=0) - ops.logsumexp(self.logits, axis=0)
+
+    def mean(self):
+        """The mean, cut to [0, 1], before values are rounded to levels.
+
+        It differs from the mean of the rounded values by half a level, 1/510, at most, and by less
+        than 1e-5 where a scale exceeds ten levels.
+        """
+        scale = ops.exp(self.log_scales)
+        # The integral of 1 - sigmoid((t - loc) / scale) over t from -1 to 1.
+        means = ops.softplus((self.locs + 1) / scale) - ops.softplus((self.locs - 1) / scale)
+        means = ops.sum(_probabilities(self.logits) * means * scale / 2, axis=0)
+        return ops.clip(means, 0, 1)
+
+    def sample(self, seed, shape=()):
+        components, *batch = ops.shape(self.logits)
+        uniform = keras.random.uniform((components + 1, *shape, *batch), dtype="float32", seed=seed)
+        chosen = _choose(_after_first(self.logits, shape), uniform[1:])
+        loc, scale = (
+            ops.sum(ops.where(chosen, _after_first(values, shape), 0.0), axis=0)
+            for values in (self.locs, ops.exp(self.log_scales))
+        )
+        drawn = loc + scale * (ops.log(uniform[0]) - ops.log(1 - uniform[0]))
+        highest = self.levels - 1
+        return ops.round((ops.clip(drawn, -1, 1) + 1) / 2 * highest) / highest
+
+
+class CategoricalLevels(Distribution):
+    """A probability for each of several levels in [0, 1]. Values count as the nearest level.
+
+    Args:
+        logits: Float tensor `(levels, ..., size)`.
+    """
+
+    def __init__(self, logits):
+        self.logits, self.levels = logits, logits.shape[0]
+
+    def log_prob_by_value(self, x):
+        is_level = ops.round(x * (self.levels - 1)) == self._all_levels(x)
+        chosen = ops.sum(ops.where(is_level, self.logits, 0.0), axis=0)
+        return chosen - ops.logsumexp(self.logits, axis=0)
+
+    def mean(self):
+        weighted = _probabilities(self.logits) * self._all_levels(self.logits[0])
+        return ops.sum(weighted, axis=0) / (self.levels - 1)
+
+    def sample(self, seed, shape=()):
+        logits = _after_first(self.logits, shape)
+        wanted = (self.levels, *shape, *ops.shape(self.logits)[1:])
+        uniform = keras.random.uniform(wanted, dtype="float32", seed=seed)
+        chosen = _choose(logits, uniform)
+        level = ops.sum(ops.where(chosen, self._all_levels(uniform[0]), 0.0), axis=0)
+        return level / (self.levels - 1)
+
+    def _all_levels(self, like):
+        """The levels, along an axis before those of a tensor."""
+        shape = (-1,) + (1,) * len(like.shape)
+        return ops.reshape(ops.arange(self.levels, dtype="float32"), shape)
+
+
+def _after_first(tensor, shape):
+    """A tensor with axes of length 1 after its first, as many as `shape` has."""
+    for _ in shape:
+        tensor = ops.expand_dims(tensor, 1)
+    return tensor
+
+
+def _probabilities(logits):
+    """Softmax along the first axis, of one entry or more."""
+    return ops.exp(logits - ops.logsumexp(logits, axis=0, keepdims=True))
+
+
+def _choose(logits, uniform):
+    """Bool, like `uniform`: one entry along the first axis, by Gumbel's maximum."""
+    index = ops.argmax(logits - ops.log(-ops.log(uniform)), axis=0)
+    positions = ops.cast(ops.arange(uniform.shape[0]), index.dtype)
+    return ops.reshape(positions, (-1,) + (1,) * (len(uniform.shape) - 1)) == index
+
+
+class Shaped(Distribution):
+    """Examples of a shape, such as pictures, each of whose values has a distribution of its own.
+
+    Args:
+        make: Function from the parameters to a distribution: from one tensor, or where `count` is
+            more than 1 from `(count, batch, size)`.
+        parameters: Float tensor `(batch, *sides, count * channels)`: every value's first
+            parameter, then every value's second, and so on.
+        count: Int.
+    """
+
+    def __init__(self, make, parameters, count=1):
+        self.make, self.parameters, self.count = make, parameters, count
+
+    def log_prob_by_value(self, x):
+        """As `Distribution.log_prob_by_value`, the values side by side: `(batch, size)`."""
+        return self.values().log_prob_by_value(flat(x))
+
+    def log_prob(self, x):
+        return self.values().log_prob(flat(x))
+
+    def mean(self):
+        if self.count == 1:
+            return self.make(ops.convert_to_tensor(self.parameters)).mean()
+        return self._shaped(self.values().mean())
+
+    def sample(self, seed, shape=()):
+        if self.count == 1:
+            return self.make(ops.convert_to_tensor(self.parameters)).sample(seed, shape)
+        return self._shaped(self.values().sample(seed, shape), shape)
+
+    def values(self):
+        """The distribution of the values side by side, `(batch, size)`."""
+        if self.count == 1:
+            return self.make(flat(self.parameters))
+        parameters = ops.cast(self.parameters, "float32")
+        *sides, channels = parameters.shape[1:]
+        sides, channels = math.prod(sides), channels // self.count
+        groups = ops.reshape(parameters, (-1, sides, self.count, channels))
+        groups = ops.transpose(groups, (2, 0, 1, 3))
+        return self.make(ops.reshape(groups, (self.count, -1, sides * channels)))
+
+    def _shaped(self, values, leading=()):
+        *sides, channels = self.parameters.shape[1:]
+        return ops.reshape(values, (*leading, -1, *sides, channels // self.count))
+
+
+def flat(x):
+    """Reshape to `(batch, size)`: XLA reduces an axis of length 1, as of grey images, slowly."""
+    x = ops.convert_to_tensor(x)
+    sizes = x.shape[1:]
+    return ops.reshape(x, (ops.shape(x)[0], -1) if None in sizes else (-1, math.prod(sizes)))
