@@ -67,6 +67,7 @@ def main():
     data = {"x": rng.random((128, 28, 28, 1), "float32"), "label": np.arange(128) % 10}
     model.fit(data, batch_size=128, verbose=0)
     tensors = {name: keras.ops.convert_to_tensor(value) for name, value in data.items()}
+    model.train_step(tensors)
     places, calls = walk(model, tensors)
     if args.calls:
         for depth, file, name in calls:

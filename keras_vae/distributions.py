@@ -10,8 +10,11 @@ other), `mean` and `sample`. Where the Kullback-Leibler divergence of one class 
 closed form, `register_kl` says so; elsewhere `kl` estimates it.
 """
 
+import dataclasses
 import functools
 import math
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -131,6 +134,7 @@ def _closed_form(one, other):
 # Of codes: normal distributions, and what is made of them
 
 
+@dataclasses.dataclass(eq=False)
 class Normal(Distribution):
     """A normal distribution for each value: a Gaussian with a diagonal covariance.
 
@@ -141,8 +145,8 @@ class Normal(Distribution):
 
     is_reparameterized = True
 
-    def __init__(self, loc, log_var):
-        self.loc, self.log_var = loc, log_var
+    loc: Any
+    log_var: Any
 
     def log_prob_by_value(self, x):
         return log_normal(x, self.loc, self.log_var)
@@ -180,6 +184,7 @@ class Normal(Distribution):
         return sampling(repeat(self.loc, draws), repeat(self.log_var, draws)), self
 
 
+@dataclasses.dataclass(eq=False)
 class StandardNormal(Normal):
     """N(0, I), of examples of any size; to be drawn from, it must know the size.
 
@@ -187,9 +192,9 @@ class StandardNormal(Normal):
         size: Optional int.
     """
 
-    def __init__(self, size=None):
-        super().__init__(0.0, 0.0)
-        self.size = size
+    loc: Any = dataclasses.field(default=0.0, init=False)
+    log_var: Any = dataclasses.field(default=0.0, init=False)
+    size: int | None = None
 
     def log_prob_by_value(self, x):
         return -(ops.square(x) + LOG_2_PI) / 2
@@ -377,6 +382,7 @@ def _generator(seed):
 # Of data
 
 
+@dataclasses.dataclass(eq=False)
 class Bernoulli(Distribution):
     """0 or 1, by the logit of 1.
 
@@ -387,8 +393,7 @@ class Bernoulli(Distribution):
         logits: Float tensor `(..., size)`.
     """
 
-    def __init__(self, logits):
-        self.logits = logits
+    logits: Any
 
     def log_prob_by_value(self, x):
         # Never infinite, unlike the logarithm of a sigmoid; and with the right derivative at a
@@ -451,6 +456,7 @@ class ContinuousBernoulli(Distribution):
         return near, square, ops.where(near, 1.0, self.logits)
 
 
+@dataclasses.dataclass(eq=False)
 class Laplace(Distribution):
     """A Laplace distribution for each value.
 
@@ -459,8 +465,8 @@ class Laplace(Distribution):
         log_scale: Float tensor that broadcasts with it. Log of the mean absolute deviation.
     """
 
-    def __init__(self, loc, log_scale):
-        self.loc, self.log_scale = loc, log_scale
+    loc: Any
+    log_scale: Any
 
     def log_prob_by_value(self, x):
         return -ops.abs((x - self.loc) * ops.exp(-self.log_scale)) - math.log(2) - self.log_scale
@@ -474,6 +480,7 @@ class Laplace(Distribution):
         return self.loc + ops.exp(self.log_scale) * (exponential[0] - exponential[1])
 
 
+@dataclasses.dataclass(eq=False)
 class DiscretizedLogisticMixture(Distribution):
     """A mixture of logistic distributions, rounded to levels in [0, 1].
 
@@ -490,9 +497,10 @@ class DiscretizedLogisticMixture(Distribution):
         - Salimans et al., 2017, section 2.1. https://arxiv.org/abs/1701.05517
     """
 
-    def __init__(self, logits, locs, log_scales, levels):
-        self.logits, self.locs, self.log_scales = logits, locs, log_scales
-        self.levels = levels
+    logits: Any
+    locs: Any
+    log_scales: Any
+    levels: int
 
     def log_prob_by_value(self, x):
         highest = self.levels - 1
@@ -587,6 +595,7 @@ def _choose(logits, uniform):
     return ops.reshape(positions, (-1,) + (1,) * (len(uniform.shape) - 1)) == index
 
 
+@dataclasses.dataclass(eq=False)
 class Shaped(Distribution):
     """Examples of a shape, such as pictures, each of whose values has a distribution of its own.
 
@@ -598,8 +607,9 @@ class Shaped(Distribution):
         count: Int.
     """
 
-    def __init__(self, make, parameters, count=1):
-        self.make, self.parameters, self.count = make, parameters, count
+    make: Callable
+    parameters: Any
+    count: int = 1
 
     def log_prob_by_value(self, x):
         """As `Distribution.log_prob_by_value`, the values side by side: `(batch, size)`."""

@@ -39,10 +39,11 @@ def known_variables(optimizer):
     return optimizer._trainable_variables
 
 
-def adam_slots(optimizer, variable):
-    """The moving means of a variable's gradient and of its square, in Keras' Adam."""
-    index = optimizer._get_variable_index(variable)
-    return optimizer._momentums[index], optimizer._velocities[index]
+def adam_slots(optimizer, variables):
+    """The moving means of variables' gradients, and of their squares, in Keras' Adam: two lists."""
+    indices = [optimizer._get_variable_index(variable) for variable in variables]
+    slots = optimizer._momentums, optimizer._velocities
+    return tuple([kind[index] for index in indices] for kind in slots)
 
 
 @contextlib.contextmanager

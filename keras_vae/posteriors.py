@@ -5,6 +5,9 @@ Gaussians: every entry of a code is a Gaussian given those before it, so that `l
 is the sum of these, in closed form.
 """
 
+import dataclasses
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -187,6 +190,7 @@ class Ladder(Posterior):
         return LadderNormal(z_mean, z_log_var, condition, decoder)
 
 
+@dataclasses.dataclass(eq=False)
 class LadderNormal(Distribution):
     """The codes of a ladder, each level a Gaussian given the draw of those above.
 
@@ -198,9 +202,10 @@ class LadderNormal(Distribution):
 
     is_reparameterized = True
 
-    def __init__(self, loc, log_var, condition, decoder):
-        self.loc, self.log_var = loc, log_var
-        self.condition, self.decoder = condition, decoder
+    loc: Any
+    log_var: Any
+    condition: Any
+    decoder: Any
 
     def draw(self, sampling, draws=1):
         """As `Normal.draw`."""

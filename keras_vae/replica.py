@@ -18,9 +18,7 @@ _step = threading.local()
 class Replica:
     """All of a batch: the one replica of a model that is not divided, and what replicas offer."""
 
-    def __bool__(self):
-        """Whether there are other replicas."""
-        return False
+    has_others = False
 
     def draw(self, function, shape, **kwargs):
         """Draw random numbers as if for all of the batch, and keep those of the replica's rows.
@@ -77,14 +75,13 @@ class OneOfSeveral(Replica):
         count, start, total: Ints, or int32 scalars.
     """
 
+    has_others = True
+
     def __init__(self, count, start, total):
         self.count = count
         self.divisor = max(count, 1) if isinstance(count, int) else ops.maximum(count, 1)
         self.start = start
         self.total = total
-
-    def __bool__(self):
-        return True
 
     def draw(self, function, shape, **kwargs):
         copies = shape[0] // self.divisor

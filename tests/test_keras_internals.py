@@ -41,7 +41,7 @@ def test_variables_are_known_to_their_layer_and_optimizer():
     dense.trainable = False
     assert keras_internals.own_trainable_variables(dense) == [dense.kernel, dense.bias]
     assert keras_internals.known_variables(model.optimizer) == [dense.kernel, dense.bias]
-    for slot in keras_internals.adam_slots(model.optimizer, dense.kernel):
+    for [slot] in keras_internals.adam_slots(model.optimizer, [dense.kernel]):
         np.testing.assert_array_equal(keras.ops.convert_to_numpy(slot), np.zeros((2, 3)))
 
 

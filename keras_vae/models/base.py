@@ -166,8 +166,8 @@ class LatentVariableModel(GenerativeModel, Encodes):
             weight multiplies its example's whole loss.
         """
         inputs, target, sample_weight = datasets.unpack(self, data)
-        given, _ = self.named_inputs(inputs)
-        x, conditions = self.split_inputs(inputs)
+        given, conditions = self.named_inputs(inputs)
+        x = model_inputs.as_float(given)
         grey = x if target is None else model_inputs.as_float(target)
         given = given if target is None else target
         target = grey

@@ -1,6 +1,7 @@
 """An autoregressive prior over grids of codes."""
 
 import math
+import types
 
 import keras
 import numpy as np
@@ -82,6 +83,7 @@ class PixelCNN(Guard, StoredModel):
         }
         self.seed = seed
         self.ignores_labels = False
+        self.untracked = types.SimpleNamespace(known_batches=set())
         self.embedding = keras.layers.Embedding(num_codes, hidden_units)
         self.blocks = [
             GatedBlock(hidden_units, 3 if index else kernel_size, index == 0, bool(self.condition))

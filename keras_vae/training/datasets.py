@@ -5,6 +5,7 @@ import copy
 import math
 import re
 import warnings
+from typing import Any, NamedTuple
 
 import keras
 from keras import ops
@@ -76,13 +77,27 @@ class InTuple:
         return _in_tuple(self.collate_fn(rows))
 
 
-def unpack(model, data):
-    """A batch as `fit` takes it, `(inputs, target, sample_weight)`; without a target, None.
+class Batch(NamedTuple):
+    """A batch that was looked at.
 
-    It is looked at when a step is traced, or in every step where none is: at shapes and dtypes, no
-    values. A model that is not built is built. Of a pair of examples and labels, a conditional
-    model whose one condition is a label takes both; another model ignores the labels and says so,
-    once. A second item of the shape of the examples is the target.
+    Attributes:
+        inputs: `x`, or a dict of it and every condition.
+        target: Tensor like `x`, or None.
+        sample_weight: Float tensor `(batch,)`, or None.
+    """
+
+    inputs: Any
+    target: Any = None
+    sample_weight: Any = None
+
+
+def unpack(model, data):
+    """A batch as `fit` takes it, as a `Batch`.
+
+    It is looked at when a step is traced, or where none is whenever its shapes and dtypes are new:
+    at these, at no values. A model that is not built is built. Of a pair of examples and labels, a
+    conditional model whose one condition is a label takes both; another model ignores the labels
+    and says so, once. A second item of the shape of the examples is the target.
 
     Args:
         model: Model with the attributes `input_name` ("x"), `example_shape`, `condition`, and the
@@ -93,6 +108,11 @@ def unpack(model, data):
     Raises:
         ValueError: One line that says what must hold, what came and what to do.
     """
+    if isinstance(data, Batch):
+        return data
+    kind = _kind(data)
+    if kind in model.untracked.known_batches:
+        return Batch(*keras.utils.unpack_x_y_sample_weight(data))
     if isinstance(data, tuple | list) and not 1 <= len(data) <= 3:
         raise ValueError(
             "A batch must be `x`, (x,), (x, y) or (x, y, sample_weight). Received: "
@@ -113,7 +133,25 @@ def unpack(model, data):
             f"{_said(sample_weight)}."
         )
     inputs = {model.input_name: x, **conditions} if isinstance(inputs, dict) else x
-    return inputs, _target(model, second, x), sample_weight
+    batch = Batch(inputs, _target(model, second, x), sample_weight)
+    if kind and model.built and _is_as_it_came(batch, data):
+        model.untracked.known_batches.add(kind)
+    return batch
+
+
+def _kind(data):
+    """The shapes and dtypes of a batch by their names, as text; None of what has none."""
+    leaves = keras.tree.flatten(data)
+    if not all(hasattr(leaf, "shape") and hasattr(leaf, "dtype") for leaf in leaves):
+        return None
+    return repr(keras.tree.map_structure(lambda leaf: (leaf.shape, leaf.dtype), data))
+
+
+def _is_as_it_came(batch, data):
+    """Whether nothing of a batch was left out or given another place or shape."""
+    given = keras.utils.unpack_x_y_sample_weight(data)
+    came, goes = (keras.tree.flatten(tuple(each)) for each in (given, batch))
+    return len(came) == len(goes) and all(a is b for a, b in zip(came, goes, strict=True))
 
 
 def shape_hint(shape, expected):

@@ -37,8 +37,10 @@ class Fitting(Trainer):
         self.averages = Averages()
         self.skipped_updates = Count(name="skipped_updates")
         self.other_metrics = {}  # of terms that are no scalars to average
-        # Nothing that Keras tracks: a model may be compiled when it is built already.
-        self.given = types.SimpleNamespace(metrics=[], weighted=[])
+        # Nothing that Keras tracks, as it does until a model is built.
+        self.untracked = types.SimpleNamespace(
+            metrics=[], weighted_metrics=[], known_batches=set(), watches_labels=False
+        )
         self.occurrences = {
             name: occurrence.Occurrence(kind.num_classes + 1, f"{name}_occurrence")
             for name, kind in self.condition.items()
@@ -219,7 +221,8 @@ class Fitting(Trainer):
             weight = weight * kept
             values["gradient_norm"] = ops.where(finite, norm, 0.0)
             self.skipped_updates.update_state(1.0 - kept)
-            self._see_labels(data)
+            if self.untracked.watches_labels:
+                self._see_labels(data)
         others = {name: values.pop(name) for name in reported}
         for name, metric in reported.items():
             metric.update_state(others[name], weight)
@@ -229,7 +232,7 @@ class Fitting(Trainer):
         logs |= {name: metric.result() for name, metric in reported.items()}
         if norm is not None:
             logs["skipped_updates"] = self.skipped_updates.result()
-        if self.given.metrics or self.given.weighted:
+        if self.untracked.metrics or self.untracked.weighted_metrics:
             logs |= self._measure_reconstruction(data, finite)
         return logs
 
@@ -242,19 +245,26 @@ class Fitting(Trainer):
         if finite is not None:
             target = ops.where(finite, target, made)
             counted = counted * ops.cast(finite, "float32")
-        for metric in self.given.metrics:
+        for metric in self.untracked.metrics:
             metric.update_state(target, made, counted)
         if sample_weight is not None:
             counted = counted * ops.cast(ops.reshape(sample_weight, (-1,)), "float32")
-        for metric in self.given.weighted:
+        for metric in self.untracked.weighted_metrics:
             metric.update_state(target, made, counted)
-        return {m.name: m.result() for m in (*self.given.metrics, *self.given.weighted)}
+        return {
+            m.name: m.result() for m in (*self.untracked.metrics, *self.untracked.weighted_metrics)
+        }
 
     def _see_labels(self, data):
-        if self.occurrences:
-            _, conditions = self.named_inputs(datasets.unpack(self, data)[0])
-            for name, tracker in self.occurrences.items():
-                tracker.update_state(self.condition[name].occurrence(conditions[name]))
+        _, conditions = self.named_inputs(datasets.unpack(self, data).inputs)
+        for name, tracker in self.occurrences.items():
+            tracker.update_state(self.condition[name].occurrence(conditions[name]))
+
+    def _watch_labels(self, watches):
+        """Let the steps of this training see which labels occur, or not."""
+        if watches != self.untracked.watches_labels:
+            self.untracked.watches_labels = watches
+            self.forget_compiled()
 
     @property
     def metrics(self):
@@ -263,8 +273,8 @@ class Fitting(Trainer):
             *self.other_metrics.values(),
             self.skipped_updates,
             *self.occurrences.values(),
-            *self.given.metrics,
-            *self.given.weighted,
+            *self.untracked.metrics,
+            *self.untracked.weighted_metrics,
         ]
 
     def _flatten_metrics_in_order(self, logs):
@@ -310,8 +320,8 @@ class Fitting(Trainer):
                     f"`compile` takes no `{name}`: {type(self).__name__} has its own loss, set by "
                     f"`likelihood`, and reports its terms. Received: {value!r}"
                 )
-        self.given.metrics = [self._metric(given) for given in metrics or ()]
-        self.given.weighted = [self._metric(given) for given in weighted_metrics or ()]
+        self.untracked.metrics = [self._metric(given) for given in metrics or ()]
+        self.untracked.weighted_metrics = [self._metric(given) for given in weighted_metrics or ()]
         if type(self).compute_loss is not Fitting.compute_loss:
             raise ValueError(
                 f"`{type(self).__name__}` must change its loss by `loss_and_terms`, which `fit` "
@@ -346,8 +356,8 @@ class Fitting(Trainer):
             return config
         steps = "auto" if self.chooses_steps else self.steps_per_execution
         given = {
-            "metrics": self.given.metrics or None,
-            "weighted_metrics": self.given.weighted or None,
+            "metrics": self.untracked.metrics or None,
+            "weighted_metrics": self.untracked.weighted_metrics or None,
         }
         given = {name: keras.saving.serialize_keras_object(v) for name, v in given.items() if v}
         return {**config, **given, "steps_per_execution": steps, "backend": keras.backend.backend()}
@@ -423,7 +433,7 @@ class Fitting(Trainer):
         self.check_logits()
         callbacks = self._add_callbacks(callbacks)
         checkpoint = next((c for c in callbacks if isinstance(c, Checkpoint)), None)
-        batches = None
+        batches, watches_labels = None, False
         if model_inputs.is_array(x):
             arrays = (x, y, sample_weight)
             is_repeatable = steps_per_epoch is None and (shuffle is True or checkpoint is not None)
@@ -446,8 +456,10 @@ class Fitting(Trainer):
                 model_inputs.check_layout(self, (None, *self.data_shape))
             if self.occurrences:
                 callbacks.append(occurrence.CheckOccurrence())
+                watches_labels = True
             if not isinstance(x, keras.utils.PyDataset):
                 shuffle = False  # has no meaning there, and Keras warns of its own default
+        self._watch_labels(watches_labels)
         if checkpoint is not None:
             self.find_terms()  # it restores the averages of an epoch, too
         if self.compiled:

@@ -166,11 +166,11 @@ class Trainer(Guard):
 
         if player.skips_updates:
             update()
-        elif replica:
+        elif replica.has_others:
             replica.update(finite, update, [*variables, *player.optimizer.variables])
         else:
             tf.cond(finite, update, lambda: None)
-        if replica:
+        if replica.has_others:
             replica.agree(finite, self.buffers, buffers)
         else:
             tf.cond(finite, lambda: None, restore)

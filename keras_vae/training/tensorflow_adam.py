@@ -34,7 +34,7 @@ def _update(optimizer, own_update, gradient, variable, learning_rate):
     """
     if isinstance(gradient, tf.IndexedSlices):
         return own_update(gradient, variable, learning_rate)
-    m, v = keras_internals.adam_slots(optimizer, variable)
+    [m], [v] = keras_internals.adam_slots(optimizer, [variable])
     dtype = variable.dtype
     t = tf.cast(optimizer.iterations + 1, dtype)
     beta_1, beta_2 = tf.constant(optimizer.beta_1, dtype), tf.constant(optimizer.beta_2, dtype)

@@ -9,7 +9,7 @@ import keras
 import torch
 
 from keras_vae import replica
-from keras_vae.training import torch_adam, torch_graph, torch_processes
+from keras_vae.training import datasets, torch_adam, torch_graph, torch_processes
 
 
 class Guard:
@@ -96,14 +96,16 @@ class Trainer(Guard):
 
     def _train_step(self, data, rows):
         made = []
+        if not self.traces_steps:
+            data = datasets.unpack(self, data)
         for turn, player in enumerate(self.players):
             buffers = [v.value.clone() for v in self.buffers]
             # A graph cannot hold what the processes say to each other.
-            step = self._replayed if self.traces_steps and not rows else self._step
+            step = self._replayed if self.traces_steps and not rows.has_others else self._step
             gradients, finite, made = step(turn, data, made)
-            variables = player.variables
+            variables = player.part.trainable_variables
             with torch.no_grad():
-                if rows:
+                if rows.has_others:
                     now = [v.value for v in self.buffers]
                     changes = rows.mean([new - old for new, old in zip(now, buffers, strict=True)])
                     for variable, old, change in zip(self.buffers, buffers, changes, strict=True):
@@ -127,13 +129,13 @@ class Trainer(Guard):
         rows = replica.current()
         with _differentiable(data):
             loss, terms = player.loss_and_terms(data, training=True)
-        scaled_loss = player.optimizer.scale_loss(rows.weighted(loss) if rows else loss)
-        variables, gradients = [v.value for v in player.variables], ()
+        scaled_loss = player.optimizer.scale_loss(rows.weighted(loss) if rows.has_others else loss)
+        variables, gradients = [v.value for v in player.part.trainable_variables], ()
         if variables and scaled_loss.requires_grad:  # not of a part that is frozen or unused
             gradients = torch.autograd.grad(scaled_loss, variables, allow_unused=True)
         gradients = {i: g for i, g in enumerate(gradients) if g is not None}
         with torch.no_grad():
-            if rows:
+            if rows.has_others:
                 gradients = rows.sum(gradients)
                 loss, terms = rows.mean((loss, terms))
             norm, finite = self.gradient_norm(player, list(gradients.values()), earlier)

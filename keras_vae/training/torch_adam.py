@@ -38,9 +38,9 @@ def _update(optimizer, own_update, gradients, variables, learning_rate):
         - Kingma & Ba, 2015, the form before section 2.1. https://arxiv.org/abs/1412.6980
     """
     parameters = [variable.value for variable in variables]
-    slots = [keras_internals.adam_slots(optimizer, variable) for variable in variables]
-    m, v = ([slot.value for slot in each] for each in zip(*slots, strict=True))
-    if not all(_fits(*tensors) for tensors in zip(parameters, m, v, strict=True)):
+    slots = keras_internals.adam_slots(optimizer, variables)
+    m, v = ([slot.value for slot in each] for each in slots)
+    if not _fit(parameters, m, v):
         return own_update(gradients, variables, learning_rate)
     t = int(optimizer.iterations) + 1
     # The kernel reads memory in the parameter's order, whatever a gradient's strides say.
@@ -62,8 +62,11 @@ def _update(optimizer, own_update, gradients, variables, learning_rate):
     )
 
 
-def _fits(parameter, *slots):
-    """Whether the kernel takes a parameter and its slots: contiguous, of one type, CPU or GPU."""
-    return parameter.device.type in ("cpu", "cuda") and all(
-        tensor.is_contiguous() and tensor.dtype == parameter.dtype for tensor in (parameter, *slots)
-    )
+def _fit(parameters, *slots):
+    """Whether the kernel takes parameters and their slots: contiguous, of one type, CPU or GPU."""
+    for parameter, *others in zip(parameters, *slots, strict=True):
+        if parameter.device.type not in ("cpu", "cuda"):
+            return False
+        if any(not t.is_contiguous() or t.dtype != parameter.dtype for t in (parameter, *others)):
+            return False
+    return True
