@@ -118,7 +118,7 @@ class Trainer(Guard):
 
     def without_gradients(self, function):
         """A function of tensors that reads the model's variables, to be called many times."""
-        return tf.function(function, reduce_retracing=True)
+        return tf.function(function, reduce_retracing=True, autograph=False)
 
     needs_terms_first = True
 
