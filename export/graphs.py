@@ -307,7 +307,7 @@ def scorer(model):
     def parameters_and_kl(tensors):
         conditions = {name: tensors[name] for name in model.condition}
         if prior is None:
-            [z], kl = _code(model, tensors), 0.0
+            z, kl = _code(model, tensors)[0], 0.0
         else:
             condition = _condition(model, tensors)
             q = model.infer(tensors["x"], condition, training=False)

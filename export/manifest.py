@@ -290,8 +290,7 @@ def _map(graph, held_out):
     if graph.name == "scorer" or held_out is None or not has_codes or model.latent_dim < 2:
         return None
     inputs = held_out if model.condition else held_out["x"]
-    means = model.encode(model.as_observed(inputs, seed=0))
-    means = np.asarray(means[0] if isinstance(means, tuple) else means, np.float64)
+    means = model.encode_means(model.as_observed(inputs, seed=0)).astype(np.float64)
     values, directions = np.linalg.eigh(np.cov(means.T))
     axes = 2.5 * np.sqrt(np.maximum(values[-2:], 0)) * directions[:, -2:]
     # An eigenvector's sign is an accident: the largest entry is positive, on every machine.

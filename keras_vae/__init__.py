@@ -18,6 +18,7 @@ _MODULES = {
     "PixelCNN": "keras_vae.models",
     "callbacks": "keras_vae.callbacks",
     "data": "keras_vae.data",
+    "distributions": "keras_vae.distributions",
     "divergences": "keras_vae.divergences",
     "doctor": "keras_vae.doctor",
     "evaluation": "keras_vae.evaluation",

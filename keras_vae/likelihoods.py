@@ -97,10 +97,11 @@ class Likelihood:
         return self(parameters)
 
     def valid(self, x):
-        """Bool tensor `(batch,)`: whether every value of an example is in the range."""
+        """Bool tensor `(batch,)`: whether every value of an example is finite and in the range."""
         low, high = bounds(self.data_range)
         x = flat(x)
-        return ops.all(ops.logical_and(x >= low, x <= high), axis=1)
+        inside = ops.logical_and(x >= low, x <= high)
+        return ops.all(ops.logical_and(inside, ops.isfinite(x)), axis=1)
 
     def log_prob(self, x, parameters):
         """As `self(parameters).log_prob(x)`, nats per example `(batch,)`."""
@@ -183,12 +184,13 @@ class ContinuousBernoulli(Likelihood):
         return middle
 
 
-class _LocationScale(Likelihood, keras.layers.Layer):
+class LocationScale(Likelihood, keras.layers.Layer):
     """A density of `(x - location) / scale`, on all numbers: Gaussian and Laplace.
 
     It is a layer because it may have a weight, which is trained, saved and loaded with the model.
     A decoder gives the locations; with scales per pixel, also the log-scales `s`, of which
-    `7 tanh(s / 7)` is taken.
+    `7 tanh(s / 7)` is taken. A subclass has a `name` and writes `of`; for the scale "optimal" also
+    `deviation` and `log_best`.
     """
 
     data_range = (-math.inf, math.inf)
@@ -201,6 +203,11 @@ class _LocationScale(Likelihood, keras.layers.Layer):
             raise ValueError(
                 "`scale` must be a finite number above 0, 'shared', 'optimal' or 'per_pixel'. "
                 f"Received: {scale!r}"
+            )
+        if scale == "optimal" and type(self).log_best is LocationScale.log_best:
+            raise ValueError(
+                "`scale` must be a number, 'shared' or 'per_pixel' where no formula gives the best "
+                f"one. Received: 'optimal' for {type(self).__name__}."
             )
         self.scale = scale
         self.parameters_per_value = 2 if scale == "per_pixel" else 1
@@ -256,10 +263,6 @@ class _LocationScale(Likelihood, keras.layers.Layer):
             return super().from_mean(mean)
         return ops.convert_to_tensor(mean)
 
-    def valid(self, x):
-        """Bool tensor `(batch,)`: whether every value of an example is finite."""
-        return ops.all(ops.isfinite(flat(x)), axis=1)
-
     def get_config(self):
         return {"scale": self.scale}
 
@@ -277,7 +280,7 @@ class _LocationScale(Likelihood, keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("keras_vae")
-class Gaussian(_LocationScale):
+class Gaussian(LocationScale):
     """A normal distribution per value, about the mean that the decoder gives.
 
     Args:
@@ -310,7 +313,7 @@ class Gaussian(_LocationScale):
 
 
 @keras.saving.register_keras_serializable("keras_vae")
-class Laplace(_LocationScale):
+class Laplace(LocationScale):
     """A Laplace distribution per value, about the median that the decoder gives.
 
     Its log density falls with the absolute error, so outliers count less than with a `Gaussian`.

@@ -14,6 +14,7 @@ import keras_vae
 from keras_vae import (
     callbacks,
     data,
+    distributions,
     doctor,
     layers,
     likelihoods,
@@ -26,6 +27,7 @@ from keras_vae import (
     schedules,
 )
 from keras_vae.layers import Categorical, Continuous
+from keras_vae.models import capabilities
 from tests import conformance
 from tests.conftest import BACKEND, ordinary_on
 
@@ -337,7 +339,12 @@ DATA = {
     posteriors.LadderNormal,
 }
 # To be subclassed; their subclasses are checked.
-BASES = {likelihoods.Likelihood, objectives.Objective, posteriors.Posterior, schedules.Schedule}
+BASES = {
+    *(likelihoods.Likelihood, likelihoods.LocationScale, posteriors.Posterior, priors.Prior),
+    *(objectives.Objective, schedules.Schedule, networks.GaussianEncoder),
+    *(models.GenerativeModel, models.LatentVariableModel),
+    *filter(inspect.isclass, [*vars(capabilities).values(), *vars(distributions).values()]),
+}
 CHECKED = {row[0] for row in [*MODELS, *LAYERS, *CONFIGURABLE, *PRIORS, *METRICS, *CALLBACKS]}
 
 

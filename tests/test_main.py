@@ -119,8 +119,8 @@ def test_one_class_and_a_latent_of_one_dimension_are_measured(tmp_path, capsys):
     assert len(results["latents"]["kl_per_latent"]) == 1
 
 
-def test_train_takes_every_likelihood():
-    assert tuple(keras_vae.likelihoods.LIKELIHOODS) == LIKELIHOODS
+def test_train_takes_likelihoods_that_are_there():
+    assert set(LIKELIHOODS) <= set(keras_vae.likelihoods.LIKELIHOODS)
 
 
 @ordinary_on("torch")

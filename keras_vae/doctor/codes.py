@@ -208,7 +208,7 @@ def of_codes(model, train, held_out, epochs, seed):
         z_mean, z_log_var = model.encode(inputs)
         kl = model.kl_by_dimension(inputs)
     else:
-        z_mean, kl = model.encode(inputs), None
+        z_mean, kl = model.encode_means(inputs), None
     kl = None if kl is None else kl.mean(axis=0, dtype="float64")
     is_dead = z_mean.var(axis=0) <= ACTIVE_VARIANCE if kl is None else kl < thresholds.LEAST_KL
     raise_kl = changes.raised_kl(model, x, epochs)

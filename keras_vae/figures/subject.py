@@ -145,8 +145,7 @@ class Subject:
 
     def codes(self, x, y):
         """The posterior means, or an autoencoder's codes, `(n, latent)`."""
-        code = self.encodes.encode(self.model.as_observed(self.inputs(x, y), seed=0))
-        return code[0] if isinstance(code, tuple) else code
+        return self.encodes.encode_means(self.model.as_observed(self.inputs(x, y), seed=0))
 
     def vectors(self, labels):
         """What a conditional model's networks see of labels; None for other models."""

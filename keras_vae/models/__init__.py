@@ -1,9 +1,19 @@
-"""Models, one file per family."""
+"""Models, one file per family; their base classes, and what a family can do (`capabilities`)."""
 
 from keras_vae.models.autoencoder import Autoencoder
+from keras_vae.models.base import LatentVariableModel
+from keras_vae.models.capabilities import (
+    Adversarial,
+    Bounds,
+    DiscreteCodes,
+    Encodes,
+    Samples,
+    Scores,
+)
 from keras_vae.models.conditional_gan import ConditionalGAN
 from keras_vae.models.conditional_vae import ConditionalVAE
 from keras_vae.models.gan import GAN
+from keras_vae.models.generative import GenerativeModel
 from keras_vae.models.pixel_cnn import PixelCNN
 from keras_vae.models.vae import VAE
 from keras_vae.models.vq_vae import VQVAE
@@ -13,9 +23,17 @@ __all__ = [
     "GAN",
     "VAE",
     "VQVAE",
+    "Adversarial",
     "Autoencoder",
+    "Bounds",
     "ConditionalGAN",
     "ConditionalVAE",
+    "DiscreteCodes",
+    "Encodes",
+    "GenerativeModel",
+    "LatentVariableModel",
     "PixelCNN",
+    "Samples",
+    "Scores",
     "load_model",
 ]

@@ -16,8 +16,13 @@ class Encodes:
     """
 
     def encode(self, inputs, batch_size=256):
-        """The code's parts of every example, arrays `(n, ...)`."""
+        """The code's parts of every example, arrays `(n, ...)`; of several a tuple."""
         raise NotImplementedError
+
+    def encode_means(self, inputs, batch_size=256):
+        """The first of the code's parts, which is decoded where there is no noise."""
+        code = self.encode(inputs, batch_size)
+        return code[0] if isinstance(code, tuple) else code
 
     def reconstruct(self, inputs, batch_size=256):
         """Decode every example's code, without noise, to arrays `(n, *data_shape)`."""

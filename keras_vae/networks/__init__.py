@@ -1,7 +1,13 @@
 """Encoders, decoders and discriminators."""
 
 from keras_vae.networks.convolutional import ConvDecoder, ConvEncoder
-from keras_vae.networks.dense import DenseDecoder, DenseEncoder
+from keras_vae.networks.dense import (
+    DenseDecoder,
+    DenseEncoder,
+    GaussianEncoder,
+    join_condition,
+    split_condition,
+)
 from keras_vae.networks.discriminators import ConvDiscriminator, DenseDiscriminator
 from keras_vae.networks.grid import ConvGridDecoder, ConvGridEncoder
 from keras_vae.networks.ladder import LadderDecoder, LadderEncoder
@@ -15,6 +21,9 @@ __all__ = [
     "DenseDecoder",
     "DenseDiscriminator",
     "DenseEncoder",
+    "GaussianEncoder",
     "LadderDecoder",
     "LadderEncoder",
+    "join_condition",
+    "split_condition",
 ]

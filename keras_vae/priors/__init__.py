@@ -5,6 +5,7 @@ is a Keras layer, trained, saved and loaded with its model. Whatever the prior, 
 sampler draws from it: a device never needs to know.
 """
 
+from keras_vae.priors.base import Prior
 from keras_vae.priors.conditional_normal import ConditionalNormal
 from keras_vae.priors.fitted import FittedMixture
 from keras_vae.priors.gaussian_mixture import GaussianMixture
@@ -16,6 +17,7 @@ __all__ = [
     "ConditionalNormal",
     "FittedMixture",
     "GaussianMixture",
+    "Prior",
     "RealNVP",
     "StandardNormal",
     "VampPrior",
