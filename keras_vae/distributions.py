@@ -6,8 +6,8 @@ examples: `log_prob` adds up over the last one. Parameters and values broadcast,
 and a `log_prob` is never handed on with another sign.
 
 A subclass writes `log_prob_by_value` (or `log_prob`, where the values of an example depend on each
-other), `mean` and `sample`. Where the Kullback-Leibler divergence of one class from another has a
-closed form, `register_kl` says so; elsewhere `kl` estimates it.
+other), `sample` and, where it has a closed form, `mean`. Where the Kullback-Leibler divergence of
+one class from another has a closed form, `register_kl` says so; elsewhere `kl` estimates it.
 """
 
 import dataclasses
@@ -56,8 +56,10 @@ class Distribution:
         return ops.sum(self.log_prob_by_value(x), axis=-1)
 
     def mean(self):
-        """The mean, `(..., size)`."""
-        raise NotImplementedError
+        """The mean, `(..., size)`, where it has a closed form."""
+        raise NotImplementedError(
+            f"The mean of `{type(self).__name__}` has no closed form. Average what `sample` draws."
+        )
 
     def sample(self, seed, shape=()):
         """Draw examples.
@@ -82,9 +84,18 @@ class Distribution:
             other: Distribution.
             z: Draws of this one, `(batch, size)` or `(draws, batch, size)`, for the estimate.
             given: What each value was drawn from given those before it, as `draw` returns it.
+
+        Raises:
+            ValueError: If it must be estimated, and there are no draws.
         """
         if self.kl_is_exact(other):
             return ops.sum(self.kl_by_value(other, given), axis=-1)
+        if z is None:
+            names = type(self).__name__, type(other).__name__
+            raise ValueError(
+                "The KL divergence of `{}` from `{}` has no closed form: pass `z`, draws of the "
+                "former.".format(*names)
+            )
         log_ratio = (self if given is None else given).log_prob(z) - other.log_prob(z)
         return over_draws(log_ratio, 1)
 
@@ -196,14 +207,20 @@ class StandardNormal(Normal):
     log_var: Any = dataclasses.field(default=0.0, init=False)
     size: int | None = None
 
+    def _known_size(self):
+        if self.size is None:
+            raise ValueError("`StandardNormal` must know its `size` to be drawn from.")
+        return self.size
+
     def log_prob_by_value(self, x):
         return -(ops.square(x) + LOG_2_PI) / 2
 
     def mean(self):
-        return ops.zeros((self.size,))
+        return ops.zeros((self._known_size(),))
 
     def sample(self, seed, shape=()):
-        return keras.random.normal((*shape, self.size), dtype="float32", seed=seed)
+        shape = (*shape, self._known_size())
+        return keras.random.normal(shape, dtype="float32", seed=seed)
 
     def from_noise(self, noise):
         return noise
@@ -220,6 +237,11 @@ def kl_from_standard_normal(q, p):
         - Kingma & Welling, 2014, appendix B. https://arxiv.org/abs/1312.6114
     """
     return (ops.square(q.loc) + ops.expm1(q.log_var) - q.log_var) / 2
+
+
+@register_kl(StandardNormal, StandardNormal)
+def _kl_of_standard_normals(q, p):
+    return q.mean()
 
 
 @register_kl(Normal, Normal)
@@ -475,7 +497,7 @@ class Laplace(Distribution):
         return self.loc
 
     def sample(self, seed, shape=()):
-        shape = (2, *shape, *ops.shape(self.loc))
+        shape = (2, *shape, *ops.shape(self.loc + self.log_scale))
         exponential = -ops.log(1 - keras.random.uniform(shape, dtype="float32", seed=seed))
         return self.loc + ops.exp(self.log_scale) * (exponential[0] - exponential[1])
 
@@ -505,8 +527,11 @@ class DiscretizedLogisticMixture(Distribution):
     def log_prob_by_value(self, x):
         highest = self.levels - 1
         level = ops.round(x * highest)
-        error = 2 * level / highest - 1 - self.locs
-        by_scale = ops.exp(-self.log_scales)
+        logits, locs, log_scales = (
+            _beside(parameter, x) for parameter in (self.logits, self.locs, self.log_scales)
+        )
+        error = 2 * level / highest - 1 - locs
+        by_scale = ops.exp(-log_scales)
         below, above = (error - 1 / highest) * by_scale, (error + 1 / highest) * by_scale
         # sigmoid(a) - sigmoid(b) = sigmoid(a) sigmoid(-b) (1 - exp(b - a)): no digits are lost.
         is_lowest, is_highest = level <= 0, level >= highest
@@ -516,7 +541,7 @@ class DiscretizedLogisticMixture(Distribution):
             + ops.where(is_lowest, 0.0, -ops.softplus(below))
             + ops.where(ops.logical_or(is_lowest, is_highest), 0.0, inside)
         )
-        return ops.logsumexp(self.logits + log_prob, axis=0) - ops.logsumexp(self.logits, axis=0)
+        return ops.logsumexp(logits + log_prob, axis=0) - ops.logsumexp(logits, axis=0)
 
     def mean(self):
         """The mean, cut to [0, 1], before values are rounded to levels.
@@ -555,7 +580,7 @@ class CategoricalLevels(Distribution):
 
     def log_prob_by_value(self, x):
         is_level = ops.round(x * (self.levels - 1)) == self._all_levels(x)
-        chosen = ops.sum(ops.where(is_level, self.logits, 0.0), axis=0)
+        chosen = ops.sum(ops.where(is_level, _beside(self.logits, x), 0.0), axis=0)
         return chosen - ops.logsumexp(self.logits, axis=0)
 
     def mean(self):
@@ -581,6 +606,11 @@ def _after_first(tensor, shape):
     for _ in shape:
         tensor = ops.expand_dims(tensor, 1)
     return tensor
+
+
+def _beside(parameter, x):
+    """A parameter `(count, ..., size)` for values that may have more axes before their last."""
+    return _after_first(parameter, range(len(x.shape) - len(parameter.shape) + 1))
 
 
 def _probabilities(logits):
@@ -612,11 +642,11 @@ class Shaped(Distribution):
     count: int = 1
 
     def log_prob_by_value(self, x):
-        """As `Distribution.log_prob_by_value`, the values side by side: `(batch, size)`."""
-        return self.values().log_prob_by_value(flat(x))
+        """As `Distribution.log_prob_by_value`, the values side by side: `(..., batch, size)`."""
+        return self.values().log_prob_by_value(flat(x, len(self.parameters.shape) - 1))
 
     def log_prob(self, x):
-        return self.values().log_prob(flat(x))
+        return self.values().log_prob(flat(x, len(self.parameters.shape) - 1))
 
     def mean(self):
         if self.count == 1:
@@ -644,8 +674,14 @@ class Shaped(Distribution):
         return ops.reshape(values, (*leading, -1, *sides, channels // self.count))
 
 
-def flat(x):
-    """Reshape to `(batch, size)`: XLA reduces an axis of length 1, as of grey images, slowly."""
+def flat(x, axes=None):
+    """Join the last `axes` of a tensor, or all but the first: to `(batch, size)`.
+
+    XLA reduces an axis of length 1, as of grey images, slowly.
+    """
     x = ops.convert_to_tensor(x)
-    sizes = x.shape[1:]
-    return ops.reshape(x, (ops.shape(x)[0], -1) if None in sizes else (-1, math.prod(sizes)))
+    first = 1 if axes is None else len(x.shape) - axes
+    batch, sizes = ops.shape(x)[:first], x.shape[first:]
+    if first > 1 or None in sizes:
+        return ops.reshape(x, (*batch, -1))
+    return ops.reshape(x, (-1, math.prod(sizes)))

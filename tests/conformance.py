@@ -5,6 +5,7 @@ import math
 
 import keras
 import numpy as np
+import scipy.stats
 from keras import ops
 
 import keras_vae
@@ -225,3 +226,62 @@ def _strip(value):
     if isinstance(value, dict):
         return {k: _strip(v) for k, v in value.items() if k != "shared_object_id"}
     return [_strip(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+# Of distributions: draws, and whether they have a density
+
+
+def draws(distribution, count, seed=1):
+    """Draws of a distribution, float64 `(count, ...)`, as finite as they must be."""
+    drawn = ops.convert_to_numpy(distribution.sample(seed, (count,)))
+    assert drawn.dtype == np.float32
+    assert len(drawn) == count
+    assert np.isfinite(drawn).all()
+    return drawn.astype("f8")
+
+
+def p_value(drawn, x, probabilities):
+    """How likely draws are to differ so much from probabilities of points.
+
+    By a chi-square test where the points are all that there are, at most 256; else by that of
+    Kolmogorov and Smirnov.
+
+    Args:
+        drawn: Float array `(n,)`.
+        x: Float array `(points,)`, ascending.
+        probabilities: Float array `(points,)`, which add up to 1.
+    """
+    if len(x) > 256:
+        below = np.cumsum(probabilities) - probabilities / 2
+        return scipy.stats.kstest(
+            np.interp(drawn, x, below / probabilities.sum()), "uniform"
+        ).pvalue
+    level = np.abs(drawn[:, None] - x).argmin(axis=1)
+    np.testing.assert_allclose(drawn, x[level], atol=1e-6)
+    expected = len(drawn) * probabilities / probabilities.sum()
+    is_rare = expected < 5
+    counts = np.bincount(level, minlength=len(x))
+
+    def joined(values):
+        return np.append(values[~is_rare], values[is_rare].sum())[: None if is_rare.any() else -1]
+
+    return scipy.stats.chisquare(joined(counts), joined(expected)).pvalue
+
+
+def around(pilot, count, seed=3):
+    """Draws about others, with wider tails: Student's t of 5 degrees of freedom.
+
+    Args:
+        pilot: Float array `(n, batch, size)`.
+        count: Int.
+
+    Returns:
+        Tuple of float64 arrays: draws `(count, batch, size)`, as float32 sees them, and their
+        log-densities `(count, batch)`.
+    """
+    z, log_prob = [], []
+    for k, rows in enumerate(np.moveaxis(pilot, 1, 0)):
+        t = scipy.stats.multivariate_t(rows.mean(axis=0), 1.2 * np.cov(rows.T), df=5)
+        z.append(t.rvs(count, random_state=seed + k).astype("f4").astype("f8"))
+        log_prob.append(t.logpdf(z[-1]))
+    return np.stack(z, axis=1), np.stack(log_prob, axis=1)

@@ -46,7 +46,7 @@ def pytest_collection_modifyitems(items):
         path = item.nodeid.split("::")[0]
         if "export/" in path or "test_edge" in path:
             item.add_marker(pytest.mark.xdist_group("exported"))
-        elif "test_distribution" in path:
+        elif "test_distribution.py" in path:
             item.add_marker(pytest.mark.xdist_group("several devices"))
 
 

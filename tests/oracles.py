@@ -326,3 +326,32 @@ def ssim(first, second, data_range):
             luminance = (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
             values.append(luminance * (2 * covariance + c2) / (var_a + var_b + c2))
     return np.mean(values)
+
+
+def ladder_log_density(code, heads, priors):
+    """Log density of a ladder's code, each level in units of its prior, by the change of variables.
+
+    Args:
+        code, heads, priors: As `noise`, `heads` and `priors` of `ladder`.
+    """
+    codes, total = [], 0.0
+    for eps, (mean, log_var) in zip(code, heads, strict=True):
+        prior_mean, prior_variance = priors(codes) if codes else (np.zeros(1), np.ones(1))
+        z = prior_mean + np.sqrt(prior_variance) * eps
+        variance = np.exp(log_var)
+        if codes:
+            precision = 1 / variance + 1 / prior_variance
+            mean = (mean / variance + prior_mean / prior_variance) / precision
+            variance = 1 / precision
+        total = total + gaussian_log_density(z, mean, variance)
+        total = total + np.sum(np.log(prior_variance) * np.ones_like(eps), axis=-1) / 2
+        codes.append(z)
+    return total
+
+
+def gaussian_kl_between(mean, covariance, other_mean, other_covariance):
+    """KL of one Gaussian from another, by determinants and inverses: `(size,)`, `(size, size)`."""
+    precision, shift = np.linalg.inv(other_covariance), other_mean - mean
+    log_ratio = np.linalg.slogdet(other_covariance)[1] - np.linalg.slogdet(covariance)[1]
+    trace = np.trace(precision @ covariance)
+    return (trace + shift @ precision @ shift - len(mean) + log_ratio) / 2

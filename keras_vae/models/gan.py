@@ -59,6 +59,7 @@ class GAN(GenerativeModel, Samples, Adversarial):
         self.latent_dim = latent_dim
         self.label_smoothing = label_smoothing
         self.prior = StandardNormal()
+        self.prior.build_for(self)
 
     @property
     def decoder(self):

@@ -14,8 +14,13 @@ class StandardNormal(Prior):
     kl_adds_up = True
     draws_in_training = True
 
+    latent_dim = None
+
+    def build_for(self, model):
+        self.latent_dim = model.latent_dim
+
     def __call__(self, condition=None):
-        return distributions.StandardNormal()
+        return distributions.StandardNormal(self.latent_dim)
 
     def draw(self, seed, index, temperature, latent_dim, condition=None, ops=ops):
         return portable_random.normal(seed, index, latent_dim, ops) * temperature
