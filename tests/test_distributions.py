@@ -6,7 +6,9 @@ divergence belong to it. Each class has a row in one of the tables below, or a t
 
 import dataclasses
 import functools
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -784,3 +786,15 @@ def test_a_class_without_a_row_is_found(base):
         test_every_class_has_a_row()
     assert forgotten in classes()
     forgotten.__module__ = __name__  # it may live on until the garbage is collected
+
+
+def test_the_normal_density_is_written_once():
+    root = Path(keras_vae.__file__).parents[1]
+    constant = re.compile(r"log\(\s*2(\.0)?\s*\*\s*\w*\.?pi|0?\.918938|1\.837877|LOG_2_PI")
+    found = {
+        path.relative_to(root).as_posix()
+        for folder in ("keras_vae", "export")
+        for path in (root / folder).rglob("*.py")
+        if constant.search(path.read_text())
+    }
+    assert found == {"keras_vae/distributions.py"}

@@ -5,6 +5,7 @@ import math
 import numpy as np
 from keras import ops
 
+from keras_vae.distributions import log_normal
 from keras_vae.models.importance import log_sum
 from keras_vae.training.inputs import check_examples
 
@@ -89,14 +90,14 @@ def log_aggregated_posterior(z, z_mean, z_log_var, own=None, progress=None):
     """
     z, z_mean, z_log_var = (np.asarray(a, "float64") for a in (z, z_mean, z_log_var))
     precision = np.exp(-z_log_var)
-    constant = np.sum(z_mean**2 * precision + z_log_var + math.log(2 * math.pi), axis=1)
+    at_zero = np.sum(log_normal(0.0, z_mean, z_log_var, np), axis=1)
     count = len(z_mean) - (own is not None)
     results = []
     starts = range(0, len(z), _ROWS_AT_ONCE)
     for start in starts if progress is None else progress(starts):
         rows = z[start : start + _ROWS_AT_ONCE]
-        squares = rows**2 @ precision.T - 2 * rows @ (z_mean * precision).T
-        log_prob = -(squares + constant) / 2
+        # As products of matrices, without an array of codes, Gaussians and dimensions.
+        log_prob = at_zero + rows @ (z_mean * precision).T - rows**2 @ precision.T / 2
         if own is not None:
             log_prob[np.arange(len(rows)), own[start : start + _ROWS_AT_ONCE]] = -np.inf
         results.append(log_sum(log_prob, axis=1))
@@ -109,8 +110,7 @@ def _information(model, z, z_mean, z_log_var, conditions, condition, progress):
     is_continuous = any(kind.kind != "categorical" for kind in model.condition.values())
     if is_continuous or not model.posterior.is_diagonal:
         return dict.fromkeys(names)
-    squares = (z - z_mean) ** 2 * np.exp(-z_log_var)
-    log_q = -np.sum(squares + z_log_var + math.log(2 * math.pi), axis=1) / 2
+    log_q = np.sum(log_normal(z, z_mean, z_log_var, np), axis=1)
     log_prior = _log_prior(model, z, condition)
     mixed, others, most = (np.empty(len(z)) for _ in range(3))
     for rows in groups(conditions, len(z)):
