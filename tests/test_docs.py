@@ -1,10 +1,12 @@
 """What docs/ shows runs, and what it names is there."""
 
+import inspect
 import pathlib
 import re
 import shutil
 import subprocess
 
+import keras
 import numpy as np
 import pytest
 
@@ -87,6 +89,33 @@ def test_every_link_leads_to_a_file_and_a_heading(page):
             headings = re.findall(r"^#+ (.*)$", found.read_text(encoding="utf-8"), re.MULTILINE)
             slugs = [re.sub(r"[^\w -]", "", line).lower().replace(" ", "-") for line in headings]
             assert anchor in slugs, target
+
+
+def named_paths(page):
+    """Paths that a page names, each with the folders that may be meant by its paragraph."""
+    for paragraph in re.split(r"\n\n|\n- |\n\d\. ", page.read_text(encoding="utf-8")):
+        names = re.findall(r"`([\w./-]+(?:/|\.(?:py|md|ts|toml|txt)))`", paragraph)
+        folders = [ROOT / name for name in ("", "keras_vae", *names)]
+        folders += [folder.parent for folder in folders]
+        yield from ((name, folders) for name in names if "VERSION" not in name)
+
+
+@pytest.mark.parametrize("name", ["CONTRIBUTING.md", "docs/architecture.md"])
+def test_every_path_that_a_page_names_is_there(name):
+    named = list(named_paths(ROOT / name))
+    assert len(named) > 30
+    assert not [path for path, folders in named if not any((f / path).exists() for f in folders)]
+
+
+def test_the_page_on_architecture_has_every_room():
+    page = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    for path in (ROOT / "keras_vae").iterdir():
+        if (path / "__init__.py").exists() and path.name != "commands":
+            assert path.name in page, path.name
+    for name in keras_vae.models.__all__:
+        kind = getattr(keras_vae.models, name, None)
+        is_family = inspect.isclass(kind) and keras.saving.get_registered_name(kind) != name
+        assert not is_family or re.search(rf"\b{name}\b", page), name
 
 
 def test_the_readme_is_short_enough_to_be_read():
