@@ -90,8 +90,8 @@ def ours(network, x_train, bare=False, **kwargs):
             return keras.ops.zeros(()), keras.ops.ones((), "bool")
 
         def track(self, data, loss, terms, norm=None, finite=None):
-            self.trackers["loss"].update_state(loss)
-            loss = self.trackers["loss"].result()
+            self.averages.update_state({"loss": loss})
+            loss = self.averages.result()["loss"]
             return {"loss": loss, "skipped_updates": keras.ops.zeros(())}
 
     model = (Bare if bare else keras_vae.VAE)(*parts, seed=0)

@@ -39,17 +39,6 @@ def ordinary_on(*backends):
     return pytest.mark.skipif(False, reason="") if BACKEND in backends else pytest.mark.slow
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks for groups
-def pytest_collection_modifyitems(items):
-    """Let one worker do all tests that share what takes a minute to make."""
-    for item in items:
-        path = item.nodeid.split("::")[0]
-        if "export/" in path or "test_edge" in path:
-            item.add_marker(pytest.mark.xdist_group("exported"))
-        elif "test_distribution.py" in path:
-            item.add_marker(pytest.mark.xdist_group("several devices"))
-
-
 @pytest.fixture(autouse=True)
 def _seeded():
     # Keras' initializers and seed generators take their default seed from `random`.
