@@ -56,7 +56,7 @@ def _export_all():
     starts: importing TensorFlow a second time would take longer than all tests here.
     """
     models = {kind: make_model(kind) for kind in KINDS}
-    runs = {kind: _new_folder() for kind in KINDS}
+    runs = {kind: new_folder() for kind in KINDS}
     models["dense"].save(runs["dense"] / "model.keras")
     (runs["dense"] / "config.json").write_text(
         json.dumps({"arguments": {"data": "digits", "epochs": 3}})
@@ -95,7 +95,8 @@ def _export_all():
     }
 
 
-def _new_folder():
+def new_folder():
+    """A folder that is removed when the tests end."""
     folder = pathlib.Path(tempfile.mkdtemp())
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
