@@ -1,18 +1,18 @@
 """Likelihoods: what the decoder's output says about the data.
 
-| name | data | numbers a value | what for |
+| name | data | parameters per value | what for |
 |---|---|---|---|
 | `bernoulli` | 0 and 1, or greys in [0, 1] | 1 | black and white; the default |
 | `continuous_bernoulli` | [0, 1] | 1 | greys, with a normalised density |
 | `gaussian` | any number | 1, or 2 | colours; measurements |
 | `laplace` | any number | 1, or 2 | the same with outliers |
-| `discretized_logistic_mixture` | levels in [0, 1] | 3 a component | 8-bit images |
-| `categorical` | levels in [0, 1] | 1 a level | few levels of any distribution |
+| `discretized_logistic_mixture` | levels in [0, 1] | 3 per component | 8-bit images |
+| `categorical` | levels in [0, 1] | 1 per level | few levels of any distribution |
 
-A decoder gives `parameters_per_value` numbers for each value of the data, as so many groups of
+A decoder gives `parameters_per_value` parameters for each value of the data, as so many groups of
 channels: `(batch, *data_shape[:-1], parameters_per_value * data_shape[-1])`, of which the first
-`data_shape[-1]` channels are every value's first number, and so on. Whatever the likelihood, uint8
-is an 8-bit picture, whose 0 to 255 stand for 0 to 1; a `Categorical` of other than 256 levels
+`data_shape[-1]` channels are every value's first parameter, and so on. Whatever the likelihood,
+uint8 is an 8-bit picture, whose 0 to 255 stand for 0 to 1; a `Categorical` of other than 256 levels
 refuses it.
 """
 
@@ -42,7 +42,7 @@ class Likelihood:
 
     Attributes:
         data_range: Tuple of the least and the largest value that the data may have.
-        parameters_per_value: Int, how many numbers the decoder gives for each value of the data.
+        parameters_per_value: Int, how many parameters the decoder gives for each value of the data.
         takes_pictures: Bool. Whether uint8, an 8-bit picture, has a meaning.
         takes_logits: Bool. Whether the parameters are any numbers, so that no sigmoid or softmax
             may come before.
@@ -120,10 +120,10 @@ class Likelihood:
         return self(parameters).sample(seed)
 
     def from_mean(self, mean):
-        """The parameters that have a mean: none for a likelihood of several numbers a value."""
+        """The parameters that have a mean: none for a likelihood of several for each value."""
         raise ValueError(
-            f"`from_mean` needs a likelihood of one number a value. Received: {self.name} with "
-            f"{self.parameters_per_value}, which no mean determines."
+            "`from_mean` needs a likelihood of one parameter for each value. Received: "
+            f"{self.name} with {self.parameters_per_value}, which no mean determines."
         )
 
     def get_config(self):
@@ -290,7 +290,7 @@ class Gaussian(LocationScale):
             `"optimal"`: one for all values, set in every training step to the best for its
             batch, the root of the mean squared error; elsewhere, the moving (geometric) mean of
             these over about ten steps. The optimal sigma-VAE; it needs no learning rate.
-            `"per_pixel"`: the decoder gives its logarithm beside each mean: two numbers a value.
+            `"per_pixel"`: the decoder gives its logarithm as a second parameter of each value.
             Whatever is learnt is kept within exp(-7) to exp(7).
 
     Raises:
@@ -359,7 +359,7 @@ class DiscretizedLogisticMixture(_Levels):
     mixture of its own, and channels are independent of each other given the latent code.
 
     Args:
-        components: Int, of the mixture. The decoder gives three numbers a value for each: first
+        components: Int, of the mixture. The decoder gives three parameters of each: first
             all logits of the weights, then all means, then all log-scales, both on the paper's
             scale, where the levels run from -1 to 1. Of a log-scale `s`, `7 tanh(s / 7)` is taken.
         levels: Int, at least 2.
@@ -407,7 +407,7 @@ class Categorical(_Levels):
     uint8 be taken for one.
 
     Args:
-        levels: Int, at least 2. The decoder gives so many numbers a value, the levels' logits.
+        levels: Int, at least 2. The decoder gives so many parameters per value, the levels' logits.
 
     Raises:
         ValueError: If `levels` is too small.

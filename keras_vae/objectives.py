@@ -250,16 +250,16 @@ class TotalCorrelation(Objective):
         # Codes of the replica's rows, posteriors of the whole batch.
         everyone = Normal(replica.current().gather(q.loc), replica.current().gather(q.log_var))
         log_q = everyone.log_prob_by_value(z)  # (L, batch of codes, batch of posteriors, latent)
-        log_share = self._log_share(
+        log_weight = self._log_weight(
             replica.current().index(ops.shape(z)[1]), ops.shape(everyone.loc)[0]
         )
-        joint = ops.logsumexp(ops.sum(log_q, axis=-1) + log_share, axis=2)
-        single = ops.logsumexp(log_q + ops.expand_dims(log_share, -1), axis=2)
+        joint = ops.logsumexp(ops.sum(log_q, axis=-1) + log_weight, axis=2)
+        single = ops.logsumexp(log_q + ops.expand_dims(log_weight, -1), axis=2)
         correlation = average(joint - ops.sum(single, axis=-1))
         return Loss((self.beta - 1) * correlation, {"total_correlation": correlation})
 
-    def _log_share(self, code, batch):
-        """Log of the share `(codes, batch)` that each posterior has in q(z) of each code."""
+    def _log_weight(self, code, batch):
+        """Log-weight `(codes, batch)` of each posterior in the mixture q(z), for each code."""
         count = ops.cast(batch, "float32")
         if self.dataset_size is None:
             return -ops.reshape(ops.log(count), (1, 1))

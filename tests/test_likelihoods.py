@@ -440,7 +440,7 @@ def test_decoders_take_the_size_from_the_likelihood():
         (
             DenseDecoder((6, 5, 2), parameters_per_value=3),
             Gaussian("per_pixel"),
-            r"gaussian likelihood needs 2 numbers for each value of the data \(6, 5, 2\): "
+            r"gaussian likelihood needs 2 parameters for each value of the data \(6, 5, 2\): "
             r"\(6, 5, 4\)\. Received from the decoder: \(6, 5, 6\)\. Set its "
             "parameters_per_value=2.",
         ),
@@ -560,7 +560,9 @@ def test_from_mean_is_the_inverse_of_the_mean():
         again = numpy(likelihood.mean(likelihood.from_mean(mean)))
         np.testing.assert_allclose(again, mean, atol=1e-6)  # measured: 6e-8
     for likelihood in (Gaussian("per_pixel"), DiscretizedLogisticMixture(), Categorical()):
-        with pytest.raises(ValueError, match=f"one number a value. Received: {likelihood.name}"):
+        with pytest.raises(
+            ValueError, match=f"one parameter for each value. Received: {likelihood.name}"
+        ):
             likelihood.from_mean(mean)
 
 

@@ -165,8 +165,8 @@ class Subject:
         if not isinstance(self.model, Bounds):
             return None
         x, y = self.examples(np.arange(min(MOST_POINTS, len(self.test.x_test))))
-        nats = self.model.kl_by_dimension(self.model.as_observed(self.inputs(x, y), seed=0))
-        return None if nats is None else nats.mean(axis=0, dtype="float64")
+        kl = self.model.kl_by_dimension(self.model.as_observed(self.inputs(x, y), seed=0))
+        return None if kl is None else kl.mean(axis=0, dtype="float64")
 
     def quantiles(self, probabilities, label=0):
         """Quantiles of each latent dimension, `(n, latent)`: the prior's, or those of the codes."""

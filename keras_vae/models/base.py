@@ -127,7 +127,7 @@ class LatentVariableModel(GenerativeModel, Encodes):
             )
         if count > 1 and made != (*data_shape[:-1], data_shape[-1] * count):
             raise ValueError(
-                f"The {self.likelihood.name} likelihood needs {count} numbers for each value of "
+                f"The {self.likelihood.name} likelihood needs {count} parameters for each value of "
                 f"the data {data_shape}: {(*data_shape[:-1], data_shape[-1] * count)}. Received "
                 f"from the decoder: {made}. Set its parameters_per_value={count}."
             )

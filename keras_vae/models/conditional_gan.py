@@ -83,13 +83,13 @@ class ConditionalGAN(GAN):
             condition: Float tensor, same shape: for each condition a one-hot vector, or zeros for
                 *unknown*.
         """
-        nats, start = 0.0, 0
+        cross_entropy, start = 0.0, 0
         for kind in self.condition.values():
             own = slice(start, start + kind.size)
             log_p = ops.log_softmax(class_logits[:, own], axis=-1)
-            nats = nats - ops.sum(condition[:, own] * log_p, axis=-1)
+            cross_entropy = cross_entropy - ops.sum(condition[:, own] * log_p, axis=-1)
             start += kind.size
-        return nats
+        return cross_entropy
 
     # A code is drawn and decoded as a conditional VAE's is.
     sample = ConditionalVAE.sample

@@ -208,8 +208,8 @@ class GAN(GenerativeModel, Samples, Adversarial):
             weight: Float tensor `(batch,)`, of the real examples.
         """
         as_real, as_generated = ops.softplus(-real[0]), ops.softplus(real[0])
-        nats = (1 - self.label_smoothing) * as_real + self.label_smoothing * as_generated
-        loss = ops.mean(nats * weight) + ops.mean(ops.softplus(generated[0]))
+        cross_entropy = (1 - self.label_smoothing) * as_real + self.label_smoothing * as_generated
+        loss = ops.mean(cross_entropy * weight) + ops.mean(ops.softplus(generated[0]))
         return loss, {"discriminator_loss": loss}
 
     def generator_terms(self, generated, condition):

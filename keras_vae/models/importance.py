@@ -34,12 +34,12 @@ def log_mean(chunks, counts):
     return np.stack(means), np.stack(errors)
 
 
-def log_sum(nats, axis=0):
-    """Logarithm of the sum of what `nats` are the logarithms of, along an axis."""
-    largest = np.max(nats, axis=axis, keepdims=True)
+def log_sum(values, axis=0):
+    """Logarithm of the sum of what `values` are the logarithms of, along an axis."""
+    largest = np.max(values, axis=axis, keepdims=True)
     largest = np.where(np.isfinite(largest), largest, 0)
     with np.errstate(divide="ignore"):
-        total = np.log(np.sum(np.exp(nats - largest), axis=axis))
+        total = np.log(np.sum(np.exp(values - largest), axis=axis))
     return total + np.squeeze(largest, axis=axis)
 
 

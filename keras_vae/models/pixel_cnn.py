@@ -162,7 +162,7 @@ class PixelCNN(Guard, StoredModel):
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True, **kwargs
     ):
         codes, _ = self.named_inputs(x)
-        return ops.mean(nats(codes, y_pred)) + sum(self.losses)
+        return ops.mean(negative_log_prob(codes, y_pred)) + sum(self.losses)
 
     def fit(self, x=None, y=None, batch_size=None, validation_data=None, shuffle=True, **kwargs):
         """Train, as in Keras.
@@ -275,7 +275,7 @@ class PixelCNN(Guard, StoredModel):
         """
 
         def measure(batch):
-            return [-nats(self.named_inputs(batch)[0], self(batch, training=False))]
+            return [-negative_log_prob(self.named_inputs(batch)[0], self(batch, training=False))]
 
         return in_batches(measure, self._check(inputs), batch_size)[0]
 
@@ -402,8 +402,8 @@ def _gate(h):
     return ops.tanh(signal) * ops.sigmoid(gate)
 
 
-def nats(codes, logits):
-    """`-log p` of codes `(batch, height, width)`, summed over the grid: float32 `(batch,)`."""
+def negative_log_prob(codes, logits):
+    """`-log p` of codes `(batch, height, width)`, summed over the grid: float32 nats `(batch,)`."""
     logits = ops.cast(logits, "float32")
     each = ops.sparse_categorical_crossentropy(codes, logits, from_logits=True)
     return ops.sum(each, axis=(1, 2))

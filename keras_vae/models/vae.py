@@ -435,10 +435,10 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores):
         arrays = {"inputs": inputs, "index": np.arange(examples)}
         found = in_batches(estimate, arrays, batch_size, progress)
         chosen = [counts.index(k) for k in given]
-        nats, errors = (
+        log_prob, errors = (
             array.T[chosen if several else chosen[0]].astype("float32") for array in found
         )
-        return (nats, errors) if with_error else nats
+        return (log_prob, errors) if with_error else log_prob
 
     def _heads(self, inputs):
         """Of a batch `x`, the vector of its conditions or None, and what the encoder gives."""

@@ -94,7 +94,7 @@ class ConvDecoder(StoredModel):
         batch_normalization: Bool. Without it the convolutions have a bias instead.
         negative_slope: Float, of LeakyReLU.
         transposed: Bool. Double by transposed convolutions instead.
-        parameters_per_value: Int, how many numbers the likelihood needs for each value of the data.
+        parameters_per_value: Int, the likelihood's parameters for each value of the data.
             Left out, the model sets it by its likelihood.
 
     Call arguments:
@@ -166,7 +166,7 @@ class ConvDecoder(StoredModel):
             self.set_parameters_per_value(parameters_per_value)
 
     def set_parameters_per_value(self, count):
-        """Give `count` numbers for each value, as further channels. Before the first call only."""
+        """Give `count` parameters per value, as further channels. Before the first call only."""
         check_count(count)
         self.channels.filters = self.data_shape[2] * count
         self.parameters_per_value = count

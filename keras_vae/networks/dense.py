@@ -121,7 +121,7 @@ class DenseDecoder(StoredModel):
         output_shape: Tuple of ints, the shape of one example, such as `(28, 28, 1)`.
         hidden_units: Tuple of ints, the widths of the hidden layers.
         activation: Activation of the hidden layers. The last layer has none: it gives logits.
-        parameters_per_value: Int, how many numbers the likelihood needs for each value of the data.
+        parameters_per_value: Int, the likelihood's parameters for each value of the data.
             Left out, the model sets it by its likelihood.
 
     Call arguments:
@@ -154,7 +154,7 @@ class DenseDecoder(StoredModel):
             self.set_parameters_per_value(parameters_per_value)
 
     def set_parameters_per_value(self, count):
-        """Give `count` numbers for each value, as further channels. Before the first call only."""
+        """Give `count` parameters per value, as further channels. Before the first call only."""
         check_count(count)
         *sides, channels = self.data_shape
         self.reshape.target_shape = (*sides, channels * count)

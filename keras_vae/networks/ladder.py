@@ -90,7 +90,7 @@ class LadderDecoder(DenseDecoder):
         hidden_units: Tuple of ints, widths of the levels' dense layers, from the data up.
         activation: Activation of the hidden layers. The last layer has none: it gives logits.
         depth: Int, at least 1. Dense layers of each level.
-        parameters_per_value: Int, how many numbers the likelihood needs for each value of the data.
+        parameters_per_value: Int, the likelihood's parameters for each value of the data.
             Left out, the model sets it by its likelihood.
 
     Call arguments:

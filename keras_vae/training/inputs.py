@@ -316,7 +316,7 @@ class Batches(keras.utils.PyDataset):
         seed: Optional callable that returns the seed, an int, at the start of each epoch.
 
     Attributes:
-        deal: Function from the rows of a batch to what is made of them: `load`, unless the batch
+        prepare: Function from the rows of a batch to what is made of them: `load`, unless the batch
             is divided among devices or processes.
     """
 
@@ -334,7 +334,7 @@ class Batches(keras.utils.PyDataset):
         self.first = 0
         self.order = np.arange(self.count)
         self.errors = []
-        self.deal = self.load
+        self.prepare = self.load
 
     def shuffle(self, epoch):
         """Draw the order of an epoch, for the batches and for what came from `after`."""
@@ -367,7 +367,7 @@ class Batches(keras.utils.PyDataset):
         start = (self.first + index) * self.batch_size
         rows = self.order[start : start + self.batch_size]
         try:
-            return self.deal(rows)
+            return self.prepare(rows)
         except Exception as err:
             self.errors.append(err)
             raise

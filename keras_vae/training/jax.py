@@ -67,7 +67,7 @@ class Trainer(Guard):
             mesh = keras.distribution.distribution().device_mesh
             devices = mesh.shape[0]
             if batches.batch_size % devices or batches.count % devices:
-                batches.deal = lambda rows: _padded(batches, rows, devices)
+                batches.prepare = lambda rows: _padded(batches, rows, devices)
         return batches
 
     def as_dataset(self, batches):

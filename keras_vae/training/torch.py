@@ -60,7 +60,7 @@ class Trainer(Guard):
     def divided(self, batches):
         """Of batches of arrays this process' part."""
         if self.divides_batches:
-            batches.deal = lambda rows: batches.load(torch_processes.part(rows))
+            batches.prepare = lambda rows: batches.load(torch_processes.part(rows))
         return batches
 
     def as_dataset(self, batches):
