@@ -47,7 +47,7 @@ def shown():
         for language, block in re.findall(r"^```(\w*)\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
             if language in ("", "sh", "bash", "shell", "console"):
                 found += [Shown(place, "sh", command) for command in commands(block)]
-            else:
+            elif language != "text":  # as a drawing is
                 found.append(Shown(place, language, block))
         text = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
         indented = re.findall(r"(?:^(?: {4}|\t).*\n)+", text, re.MULTILINE)

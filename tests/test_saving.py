@@ -249,7 +249,7 @@ def test_every_public_model_is_saved_in_this_way():
     public = {cls for cls in public_classes() if issubclass(cls, keras.Model)}
     assert {cls for cls in public if not issubclass(cls, stored.StoredModel)} == set()
     generative = {cls for cls in public if issubclass(cls, models.generative.GenerativeModel)}
-    assert public - generative == set(STORED)
+    assert public - generative - {networks.GaussianEncoder} == set(STORED)  # that is a base
 
 
 def test_a_trained_prior_goes_on(tmp_path):
