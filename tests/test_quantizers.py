@@ -9,7 +9,10 @@ from keras_vae.layers import FiniteScalarQuantizer, VectorQuantizer
 from keras_vae.layers.quantizers import usage
 from keras_vae.metrics import Perplexity
 from tests import oracles
+from tests.conftest import ordinary_on
 
+# JAX compiles each of these operations by itself, for seconds.
+pytestmark = ordinary_on("tensorflow", "torch")
 GENERATOR = np.random.default_rng(0)
 Z = GENERATOR.normal(size=(5, 3, 4, 2)).astype("float32")
 LEVELS = (4, 3, 2)
