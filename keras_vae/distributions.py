@@ -31,14 +31,15 @@ def log_normal(x, loc, log_var, ops=ops):
         loc: Float tensor that broadcasts with it.
         log_var: Float tensor, likewise. Natural log of the variance.
         ops: `keras.ops` for tensors, `numpy` for arrays.
+
+    Returns:
+        Tensor of the shape that they broadcast to.
     """
     return -(ops.square(x - loc) * ops.exp(-log_var) + log_var + LOG_2_PI) / 2
 
 
 class Distribution:
     """A distribution for each example of a batch."""
-
-    is_reparameterized = False  # whether `from_noise` makes draws of N(0, I)
 
     def log_prob_by_value(self, x):
         """Log density or log-probability of each value of an example, nats `(..., size)`."""
@@ -154,8 +155,6 @@ class Normal(Distribution):
         log_var: Float tensor that broadcasts with it. Natural log of the variance.
     """
 
-    is_reparameterized = True
-
     loc: Any
     log_var: Any
 
@@ -212,9 +211,6 @@ class StandardNormal(Normal):
             raise ValueError("`StandardNormal` must know its `size` to be drawn from.")
         return self.size
 
-    def log_prob_by_value(self, x):
-        return -(ops.square(x) + LOG_2_PI) / 2
-
     def mean(self):
         return ops.zeros((self._known_size(),))
 
@@ -260,8 +256,6 @@ class MultivariateNormal(Distribution):
         triangle: Float tensor `(batch, size * (size - 1) / 2)`: the entries of L below its
             diagonal, row by row.
     """
-
-    is_reparameterized = True
 
     def __init__(self, loc, log_var, triangle):
         self.loc, self.log_var, self.triangle = loc, log_var, triangle
@@ -369,8 +363,6 @@ class Flow(Distribution):
         inverse: Function from values to the noise, and the log-determinant of `forward` there.
         shape: Tuple of ints, the batch and the size; or a size alone.
     """
-
-    is_reparameterized = True
 
     def __init__(self, forward, inverse, shape):
         self.from_noise, self.inverse, self.shape = forward, inverse, shape

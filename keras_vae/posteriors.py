@@ -201,8 +201,6 @@ class LadderNormal(Distribution):
         decoder: `networks.LadderDecoder`.
     """
 
-    is_reparameterized = True
-
     loc: Any
     log_var: Any
     condition: Any
