@@ -321,6 +321,7 @@ def read_damaged(name, i, folder):
 def main():
     parser = argparse.ArgumentParser(prog="python -m tests.attacks.fuzz", description=__doc__)
     parser.add_argument("--per-reader", type=int, default=2000)
+    parser.add_argument("--first", type=int, default=0, help="number of each reader's first file")
     parser.add_argument("--readers", default=",".join(READERS), help="by commas")
     options = parser.parse_args()
 
@@ -331,9 +332,12 @@ def main():
     total = collections.Counter()
     for name in options.readers.split(","):
         counts, begin, slowest, largest = collections.Counter(), time.monotonic(), 0.0, 0.0
-        prepare = functools.partial(functools.partial, read_damaged, name)
+
+        def prepare(i, folder, name=name):
+            return functools.partial(read_damaged, name, options.first + i, folder)
+
         results = apart.try_each(options.per_reader, prepare, SECONDS, MEGABYTES)
-        for i, result in enumerate(results):
+        for i, result in enumerate(results, options.first):
             outcome = "faults" if result.fault else "refused" if result.refusal else "read"
             counts[outcome] += 1
             slowest, largest = max(slowest, result.seconds), max(largest, result.megabytes)
