@@ -110,19 +110,19 @@ class OneOfSeveral(Replica):
         return self.total
 
 
-_ALL = Replica()
+ALL = Replica()
 
 
 def current():
     """The `Replica` whose rows the running step works on."""
-    return _step.__dict__.get("replica", _ALL)
+    return _step.__dict__.get("replica", ALL)
 
 
 @contextlib.contextmanager
 def working_on(replica):
     """Within the block work on a replica's rows, or, with None, on all of a batch."""
-    _step.replica = replica or _ALL
+    _step.replica = replica or ALL
     try:
         yield _step.replica
     finally:
-        _step.replica = _ALL
+        _step.replica = ALL

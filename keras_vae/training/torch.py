@@ -6,10 +6,12 @@ import os
 import warnings
 
 import keras
+import numpy as np
 import torch
+from torch import distributed
 
 from keras_vae import replica
-from keras_vae.training import datasets, torch_adam, torch_graph, torch_processes
+from keras_vae.training import torch_adam, torch_graph
 
 
 class Guard:
@@ -44,14 +46,14 @@ class Trainer(Guard):
         processes, all begin with what the first one has.
         """
         if self.divides_batches and self.built:
-            torch_processes.agree([*self.variables, *self.optimizer.variables])
+            _agree([*self.variables, *self.optimizer.variables])
         with _denormals_as_zero():
             return super().fit(*args, **kwargs)
 
     @property
     def divides_batches(self):
         """Whether every process is to take its part of a batch."""
-        return torch_processes.are_several()
+        return _are_several()
 
     def building(self):
         """A context in which variables are made."""
@@ -60,7 +62,7 @@ class Trainer(Guard):
     def divided(self, batches):
         """Of batches of arrays this process' part."""
         if self.divides_batches:
-            batches.prepare = lambda rows: batches.load(torch_processes.part(rows))
+            batches.prepare = lambda rows: batches.load(_part(rows))
         return batches
 
     def as_dataset(self, batches):
@@ -91,42 +93,45 @@ class Trainer(Guard):
 
     def train_step(self, data):
         """For every player: draw, differentiate, and update unless a gradient is not finite."""
-        with torch_processes.working_on(data) as rows:
-            return self._train_step(data, rows)
-
-    def _train_step(self, data, rows):
-        made = []
-        if not self.traces_steps:
-            data = datasets.unpack(self, data)
-        for turn, player in enumerate(self.players):
-            buffers = [v.value.clone() for v in self.buffers]
-            # A graph cannot hold what the processes say to each other.
-            step = self._replayed if self.traces_steps and not rows.has_others else self._step
-            gradients, finite, made = step(turn, data, made)
-            variables = player.part.trainable_variables
-            with torch.no_grad():
-                if rows.has_others:
-                    now = [v.value for v in self.buffers]
-                    changes = rows.mean([new - old for new, old in zip(now, buffers, strict=True)])
-                    for variable, old, change in zip(self.buffers, buffers, changes, strict=True):
-                        variable.assign(old + change)
-                if finite or player.skips_updates:
-                    chosen = [variables[i] for i in gradients]
-                    player.optimizer.apply(list(gradients.values()), chosen)
-                if not finite:
-                    for variable, value in zip(self.buffers, buffers, strict=True):
-                        variable.assign(value)
+        players, made = self.players, []
+        with _working_on(data) as rows:
+            for player in players:
+                buffers = self.buffers
+                before = [v.value.clone() for v in buffers]
+                # A graph cannot hold what the processes say to each other.
+                if self.traces_steps and not rows.has_others:
+                    gradients, finite, made = self._replayed(players, data, made)
+                else:
+                    gradients, finite, made = self._step(rows, players, data, made)
+                variables = player.part.trainable_variables
+                with torch.no_grad():
+                    if rows.has_others:
+                        changes = [v.value - old for v, old in zip(buffers, before, strict=True)]
+                        changes = rows.mean(changes)
+                        for variable, old, change in zip(buffers, before, changes, strict=True):
+                            variable.assign(old + change)
+                    if finite or player.skips_updates:
+                        chosen = [variables[i] for i in gradients]
+                        player.optimizer.apply(list(gradients.values()), chosen)
+                    if not finite:
+                        for variable, value in zip(buffers, before, strict=True):
+                            variable.assign(value)
         return made
 
-    def _step(self, turn, data, earlier):
+    def _step(self, rows, players, data, earlier):
         """All of a player's step but the update.
 
+        Args:
+            rows: The `replica.Replica` that works.
+            players: Tuple of those who move in this step.
+            data: The batch.
+            earlier: List of what the players so far measured: the next one moves.
+
         Returns:
-            Tuple of its gradients by index, whether they are finite, and what the players so far
+            Tuple of its gradients by index, whether they are finite, and `earlier` with what it
             measured; or, after the last of them, the logs.
         """
-        player = self.players[turn]
-        rows = replica.current()
+        player = players[len(earlier)]
         with _differentiable(data):
             loss, terms = player.loss_and_terms(data, training=True)
         scaled_loss = player.optimizer.scale_loss(rows.weighted(loss) if rows.has_others else loss)
@@ -141,21 +146,21 @@ class Trainer(Guard):
             norm, finite = self.gradient_norm(player, list(gradients.values()), earlier)
             terms = {name: term.detach() for name, term in terms.items()}
             made = [*earlier, (loss.detach(), terms, norm, finite)]
-            if len(made) == len(self.players):
+            if len(made) == len(players):
                 made = self.track(data, *self.joined(made))
             return gradients, finite, made
 
-    def _replayed(self, turn, *given):
+    def _replayed(self, players, *given):
         """As `_step`, from a graph that is traced for every player and kind of batch."""
         kind = str(keras.tree.map_structure(lambda x: (x.shape, x.dtype), given))
         # A graph holds its variables' tensors; one that was replaced needs another graph.
-        kind = (turn, kind, *(id(v.value) for v in self.variables))
+        kind = (kind, *(id(v.value) for v in self.variables))
         if kind not in self.graphs:
+            step = functools.partial(self._step, replica.ALL, players)
             try:
-                step = functools.partial(self._step, turn)
                 self.graphs[kind] = torch_graph.Replay(lambda given: step(*given), given)
             except torch_graph.TraceError as err:
-                made = self._step(turn, *given)  # which says what is wrong with a batch
+                made = step(*given)  # which says what is wrong with a batch
                 warnings.warn(f"The step runs without a graph, more slowly: {err}", stacklevel=2)
                 self.traces_steps = False
                 return made
@@ -163,13 +168,88 @@ class Trainer(Guard):
 
     def test_step(self, data):
         """Draw and measure."""
-        with torch_processes.working_on(data) as rows:
+        with _working_on(data) as rows:
             loss, terms = rows.mean(self.loss_and_terms(data, training=False))
             return self.track(data, loss, terms)
 
     def predict_step(self, data):
         """Reconstruct from the posterior mean."""
         return self.reconstruction(data)
+
+
+# The processes that train one model
+
+
+def _are_several():
+    """Whether this process trains together with others, a `torch.distributed` group."""
+    is_initialized = distributed.is_available() and distributed.is_initialized()
+    return is_initialized and distributed.get_world_size() > 1
+
+
+def _working_on(data):
+    """A context in which a step works on its process' rows of a batch, `data`."""
+    if not _are_several():
+        return contextlib.nullcontext(replica.ALL)
+    return replica.working_on(_Process(keras.tree.flatten(data)[0]))
+
+
+def _part(rows):
+    """Of the rows of a batch those of this process."""
+    return np.array_split(rows, distributed.get_world_size())[distributed.get_rank()]
+
+
+def _agree(variables):
+    """Give variables the values that they have in the first process."""
+    with torch.no_grad():
+        for variable in variables:
+            value = variable.value.contiguous()
+            distributed.broadcast(value, src=0)
+            variable.assign(value)
+
+
+class _Process(replica.OneOfSeveral):
+    def __init__(self, rows):
+        rank, size = distributed.get_rank(), distributed.get_world_size()
+        counts = torch.zeros(size, dtype=torch.int64, device=rows.device)
+        counts[rank] = len(rows)
+        distributed.all_reduce(counts)
+        self.counts = counts.tolist()
+        super().__init__(len(rows), sum(self.counts[:rank]), sum(self.counts))
+
+    def gather(self, tensor, axis=0):
+        return _Gather.apply(tensor.movedim(axis, 0), self).movedim(0, axis)
+
+    def sums(self, tensors):
+        joined = torch.cat([tensor.detach().reshape(-1).float() for tensor in tensors])
+        distributed.all_reduce(joined)
+        parts = joined.split([tensor.numel() for tensor in tensors])
+        return [p.reshape(t.shape).to(t.dtype) for p, t in zip(parts, tensors, strict=True)]
+
+
+class _Gather(torch.autograd.Function):
+    """The rows of all processes, each of which may have another number of them."""
+
+    @staticmethod
+    def forward(ctx, rows, process):
+        # A row may stand for several of an example, as in a grid of codes.
+        lengths = torch.zeros(len(process.counts), dtype=torch.int64, device=rows.device)
+        lengths[distributed.get_rank()] = len(rows)
+        distributed.all_reduce(lengths)
+        ctx.lengths = lengths.tolist()
+        padded = rows.new_zeros((max(ctx.lengths), *rows.shape[1:]))
+        padded[: len(rows)] = rows
+        gathered = [torch.empty_like(padded) for _ in ctx.lengths]
+        distributed.all_gather(gathered, padded)
+        return torch.cat([one[:length] for one, length in zip(gathered, ctx.lengths, strict=True)])
+
+    @staticmethod
+    def backward(ctx, gradient):
+        gradient = gradient.contiguous()
+        distributed.all_reduce(gradient)
+        return gradient.split(ctx.lengths)[distributed.get_rank()], None
+
+
+# What PyTorch needs
 
 
 @contextlib.contextmanager
@@ -228,7 +308,7 @@ def devices():
 
 def is_divided(model):
     """Whether a model's batches are divided among several processes."""
-    return torch_processes.are_several()
+    return _are_several()
 
 
 def prepare_devices(count):
@@ -258,8 +338,8 @@ def on_devices(count):
         )
     if has_gpus:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    torch.distributed.init_process_group("nccl" if has_gpus else "gloo")
+    distributed.init_process_group("nccl" if has_gpus else "gloo")
     try:
         yield
     finally:
-        torch.distributed.destroy_process_group()
+        distributed.destroy_process_group()

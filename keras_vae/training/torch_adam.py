@@ -25,10 +25,10 @@ def fuse(optimizer):
     own_update = getattr(type(optimizer), "_parallel_update_step", None)
     if is_adam and own_update and not optimizer.amsgrad and hasattr(torch, "_fused_adam_"):
         own_update = own_update.__get__(optimizer)
-        optimizer._parallel_update_step = functools.partial(_update, optimizer, own_update)
+        optimizer._parallel_update_step = functools.partial(_update, optimizer, own_update, {})
 
 
-def _update(optimizer, own_update, gradients, variables, learning_rate):
+def _update(optimizer, own_update, slots, gradients, variables, learning_rate):
     """Adam's update in Keras' form, `alpha * m / (sqrt(v) + epsilon)`.
 
     The kernel divides `sqrt(v)` by `sqrt(1 - beta_2**t)` before it adds its epsilon, so its
@@ -38,8 +38,10 @@ def _update(optimizer, own_update, gradients, variables, learning_rate):
         - Kingma & Ba, 2015, the form before section 2.1. https://arxiv.org/abs/1412.6980
     """
     parameters = [variable.value for variable in variables]
-    slots = keras_internals.adam_slots(optimizer, variables)
-    m, v = ([slot.value for slot in each] for each in slots)
+    known = tuple(map(id, variables))  # which the optimizer keeps
+    if known not in slots:
+        slots[known] = keras_internals.adam_slots(optimizer, variables)
+    m, v = ([slot.value for slot in each] for each in slots[known])
     if not _fit(parameters, m, v):
         return own_update(gradients, variables, learning_rate)
     t = int(optimizer.iterations) + 1
