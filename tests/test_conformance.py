@@ -260,6 +260,7 @@ LAYERS = [
 CONFIGURABLE = [
     (Categorical, lambda: Categorical(3, names=("a", "b", "c"), unknown_rate=0.1)),
     (Continuous, lambda: Continuous(2)),
+    (data.Notes, lambda: data.Notes(40, 70, ("alto", "bass"), 2, True, {"melody": "soprano"})),
     (posteriors.DiagonalNormal, posteriors.DiagonalNormal),
     (posteriors.FullCovarianceNormal, posteriors.FullCovarianceNormal),
     (posteriors.Ladder, posteriors.Ladder),
@@ -334,6 +335,7 @@ DATA = {
     data.Dataset,
     data.DataError,
     data.ImageFiles,
+    data.Sequences,
     doctor.Finding,
     objectives.Loss,
     posteriors.LadderNormal,

@@ -30,11 +30,12 @@ ROOMS = {
             "version",
         ),
     ),
-    "storage": ("data", "excerpts", "storage"),
+    "storage": ("storage",),
     "parts": (
         *("layers", "likelihoods", "metrics", "networks", "objectives", "posteriors", "priors"),
         "schedules",
     ),
+    "data": ("data", "excerpts", "storage.runs"),
     "training": ("training",),
     "models": ("models",),
     "examination": ("callbacks", "doctor", "evaluation", "event_files", "figures"),

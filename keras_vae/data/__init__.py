@@ -1,4 +1,4 @@
-"""Labelled image sets: named ones, an `.npz` file, or a folder of images of any size.
+"""Data to train with: `load` gives labelled images, `sequences` pieces of music.
 
 Files are untrusted: what they claim is checked before memory is allocated for it, nothing is
 unpickled, and whatever is refused is refused in one line.
@@ -16,17 +16,22 @@ from keras_vae.data.datasets import Dataset
 from keras_vae.data.errors import DataError, explained, shortened
 from keras_vae.data.image_folders import ImageFiles, find
 from keras_vae.data.images import as_float, binarize, looks_channels_first
+from keras_vae.data.notes import Notes
+from keras_vae.data.sequences import Sequences, sequences
 
 __all__ = [
     "DataError",
     "Dataset",
     "ImageFiles",
+    "Notes",
+    "Sequences",
     "as_float",
     "binarize",
     "bounds",
     "load",
     "looks_channels_first",
     "needs_keras",
+    "sequences",
 ]
 
 # The most memory that the arrays of one set may need.

@@ -1,5 +1,8 @@
 """Models, one file per family; their base classes, and what a family can do (`capabilities`)."""
 
+import keras
+
+from keras_vae.data.notes import Notes
 from keras_vae.models.autoencoder import Autoencoder
 from keras_vae.models.base import LatentVariableModel
 from keras_vae.models.capabilities import (
@@ -37,3 +40,6 @@ __all__ = [
     "Scores",
     "load_model",
 ]
+
+# The schema that a model holds; reading data needs no Keras.
+keras.saving.register_keras_serializable("keras_vae")(Notes)
