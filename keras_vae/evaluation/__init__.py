@@ -1,5 +1,6 @@
 """Figures of merit of a trained model, in nats per example where nothing else is said."""
 
+from keras_vae.evaluation import music
 from keras_vae.evaluation.annealed import annealed_log_likelihood
 from keras_vae.evaluation.classifier import train_classifier
 from keras_vae.evaluation.images import evaluate_reconstructions, ssim
@@ -17,6 +18,7 @@ __all__ = [
     "evaluate_latents",
     "evaluate_reconstructions",
     "log_likelihoods",
+    "music",
     "scorecard",
     "ssim",
     "train_classifier",
