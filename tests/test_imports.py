@@ -15,7 +15,7 @@ REPOSITORY = pathlib.Path(__file__).parents[1]
 BACKENDS = {"jax", "tensorflow", "torch"}
 # Extras of this package, and what the environment of a developer holds besides.
 OPTIONAL = {
-    *("matplotlib", "sklearn", "PIL", "pandas", "tensorflow_probability", "tf_keras"),
+    *("matplotlib", "sklearn", "PIL", "pandas", "mido", "tensorflow_probability", "tf_keras"),
     *("onnx", "onnxruntime", "tf2onnx", "ai_edge_litert", "ai_edge_quantizer", "flatbuffers"),
     *("setuptools", "build", "hypothesis", "pytest", "ruff", "scipy"),
 }

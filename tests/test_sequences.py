@@ -380,3 +380,10 @@ def test_bach_is_split_as_published():
     assert (made.schema.low, made.schema.high) == (36, 81)
     assert len(made.test) == 570
     np.testing.assert_allclose(1 - made.new_melody.mean(), 0.446, atol=5e-4)
+
+
+def test_a_missing_mido_is_named_with_its_extra(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "mido", None)
+    (tmp_path / "piece.mid").write_bytes(b"")
+    with pytest.raises(DataError, match=r'Install it with: pip install "keras-vae\[music\]"'):
+        sequences(tmp_path)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_vae.arguments import bounds
-from keras_vae.data import datasets, npz
+from keras_vae.data import datasets, midi, npz
 from keras_vae.data.datasets import Dataset
 from keras_vae.data.errors import DataError, explained, shortened
 from keras_vae.data.image_folders import ImageFiles, find
@@ -30,6 +30,7 @@ __all__ = [
     "bounds",
     "load",
     "looks_channels_first",
+    "midi",
     "needs_keras",
     "sequences",
 ]

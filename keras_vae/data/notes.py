@@ -142,6 +142,27 @@ class Notes:
         begins[..., 1:, :] &= changes | (np.asarray(tokens)[..., 1:, :] > self.num_pitches)
         return begins
 
+    def spans(self, tokens):
+        """The notes of one piece, as they are written, drawn and played.
+
+        Args:
+            tokens: Ints `(steps, voices)`.
+
+        Returns:
+            For each voice a list of tuples: the first step, the step after the last, the pitch.
+        """
+        pitches, onsets = self.pitches(tokens), self.onsets(tokens)
+        found = []
+        for line, begins in zip(pitches.T.tolist(), onsets.T.tolist(), strict=True):
+            spans = []
+            for step, (pitch, new) in enumerate(zip(line, begins, strict=True)):
+                if new:
+                    spans.append((step, step + 1, pitch))
+                elif pitch != SILENCE:
+                    spans[-1] = (spans[-1][0], step + 1, pitch)
+            found.append(spans)
+        return found
+
     def window(self, tokens, start, steps):
         """Some steps of the tokens `(..., steps, voices)` of a piece, as a piece of its own."""
         part = np.array(tokens[..., start : start + steps, :])

@@ -6,7 +6,7 @@ import os
 import numpy as np
 
 from keras_vae import arguments
-from keras_vae.data import datasets, keys, pieces
+from keras_vae.data import datasets, keys, midi, pieces
 from keras_vae.data.errors import DataError, shortened
 from keras_vae.data.notes import NO_STEP, SOPRANO_TO_BASS, Notes
 
@@ -29,6 +29,8 @@ def sequences(source, steps=None, conditions=(), augment=True, hop=None, split="
     - `"jsb"`: Bach's chorales in four voices, `jsb_chorales.json` in the folder that the
       environment variable `KERAS_VAE_DATA` names. A step is a sixteenth.
     - The path of a `.json` file as `pieces.from_json` reads it.
+    - A folder of `.mid` files, as `midi.from_folder` reads it, a voice of each track or channel.
+      It needs mido (`pip install "keras-vae[music]"`).
     - Whole numbers `(n, steps, voices)`, MIDI pitches and -1 for silence; a list of arrays
       `(steps, voices)` of any lengths; or a dict of `"train"`, `"test"` and, optionally,
       `"validation"` of these. Arrays of uint8 are pitches, too, never pictures.
@@ -74,7 +76,8 @@ def sequences(source, steps=None, conditions=(), augment=True, hop=None, split="
     """
     arguments.one_of(split, "split", ("tune", "source"))
     conditions = _conditions(conditions)
-    name, found = _read(source)
+    name, found = _read(source, schema.steps_per_beat if schema else 4)
+    _check_voices(found, name)
     aside = []
     if not isinstance(found, dict):
         if split == "source":
@@ -215,7 +218,7 @@ def _conditions(names):
     return names
 
 
-def _read(source):
+def _read(source, steps_per_beat):
     """The name of a source, and its pieces, by split where it has splits."""
     if not isinstance(source, str | os.PathLike):
         return "The arrays", pieces.from_arrays(source)
@@ -224,21 +227,29 @@ def _read(source):
         return path, pieces.named(path)
     if path.lower().endswith(".json") and os.path.isfile(path):
         return repr(path), pieces.from_json(path)
+    if os.path.isdir(path):
+        return repr(path), midi.from_folder(path, steps_per_beat)
     raise DataError(
-        f"Sequences must be {', '.join(pieces.NAMED)}, the path of a .json file, or arrays. "
-        f"Received: {shortened(repr(path))}, which is none of them. Check the spelling."
+        f"Sequences must be {', '.join(pieces.NAMED)}, a .json file, a folder of .mid "
+        f"files, or arrays. Received: {shortened(repr(path))}, none of these. Check the spelling."
     )
+
+
+def _check_voices(found, name):
+    parts = found.values() if isinstance(found, dict) else [found]
+    everything = [piece for part in parts for piece in part]
+    for piece in everything:
+        if (width := piece.pitches.shape[1]) != (first := everything[0].pitches.shape[1]):
+            raise DataError(
+                f"{name} must have pieces of one number of voices. Received: {first} in "
+                f"{everything[0].name}, {width} in {piece.name}. Leave some pieces out."
+            )
 
 
 def _schema(found, with_melody, name, schema):
     """The schema of the pieces, or the given one, which they must fit."""
     everything = [piece for part in found.values() for piece in part]
-    if len(widths := {piece.pitches.shape[1] for piece in everything}) > 1:
-        raise DataError(
-            f"{name} must have pieces of one number of voices. Received: {sorted(widths)}. Leave "
-            "some pieces out."
-        )
-    (width,) = widths
+    width = everything[0].pitches.shape[1]
     if schema is not None:
         if width != len(schema.all_voices) or bool(schema.given) != with_melody:
             raise DataError(
