@@ -38,6 +38,11 @@ MOST_PIXELS = 2**26
 MOST_VALUES = 2**28
 LARGEST_FILE = 2**31
 LARGEST_PICTURE = 2**26
+LARGEST_MIDI = 2**20
+MOST_VOICES = 16
+MIDI_TICKS = 480  # a beat
+BEATS_OF_BAR = 4
+DRUMS = 9  # the channel that people call the tenth
 UNKNOWN = "unknown"
 GRAPHS = ("decoder", "sampler", "encoder", "scorer")
 SCHEMA = 1
@@ -921,6 +926,221 @@ def version(package):
 def one_line(err, limit=200):
     text = " ".join("".join(c if c.isprintable() else " " for c in str(err)).split())
     return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+# Music
+
+
+def midi_file(tokens, notes, names, tempo=80.0):
+    """A piece as the bytes of a MIDI file of format 1: a track a voice, as an organ.
+
+    Args:
+        tokens: Ints `(steps, voices)`.
+        notes: Dict, what the manifest says of tokens: `low`, `high` and `steps_per_beat`.
+        names: List of str, a name a voice.
+        tempo: Float from 4 to 1000. Beats a minute.
+    """
+
+    def number(value):  # in groups of seven bits, of which the last has no eighth
+        groups = [value & 127]
+        while value := value >> 7:
+            groups.append(value & 127 | 128)
+        return bytes(reversed(groups))
+
+    def meta(kind, content):
+        return bytes([255, kind]) + number(len(content)) + content
+
+    def track(events):
+        body, now = b"", 0
+        for when, message in [*events, (round(len(tokens) * ticks), meta(0x2F, b""))]:
+            body += number(when - now) + message
+            now = when
+        return b"MTrk" + struct.pack(">I", len(body)) + body
+
+    ticks = MIDI_TICKS / notes["steps_per_beat"]
+    beat = round(60_000_000 / tempo).to_bytes(3, "big")
+    tracks = [track([(0, meta(0x51, beat)), (0, meta(0x58, bytes([BEATS_OF_BAR, 2, 24, 8])))])]
+    for voice, name in enumerate(names):
+        channel = (voice + (voice >= DRUMS)) % 16
+        events = [(0, meta(3, name.encode("latin-1", "replace")[:100]))]
+        events.append((0, bytes([0xC0 | channel, 19])))
+        for first, last, pitch in sounds(np.asarray(tokens)[:, voice].tolist(), notes):
+            events.append((round(first * ticks), bytes([0x90 | channel, pitch, 80])))
+            events.append((round(last * ticks), bytes([0x80 | channel, pitch, 0])))
+        tracks.append(track(events))
+    return b"MThd" + struct.pack(">IHHH", 6, 1, len(tracks), MIDI_TICKS) + b"".join(tracks)
+
+
+def sounds(tokens, notes):
+    """The notes of a voice: the first step, the step after the last, the pitch."""
+    count, before, found = notes["high"] - notes["low"] + 1, 0, []
+    for step, token in enumerate(tokens):
+        again = token > count
+        token = max(token - count if again else token, 0)
+        if token and token == before and not again:
+            found[-1] = (found[-1][0], step + 1, found[-1][2])
+        elif token:
+            found.append((step, step + 1, notes["low"] + token - 1))
+        before = token
+    return found
+
+
+def read_melody(path, notes, steps):
+    """Read a melody from a MIDI file: the highest of its voices, a track or a channel each.
+
+    Notes begin and end at the nearest step, and the last bar is filled up with rests. Drums are
+    left out, and tempo and metre change nothing.
+
+    Args:
+        path: Str.
+        notes: Dict, what the manifest says of tokens.
+        steps: Int, how many steps there must be.
+
+    Returns:
+        List of ints, a token a step.
+    """
+    with open(path, "rb") as file:
+        content = file.read(LARGEST_MIDI + 1)
+    if len(content) > LARGEST_MIDI:
+        raise InputError(f"{path} must have at most {LARGEST_MIDI:,} bytes")
+    voices, drums, end, ticks = MidiFile(content, path).read()
+    if drums:
+        print(f"{path}: its drums are left out, for they have no pitch", file=sys.stderr)
+    if not voices:
+        raise InputError(f"{path} holds no notes{' but drums' if drums else ''}")
+    if len(voices) > MOST_VOICES:
+        raise InputError(f"{path} must have at most {MOST_VOICES} voices, not {len(voices)}")
+    step, bar = ticks / notes["steps_per_beat"], BEATS_OF_BAR * notes["steps_per_beat"]
+    lines = [on_steps(voice, step, path) for voice in voices]
+    line = max(lines, key=mean_pitch)
+    length = max(round(end / step), *(each[-1][1] for each in lines))
+    if not steps - bar < length <= steps:
+        raise InputError(
+            f"the melody of {path} must have {steps} steps, {steps / bar:g} bars, not {length}: "
+            "cut it, or fill it with rests"
+        )
+    low, high = notes["low"], notes["high"]
+    melody, ends = [0] * steps, {(last, pitch) for _, last, pitch in line}
+    for first, last, pitch in line:
+        if not low <= pitch <= high:
+            raise InputError(
+                f"the melody of {path} must be from {low} to {high} (60 is the middle C), not "
+                f"{pitch} as at step {first}: transpose it"
+            )
+        melody[first:last] = [pitch - low + 1] * (last - first)
+        if notes["repeats"] and (first, pitch) in ends:
+            melody[first] += high - low + 1
+    return melody
+
+
+def mean_pitch(line):
+    """The mean pitch of notes, by the time that they sound."""
+    times = [last - first for first, last, _ in line]
+    return sum(time * pitch for time, (_, _, pitch) in zip(times, line, strict=True)) / sum(times)
+
+
+def on_steps(line, step, path):
+    """Notes of one voice in ticks as notes in steps, none of which overlap."""
+    line = sorted(line)
+    for (first, last, one), (second, _, other) in itertools.pairwise(line):
+        if last - second >= step or first == second:
+            raise InputError(
+                f"a voice of {path} must have one note at a time, not {one} and {other} at step "
+                f"{round(second / step)}: save every voice as a track"
+            )
+    longest = {}
+    for first, last, pitch in line:
+        start = round(first / step)
+        longest[start] = max(longest.get(start, (0,)), (last - first, last, pitch))
+    starts = sorted(longest)
+    found = []
+    for start, following in itertools.zip_longest(starts, starts[1:]):
+        _, last, pitch = longest[start]
+        stop = max(start + 1, round(last / step))
+        found.append((start, stop if following is None else min(stop, following), pitch))
+    return found
+
+
+class MidiFile:
+    """The notes of a MIDI file, every position checked against the file's size."""
+
+    def __init__(self, content, name):
+        self.content = content
+        self.name = name
+        self.place = 0
+
+    def read(self):
+        """The notes of each voice as `(first tick, last tick, pitch)`, a track or a channel each.
+
+        Also whether there are drums, the last tick, and how many ticks a beat has.
+        """
+        kind, chunk = self.chunk()
+        if kind != b"MThd" or len(chunk) < 6:
+            raise InputError(f"{self.name} is no MIDI file, or is cut off")
+        form, count, ticks = struct.unpack(">HHH", chunk[:6])
+        if form > 1 or not 0 < ticks < 2**15:
+            what = f"format {form}" if form > 1 else "times in seconds"
+            raise InputError(f"{self.name} has {what}: save it as format 0 or 1, in beats")
+        voices, end = {}, 0
+        for track in range(count):
+            kind, chunk = self.chunk()
+            while kind != b"MTrk":  # others may be there, and are to be passed over
+                kind, chunk = self.chunk()
+            end = max(end, MidiFile(chunk, self.name).track(voices, track))
+        drums = any(channel == DRUMS for _, channel in voices)
+        found = [notes for (_, channel), notes in voices.items() if channel != DRUMS and notes]
+        return found, drums, end, ticks
+
+    def track(self, voices, track):
+        """Add the notes of a track to those of `voices`, and return its last tick."""
+        now, running, sounding = 0, 0, {}
+        while self.place < len(self.content):
+            now += self.number()
+            status = running  # unless the next byte says another
+            if self.content[self.place : self.place + 1] >= b"\x80":
+                status = self.bytes(1)[0]
+                running = status if status < 0xF0 else running
+            if status in (0xF0, 0xF7, 0xFF):  # what else a file says, such as its tempo
+                kind = self.bytes(1)[0] if status == 0xFF else None
+                self.bytes(self.number())
+                if kind == 0x2F:  # the end
+                    break
+                continue
+            if not 0x80 <= status < 0xF0:
+                raise InputError(f"{self.name} is damaged or cut off")
+            data = self.bytes(1 if 0xC0 <= status < 0xE0 else 2)
+            if max(data) >= 0x80:
+                raise InputError(f"{self.name} is damaged or cut off")
+            if status < 0xA0:
+                notes = voices.setdefault((track, status & 15), [])
+                if (since := sounding.pop((status & 15, data[0]), now)) < now:
+                    notes.append((since, now, data[0]))
+                if status >= 0x90 and data[1]:
+                    sounding[status & 15, data[0]] = now
+        for (channel, pitch), since in sounding.items():
+            if since < now:
+                voices[track, channel].append((since, now, pitch))
+        return now
+
+    def chunk(self):
+        kind, size = struct.unpack(">4sI", self.bytes(8))
+        return kind, self.bytes(size)
+
+    def bytes(self, count):
+        self.place += count
+        if self.place > len(self.content):
+            raise InputError(f"{self.name} is damaged or cut off")
+        return self.content[self.place - count : self.place]
+
+    def number(self):
+        """A number in groups of seven bits, at most four, of which the last has no eighth."""
+        value = 0
+        for _ in range(4):
+            byte = self.bytes(1)[0]
+            value = value << 7 | byte & 127
+            if byte < 128:
+                return value
+        raise InputError(f"{self.name} is damaged or cut off")
 
 
 # Pictures
