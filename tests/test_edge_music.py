@@ -93,7 +93,7 @@ def test_drums_are_left_out_with_a_line(edge, tmp_path, capsys):
         ([track(note(0, 4, 60))], "not 16"),
         ([track(note(0, 8, 35))], "from 36 to 81 .* not 35 as at step 0: transpose"),
         ([track(note(0, 8, 60), note(0, 8, 64))], "one note at a time, not 60 and 64 at step 0"),
-        ([track(note(0, 8, 60), note(7, 8, 64))], "one note at a time"),
+        ([track(note(0, 4.3, 60), note(4, 8, 64))], "one note at a time"),
         ([track(end=8)], "holds no notes$"),
         ([track(note(0, 8, 36, channel=9))], "holds no notes but drums"),
         ([track(note(0, 8, 60))] * 200, "at most 16 voices, not 200"),

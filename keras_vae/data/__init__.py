@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_vae.arguments import bounds
-from keras_vae.data import datasets, midi, npz
+from keras_vae.data import audio, datasets, midi, npz
 from keras_vae.data.datasets import Dataset
 from keras_vae.data.errors import DataError, explained, shortened
 from keras_vae.data.image_folders import ImageFiles, find
@@ -26,6 +26,7 @@ __all__ = [
     "Notes",
     "Sequences",
     "as_float",
+    "audio",
     "binarize",
     "bounds",
     "load",

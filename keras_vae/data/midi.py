@@ -49,15 +49,7 @@ def encode(tokens, schema, tempo=80.0):
     Raises:
         ValueError: If an argument is out of range.
     """
-    tokens = np.asarray(tokens)
-    names = schema.all_voices if tokens.shape[-1] == len(schema.all_voices) else schema.voices
-    if tokens.ndim != 2 or tokens.shape[1] != len(names):
-        raise ValueError(
-            f"A piece must be tokens (steps, {len(schema.all_voices)}). Received: shape="
-            f"{tokens.shape}. Write the pieces one by one."
-        )
-    if not TEMPOS[0] <= tempo <= TEMPOS[1]:
-        raise ValueError(f"`tempo` must be from 4 to 1000 beats a minute. Received: {tempo!r}")
+    names = check(tokens, schema, tempo)
     ticks = TICKS / schema.steps_per_beat
     end = round(len(tokens) * ticks)
     beat = round(60_000_000 / tempo).to_bytes(3, "big")
@@ -72,6 +64,20 @@ def encode(tokens, schema, tempo=80.0):
             events.append((round(last * ticks), bytes([0x80 | channel, pitch, 0])))
         tracks.append(_track(events, end))
     return b"MThd" + struct.pack(">IHHH", 6, 1, len(tracks), TICKS) + b"".join(tracks)
+
+
+def check(tokens, schema, tempo):
+    """Check what is to be played, and return the names of its voices; or raise a ValueError."""
+    shape = np.shape(tokens)
+    names = schema.all_voices if shape[-1:] == (len(schema.all_voices),) else schema.voices
+    if len(shape) != 2 or not shape[0] or shape[1] != len(names):
+        raise ValueError(
+            f"A piece must be tokens (steps, {len(schema.all_voices)}). Received: shape={shape}. "
+            "Pass the pieces one by one."
+        )
+    if not TEMPOS[0] <= tempo <= TEMPOS[1]:
+        raise ValueError(f"`tempo` must be from 4 to 1000 beats a minute. Received: {tempo!r}")
+    return names
 
 
 def _track(events, end):
