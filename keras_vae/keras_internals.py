@@ -13,7 +13,7 @@ OVERRIDDEN = {
     # What is wrong with the first batch is to be said before Keras builds the model with it.
     "_symbolic_build": "keras_vae/training/fitting.py",
     # One metric reports all terms, which Keras would sort by their names.
-    "_flatten_metrics_in_order": "keras_vae/training/fitting.py",
+    "_flatten_metrics_in_order": "keras_vae/training/steps.py",
     # The state that Keras takes out of a model while JAX computes, which a failure must not lose.
     "_get_jax_state": "keras_vae/training/jax.py",
     "_jax_state": "keras_vae/training/jax.py",

@@ -11,7 +11,8 @@ from keras_vae.models.generative import GenerativeModel, join
 from keras_vae.models.vae import VAE
 from keras_vae.priors import StandardNormal
 from keras_vae.training import datasets
-from keras_vae.training.players import JointOptimizer, Player, as_optimizer
+from keras_vae.training.players import JointOptimizer, as_optimizer
+from keras_vae.training.steps import Player
 
 
 @keras.saving.register_keras_serializable("keras_vae")

@@ -1,40 +1,8 @@
-"""Who moves in a training step, and by which optimizer."""
-
-import dataclasses
-from collections.abc import Callable
+"""What a model of several players needs of Keras: one optimizer of theirs, one list of terms."""
 
 import keras
 
 from keras_vae import keras_internals
-
-
-@dataclasses.dataclass(frozen=True)
-class Player:
-    """A loss, the part of the model that it moves, and the optimizer that moves it.
-
-    Most models have one player, themselves. Where there are several, every training step lets one
-    after the other move, each against what those before it have become.
-
-    Args:
-        loss_and_terms: Function of a batch and of `training` that returns a scalar loss and a dict
-            of the scalars that are reported.
-        part: Keras model. Its trainable variables are differentiated and moved; all others stand.
-        optimizer: Keras optimizer of these variables.
-    """
-
-    loss_and_terms: Callable
-    part: keras.Model
-    optimizer: keras.optimizers.Optimizer
-
-    @property
-    def variables(self):
-        """The trainable variables of the part."""
-        return self.part.trainable_variables
-
-    @property
-    def skips_updates(self):
-        """Whether the optimizer itself skips a non-finite gradient, which it then must see."""
-        return isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer)
 
 
 class JointOptimizer(keras.optimizers.Optimizer):
