@@ -86,7 +86,7 @@ def ours(network, x_train, bare=False, **kwargs):
         parts = encoder, networks.ConvDecoder(shape, CONV_UNITS[::-1])
 
     class Bare(keras_vae.VAE):
-        def gradient_norm(self, player, gradients, earlier):
+        def gradient_norm(self, player, norm, earlier):
             return keras.ops.zeros(()), keras.ops.ones((), "bool")
 
         def track(self, data, loss, terms, norm=None, finite=None):

@@ -3,6 +3,7 @@
 The command line checks with them before it imports Keras.
 """
 
+import functools
 import math
 import numbers
 
@@ -84,11 +85,11 @@ def one_of(value, name, choices):
     return value
 
 
-def bounds(data_range):
+@functools.cache
+def bounds(low, high):
     """The ends of a range, moved apart by what rounding in float32 may add.
 
     Args:
-        data_range: Pair of floats, infinite or not.
+        low, high: Floats, infinite or not.
     """
-    low, high = data_range
     return low - ROUNDING * max(1.0, abs(low)), high + ROUNDING * max(1.0, abs(high))

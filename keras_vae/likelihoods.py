@@ -76,7 +76,7 @@ class Likelihood:
         return Shaped(self.distribution, parameters, self.parameters_per_value)
 
     def distribution(self, parameters):
-        """The distribution of each value by itself.
+        """The distribution of each value by itself; it may be a class of `distributions`.
 
         Args:
             parameters: Float tensor `(..., size)`; of several a value,
@@ -98,7 +98,7 @@ class Likelihood:
 
     def valid(self, x):
         """Bool tensor `(batch,)`: whether every value of an example is finite and in the range."""
-        low, high = bounds(self.data_range)
+        low, high = bounds(*self.data_range)
         x = flat(x)
         inside = ops.logical_and(x >= low, x <= high)
         return ops.all(ops.logical_and(inside, ops.isfinite(x)), axis=1)
@@ -146,9 +146,7 @@ class Bernoulli(Likelihood):
     """
 
     name = "bernoulli"
-
-    def distribution(self, parameters):
-        return distributions.Bernoulli(parameters)
+    distribution = distributions.Bernoulli
 
     def from_mean(self, mean):
         """The logits that have a mean: the inverse of `mean`, of probabilities as a device gives.
@@ -169,9 +167,7 @@ class ContinuousBernoulli(Likelihood):
     """
 
     name = "continuous_bernoulli"
-
-    def distribution(self, parameters):
-        return distributions.ContinuousBernoulli(parameters)
+    distribution = distributions.ContinuousBernoulli
 
     def from_mean(self, mean):
         """The logits that have a mean, taken from 1/512 to 1 - 1/512, by bisection."""
@@ -414,13 +410,11 @@ class Categorical(_Levels):
     """
 
     name = "categorical"
+    distribution = distributions.CategoricalLevels
 
     def __init__(self, levels=256):
         super().__init__(levels)
         self.parameters_per_value = levels
-
-    def distribution(self, parameters):
-        return distributions.CategoricalLevels(parameters)
 
     def get_config(self):
         return {"levels": self.levels}

@@ -22,6 +22,26 @@ class Loss(NamedTuple):
     terms: dict
 
 
+def weighted_mean(values, sample_weight=None):
+    """Mean of values `(batch,)`, or `(draws, batch)`, each times its example's weight."""
+    if sample_weight is not None:
+        values = values * ops.cast(ops.reshape(sample_weight, (-1,)), values.dtype)
+    return ops.mean(values)
+
+
+def mean_over_rows(values, sample_weight=None):
+    """The weighted mean of values `(batch,)` over all rows of a batch, those of other devices too.
+
+    For statistics that no gradient passes. It is 0 where all weights are 0.
+    """
+    weight = ops.ones_like(values)
+    if sample_weight is not None:
+        weight = ops.cast(ops.reshape(sample_weight, (-1,)), values.dtype)
+    sums = [ops.sum(ops.stop_gradient(values * weight)), ops.sum(ops.stop_gradient(weight))]
+    weighted, total = replica.current().sum(sums)
+    return ops.where(total > 0, weighted / ops.where(total > 0, total, 1.0), 0.0)
+
+
 class Objective:
     """The reconstruction loss and a penalty of the codes, which a subclass writes.
 

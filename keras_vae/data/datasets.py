@@ -80,7 +80,7 @@ def _images(x, array, source):
         x = np.ascontiguousarray(x)
     else:
         low, high = float(x.min()), float(x.max())
-        least, most = bounds((0, 1))
+        least, most = bounds(0, 1)
         if not (low >= least and high <= most):  # True for NaN too.
             raise DataError(
                 f"{array} of {source} must be finite and in [0, 1], or uint8. Received: {x.dtype} "

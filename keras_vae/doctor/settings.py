@@ -23,7 +23,7 @@ def unfit_data(likelihood, smallest, largest, deviation, rounding=0.0, is_uint8=
         is_uint8: Whether the data are uint8, which is read as 0 to 255.
     """
     low, high = likelihood.data_range
-    least, most = bounds(likelihood.data_range)
+    least, most = bounds(*likelihood.data_range)
     is_density = math.isinf(high)
     scale = likelihood.scale
     seen = f"The data run from {smallest:.4g} to {largest:.4g}"

@@ -12,7 +12,7 @@ from keras_vae.exceptions import reason
 from keras_vae.models import logits
 from keras_vae.models.capabilities import Encodes
 from keras_vae.models.generative import GenerativeModel, join
-from keras_vae.objectives import Loss
+from keras_vae.objectives import Loss, mean_over_rows, weighted_mean
 from keras_vae.training import datasets
 from keras_vae.training import inputs as model_inputs
 from keras_vae.training.batched import in_batches
@@ -179,17 +179,18 @@ class LatentVariableModel(GenerativeModel, Encodes):
         inputs = {"x": x, **conditions} if isinstance(inputs, dict) else x
         draws = self.num_samples
         outputs = self(inputs, sample_weight=sample_weight, draw=draws, training=training)
-        target = repeat(ops.cast(target, "float32"), draws)
         parameters = ops.cast(outputs["parameters"], "float32")
+        valid = self._validity(given, grey, conditions)
+        target, row_weight = ops.cast(target, "float32"), sample_weight
+        if draws > 1:
+            target, valid, row_weight = (repeat(t, draws) for t in (target, valid, row_weight))
         if training:
-            mean = functools.partial(mean_over_rows, sample_weight=repeat(sample_weight, draws))
+            mean = functools.partial(mean_over_rows, sample_weight=row_weight)
             px = self.likelihood.in_training(parameters, target, mean)
         else:
             px = self.likelihood(parameters)
-        log_likelihood = px.log_prob(target)
-        for valid in self._validity(given, conditions):
-            # A product, because NaN must reach the gradient as well.
-            log_likelihood = log_likelihood * repeat(ops.where(valid, 1.0, float("nan")), draws)
+        # A product, because NaN must reach the gradient as well.
+        log_likelihood = px.log_prob(target) * valid
         loss = self.objective_loss(outputs, log_likelihood, sample_weight)
         return Loss(loss.total + sum(self.losses), loss.terms)
 
@@ -252,23 +253,3 @@ class LatentVariableModel(GenerativeModel, Encodes):
 
     def get_config(self):
         return {**super().get_config(), "dynamic_binarization": self.dynamic_binarization}
-
-
-def weighted_mean(values, sample_weight=None):
-    """Mean of values `(batch,)`, or `(draws, batch)`, each times its example's weight."""
-    if sample_weight is not None:
-        values = values * ops.cast(ops.reshape(sample_weight, (-1,)), values.dtype)
-    return ops.mean(values)
-
-
-def mean_over_rows(values, sample_weight=None):
-    """The weighted mean of values `(batch,)` over all rows of a batch, those of other devices too.
-
-    For statistics that no gradient passes. It is 0 where all weights are 0.
-    """
-    weight = ops.ones_like(values)
-    if sample_weight is not None:
-        weight = ops.cast(ops.reshape(sample_weight, (-1,)), values.dtype)
-    sums = [ops.sum(ops.stop_gradient(values * weight)), ops.sum(ops.stop_gradient(weight))]
-    weighted, total = replica.current().sum(sums)
-    return ops.where(total > 0, weighted / ops.where(total > 0, total, 1.0), 0.0)

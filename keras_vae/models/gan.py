@@ -173,9 +173,8 @@ class GAN(GenerativeModel, Samples, Adversarial):
         weight = ops.ones_like(real[0])
         if sample_weight is not None:
             weight = ops.cast(ops.reshape(sample_weight, (-1,)), weight.dtype)
-        for valid in self._validity(given, conditions):
-            # A product, because NaN must reach the gradient as well.
-            weight = weight * ops.where(valid, 1.0, float("nan"))
+        # A product, because NaN must reach the gradient as well.
+        weight = weight * self._validity(given, x, conditions)
         loss, terms = self.discriminator_terms(real, generated, condition, weight)
         return loss + sum(self.discriminator.losses), terms
 

@@ -18,10 +18,10 @@ from keras_vae import (
 from keras_vae.distributions import Normal, by_draw, repeat
 from keras_vae.layers.sampling import Sampling
 from keras_vae.models import importance
-from keras_vae.models.base import LatentVariableModel, weighted_mean
+from keras_vae.models.base import LatentVariableModel
 from keras_vae.models.capabilities import Bounds, Samples, Scores
 from keras_vae.models.generative import join
-from keras_vae.objectives import Loss
+from keras_vae.objectives import Loss, weighted_mean
 from keras_vae.priors import StandardNormal, VampPrior, fitted
 from keras_vae.priors.base import Prior
 from keras_vae.schedules import Schedule
@@ -115,6 +115,7 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores):
         self.posterior = posterior
         self.sampling = Sampling(self.seed)
         self.objective = objective
+        self.num_samples = objective.num_samples
         self.free_bits = float(free_bits)
         self.kl_schedule = schedule
         self.initial_kl_weight = first_weight
@@ -130,11 +131,6 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores):
             self.epochs_trained = self.add_weight(
                 name="epochs_trained", shape=(), initializer="zeros", dtype="int32", trainable=False
             )
-
-    @property
-    def num_samples(self):
-        """How many codes `fit` and `evaluate` draw for each example."""
-        return self.objective.num_samples
 
     def build(self, input_shape=None):
         super().build(input_shape)

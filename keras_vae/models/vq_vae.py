@@ -6,10 +6,10 @@ import numpy as np
 from keras_vae.layers.conditioning import Categorical
 from keras_vae.layers.quantizers import usage
 from keras_vae.metrics import Perplexity
-from keras_vae.models.base import LatentVariableModel, weighted_mean
+from keras_vae.models.base import LatentVariableModel
 from keras_vae.models.capabilities import DiscreteCodes, Samples
 from keras_vae.models.pixel_cnn import PixelCNN, check_codes
-from keras_vae.objectives import Loss
+from keras_vae.objectives import Loss, weighted_mean
 from keras_vae.training import datasets
 from keras_vae.training import inputs as model_inputs
 from keras_vae.training.batched import in_batches

@@ -67,7 +67,7 @@ def check_data(model, x, name):
     check_dtype(model, x.dtype.name, name)
     if isinstance(x, image_data.ImageFiles) or x.dtype == np.uint8:
         return x
-    low, high = image_data.bounds(model.likelihood.data_range)
+    low, high = image_data.bounds(*model.likelihood.data_range)
     smallest, largest = float(x.min()), float(x.max())
     if not (np.isfinite(smallest) and np.isfinite(largest)):
         raise ValueError(

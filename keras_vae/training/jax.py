@@ -141,11 +141,6 @@ class Trainer(Guard):
         """The terms of the loss as symbolic tensors, of a symbolic batch."""
         return TermsOf(self).compute_output_spec(batch)
 
-    def global_norm(self, tensors):
-        """The Euclidean norm of all tensors joined, in float32."""
-        flat = [tensor.astype("float32").ravel() for tensor in tensors]
-        return jax.numpy.sqrt(sum(jax.numpy.vdot(tensor, tensor) for tensor in flat))
-
     def train_step(self, state, data):
         """For every player: draw, differentiate, and update unless a gradient is not finite."""
         *state, metrics = state
@@ -154,7 +149,7 @@ class Trainer(Guard):
         for player in self.players:
             state, numbers = self._move(player, state, data, measured)
             measured.append(numbers)
-        logs, metrics = self._track(state[:2], metrics, data, *self.joined(measured))
+        logs, metrics = self._track(state[:2], metrics, self.track_players, data, measured)
         return logs, (*state, metrics)
 
     def _move(self, player, state, data, earlier):
@@ -173,8 +168,10 @@ class Trainer(Guard):
         weights, state_of_optimizer = own.of(trainable), slots.of(optimizer)
         differentiate = jax.value_and_grad(scaled_loss, has_aux=True)
         (_, (loss, terms, drawn)), gradients = differentiate(weights)
+        flat = [gradient.astype("float32").ravel() for gradient in gradients]
+        norm = jax.numpy.sqrt(sum(jax.numpy.vdot(gradient, gradient) for gradient in flat))
         with keras.StatelessScope(_pairs(self.optimizer.variables, optimizer)):
-            norm, finite = self.gradient_norm(player, gradients, earlier)
+            norm, finite = self.gradient_norm(player, norm, earlier)
 
         def update():
             new = player.optimizer.stateless_apply(state_of_optimizer, gradients, weights)
@@ -200,7 +197,7 @@ class Trainer(Guard):
             self, trainable, non_trainable, data, training=False
         )
         state = trainable, non_trainable
-        logs, metrics = self._track(state, metrics, data, loss, terms)
+        logs, metrics = self._track(state, metrics, self.track, data, loss, terms)
         return logs, (trainable, non_trainable, metrics)
 
     def predict_step(self, state, data):
@@ -220,10 +217,10 @@ class Trainer(Guard):
             loss, terms = player.loss_and_terms(data, training)
         return loss, (terms, _values(scope, self.non_trainable_variables))
 
-    def _track(self, state, metrics, *measured):
+    def _track(self, state, metrics, track, *measured):
         variables = self._variables(*state) + _pairs(self.metrics_variables, metrics)
         with keras.StatelessScope(variables) as scope:
-            logs = self.track(*measured)
+            logs = track(*measured)
         return logs, _values(scope, self.metrics_variables)
 
 

@@ -1,6 +1,7 @@
 """What the steps of all backends share: the players, whether all is well, and what is reported."""
 
 import dataclasses
+import functools
 import types
 from collections.abc import Callable
 
@@ -143,32 +144,36 @@ class Steps(Trainer):
         """Who moves in a training step, in this order."""
         return (Player(self.loss_and_terms, self, self.optimizer),)
 
-    def _validity(self, target, conditions):
-        """Bool tensors `(batch,)`: False for an example that likelihood or a condition excludes.
+    def _validity(self, given, target, conditions):
+        """1 for an example, NaN for one that likelihood or a condition excludes: `(batch,)`.
 
         Arrays are checked before training; batches of a dataset only here. The loss of such an
         example is NaN, which makes the step skip its update, and a run of those stops training.
+
+        Args:
+            given: The target as it came.
+            target: The same as floats.
+            conditions: Dict of tensors.
         """
         checks = [kind.valid(conditions[name]) for name, kind in self.condition.items()]
         # 8-bit images cannot be out of range.
-        is_8_bit = keras.backend.standardize_dtype(target.dtype) == "uint8"
-        if is_8_bit:
-            return checks
-        return [self.likelihood.valid(model_inputs.as_float(target)), *checks]
+        if keras.backend.standardize_dtype(given.dtype) != "uint8":
+            checks.append(self.likelihood.valid(target))
+        valid = functools.reduce(ops.logical_and, checks, ops.ones(ops.shape(target)[:1], "bool"))
+        return ops.where(valid, 1.0, float("nan"))
 
-    def gradient_norm(self, player, gradients, earlier=()):
-        """Return the gradients' joint norm, without loss scale, and whether all is well.
+    def gradient_norm(self, player, norm, earlier=()):
+        """Return the norm of the gradients without loss scale, and whether all is well.
 
         Args:
             player: The `Player` whose gradients they are.
-            gradients: List of tensors.
+            norm: float32 scalar, the Euclidean norm of all its gradients joined.
             earlier: What the players before it measured in this step. After one whose gradient
                 was not finite nobody moves, but for an optimizer that decides for itself.
 
         Returns:
             Tuple of a float32 scalar and a bool scalar.
         """
-        norm = self.global_norm(gradients)
         if player.skips_updates:
             norm = norm / ops.cast(player.optimizer.scale_loss(ops.ones(())), "float32")
         finite = ops.isfinite(norm)
@@ -179,17 +184,19 @@ class Steps(Trainer):
         """Whether an optimizer itself skips a non-finite gradient, as in mixed precision."""
         return any(player.skips_updates for player in self.players)
 
-    def joined(self, measured):
-        """What the players of one step measured, as `track` takes it.
+    def track_players(self, data, measured):
+        """As `track`, of what the players of one training step measured.
 
         Args:
+            data: The batch.
             measured: List with the loss, terms, norm and finiteness of every player.
         """
         if len(measured) == 1:
-            return measured[0]
+            return self.track(data, *measured[0])
         _, terms, norms, finite = zip(*measured, strict=True)
         together = {name: value for own in terms for name, value in own.items()}
-        return None, together, ops.sqrt(sum(ops.square(norm) for norm in norms)), finite[-1]
+        norm = ops.sqrt(sum(ops.square(norm) for norm in norms))
+        return self.track(data, None, together, norm, finite[-1])
 
     @property
     def buffers(self):

@@ -126,17 +126,13 @@ class Trainer(Guard):
         """The terms of the loss as symbolic tensors, of a symbolic batch."""
         return TermsOf(self).compute_output_spec(batch)
 
-    def global_norm(self, tensors):
-        """The Euclidean norm of all tensors joined, in float32."""
-        return tf.linalg.global_norm([tf.cast(tensor, "float32") for tensor in tensors])
-
     def train_step(self, data):
         """For every player: draw, differentiate, and update unless a gradient is not finite."""
         measured = []
         with tensorflow_replicas.working_on(self, data) as replica:
             for player in self.players:
                 measured.append(self._move(player, data, measured, replica))
-            return replica.reported(self.track(data, *self.joined(measured)))
+            return replica.reported(self.track_players(data, measured))
 
     def _move(self, player, data, earlier, replica):
         """Let one player move and return its loss, terms, norm and whether it was finite."""
@@ -155,7 +151,8 @@ class Trainer(Guard):
         gradients = tape.gradient(scaled_loss, sources, unconnected_gradients="zero")
         gradients = replica.sum(gradients)
         loss, terms = replica.mean((loss, terms))
-        norm, finite = self.gradient_norm(player, gradients, earlier)
+        norm = tf.linalg.global_norm([tf.cast(gradient, "float32") for gradient in gradients])
+        norm, finite = self.gradient_norm(player, norm, earlier)
 
         def update():
             player.optimizer.apply(gradients, variables)

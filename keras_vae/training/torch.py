@@ -87,10 +87,6 @@ class Trainer(Guard):
         with torch.no_grad(), self.same_draws():
             return self.loss_and_terms(zeros, training=False)[1]
 
-    def global_norm(self, tensors):
-        """The Euclidean norm of all tensors joined, in float32."""
-        return torch.nn.utils.get_total_norm([tensor.float() for tensor in tensors])
-
     def train_step(self, data):
         """For every player: draw, differentiate, and update unless a gradient is not finite."""
         players, made = self.players, []
@@ -143,11 +139,12 @@ class Trainer(Guard):
             if rows.has_others:
                 gradients = rows.sum(gradients)
                 loss, terms = rows.mean((loss, terms))
-            norm, finite = self.gradient_norm(player, list(gradients.values()), earlier)
+            norm = torch.nn.utils.get_total_norm([g.float() for g in gradients.values()])
+            norm, finite = self.gradient_norm(player, norm, earlier)
             terms = {name: term.detach() for name, term in terms.items()}
             made = [*earlier, (loss.detach(), terms, norm, finite)]
             if len(made) == len(players):
-                made = self.track(data, *self.joined(made))
+                made = self.track_players(data, made)
             return gradients, finite, made
 
     def _replayed(self, players, *given):
