@@ -344,7 +344,7 @@ DATA = {
 BASES = {
     *(likelihoods.Likelihood, likelihoods.LocationScale, posteriors.Posterior, priors.Prior),
     *(objectives.Objective, schedules.Schedule, networks.GaussianEncoder),
-    *(models.GenerativeModel, models.LatentVariableModel),
+    *(models.GenerativeModel, models.LatentVariableModel, layers.Quantizer),
     *filter(inspect.isclass, [*vars(capabilities).values(), *vars(distributions).values()]),
 }
 CHECKED = {row[0] for row in [*MODELS, *LAYERS, *CONFIGURABLE, *PRIORS, *METRICS, *CALLBACKS]}

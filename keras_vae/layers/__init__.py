@@ -2,7 +2,7 @@
 
 from keras_vae.layers.conditioning import Categorical, Conditioning, Continuous
 from keras_vae.layers.masked_convolution import MaskedConv2D
-from keras_vae.layers.quantizers import FiniteScalarQuantizer, VectorQuantizer
+from keras_vae.layers.quantizers import FiniteScalarQuantizer, Quantizer, VectorQuantizer
 from keras_vae.layers.sampling import Sampling
 from keras_vae.layers.spectral import SpectralNormalization
 
@@ -12,6 +12,7 @@ __all__ = [
     "Continuous",
     "FiniteScalarQuantizer",
     "MaskedConv2D",
+    "Quantizer",
     "Sampling",
     "SpectralNormalization",
     "VectorQuantizer",

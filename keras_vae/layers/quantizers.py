@@ -12,8 +12,38 @@ from keras_vae import arguments, replica, seeds
 MOST_CODES = 2**20
 
 
+class Quantizer(keras.layers.Layer):
+    """What a `VQVAE` puts between its encoder and its decoder.
+
+    A subclass sets `num_codes`, `dim` and `codebook`, float32 `(num_codes, dim)`, and writes
+    `call`: from vectors `(batch, ..., dim)` to those of their codes, the codes, int32
+    `(batch, ...)`, and the squared distance between the two, `(batch,)`.
+
+    Attributes:
+        commitment_weight: Float, of this distance in the loss.
+    """
+
+    commitment_weight = 0.0
+
+    def build(self, z_shape):
+        if z_shape[-1] != self.dim:
+            raise ValueError(
+                f"`{type(self).__name__}` needs vectors of length {self.dim}. Received: shape "
+                f"{tuple(z_shape)}. Set the encoder's latent_dim to {self.dim}."
+            )
+
+    def embed(self, codes):
+        """The vectors of codes: float32 `(..., dim)` from int `(...)`."""
+        return ops.take(ops.convert_to_tensor(self.codebook), codes, axis=0)
+
+    def compute_output_spec(self, z, training=False):
+        codes = keras.KerasTensor(z.shape[:-1], "int32")
+        distance = keras.KerasTensor(z.shape[:1], "float32")
+        return keras.KerasTensor(z.shape, "float32"), codes, distance
+
+
 @keras.saving.register_keras_serializable("keras_vae")
-class VectorQuantizer(keras.layers.Layer):
+class VectorQuantizer(Quantizer):
     """Replace each vector by the nearest one of a codebook that follows them.
 
     In training the codebook is a running k-means, no gradient reaches it: a code is the
@@ -69,7 +99,7 @@ class VectorQuantizer(keras.layers.Layer):
         self.seed_generator = seeds.stream(seed, "restarts")
 
     def build(self, z_shape):
-        _check_dim(self, z_shape)
+        super().build(z_shape)
         self.codebook = self.add_weight(
             name="codebook",
             shape=(self.num_codes, self.dim),
@@ -98,10 +128,6 @@ class VectorQuantizer(keras.layers.Layer):
         nearest = ops.reshape(nearest, ops.shape(z))
         distance = _squares(z - nearest)
         return straight_through(z, nearest), ops.reshape(codes, ops.shape(z)[:-1]), distance
-
-    def embed(self, codes):
-        """The vectors of codes: float32 `(..., dim)` from int `(...)`."""
-        return ops.take(ops.convert_to_tensor(self.codebook), codes, axis=0)
 
     def _nearest(self, vectors):
         """The code `(n,)` of each vector `(n, dim)`; of several at one distance, the first."""
@@ -133,16 +159,13 @@ class VectorQuantizer(keras.layers.Layer):
         rows = ops.cast(ops.searchsorted(summed, points, side="right"), "int32")
         return ops.minimum(rows, ops.shape(summed)[0] - 1)
 
-    def compute_output_spec(self, z, training=False):
-        return _output_spec(z)
-
     def get_config(self):
         names = ("num_codes", "dim", "commitment_weight", "decay", "restart_below", "seed")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
 @keras.saving.register_keras_serializable("keras_vae")
-class FiniteScalarQuantizer(keras.layers.Layer):
+class FiniteScalarQuantizer(Quantizer):
     """Round each entry of a vector to one of a few levels between -1 and 1; nothing is learnt.
 
     Entry i becomes `tanh(z_i)`, then the nearest of `levels[i]` equidistant values from -1 to 1;
@@ -170,8 +193,6 @@ class FiniteScalarQuantizer(keras.layers.Layer):
         - Mentzer et al., 2023, section 3.1. https://arxiv.org/abs/2309.15505
     """
 
-    commitment_weight = 0.0
-
     def __init__(self, levels, **kwargs):
         super().__init__(autocast=False, **kwargs)
         if not isinstance(levels, list | tuple) or not levels:
@@ -186,9 +207,6 @@ class FiniteScalarQuantizer(keras.layers.Layer):
                 f"The product of `levels` must be at most {MOST_CODES}. Received: {self.num_codes}"
             )
 
-    def build(self, z_shape):
-        _check_dim(self, z_shape)
-
     def call(self, z, training=False):
         bounded = ops.tanh(ops.cast(z, "float32"))
         steps = ops.convert_to_tensor(np.array(self.levels, "float32") - 1)
@@ -199,19 +217,12 @@ class FiniteScalarQuantizer(keras.layers.Layer):
         distance = _squares(bounded - ops.stop_gradient(rounded))
         return straight_through(bounded, rounded), codes, distance
 
-    def embed(self, codes):
-        """The vectors of codes: float32 `(..., dim)` from int `(...)`."""
-        return ops.take(ops.convert_to_tensor(self.codebook), codes, axis=0)
-
     @property
     def codebook(self):
         """All vectors, float32 array `(num_codes, dim)`, in the order of the codes."""
         index = np.stack(np.unravel_index(np.arange(self.num_codes), self.levels[::-1]), axis=-1)
         steps = np.array(self.levels, "float32") - 1
         return (2 * index[:, ::-1].astype("float32") / steps - 1).astype("float32")
-
-    def compute_output_spec(self, z, training=False):
-        return _output_spec(z)
 
     def get_config(self):
         return {**super().get_config(), "levels": list(self.levels)}
@@ -232,16 +243,3 @@ def usage(codes, num_codes):
 def _squares(differences):
     """The sum of squares `(batch,)` over all but the batch."""
     return ops.sum(ops.square(differences), axis=tuple(range(1, len(differences.shape))))
-
-
-def _output_spec(z):
-    code = keras.KerasTensor(z.shape[:-1], "int32")
-    return keras.KerasTensor(z.shape, "float32"), code, keras.KerasTensor(z.shape[:1], "float32")
-
-
-def _check_dim(quantizer, z_shape):
-    if z_shape[-1] != quantizer.dim:
-        raise ValueError(
-            f"`{type(quantizer).__name__}` needs vectors of length {quantizer.dim}. Received: "
-            f"shape {tuple(z_shape)}. Set the encoder's latent_dim to {quantizer.dim}."
-        )

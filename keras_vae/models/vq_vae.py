@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from keras_vae.layers.conditioning import Categorical
-from keras_vae.layers.quantizers import usage
+from keras_vae.layers.quantizers import Quantizer, usage
 from keras_vae.metrics import Perplexity
 from keras_vae.models.base import LatentVariableModel
 from keras_vae.models.capabilities import DiscreteCodes, Samples
@@ -40,7 +40,8 @@ class VQVAE(LatentVariableModel, Samples, DiscreteCodes):
     Args:
         encoder: Keras model from `x` to a grid of vectors, `(batch, height, width, dim)`.
         decoder: Keras model from that grid to the likelihood's parameters, shaped like `x`.
-        quantizer: `layers.VectorQuantizer` or `layers.FiniteScalarQuantizer`.
+        quantizer: `layers.VectorQuantizer`, `layers.FiniteScalarQuantizer` or another
+            `layers.Quantizer`.
         likelihood: Name or object of `keras_vae.likelihoods`.
         prior: Optional `PixelCNN` over the codes, trained already or to be.
         seed: Optional int, for the order of the batches.
@@ -66,10 +67,10 @@ class VQVAE(LatentVariableModel, Samples, DiscreteCodes):
 
     def __init__(self, encoder, decoder, quantizer, prior=None, **kwargs):
         super().__init__(encoder, decoder, **kwargs)
-        if not (hasattr(quantizer, "embed") and hasattr(quantizer, "num_codes")):
+        if not isinstance(quantizer, Quantizer):
             raise ValueError(
-                "`quantizer` must be a VectorQuantizer or a FiniteScalarQuantizer of "
-                f"keras_vae.layers. Received: {quantizer!r}"
+                "`quantizer` must be a VectorQuantizer or another "
+                f"keras_vae.layers.Quantizer. Received: {quantizer!r}"
             )
         self.quantizer = quantizer
         self.other_metrics["perplexity"] = Perplexity(quantizer.num_codes)
