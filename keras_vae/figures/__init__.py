@@ -16,6 +16,7 @@ from keras_vae.figures.images import (
     reconstructions,
     samples,
 )
+from keras_vae.figures.piano_rolls import piano_rolls
 from keras_vae.figures.plots import (
     bars,
     latent_scatter,
@@ -35,6 +36,7 @@ __all__ = [
     "learning_curves",
     "manifold",
     "named_grid",
+    "piano_rolls",
     "png",
     "projections",
     "reconstructions",

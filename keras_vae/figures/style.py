@@ -5,6 +5,7 @@ import textwrap
 # Okabe & Ito's palette: distinct for every kind of colour vision.
 COLOURS = {"train": "#0072B2", "test": "#D55E00"}
 BAR = "#0072B2"
+VOICE_COLOURS = ("#D55E00", "#E69F00", "#009E73", "#0072B2", "#CC79A7", "#56B4E9", "#F0E442")
 GREY = "#b3b3b3"
 # Inches. Where a picture this wide is shown at 800 pixels, as on GitHub, 10 points are 11 pixels.
 WIDEST = 10.0
