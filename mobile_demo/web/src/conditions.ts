@@ -16,10 +16,10 @@ export function classOptions(condition: Condition | null): { value: string; labe
   return condition?.names.map((label, i) => ({ value: String(i), label })) ?? [];
 }
 
-/** Controls for the conditions besides the main one. */
+/** Controls for the conditions besides the main one, and melodies; of music for all others. */
 export function otherConditions(stage: Stage, manifest: Manifest, onChange: () => void): HTMLElement[] {
   return manifest.conditions
-    .filter((condition) => condition !== mainCondition(manifest))
+    .filter((condition) => condition.kind !== "sequence" && (manifest.notes || condition !== mainCondition(manifest)))
     .map((condition) => {
       const { name, kind, names, size } = condition;
       if (kind === "categorical") {

@@ -2,12 +2,12 @@
 
 import { Choices, el } from "./dom";
 import type { Format } from "./manifest";
-import type { Index, Model, Proof } from "./model";
+import type { Bundle, Model, Proof } from "./model";
 import { defaultChoice, formatsOf, precisionsOf } from "./model";
 import type { Kept } from "./offline";
 
 export const RUNTIMES: Record<Format, string> = { tflite: "LiteRT", onnx: "ONNX Runtime" };
-export const PRECISIONS: Record<string, string> = { none: "fp32", float16: "fp16", int8: "int8" };
+export const PRECISIONS: Record<string, string> = { none: "fp32", exact: "exact", float16: "fp16", int8: "int8" };
 
 const RUNS = 21;
 const RUNS_AT_ONCE = 5;
@@ -31,10 +31,10 @@ export class Facts {
   }
 
   /** The switches, as far as the folder of models has files for them. */
-  offer(index: Index, format: Format, precision: string): void {
-    const formats = formatsOf(index);
-    const all = new Set(formats.flatMap((one) => precisionsOf(index, one)));
-    const here = precisionsOf(index, format);
+  offer(bundle: Bundle, format: Format, precision: string): void {
+    const formats = formatsOf(bundle);
+    const all = new Set(formats.flatMap((one) => precisionsOf(bundle, one)));
+    const here = precisionsOf(bundle, format);
     this.runtimes.set(formats.map((value) => ({ value, label: RUNTIMES[value] })), format);
     this.precisions.set(
       [...all].map((value) => ({ value, label: PRECISIONS[value] ?? value, disabled: !here.includes(value) })),
@@ -51,8 +51,8 @@ export class Facts {
     this.set("proof", null);
   }
 
-  time(milliseconds: number): void {
-    this.set("time", `${milliseconds < 0.995 ? milliseconds.toFixed(2) : milliseconds.toFixed(1)} ms per image`);
+  time(milliseconds: number, music: boolean): void {
+    this.set("time", `${milliseconds < 0.995 ? milliseconds.toFixed(2) : milliseconds.toFixed(1)} ms per ${music ? "piece" : "image"}`);
   }
 
   proof(proof: Proof): void {
@@ -72,7 +72,7 @@ export class Facts {
     if (value === null) this.values.delete(name);
     else this.values.set(name, value);
     const short = ["runtime", "time", "size", "sent"].flatMap((key) => this.values.get(key) ?? []);
-    this.line.replaceChildren(...short.map((text) => el("span", {}, text.replace(" per image", ""))));
+    this.line.replaceChildren(...short.map((text) => el("span", {}, text.replace(/ per .*/, ""))));
     const titles: [string, string][] = [
       ["time", "Time, median"],
       ["size", "Model files"],
@@ -96,7 +96,7 @@ export function describe({ passed, error, bound, sameCodes }: Proof): string {
   return `${passed ? "✓" : "✗"} largest error ${error.toExponential(1)} (bound ${bound.toExponential(0)})${codes}`;
 }
 
-/** Milliseconds for one image: the median of many, several at a time, for browsers' clocks are coarse. */
+/** Milliseconds for one image or piece: the median of many, several at a time, for browsers' clocks are coarse. */
 export async function measure(model: Model, runs = RUNS, atOnce = RUNS_AT_ONCE): Promise<number> {
   const choice = [defaultChoice(model.manifest)];
   const z = new Float32Array(model.manifest.latentDim);

@@ -10,8 +10,9 @@ import { Painter } from "./ink";
 import type { Link } from "./link";
 import { formatLink, parseLink } from "./link";
 import type { Format } from "./manifest";
-import type { Choice, Index } from "./model";
-import { Model, defaultChoice, fetchIndex, formatsOf, oneLine, precisionsOf } from "./model";
+import type { Bundle, Choice } from "./model";
+import { Model, defaultChoice, fetchBundles, filesOf, formatsOf, oneLine, precisionsOf } from "./model";
+import { instrument } from "./music/instrument";
 import type { Kept } from "./offline";
 import { keep, probe, register } from "./offline";
 import { draw } from "./random";
@@ -19,6 +20,7 @@ import type { Running, Stage, View } from "./stage";
 import { AnomalyView } from "./views/anomaly";
 import { DrawView } from "./views/draw";
 import { MorphView } from "./views/morph";
+import { MusicView } from "./views/music";
 import { SampleView } from "./views/sample";
 
 const CHOSEN = "runtime and precision";
@@ -28,9 +30,19 @@ class Page implements Stage {
   readonly drawing = new Drawing();
   choice: Choice = {};
   running: Running | null = null;
-  private index: Index | null = null;
+  private bundles: Bundle[] = [];
+  /** The one that is running or being started. */
+  private bundle: Bundle | null = null;
   private readonly sampleView = new SampleView(this);
-  private readonly views: View[] = [new DrawView(this), new MorphView(this), this.sampleView, new AnomalyView(this)];
+  private readonly views: View[] = [
+    new DrawView(this),
+    new MorphView(this),
+    this.sampleView,
+    new AnomalyView(this),
+    new MusicView(this),
+  ];
+  /** The views that a model was found not to have anything for. */
+  private readonly unfit = new Set<View>();
   private readonly facts = new Facts(byId("facts"), (format, precision) => void this.start(format, precision));
   private current: View = this.views[0]!;
   private switching = 0;
@@ -39,7 +51,7 @@ class Page implements Stage {
   private kept: Kept = "not yet";
 
   async open(): Promise<void> {
-    const index = fetchIndex();
+    const bundles = fetchBundles();
     // The runtime is the largest file by far: it waits neither for the list of models nor the layout.
     loadEngine(this.wish(null)[0]).catch(() => undefined);
     this.layOut();
@@ -51,12 +63,13 @@ class Page implements Stage {
       this.notice("A new version of this page is ready.", el("button", { type: "button", click: apply }, "Load it"));
     });
     try {
-      this.index = await index;
+      this.bundles = await bundles;
     } catch (err) {
       return this.fail(err);
     }
-    const [format, precision] = this.wish(this.index);
-    await this.start(format, precision);
+    const asked = new URLSearchParams(location.hash.slice(1)).get("view");
+    this.bundle = this.bundleOf(this.views.find(({ name }) => name === asked)) ?? this.bundles[0]!;
+    await this.start(...this.wish(this.bundle));
     addEventListener("hashchange", () => this.followLink());
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
       if (this.running) this.current.show({ ...this.running });
@@ -65,23 +78,24 @@ class Page implements Stage {
 
   /** Run the model in a runtime; if that fails, say so and offer the other. */
   private async start(format: Format, precision: string): Promise<void> {
-    const { index } = this;
-    if (!index) return;
+    const { bundle } = this;
+    if (!bundle) return;
     const [before, now] = [this.running?.model, document.body.dataset.state];
-    if (now === "ready" && before?.format === format && before.precision === precision) return;
+    if (now === "ready" && before?.id === bundle.id && before.format === format && before.precision === precision) return;
     const turn = ++this.switching;
-    if (!precisionsOf(index, format).includes(precision)) precision = precisionsOf(index, format)[0] ?? precision;
-    this.facts.offer(index, format, precision);
+    const wanted = `${format} ${precision}`;
+    if (!precisionsOf(bundle, format).includes(precision)) precision = precisionsOf(bundle, format)[0] ?? precision;
+    this.facts.offer(bundle, format, precision);
     document.body.dataset.state = "loading";
     document.body.dataset.kept = "not yet";
     let model: Model;
     try {
-      model = await Model.open(index, format, precision);
+      model = await Model.open(bundle, format, precision);
     } catch (err) {
       if (turn !== this.switching) return;
       document.body.dataset.state = this.running ? "ready" : "failed";
-      if (this.running) this.facts.offer(index, this.running.model.format, this.running.model.precision);
-      return this.offerOther(err, format, precision);
+      this.goBack();
+      return this.offerOther(err, bundle, format, precision);
     }
     if (turn !== this.switching) return void model.dispose();
     try {
@@ -90,7 +104,7 @@ class Page implements Stage {
       return this.fail(err);
     }
     if (before?.id !== model.id) this.choice = defaultChoice(model.manifest);
-    remember(`${format} ${precision}`);
+    remember(wanted);
     this.facts.show(model);
     this.current.hide();
     this.showTabs();
@@ -110,14 +124,18 @@ class Page implements Stage {
     await sleep(300);
     if (this.running?.model !== model) return;
     try {
-      this.facts.time(await measure(model));
+      const music = model.manifest.notes !== null;
+      // A piece takes longer than an image, and nobody is to wait for this.
+      this.facts.time(await (music ? measure(model, 5, 1) : measure(model)), music);
       this.facts.proof(await model.generator.selfTest());
     } catch (err) {
       this.fail(err, model);
     }
     this.kept = "not yet";
     this.showNetwork();
-    this.kept = await keep(await this.registration, model.files.map(({ url }) => url));
+    // The other models' files too, for their tabs are there.
+    const files = [...model.files, ...this.bundles.flatMap((bundle) => filesOf(bundle, ...this.wish(bundle)))];
+    this.kept = await keep(await this.registration, files.map(({ url }) => url));
     this.facts.kept(this.kept);
     this.showNetwork();
     document.body.dataset.kept = this.kept;
@@ -132,20 +150,36 @@ class Page implements Stage {
     return measure(this.running!.model, runs);
   }
 
-  private wish(index: Index | null): [Format, string] {
-    const formats: Format[] = index ? formatsOf(index) : ["tflite", "onnx"];
-    const [format, precision] = (recall() ?? "").split(" ");
-    const known = formats.find((one) => one === format) ?? formats[0]!;
-    return [known, precision ?? "none"];
+  /** The runtime and precision that were chosen last, as far as a model has them. */
+  private wish(bundle: Bundle | null): [Format, string] {
+    const formats: Format[] = bundle ? formatsOf(bundle) : ["tflite", "onnx"];
+    const [wanted, precision = "none"] = (recall() ?? "").split(" ");
+    const format = formats.find((one) => one === wanted) ?? formats[0]!;
+    const precisions = bundle ? precisionsOf(bundle, format) : [precision];
+    return [format, precisions.includes(precision) ? precision : (precisions[0] ?? precision)];
   }
 
-  private offerOther(err: unknown, format: Format, precision: string): void {
-    const other = this.index && formatsOf(this.index).find((one) => one !== format && precisionsOf(this.index!, one).length > 0);
+  /** To the model that is running, after another could not be started. */
+  private goBack(): void {
+    const { running, bundles } = this;
+    if (!running) return;
+    this.bundle = bundles.find(({ id }) => id === running.model.id)!;
+    this.facts.offer(this.bundle, running.model.format, running.model.precision);
+    if (!this.current.fits(running.model)) this.choose(this.views.find((view) => view.fits(running.model))!);
+  }
+
+  private offerOther(err: unknown, bundle: Bundle, format: Format, precision: string): void {
+    const other = formatsOf(bundle).find((one) => one !== format && precisionsOf(bundle, one).length > 0);
     if (!other) return this.fail(err);
-    this.notice(
-      sentence(err),
-      el("button", { type: "button", click: () => void this.start(other, precision) }, `Use ${RUNTIMES[other]}`),
-    );
+    const use = () => {
+      this.bundle = bundle;
+      void this.start(other, precision);
+    };
+    this.notice(sentence(err), el("button", { type: "button", click: use }, `Use ${RUNTIMES[other]}`));
+  }
+
+  private bundleOf(view: View | undefined): Bundle | undefined {
+    return view && this.bundles.find(({ music }) => music === view.music);
   }
 
   notice(text: string, action?: HTMLButtonElement): void {
@@ -172,7 +206,7 @@ class Page implements Stage {
   private followLink(): void {
     if (!this.running) return;
     const { manifest, id } = this.running.model;
-    const views = this.views.filter((view) => view.fits(this.running!.model));
+    const views = this.views.filter((view) => this.bundleOf(view) && !this.unfit.has(view));
     const { link, problems } = parseLink(location.hash, {
       views: views.map(({ name }) => name),
       model: id,
@@ -184,7 +218,8 @@ class Page implements Stage {
       if (name !== undefined) this.choice[condition.name] = condition.names.indexOf(name);
     }
     if (link.view === "sample") this.sampleView.want(link);
-    const wanted = views.find(({ name }) => name === link.view) ?? (views.includes(this.current) ? this.current : views[0]!);
+    const fits = (view: View) => view.fits(this.running!.model);
+    const wanted = views.find(({ name }) => name === link.view) ?? (fits(this.current) ? this.current : views.find(fits)!);
     this.turnTo(wanted);
   }
 
@@ -227,12 +262,22 @@ class Page implements Stage {
     if (view !== this.current) this.current.hide();
     this.current = view;
     this.showView();
-    if (this.running) view.show(this.running);
     scrollTo(0, 0);
+    if (!this.running) return;
+    if (view.fits(this.running.model)) return view.show(this.running);
+    // It belongs to another model, which is started first and then shows it.
+    this.bundle = this.bundleOf(view) ?? this.bundle;
+    void this.start(...this.wish(this.bundle));
   }
 
   private showTabs(): void {
-    for (const view of this.views) byId(`tab-${view.name}`).hidden = !view.fits(this.running!.model);
+    const { model } = this.running!;
+    for (const view of this.views) {
+      if (view.music === (model.manifest.notes !== null) && !view.fits(model)) this.unfit.add(view);
+      else this.unfit.delete(view);
+      byId(`tab-${view.name}`).hidden = this.unfit.has(view) || !this.bundleOf(view);
+    }
+    byId("tabs").parentElement!.hidden = byId("tabs").querySelectorAll("[role=tab]:not([hidden])").length < 2;
   }
 
   private showView(): void {
@@ -259,6 +304,7 @@ function icon(name: string): SVGElement {
     draw: "M4 20c5-1 3-6 7-10s7-6 9-4-1 5-5 9-9 2-11 5",
     morph: "M12 3v18M3 12h18M7 7l5-4 5 4M7 17l5 4 5-4",
     sample: "M4 4h6v6H4zM14 4h6v6h-6zM4 14h6v6H4zM14 14h6v6h-6z",
+    music: "M9 18V5l11-2v13M9 18a3 3 0 1 1-6 0 3 3 0 0 1 6 0zM20 16a3 3 0 1 1-6 0 3 3 0 0 1 6 0z",
     anomaly: "M3 19c4 0 4-13 8-13s4 13 10 13M18 5v6",
   };
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
@@ -302,5 +348,5 @@ function recall(): string | null {
 
 const page = new Page();
 // For the browser's console, and for the tests: await pocket.measure(200)
-Object.assign(globalThis, { pocket: Object.assign(page, { draw }) });
+Object.assign(globalThis, { pocket: Object.assign(page, { draw, instrument }) });
 void page.open();

@@ -11,11 +11,12 @@ const KEY = "keras_vae";
 const MOST_VALUES = 2 ** 22;
 const MOST_DIMENSIONS = 4096;
 const MOST_CLASSES = 1000;
+const MOST_VOICES = 16;
 
 export interface Condition {
   name: string;
-  kind: "categorical" | "continuous";
-  /** Number of classes, or of numbers. */
+  kind: "categorical" | "continuous" | "sequence";
+  /** Number of classes, of numbers, or of steps. */
   size: number;
   /** Class names; empty for a continuous condition. */
   names: string[];
@@ -24,6 +25,8 @@ export interface Condition {
 export interface Golden {
   seed: number;
   temperature: number;
+  /** Of the notes; 1 in files that have none. */
+  tokenTemperature: number;
   tolerance: number;
   /** Inputs and outputs by name, row after row. */
   values: Record<string, Float64Array>;
@@ -37,6 +40,20 @@ export interface LatentMap {
   origin: Float64Array;
   x: Float64Array;
   y: Float64Array;
+}
+
+/** How tokens stand for notes: 0 for a rest, then the pitches from `low` to `high`. */
+export interface Notes {
+  low: number;
+  high: number;
+  /** The voices that the model makes. */
+  voices: string[];
+  /** The voice that a condition gives, by the condition's name. */
+  given: Record<string, string>;
+  steps: number;
+  stepsPerBeat: number;
+  /** Whether the pitches follow once more, for notes struck again. */
+  repeats: boolean;
 }
 
 export interface Manifest {
@@ -59,6 +76,8 @@ export interface Manifest {
   map: LatentMap | null;
   /** Percentiles 0 to 100 of the score over held-out examples. */
   scores: Float64Array | null;
+  /** What the data are, where they are music and no picture. */
+  notes: Notes | null;
   golden: Golden;
 }
 
@@ -100,6 +119,7 @@ export function checkManifest(content: unknown, fileName: string): Manifest {
     return fail("data_shape");
   }
   const [height = 0, width = 0, channels = 1] = dataShape;
+  const notes = isObject(content.data) && content.data.kind === "notes" ? notesOf(content.data, dataShape) ?? fail("data") : null;
   if (dataShape.length < 2 || dataShape.length > 3 || (channels !== 1 && channels !== 3)) {
     throw new FileError(`${fileName} makes data of the shape ${dataShape.join(" × ")}: no picture.`);
   }
@@ -108,7 +128,9 @@ export function checkManifest(content: unknown, fileName: string): Manifest {
   // Older files do not say how to draw what has no range; most are of data from 0 to 1.
   const range = pair(content.range ?? dataRange) ?? fail("range");
   if (!Array.isArray(content.conditions) || content.conditions.length > 16) return fail("conditions");
-  const conditions = content.conditions.map((item) => condition(item) ?? fail("conditions"));
+  const conditions = content.conditions.map((item) => condition(item, notes) ?? fail("conditions"));
+  const names = new Set(conditions.map(({ name }) => name));
+  if (notes && Object.keys(notes.given).some((name) => !names.has(name))) return fail("data");
   const quantization = isText(content.quantization) ? content.quantization : fail("quantization");
   const golden = checkGolden(content.golden, conditions) ?? fail("golden");
   const map = isObject(content.map) ? latentMap(content.map, latentDim) ?? fail("map") : null;
@@ -134,6 +156,7 @@ export function checkManifest(content: unknown, fileName: string): Manifest {
     data: isText(training.data) ? training.data : null,
     map,
     scores: scores && Float64Array.from(scores),
+    notes,
     golden,
   };
 }
@@ -145,9 +168,30 @@ function writer(versions: unknown): string {
   return known ? `keras-vae ${version}` : "the keras-vae that wrote it";
 }
 
-function condition(item: unknown): Condition | null {
-  if (!isObject(item) || !isText(item.name) || !isSize(item.size, MOST_CLASSES)) return null;
-  if (["x", "z", "seed", "temperature"].includes(item.name)) return null;
+function notesOf(item: Record<string, unknown>, [steps, voices, ...rest]: number[]): Notes | null {
+  const { low, high } = item;
+  if (!isSize(low, 127, 0) || !isSize(high, 127, 0) || low > high || !isSize(item.steps_per_beat, 96)) return null;
+  const names: unknown = item.voices;
+  if ((item.steps ?? steps) !== steps || !Array.isArray(names) || names.length !== voices || rest.length) return null;
+  const given = item.given ?? {};
+  if (voices > MOST_VOICES || steps! > MOST_DIMENSIONS || !names.every(isText) || !isObject(given)) return null;
+  if (!Object.values(given).every(isText) || typeof item.repeats !== "boolean") return null;
+  return {
+    low,
+    high,
+    voices: names,
+    given: given as Record<string, string>,
+    steps: steps!,
+    stepsPerBeat: item.steps_per_beat,
+    repeats: item.repeats,
+  };
+}
+
+function condition(item: unknown, notes: Notes | null): Condition | null {
+  if (!isObject(item) || !isText(item.name)) return null;
+  if (["x", "z", "seed", "temperature", "token_temperature"].includes(item.name)) return null;
+  if (notes && item.kind === "sequence") return { name: item.name, kind: "sequence", size: notes.steps, names: [] };
+  if (!isSize(item.size, MOST_CLASSES)) return null;
   if (item.kind === "continuous") {
     return { name: item.name, kind: "continuous", size: item.size, names: [] };
   }
@@ -160,7 +204,9 @@ function condition(item: unknown): Condition | null {
 function checkGolden(item: unknown, conditions: Condition[]): Golden | null {
   if (!isObject(item) || !isObject(item.conditions)) return null;
   const { seed, temperature, tolerance } = item;
+  const tokenTemperature = item.token_temperature ?? 1;
   if (!isSize(seed, 2 ** 31 - 1, 0) || !isNumber(temperature) || !isNumber(tolerance)) return null;
+  if (!isNumber(tokenTemperature) || tokenTemperature < 0) return null;
   if (temperature < 0 || tolerance <= 0 || tolerance > 0.05) return null;
   const values: Record<string, Float64Array> = {};
   let rows = 0;
@@ -179,7 +225,7 @@ function checkGolden(item: unknown, conditions: Condition[]): Golden | null {
   }
   const magnitudes = item.magnitudes ?? {};
   if (!isObject(magnitudes) || !hasSizes(magnitudes)) return null;
-  return rows ? { seed, temperature, tolerance, values, magnitudes, rows } : null;
+  return rows ? { seed, temperature, tokenTemperature, tolerance, values, magnitudes, rows } : null;
 }
 
 /**

@@ -17,33 +17,47 @@ export interface ModelFile {
   url: string;
 }
 
-/** What the build found in the folder of models: models.json. */
-export interface Index {
+/** The files of one model, as the build found them in a folder. */
+export interface Bundle {
   /** The same for every link to this model. */
   id: string;
   /** Where the files are, from the root of the project, if they are in it. */
   folder?: string | undefined;
+  /** Whether it makes music; else pictures. */
+  music: boolean;
   files: ModelFile[];
 }
 
-/** Classes by index, or numbers, by the condition's name. */
+/** Classes by index, numbers, or the tokens of steps, by the condition's name. */
 export type Choice = Record<string, number | number[]>;
 
 const LARGEST_FILE = 256 * 2 ** 20;
+/** Best first: the notes of exact files are the same everywhere. */
+const PRECISIONS = ["none", "exact", "float16", "int8"];
 
-export async function fetchIndex(): Promise<Index> {
-  const response = await fetch(new URL("models.json", document.baseURI));
-  if (!response.ok) throw new Error("models.json is missing: build the page with a folder of models.");
-  const index: unknown = await response.json();
-  const files = (index as Index | null)?.files;
-  if (!Array.isArray(files) || files.length === 0) {
-    throw new Error("The page was built without models.");
-  }
-  return index as Index;
+export interface Drawing {
+  seed: number;
+  /** Of the code. */
+  temperature: number;
+  /** Of the notes. */
+  tokenTemperature: number;
 }
 
-export function filesOf(index: Index, format: Format, precision: string): ModelFile[] {
-  return index.files.filter((file) => file.format === format && file.precision === precision);
+const GREEDY: Drawing = { seed: 0, temperature: 1, tokenTemperature: 0 };
+
+/** What there is: models.json. */
+export async function fetchBundles(): Promise<Bundle[]> {
+  const response = await fetch(new URL("models.json", document.baseURI));
+  if (!response.ok) throw new Error("models.json is missing: build the page with a folder of models.");
+  const bundles: unknown = await response.json();
+  if (!Array.isArray(bundles) || !bundles.every((one: Bundle | null) => Array.isArray(one?.files) && one.files.length > 0)) {
+    throw new Error("The page was built without models.");
+  }
+  return bundles as Bundle[];
+}
+
+export function filesOf(bundle: Bundle, format: Format, precision: string): ModelFile[] {
+  return bundle.files.filter((file) => file.format === format && file.precision === precision);
 }
 
 /** One exported file, running. */
@@ -91,10 +105,9 @@ export class Graph {
   /** The first run is slow, and tells whether the manifest is that of the graph. */
   private async warmUp(): Promise<void> {
     const inputs: Tensors = {};
-    for (const { name, shape } of inputsOf(this.manifest)) {
+    for (const { name, shape, kind } of inputsOf(this.manifest)) {
       const size = shape.reduce((product, n) => product * n, 1);
-      const whole = name === "seed" || name === "index" || this.isCategorical(name);
-      inputs[name] = whole ? new Int32Array(size) : new Float32Array(size);
+      inputs[name] = kind === "int32" ? new Int32Array(size) : new Float32Array(size);
     }
     const outputs = await this.run(inputs, 1);
     if (Object.values(outputs).some((values) => !values.every(Number.isFinite))) {
@@ -102,30 +115,21 @@ export class Graph {
     }
   }
 
-  private isCategorical(name: string): boolean {
-    return this.manifest.conditions.some((c) => c.name === name && c.kind === "categorical");
-  }
-
   /** Run the golden sample of the manifest: the largest error, and whether the codes are equal. */
   async selfTest(): Promise<Proof> {
     const { golden, latentDim, graph, standardNormal } = this.manifest;
     const { rows, values } = golden;
     const inputs: Tensors = {};
-    for (const { name, batched } of inputsOf(this.manifest)) {
+    for (const { name, batched, kind } of inputsOf(this.manifest)) {
       if (!batched) continue;
       const given = values[name];
       if (!given) throw new FileError(`The golden sample of ${this.file.name} is damaged.`);
-      const whole = name === "index" || this.isCategorical(name);
-      inputs[name] = whole ? Int32Array.from(given) : Float32Array.from(given);
+      inputs[name] = kind === "int32" ? Int32Array.from(given) : Float32Array.from(given);
     }
     // Codes of another prior are not drawn here: a decoder's are taken as they are, and those that
     // a sampler gives are compared like its other outputs.
     const drawn = standardNormal ? draw(golden.seed, rows, latentDim, golden.temperature) : null;
-    if (graph === "sampler") {
-      inputs.seed = Int32Array.of(golden.seed);
-      inputs.temperature = Float32Array.of(golden.temperature);
-    }
-    const outputs = await this.run(inputs, rows);
+    const outputs = await this.run({ ...inputs, ...drawing(golden) }, rows);
     let sameCodes: boolean | null = null;
     if (drawn && (graph === "decoder" || graph === "sampler")) {
       const expected = values.z;
@@ -166,8 +170,8 @@ export class Model {
     readonly generator: Graph,
   ) {}
 
-  static async open(index: Index, format: Format, precision: string): Promise<Model> {
-    const files = filesOf(index, format, precision);
+  static async open(bundle: Bundle, format: Format, precision: string): Promise<Model> {
+    const files = filesOf(bundle, format, precision);
     const file = files.find(({ graph }) => graph === "decoder") ?? files.find(({ graph }) => graph === "sampler");
     if (!file) throw new FileError(`There is no decoder of this precision for ${format}.`);
     // The first view needs the encoder next; what is wrong with it is said there.
@@ -175,7 +179,7 @@ export class Model {
     const encoder = encoderFile && fetchFile(encoderFile);
     encoder?.catch(() => undefined);
     const generator = await Graph.open(file);
-    const model = new Model(index.id, index.folder, files, generator.manifest, generator);
+    const model = new Model(bundle.id, bundle.folder, files, generator.manifest, generator);
     model.opened.set(file.graph, Promise.resolve(generator));
     if (encoder) model.fetched.set("encoder", encoder);
     return model;
@@ -218,9 +222,10 @@ export class Model {
     return opening;
   }
 
-  async decode(z: Float32Array, choices: Choice[]): Promise<Float32Array> {
+  /** Images, or the tokens of music, whose notes are drawn. */
+  async decode(z: Float32Array, choices: Choice[], drawn: Drawing = GREEDY): Promise<Float32Array> {
     const graph = await this.graph("decoder");
-    const inputs = { z, ...conditionInputs(graph.manifest.conditions, choices) };
+    const inputs = { z, ...conditionInputs(graph.manifest.conditions, choices), ...drawing(drawn) };
     return (await graph.run(inputs, choices.length)).x!;
   }
 
@@ -250,12 +255,16 @@ export class Model {
         `This page does not draw from the prior of ${this.generator.file.name} itself. Add its sampler: python -m export --graph decoder,sampler.`,
       );
     }
+    return (await this.draw(choices, { seed, temperature, tokenTemperature: 1 })).x!;
+  }
+
+  /** What the sampler draws, and from which codes. */
+  async draw(choices: Choice[], drawn: Drawing): Promise<Tensors<Float32Array>> {
     const sampler = await this.graph("sampler");
-    const conditions = conditionInputs(this.manifest.conditions, choices);
+    const rows = choices.length;
     const index = Int32Array.from({ length: rows }, (_, i) => i);
-    const batch: Tensors = this.manifest.conditions.length ? conditions : { index };
-    const single = { seed: Int32Array.of(seed), temperature: Float32Array.of(temperature) };
-    return (await sampler.run({ ...batch, ...single }, rows)).x!;
+    const inputs = { index, ...conditionInputs(this.manifest.conditions, choices), ...drawing(drawn) };
+    return sampler.run(inputs, rows);
   }
 
   async dispose(): Promise<void> {
@@ -265,13 +274,13 @@ export class Model {
   }
 }
 
-export function formatsOf(index: Index): Format[] {
-  return (["tflite", "onnx"] as const).filter((format) => index.files.some((file) => file.format === format));
+export function formatsOf(bundle: Bundle): Format[] {
+  return (["tflite", "onnx"] as const).filter((format) => bundle.files.some((file) => file.format === format));
 }
 
-export function precisionsOf(index: Index, format: Format): string[] {
-  const generators = index.files.filter((f) => f.format === format && (f.graph === "decoder" || f.graph === "sampler"));
-  return ["none", "float16", "int8"].filter((name) => generators.some(({ precision }) => precision === name));
+export function precisionsOf(bundle: Bundle, format: Format): string[] {
+  const generators = bundle.files.filter((f) => f.format === format && (f.graph === "decoder" || f.graph === "sampler"));
+  return PRECISIONS.filter((name) => generators.some(({ precision }) => precision === name));
 }
 
 /** The condition whose classes are the buttons: `label`, or the first that has classes. */
@@ -291,9 +300,17 @@ function conditionInputs(conditions: Condition[], choices: Choice[]): Tensors {
   const inputs: Tensors = {};
   for (const { name, kind } of conditions) {
     const values = choices.flatMap((choice) => choice[name] ?? 0);
-    inputs[name] = kind === "categorical" ? Int32Array.from(values) : Float32Array.from(values);
+    inputs[name] = kind === "continuous" ? Float32Array.from(values) : Int32Array.from(values);
   }
   return inputs;
+}
+
+function drawing({ seed, temperature, tokenTemperature }: Drawing): Tensors {
+  return {
+    seed: Int32Array.of(seed),
+    temperature: Float32Array.of(temperature),
+    token_temperature: Float32Array.of(tokenTemperature),
+  };
 }
 
 async function fetchFile(file: ModelFile): Promise<Uint8Array> {

@@ -27,9 +27,9 @@ export async function sheet(painter: Painter, images: Float32Array, columns: num
   });
 }
 
-/** Hand a picture to the phone's share sheet, or save it where there is none. */
+/** Hand a file to the phone's share sheet, or save it where there is none. */
 export async function shareOrSave(blob: Blob, name: string): Promise<"shared" | "saved" | "cancelled"> {
-  const file = new File([blob], name, { type: "image/png" });
+  const file = new File([blob], name, { type: blob.type });
   if (matchMedia("(pointer: coarse)").matches && navigator.canShare?.({ files: [file] })) {
     try {
       await navigator.share({ files: [file] });

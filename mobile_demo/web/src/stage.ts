@@ -25,6 +25,8 @@ export interface Stage {
 export interface View {
   readonly name: string;
   readonly label: string;
+  /** Whether it is for models of music; else for those of pictures. */
+  readonly music: boolean;
   readonly element: HTMLElement;
   /** Whether a model can be shown in this view. */
   fits(model: Model): boolean;

@@ -1,6 +1,8 @@
 // The figures of the built page, as JSON: npm run build && npm run figures
+// Of one part alone: npm run figures pictures, npm run figures music
 // Headless Chromium, one thread, a fresh profile for every visit; medians.
 import { DIST, PHONE, SEVEN, choose, drawStroke, launch, ready, startServer } from "./browser.mjs";
+import { musicFigures } from "./music_figures.mjs";
 import fs from "node:fs";
 import path from "node:path";
 
@@ -21,7 +23,10 @@ if (!fs.existsSync(path.join(DIST, "index.html"))) {
   console.error("error: there is no page yet; run: npm run build");
   process.exit(2);
 }
-const browser = await launch();
+const part = process.argv[2];
+const bundles = JSON.parse(fs.readFileSync(path.join(DIST, "models.json"), "utf8"));
+const there = (music) => bundles.some((bundle) => bundle.music === music) && part !== (music ? "pictures" : "music");
+const browser = await launch(["--autoplay-policy=user-gesture-required"]);
 const server = await startServer();
 const figures = { browser: browser.version() };
 
@@ -30,7 +35,7 @@ const firstImage = async (page) => {
   return page.evaluate(() => performance.getEntriesByName("first image")[0].startTime);
 };
 
-for (const runtime of ["tflite", "onnx"]) {
+for (const runtime of there(false) ? ["tflite", "onnx"] : []) {
   const [cold, offline] = [[], []];
   let [bytes, requests, twice] = [0, 0, []];
   for (let visit = 0; visit < VISITS; visit++) {
@@ -102,6 +107,7 @@ for (const runtime of ["tflite", "onnx"]) {
     "self-test": parity,
   };
 }
+if (there(true)) figures.music = await musicFigures(browser, server);
 await browser.close();
 await server.stop();
 console.log(JSON.stringify(figures, null, 2));

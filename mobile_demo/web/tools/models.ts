@@ -1,4 +1,5 @@
-// Vite plugin: the folder of models that MODELS names, with an index of what is in it.
+// Vite plugin: the model in the folder that MODELS names, and one in each folder in it, with a list
+// of their files.
 
 import { createHash } from "node:crypto";
 import fs from "node:fs";
@@ -7,43 +8,53 @@ import type { Plugin } from "vite";
 
 import type { Format, GraphName } from "../src/manifest";
 import { FileError, readManifest } from "../src/manifest";
-import type { Index, ModelFile } from "../src/model";
+import type { Bundle, ModelFile } from "../src/model";
 
 const ROOT = path.resolve(import.meta.dirname, "../../..");
-const NAME = /^(decoder|encoder|sampler|scorer)(?:\.(float16|int8))?\.(tflite|onnx)$/;
+const NAME = /^(decoder|encoder|sampler|scorer)(?:\.(float16|int8|exact))?\.(tflite|onnx)$/;
 
 export function models(folder: string): Plugin {
   return {
     name: "models",
     configureServer(server) {
-      const { index, contents } = read(folder);
+      const { bundles, contents } = readAll(folder);
       server.middlewares.use((request, response, next) => {
         const url = (request.url ?? "").split("?")[0]!.slice(1);
-        if (url === "models.json") response.end(JSON.stringify(index));
+        if (url === "models.json") response.end(JSON.stringify(bundles));
         else if (contents.has(url)) response.end(contents.get(url));
         else next();
       });
     },
     generateBundle() {
-      const { index, contents } = read(folder);
-      const source = `${JSON.stringify(index, null, 1)}\n`;
+      const { bundles, contents } = readAll(folder);
+      const source = `${JSON.stringify(bundles, null, 1)}\n`;
       this.emitFile({ type: "asset", fileName: "models.json", source });
       for (const [fileName, content] of contents) this.emitFile({ type: "asset", fileName, source: content });
-      const kilobytes = Math.round(index.files.reduce((sum, file) => sum + file.bytes, 0) / 1000);
-      this.info(`${index.files.length} models, ${kilobytes} kB, from ${path.basename(folder)}`);
+      const files = bundles.flatMap((bundle) => bundle.files);
+      const kilobytes = Math.round(files.reduce((sum, file) => sum + file.bytes, 0) / 1000);
+      this.info(`${files.length} models, ${kilobytes} kB, from ${path.basename(folder)}`);
     },
   };
 }
 
-function read(folder: string): { index: Index; contents: Map<string, Buffer> } {
-  const names = fs.existsSync(folder) ? fs.readdirSync(folder).filter((name) => NAME.test(name)).sort() : [];
-  if (!names.some((name) => /^(decoder|sampler)\./.test(name))) {
+function readAll(folder: string): { bundles: Bundle[]; contents: Map<string, Buffer> } {
+  const entries = fs.existsSync(folder) ? fs.readdirSync(folder, { withFileTypes: true }) : [];
+  const folders = entries.filter((entry) => entry.isDirectory()).map(({ name }) => path.join(folder, name));
+  const contents = new Map<string, Buffer>();
+  const bundles = [folder, ...folders.sort()].flatMap((one) => read(one, contents) ?? []);
+  if (bundles.length === 0) {
     throw new Error(
       `${path.basename(folder)} holds no decoder.tflite or decoder.onnx. Export a model into a folder, and name it: ` +
         "MODELS=folder npm run build",
     );
   }
-  const contents = new Map<string, Buffer>();
+  return { bundles, contents };
+}
+
+/** The model of a folder; its files are added to `contents`. */
+function read(folder: string, contents: Map<string, Buffer>): Bundle | null {
+  const names = fs.existsSync(folder) ? fs.readdirSync(folder).filter((name) => NAME.test(name)).sort() : [];
+  if (!names.some((name) => /^(decoder|sampler)\./.test(name))) return null;
   const files = names.map((name): ModelFile => {
     const [, graph, precision = "none", format] = NAME.exec(name)!;
     const content = fs.readFileSync(path.join(folder, name));
@@ -53,7 +64,7 @@ function read(folder: string): { index: Index; contents: Map<string, Buffer> } {
     contents.set(url, content);
     return { name, graph: graph as GraphName, format: format as Format, precision, bytes: content.length, sha256, url };
   });
-  return { index: { id: identity(files, contents), folder: folderName(folder), files }, contents };
+  return { ...identity(files, contents), folder: folderName(folder), files };
 }
 
 /** A folder of the project by its path from the root; nothing of another, which is nobody's business. */
@@ -62,20 +73,20 @@ export function folderName(folder: string): string | undefined {
   return name.startsWith("..") || path.isAbsolute(name) ? undefined : name;
 }
 
-/** What links call the model: the same for its files of every format and precision. */
-function identity(files: ModelFile[], contents: Map<string, Buffer>): string {
+/** What links call the model, the same for its files of every format and precision, and its kind. */
+function identity(files: ModelFile[], contents: Map<string, Buffer>): { id: string; music: boolean } {
   for (const { graph, url, name } of files) {
     if (graph !== "decoder" && graph !== "sampler") continue;
     try {
-      const { golden, latentDim, dataShape, model } = readManifest(contents.get(url)!, name);
+      const { golden, latentDim, dataShape, model, notes } = readManifest(contents.get(url)!, name);
       // Of the golden sample two decimals: they are the same in every float32 runtime.
       const rounded = Array.from(golden.values.x ?? [], (value) => value.toFixed(2));
       const text = JSON.stringify([model, latentDim, dataShape, rounded]);
-      return createHash("sha256").update(text).digest("hex").slice(0, 8);
+      return { id: createHash("sha256").update(text).digest("hex").slice(0, 8), music: notes !== null };
     } catch (err) {
       // The page says what is wrong with the file.
       if (!(err instanceof FileError)) throw err;
     }
   }
-  return "unknown";
+  return { id: "unknown", music: false };
 }

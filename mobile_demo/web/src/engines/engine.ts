@@ -13,7 +13,7 @@ export interface Engine {
 }
 
 export interface Runner {
-  /** Run some rows; `inputs` holds exactly the graph's inputs. The outputs are copies. */
+  /** Run some rows; `inputs` holds at least the graph's inputs. The outputs are copies, as floats. */
   run(inputs: Tensors, rows: number): Promise<Tensors<Float32Array>>;
   dispose(): Promise<void>;
 }
@@ -22,18 +22,21 @@ interface Port {
   name: string;
   /** Shape of one row. */
   shape: number[];
+  kind: "int32" | "float32";
   /** Whether there is one row for each example, or one for all. */
   batched: boolean;
 }
 
 /** A graph's inputs: their order does not matter, they are bound by name. */
 export function inputsOf(manifest: Manifest): Port[] {
-  const conditions = manifest.conditions.map((condition) => port(condition.name, rowShape(condition)));
-  const data = port("x", manifest.dataShape);
-  if (manifest.graph === "decoder") return [port("z", [manifest.latentDim]), ...conditions];
-  if (manifest.graph !== "sampler") return [data, ...conditions];
-  const batch = conditions.length ? conditions : [port("index", [])];
-  return [...batch, port("seed", [], false), port("temperature", [], false)];
+  const { graph, notes, latentDim, dataShape } = manifest;
+  const conditions = manifest.conditions.map((one) => port(one.name, rowShape(one), one.kind === "continuous" ? "float32" : "int32"));
+  const seed = port("seed", [], "int32", false);
+  const tokens = notes ? [port("token_temperature", [], "float32", false)] : [];
+  if (graph === "decoder") return [port("z", [latentDim]), ...conditions, ...(notes ? [seed] : []), ...tokens];
+  if (graph !== "sampler") return [port("x", dataShape, notes ? "int32" : "float32"), ...conditions];
+  const batch = conditions.length ? conditions : [port("index", [], "int32")];
+  return [...batch, seed, port("temperature", [], "float32", false), ...tokens];
 }
 
 /** How many numbers a row of each output has. */
@@ -53,6 +56,6 @@ function rowShape(condition: Condition): number[] {
   return condition.kind === "categorical" ? [] : [condition.size];
 }
 
-function port(name: string, shape: number[], batched = true): Port {
-  return { name, shape, batched };
+function port(name: string, shape: number[], kind: Port["kind"] = "float32", batched = true): Port {
+  return { name, shape, kind, batched };
 }

@@ -50,6 +50,9 @@ async function loadModel(file: Uint8Array, manifest: Manifest): Promise<Runner> 
   const ports = inputsOf(manifest);
   const batches = BATCHES.filter((size) => `${manifest.graph}_${size}` in model.signatures);
   const largest = batches.at(-1);
+  const isAmong = (port: string) => ports.some(({ name }) => name === port);
+  // What draws counts its rows from 0, unless it is told their index: those must stay together.
+  const mayComeApart = !isAmong("seed") || isAmong("index");
   if (largest === undefined) {
     model.delete();
     throw new Error("It has no signature of a fixed batch size, which LiteRT.js needs.");
@@ -64,7 +67,7 @@ async function loadModel(file: Uint8Array, manifest: Manifest): Promise<Runner> 
       const made = await model.run(`${manifest.graph}_${rows}`, tensors);
       const outputs: Tensors<Float32Array> = {};
       for (const [name, tensor] of Object.entries(made)) {
-        outputs[name] = (tensor.toTypedArray() as Float32Array).slice();
+        outputs[name] = new Float32Array(tensor.toTypedArray() as Values);
         tensor.delete();
       }
       return outputs;
@@ -79,9 +82,8 @@ async function loadModel(file: Uint8Array, manifest: Manifest): Promise<Runner> 
       for (let first = 0; first < rows; ) {
         const size = batches.find((batch) => batch >= rows - first) ?? largest;
         const count = Math.min(size, rows - first);
-        // A sampler counts its rows from 0, unless it is told their index: none may come apart.
-        if (first > 0 && "seed" in inputs && !("index" in inputs)) {
-          throw new Error(`LiteRT.js samples at most ${largest} images at once from this file.`);
+        if (first > 0 && !mayComeApart) {
+          throw new Error(`LiteRT.js draws at most ${largest} examples at once from this file.`);
         }
         const batch: Tensors = {};
         for (const { name, batched } of ports) {

@@ -3,7 +3,7 @@
 import * as ort from "onnxruntime-web/wasm";
 import wasm from "onnxruntime-web/ort-wasm-simd-threaded.wasm?url";
 
-import type { Engine, Tensors } from "./engine";
+import type { Engine, Tensors, Values } from "./engine";
 import { inputsOf } from "./engine";
 
 let starting: Promise<unknown> | null = null;
@@ -34,7 +34,7 @@ export async function load(): Promise<Engine> {
           const made = await session.run(feeds);
           const outputs: Tensors<Float32Array> = {};
           for (const [name, tensor] of Object.entries(made)) {
-            outputs[name] = (tensor.data as Float32Array).slice();
+            outputs[name] = new Float32Array(tensor.data as Values);
             tensor.dispose();
           }
           return outputs;

@@ -17,6 +17,7 @@ const MOST_TRIED = 64;
 export class AnomalyView implements View {
   readonly name = "anomaly";
   readonly label = "Anomaly";
+  readonly music = false;
   readonly element: HTMLElement;
   private readonly canvas: DrawingCanvas;
   private readonly hint = el("p", { class: "hint" }, "Draw here, or take a picture");
@@ -91,7 +92,7 @@ export class AnomalyView implements View {
   }
 
   fits(model: Model): boolean {
-    return model.has("scorer");
+    return !model.manifest.notes && model.has("scorer");
   }
 
   show(running: Running): void {

@@ -19,6 +19,7 @@ const WALK_MS = 14_000;
 export class DrawView implements View {
   readonly name = "draw";
   readonly label = "Draw";
+  readonly music = false;
   readonly element: HTMLElement;
   private readonly canvas: DrawingCanvas;
   private readonly hint = el("p", { class: "hint" }, "Draw here");
@@ -65,7 +66,7 @@ export class DrawView implements View {
   }
 
   fits(model: Model): boolean {
-    return model.has("decoder") && model.has("encoder");
+    return !model.manifest.notes && model.has("decoder") && model.has("encoder");
   }
 
   show(running: Running): void {

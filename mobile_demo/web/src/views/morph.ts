@@ -19,6 +19,7 @@ const DRIFT_MS = 16_000;
 export class MorphView implements View {
   readonly name = "morph";
   readonly label = "Morph";
+  readonly music = false;
   readonly element: HTMLElement;
   private readonly map = el("canvas", { "aria-hidden": "true" });
   private readonly puck = el("span", { class: "puck", "aria-hidden": "true" });
@@ -88,7 +89,7 @@ export class MorphView implements View {
   }
 
   fits(model: Model): boolean {
-    return model.has("decoder") && model.manifest.latentDim > 0;
+    return !model.manifest.notes && model.has("decoder") && model.manifest.latentDim > 0;
   }
 
   show(running: Running): void {

@@ -16,6 +16,7 @@ import { markFirstImage } from "../timing";
 export class SampleView implements View {
   readonly name = "sample";
   readonly label = "Sample";
+  readonly music = false;
   readonly element: HTMLElement;
   private readonly classes = classButtons(() => this.changed());
   private readonly others = el("div", { class: "others" });
@@ -62,8 +63,8 @@ export class SampleView implements View {
     );
   }
 
-  fits(): boolean {
-    return true;
+  fits(model: Model): boolean {
+    return !model.manifest.notes;
   }
 
   /** Take over what a link asked for. */

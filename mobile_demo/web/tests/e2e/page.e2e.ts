@@ -149,10 +149,10 @@ test("a seed shows the same samples again, and its link in another window", asyn
   const link = new URL(page.url()).hash;
   expect(link).toContain("seed=42");
   expect(link).toContain("class.label=7");
-  await page.getByLabel("seed", { exact: true }).fill("43");
+  await page.locator("#view-sample").getByLabel("seed", { exact: true }).fill("43");
   await page.waitForTimeout(200);
   expect(await pixels(page, ".samples canvas")).not.toEqual(before);
-  await page.getByLabel("seed", { exact: true }).fill("42");
+  await page.locator("#view-sample").getByLabel("seed", { exact: true }).fill("42");
   await page.waitForTimeout(200);
   expect(await pixels(page, ".samples canvas")).toEqual(before);
   const other = await opened(link);
@@ -266,11 +266,11 @@ const DAMAGES: Damage[] = [
 
 /** Serve another content for the decoder of one format, with its right size and checksum. */
 async function damage(page: Page, format: string, edit: Damage["edit"]) {
-  const index = JSON.parse(fs.readFileSync(path.join(DIST, "models.json"), "utf8"));
-  const file = index.files.find((one: any) => one.name === `decoder.${format}`);
+  const bundles = JSON.parse(fs.readFileSync(path.join(DIST, "models.json"), "utf8"));
+  const file = bundles[0].files.find((one: any) => one.name === `decoder.${format}`);
   const body = edit(fs.readFileSync(path.join(DIST, file.url)));
   Object.assign(file, { bytes: body.length, sha256: createHash("sha256").update(body).digest("hex") });
-  await page.route("**/models.json", (route) => route.fulfill({ json: index }));
+  await page.route("**/models.json", (route) => route.fulfill({ json: bundles }));
   await page.route(`**/${file.url}`, (route) => route.fulfill({ body, contentType: "application/octet-stream" }));
 }
 

@@ -105,6 +105,46 @@ test("a map and scores are read where they are", () => {
   expect([without.map, without.scores]).toEqual([null, null]);
 });
 
+/** A model of music with these changes. */
+const notes = (changes: object = {}, conditions: unknown = [{ name: "melody", kind: "sequence", size: null, names: null }]) => ({
+  ...raw(),
+  data_shape: [32, 3],
+  conditions,
+  data: {
+    kind: "notes", low: 36, high: 81, voices: ["alto", "tenor", "bass"], steps_per_beat: 4, repeats: false, steps: 32, given: { melody: "soprano" },
+    ...changes,
+  },
+});
+
+test("music is known by its data", () => {
+  const manifest = checkManifest(notes(), "sampler.onnx");
+  expect(manifest.notes).toEqual({
+    low: 36, high: 81, voices: ["alto", "tenor", "bass"], given: { melody: "soprano" }, steps: 32, stepsPerBeat: 4, repeats: false,
+  });
+  expect(manifest.conditions).toEqual([{ name: "melody", kind: "sequence", size: 32, names: [] }]);
+  expect(checkManifest(raw(), "decoder.onnx").notes).toBeNull();
+  expect(checkManifest(notes({ given: undefined }, []), "sampler.onnx").notes!.given).toEqual({});
+});
+
+test.each<[string, object]>([
+  ["a range from high to low", { low: 82 }],
+  ["a pitch above MIDI's", { high: 128 }],
+  ["a pitch that is no whole number", { low: 36.5 }],
+  ["too many voices", { voices: ["alto", "tenor", "bass", "viola"] }],
+  ["voices without names", { voices: [1, 2, 3] }],
+  ["other steps than the shape's", { steps: 64 }],
+  ["no steps in a beat", { steps_per_beat: 0 }],
+  ["repeats that are no answer", { repeats: "yes" }],
+  ["a given voice without a name", { given: { melody: 1 } }],
+  ["a given voice without a condition", { given: { tune: "soprano" } }],
+])("music with %s is refused", (_, changes) => {
+  expect(() => checkManifest(notes(changes), "sampler.onnx")).toThrow(/sampler.onnx is damaged: data/);
+});
+
+test("a sequence of steps is a condition of music only", () => {
+  expect(() => checkManifest({ ...raw(), conditions: [{ name: "melody", kind: "sequence", size: 32 }] }, "x.onnx")).toThrow(FileError);
+});
+
 const golden = () => raw().golden;
 test("an error is judged by what the output is a sum of", () => {
   const of = (magnitudes?: Record<string, number>) =>
