@@ -39,6 +39,29 @@ def ordinary_on(*backends):
     return pytest.mark.skipif(False, reason="") if BACKEND in backends else pytest.mark.slow
 
 
+def _compile_once():
+    """Give JAX what it has compiled where it is to compile the same program again.
+
+    A third of the time goes to programs of models that were loaded, or made again from a seed.
+    """
+    from jax._src import compiler
+
+    compile_anew, compiled = compiler.compile_or_get_cached, {}
+
+    def compile_once(backend, module, devices, options, callbacks, *rest, **kwargs):
+        key = str(module), str(devices), options.SerializeAsString()
+        if callbacks or key not in compiled:
+            arguments = backend, module, devices, options, callbacks
+            compiled[key] = compile_anew(*arguments, *rest, **kwargs)
+        return compiled[key]
+
+    compiler.compile_or_get_cached = compile_once
+
+
+if BACKEND == "jax":
+    _compile_once()
+
+
 @pytest.fixture(autouse=True)
 def _seeded():
     # Keras' initializers and seed generators take their default seed from `random`.
@@ -53,6 +76,17 @@ def untraced():
         if BACKEND == "tensorflow":
             compiled = "keras_vae.models.generative.GenerativeModel.as_compiled"
             patch.setattr(compiled, lambda self, function: function)
+        yield
+
+
+@pytest.fixture(scope="module")
+def one_signature():
+    """Files of TFLite without their static signatures, whose conversion takes twice the rest.
+
+    Those of every family, which have them, are in tests/export/test_families.py.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("export.graphs.STATIC_BATCH_SIZES", ())
         yield
 
 

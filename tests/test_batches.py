@@ -58,7 +58,7 @@ def test_a_file_that_goes_while_the_model_trains_is_named(make, folder):
         make("ConditionalVAE").fit(inputs, epochs=1, verbose=0)
 
 
-@ordinary_on("tensorflow", "torch")
+@ordinary_on("torch")
 class TestDynamicBinarization:
     def test_each_step_sees_other_binary_images_with_the_grey_values_as_mean(
         self, make, monkeypatch

@@ -56,7 +56,7 @@ def tf_dataset(arrays, batch_size=16):
 # Those of another backend, which takes seconds to import, are left to `test-slow`.
 KINDS = [
     Batches,
-    pytest.param(generator, marks=ordinary_on("torch", "tensorflow")),
+    pytest.param(generator, marks=ordinary_on("torch")),
     pytest.param(loader, marks=ordinary_on("torch")),
     pytest.param(tf_dataset, marks=ordinary_on("tensorflow")),
 ]
@@ -116,6 +116,7 @@ def test_a_conditional_model_takes_the_label_of_a_pair(make, images, kind, name)
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
+@ordinary_on("torch", "tensorflow")
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ["VAE", pytest.param("GAN", marks=ordinary_on("torch"))])
 def test_a_model_without_conditions_ignores_labels_and_says_so_once(make, images, kind, name):
@@ -133,6 +134,7 @@ def test_a_model_without_conditions_ignores_labels_and_says_so_once(make, images
     assert [line.count("\n") for line in lines] == [0]
 
 
+@ordinary_on("torch", "tensorflow")
 @pytest.mark.parametrize("kind", [Batches, pytest.param(loader, marks=ordinary_on("torch"))])
 def test_validation_takes_the_same_pairs(make, images, kind):
     x, label = images
@@ -166,6 +168,7 @@ def test_a_prior_over_codes_is_told_of_wrong_batches_as_models_are():
     refused("must be an array", make_prior(False).fit, [CODES])
 
 
+@ordinary_on("torch", "tensorflow")
 @pytest.mark.parametrize("kind", KINDS)
 def test_batches_need_no_tuple(make, images, kind):
     x, label = images
@@ -218,7 +221,7 @@ def test_wrong_batches_are_one_line(make, images, wrong):
         refused(words, model.fit, images[0], validation_data=generator(data))
 
 
-@pytest.mark.parametrize("name", ["VAE", "GAN"])
+@pytest.mark.parametrize("name", ["VAE", pytest.param("GAN", marks=ordinary_on("torch"))])
 def test_wrong_batches_leave_a_model_as_it_is(make, images, name):
     x, _ = images
     wrong = np.moveaxis(x, -1, 1)

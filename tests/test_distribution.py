@@ -18,17 +18,12 @@ from keras_vae.__main__ import main
 from keras_vae.commands import launch
 from keras_vae.replica import OneOfSeveral
 from keras_vae.storage import runs
-from tests.conftest import BACKEND
+from tests.conftest import BACKEND, ordinary_on
 from tests.several import CASES, data, train
 
 ORDINARY = ("conditional_vae", "optimal", "skips")
 # Replicas of TensorFlow wait for each other, each in a thread of its own.
 ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("TF_NUM_")}
-
-
-def slow_but_on(*backends):
-    """Leave a test to `make test-slow` on other backends."""
-    return (lambda test: test) if BACKEND in backends else pytest.mark.slow
 
 
 def start(command, cwd=None, **environment):
@@ -155,6 +150,10 @@ def test_the_command_line_trains_on_two_devices(tmp_path):
 def test_the_command_line_refuses_what_it_cannot_divide(capsys):
     assert main(["train", "--devices", "2", "--model", "vq_vae"]) == 2
     assert "prior trains on one device" in capsys.readouterr().err
+
+
+@ordinary_on("jax")
+def test_the_command_line_refuses_more_devices_than_there_are():
     command = [sys.executable, "-m", "keras_vae", "train", "--devices", "1000"]
     [found] = finish(start(command), status=2)
     # Below the line that says what is starting.
@@ -188,7 +187,7 @@ def test_what_no_strategy_can_train_is_refused():
         prior.fit(np.zeros((4, 2, 2), "int32"), verbose=0)
 
 
-@slow_but_on("jax", "tensorflow")
+@ordinary_on("jax", "tensorflow")
 def test_the_documented_program_runs(tmp_path):
     page = (pathlib.Path(__file__).parents[1] / "docs" / "scale_out.md").read_text("utf-8")
     own = {"jax": "keras.distribution", "tensorflow": "Mirrored", "torch": "torch.distributed"}

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import runpy
 import subprocess
 import sys
 import tomllib
@@ -9,6 +10,7 @@ import zipfile
 
 import pytest
 
+from export.__main__ import main
 from tests.conftest import BACKEND, ordinary_on
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -33,14 +35,15 @@ def test_the_readme_shows_the_quickstart_as_it_is():
 
 
 @ordinary_on("tensorflow")
-def test_the_quickstart_runs(tmp_path):
+def test_the_quickstart_runs(tmp_path, monkeypatch):
     # With all its epochs tests/test_install.py runs it, on the extra of each backend.
     script = (ROOT / "examples" / "quickstart.py").read_text()
     assert "epochs=20" in script
     (tmp_path / "script.py").write_text(script.replace("epochs=20", "epochs=1"))
-    run("script.py", folder=tmp_path, KERAS_BACKEND=BACKEND, PYTHONPATH=str(ROOT))
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path("script.py", run_name="__main__")
     assert {path.name for path in tmp_path.iterdir()} >= {"model.keras", "sevens.png"}
-    run("-m", "export", "--model", "model.keras", folder=tmp_path, PYTHONPATH=str(ROOT))
+    assert main(["--model", "model.keras"]) == 0
     assert (tmp_path / "export" / "decoder.tflite").is_file()
 
 

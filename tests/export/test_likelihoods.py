@@ -14,7 +14,7 @@ from keras_vae.networks import DenseDecoder, DenseEncoder
 from tests.export.exported import VARIANTS
 from tests.export.test_parity import converts_here
 
-pytestmark = converts_here
+pytestmark = [converts_here, pytest.mark.usefixtures("one_signature")]
 
 SHAPE = (2, 3, 3)
 EACH = [

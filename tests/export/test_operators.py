@@ -10,12 +10,12 @@ from keras import layers
 
 import export
 import keras_vae
-from export import graphs, keras_models, operators, parity
+from export import keras_models, operators, parity
 from tests.export.exported import FORMATS
 from tests.export.operators import GROUPS, INPUTS, REFUSED, model_of
 from tests.export.test_parity import converts_here
 
-pytestmark = converts_here
+pytestmark = [converts_here, pytest.mark.usefixtures("one_signature")]
 
 
 def make(cases, format, folder):
@@ -34,9 +34,7 @@ def make(cases, format, folder):
 
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("group", GROUPS)
-def test_operators_compute_what_the_model_computes(group, format, tmp_path, monkeypatch):
-    # TFLite's static signatures, thrice the time, are there when each is exported alone.
-    monkeypatch.setattr(graphs, "STATIC_BATCH_SIZES", ())
+def test_operators_compute_what_the_model_computes(group, format, tmp_path):
     report, path = make(GROUPS[group](), format, tmp_path)
     assert export.module_of(format).forbidden_operators(path) == []
     # Measured: at most 2e-6, of the tangent.

@@ -14,7 +14,7 @@ from tests import oracles
 from tests.export.exported import FORMATS
 from tests.export.test_parity import converts_here
 
-pytestmark = converts_here
+pytestmark = [converts_here, pytest.mark.usefixtures("one_signature")]
 
 SHAPE = (8, 8, 1)
 DIMS, UNITS = (4, 3, 2), (12, 8, 6)

@@ -16,7 +16,7 @@ from tests.export.exported import FORMATS
 from tests.export.test_parity import converts_here
 from tests.test_edge import edge, run  # noqa: F401 - fixtures
 
-pytestmark = converts_here
+pytestmark = [converts_here, pytest.mark.usefixtures("one_signature")]
 
 LABELS = (np.arange(24) % 4).astype("int32")  # the last is unknown
 ANGLE = np.random.default_rng(2).normal(size=(24, 2)).astype("f4")

@@ -50,6 +50,7 @@ def test_recurrent_layers_leave_in_both_formats_and_the_model_stays(kinds, count
 
 
 @converts_here
+@pytest.mark.usefixtures("one_signature")
 def test_a_model_of_ours_with_recurrent_parts_leaves_as_integers(tmp_path):
     x = keras.Input((3, 2))
     h = layers.LSTM(4)(layers.Masking()(x))
