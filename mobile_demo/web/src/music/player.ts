@@ -57,7 +57,11 @@ export class Player {
 
   /** Make the instrument, which takes a tenth of a second: before it is asked for. */
   prepare(): void {
-    this.context ??= new AudioContext({ latencyHint: "interactive" });
+    if (!this.context) {
+      this.context = new AudioContext({ latencyHint: "interactive" });
+      // Some browsers let it run at once.
+      this.rest();
+    }
     // An iPhone that does not ring makes no sounds of pages either, but for this.
     const { audioSession } = navigator as { audioSession?: { type: string } };
     if (audioSession) audioSession.type = "playback";
@@ -99,6 +103,12 @@ export class Player {
     const now = this.context?.currentTime ?? 0;
     for (const playing of this.sounding) playing.stop(now);
     this.sounding = [];
+  }
+
+  /** Let the device's sound sleep until it is needed. */
+  rest(): void {
+    this.stop();
+    void this.context?.suspend();
   }
 
   /** One note, as it is tapped. */
@@ -147,9 +157,9 @@ export class Player {
     return context.currentTime - (context.outputLatency || context.baseLatency || 0);
   }
 
-  /** For the figures: from the first tap that may sound to when its note leaves the device. */
+  /** For the figures: from the first tap of a visit to when its note leaves the device. */
   private async measure(context: AudioContext, begin: number, tapped: number): Promise<void> {
-    if (this.measured || !navigator.userActivation?.isActive) return;
+    if (this.measured) return;
     this.measured = true;
     while (context.currentTime < begin + 0.1) await new Promise((resolve) => setTimeout(resolve, 50));
     const { contextTime = 0, performanceTime = 0 } = context.getOutputTimestamp();

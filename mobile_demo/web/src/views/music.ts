@@ -124,7 +124,8 @@ export class MusicView implements View {
   }
 
   hide(): void {
-    this.stop();
+    this.player.rest();
+    this.ended();
   }
 
   private get names(): string[] {
