@@ -229,8 +229,7 @@ class LatentVariableModel(GenerativeModel, Encodes):
         inputs = model_inputs.check_examples(self, inputs)
 
         def encode(batch):
-            x, conditions = self.split_inputs(batch)
-            return self.code(x, self.encode_condition(conditions, training=False), training=False)
+            return self.code(*self.network_inputs(batch, training=False), training=False)
 
         arrays = in_batches(self.as_compiled(encode), inputs, batch_size)
         return tuple(arrays) if len(arrays) > 1 else arrays[0]

@@ -163,8 +163,7 @@ class GAN(GenerativeModel, Samples, Adversarial):
         """
         inputs, _, sample_weight = datasets.unpack(self, data)
         given, conditions = self.named_inputs(inputs)
-        x, _ = self.split_inputs(inputs)
-        condition = self.encode_condition(conditions, training=training)
+        x, condition = self.network_inputs(inputs, training=training)
         made = ops.stop_gradient(self._generate(x, condition, training))
         judged = self.discriminator(
             ops.concatenate([ops.cast(x, made.dtype), made]), training=training

@@ -117,6 +117,11 @@ class GenerativeModel(Fitting, StoredModel):
         """Return the conditions' joint vector `(batch, size)`, or None without conditions."""
         return self.conditioning(conditions, training=training) if self.condition else None
 
+    def network_inputs(self, inputs, training=None):
+        """Return `x`, as `split_inputs` does, and the conditions' joint vector, or None."""
+        x, conditions = self.split_inputs(inputs)
+        return x, self.encode_condition(conditions, training=training)
+
     def condition_vectors(self, conditions):
         """As `encode_condition`, from arrays to a float32 array `(n, size)`."""
         if not self.condition:

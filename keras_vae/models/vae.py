@@ -137,8 +137,7 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores):
         self.prior.build_for(self)
 
     def call(self, inputs, sample_weight=None, draw=None, training=None):
-        x, conditions = self.split_inputs(inputs)
-        condition = self.encode_condition(conditions, training=training)
+        x, condition = self.network_inputs(inputs, training=training)
         draws = int(bool(training) if draw is None else draw)
         q = self.infer(x, condition, training=training)  # q(z|x, c)
         z, given = q.draw(self.sampling if draws else None, max(draws, 1))
@@ -317,8 +316,7 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores):
         noise = rng.standard_normal((count, self.latent_dim), "float32")
 
         def draw(batch):
-            x, conditions = self.split_inputs(batch["inputs"])
-            condition = self.encode_condition(conditions, training=False)
+            x, condition = self.network_inputs(batch["inputs"], training=False)
             q = self.infer(x, condition, training=False)
             return [q.draw(with_noise(batch["noise"]))[0]]
 
@@ -341,8 +339,7 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores):
             return None
 
         def measure(batch):
-            x, conditions = self.split_inputs(batch)
-            condition = self.encode_condition(conditions, training=False)
+            x, condition = self.network_inputs(batch, training=False)
             q = self.infer(x, condition, training=False)
             return [q.kl_by_value(self.prior(condition))]
 
@@ -438,8 +435,7 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores):
 
     def _heads(self, inputs):
         """Of a batch `x`, the vector of its conditions or None, and what the encoder gives."""
-        x, conditions = self.split_inputs(inputs)
-        condition = self.encode_condition(conditions, training=False)
+        x, condition = self.network_inputs(inputs, training=False)
         return x, condition, tuple(self.encoder(join(x, condition), training=False))
 
     def _log_weights(self, x, condition, noise, *heads):
