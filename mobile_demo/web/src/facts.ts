@@ -19,6 +19,7 @@ export class Facts {
   private readonly runtimes: Choices;
   private readonly precisions: Choices;
   private readonly values = new Map<string, string>();
+  private made = "image";
 
   constructor(element: HTMLElement, private readonly onSwitch: (format: Format, precision: string) => void) {
     this.runtimes = new Choices("Runtime", (value) => this.onSwitch(value as Format, this.precisions.value));
@@ -43,6 +44,7 @@ export class Facts {
   }
 
   show(model: Model): void {
+    this.made = model.manifest.notes ? "piece" : "image";
     this.set("runtime", `${RUNTIMES[model.format]} ${PRECISIONS[model.precision] ?? model.precision}`);
     const { bytes } = model;
     this.set("size", bytes < 1e7 ? `${Math.round(bytes / 1000)} kB` : `${Math.round(bytes / 1e6)} MB`);
@@ -51,8 +53,8 @@ export class Facts {
     this.set("proof", null);
   }
 
-  time(milliseconds: number, music: boolean): void {
-    this.set("time", `${milliseconds < 0.995 ? milliseconds.toFixed(2) : milliseconds.toFixed(1)} ms per ${music ? "piece" : "image"}`);
+  time(milliseconds: number): void {
+    this.set("time", `${milliseconds < 0.995 ? milliseconds.toFixed(2) : milliseconds.toFixed(1)} ms per ${this.made}`);
   }
 
   proof(proof: Proof): void {
@@ -79,7 +81,7 @@ export class Facts {
       ["parameters", "Weights"],
       ["sent", "Privacy"],
       ["offline", "Offline"],
-      ["first", "First image"],
+      ["first", `First ${this.made}`],
       ["proof", "Self-test"],
     ];
     this.list.replaceChildren(

@@ -1,4 +1,4 @@
-// A link to a view: the model, class, seed, temperature and count, after the #.
+// A link to a view: the model, class, seed, temperature and count, or melody and piece, after the #.
 
 import { SEEDS } from "./random";
 
@@ -10,10 +10,21 @@ export interface Link {
   seed: number | null;
   temperature: number | null;
   count: number | null;
+  /** Temperature of the notes of music. */
+  tokenTemperature: number | null;
+  /** Which piece of the seed, from 1. */
+  piece: number | null;
+  /** Pitches, 0 for a rest, and how many steps each is long. */
+  melody: [pitch: number, length: number][] | null;
 }
 
+export const NO_LINK: Link = {
+  view: null, model: null, classes: {}, seed: null, temperature: null, count: null, tokenTemperature: null, piece: null, melody: null,
+};
 export const HOTTEST = 2;
+export const HOTTEST_NOTES = 1.5;
 export const MOST_IMAGES = 64;
+export const MOST_PIECES = 10;
 
 export interface Vocabulary {
   views: string[];
@@ -30,6 +41,9 @@ export function formatLink(link: Link): string {
   if (link.seed !== null) parts.set("seed", String(link.seed));
   if (link.temperature !== null) parts.set("temperature", String(link.temperature));
   if (link.count !== null) parts.set("count", String(link.count));
+  if (link.tokenTemperature !== null) parts.set("token_temperature", String(link.tokenTemperature));
+  if (link.piece !== null) parts.set("piece", String(link.piece));
+  if (link.melody !== null) parts.set("melody", link.melody.map((note) => note.join("x")).join("."));
   return `#${parts.toString()}`;
 }
 
@@ -37,7 +51,7 @@ export function formatLink(link: Link): string {
 export function parseLink(hash: string, vocabulary: Vocabulary): { link: Link; problems: string[] } {
   const parts = new URLSearchParams(hash.slice(0, 4000).replace(/^#/, ""));
   const problems: string[] = [];
-  const link: Link = { view: null, model: null, classes: {}, seed: null, temperature: null, count: null };
+  const link: Link = { ...NO_LINK, classes: {} };
 
   const view = parts.get("view");
   if (view !== null) {
@@ -46,7 +60,7 @@ export function parseLink(hash: string, vocabulary: Vocabulary): { link: Link; p
   }
   const model = parts.get("model");
   if (model !== null && model !== vocabulary.model) {
-    problems.push("The link was made with another model: its images will differ.");
+    problems.push("The link was made with another model: what it makes will differ.");
   }
   link.model = model === null ? null : vocabulary.model;
   for (const [key, value] of parts) {
@@ -59,6 +73,14 @@ export function parseLink(hash: string, vocabulary: Vocabulary): { link: Link; p
   link.seed = number(parts.get("seed"), 0, SEEDS - 1, true, "seed", problems);
   link.temperature = number(parts.get("temperature"), 0, HOTTEST, false, "temperature", problems);
   link.count = number(parts.get("count"), 1, MOST_IMAGES, true, "count", problems);
+  link.tokenTemperature = number(parts.get("token_temperature"), 0, HOTTEST_NOTES, false, "token_temperature", problems);
+  link.piece = number(parts.get("piece"), 1, MOST_PIECES, true, "piece", problems);
+  const melody = parts.get("melody");
+  if (melody !== null) {
+    const notes = melody.split(".").map((note) => (/^\d{1,3}x\d{1,3}$/.test(note) ? note.split("x").map(Number) : [-1, 0]) as [number, number]);
+    if (notes.every(([pitch, length]) => pitch >= 0 && pitch <= 127 && length > 0)) link.melody = notes;
+    else problems.push(`The link’s melody must be notes such as 67x4, a pitch from 0 to 127 and its steps, not “${short(melody)}”.`);
+  }
   return { link, problems };
 }
 

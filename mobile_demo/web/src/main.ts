@@ -8,7 +8,7 @@ import { loadEngine } from "./engines/load";
 import { Facts, RUNTIMES, measure } from "./facts";
 import { Painter } from "./ink";
 import type { Link } from "./link";
-import { formatLink, parseLink } from "./link";
+import { NO_LINK, formatLink, parseLink } from "./link";
 import type { Format } from "./manifest";
 import type { Bundle, Choice } from "./model";
 import { Model, defaultChoice, fetchBundles, filesOf, formatsOf, oneLine, precisionsOf } from "./model";
@@ -33,11 +33,10 @@ class Page implements Stage {
   private bundles: Bundle[] = [];
   /** The one that is running or being started. */
   private bundle: Bundle | null = null;
-  private readonly sampleView = new SampleView(this);
   private readonly views: View[] = [
     new DrawView(this),
     new MorphView(this),
-    this.sampleView,
+    new SampleView(this),
     new AnomalyView(this),
     new MusicView(this),
   ];
@@ -67,8 +66,7 @@ class Page implements Stage {
     } catch (err) {
       return this.fail(err);
     }
-    const asked = new URLSearchParams(location.hash.slice(1)).get("view");
-    this.bundle = this.bundleOf(this.views.find(({ name }) => name === asked)) ?? this.bundles[0]!;
+    this.bundle = this.bundleOf(this.asked()) ?? this.bundles[0]!;
     await this.start(...this.wish(this.bundle));
     addEventListener("hashchange", () => this.followLink());
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
@@ -124,9 +122,8 @@ class Page implements Stage {
     await sleep(300);
     if (this.running?.model !== model) return;
     try {
-      const music = model.manifest.notes !== null;
       // A piece takes longer than an image, and nobody is to wait for this.
-      this.facts.time(await (music ? measure(model, 5, 1) : measure(model)), music);
+      this.facts.time(await (model.manifest.notes ? measure(model, 5, 1) : measure(model)));
       this.facts.proof(await model.generator.selfTest());
     } catch (err) {
       this.fail(err, model);
@@ -197,16 +194,25 @@ class Page implements Stage {
     this.notice(sentence(err));
   }
 
-  setLink({ classes, ...rest }: { classes: Record<string, string>; seed: number; temperature: number; count: number }): void {
-    if (!this.running || this.current !== this.sampleView) return;
-    const link: Link = { view: "sample", model: this.running.model.id, classes, ...rest };
-    history.replaceState(null, "", formatLink(link));
+  setLink(view: View, link: Partial<Link>): void {
+    if (!this.running || this.current !== view) return;
+    history.replaceState(null, "", formatLink({ ...NO_LINK, view: view.name, model: this.running.model.id, ...link }));
+  }
+
+  /** The view that the link in the address names. */
+  private asked(): View | undefined {
+    const asked = new URLSearchParams(location.hash.slice(1)).get("view");
+    return this.views.find(({ name }) => name === asked);
   }
 
   private followLink(): void {
     if (!this.running) return;
     const { manifest, id } = this.running.model;
     const views = this.views.filter((view) => this.bundleOf(view) && !this.unfit.has(view));
+    const fits = (view: View) => view.fits(this.running!.model);
+    const asked = views.find((view) => view === this.asked());
+    // With its own model the link is followed once more.
+    if (asked && !fits(asked)) return this.turnTo(asked);
     const { link, problems } = parseLink(location.hash, {
       views: views.map(({ name }) => name),
       model: id,
@@ -217,10 +223,8 @@ class Page implements Stage {
       const name = link.classes[condition.name];
       if (name !== undefined) this.choice[condition.name] = condition.names.indexOf(name);
     }
-    if (link.view === "sample") this.sampleView.want(link);
-    const fits = (view: View) => view.fits(this.running!.model);
-    const wanted = views.find(({ name }) => name === link.view) ?? (fits(this.current) ? this.current : views.find(fits)!);
-    this.turnTo(wanted);
+    asked?.want?.(link);
+    this.turnTo(asked ?? (fits(this.current) ? this.current : views.find(fits)!));
   }
 
   private layOut(): void {
@@ -254,7 +258,7 @@ class Page implements Stage {
   }
 
   private choose(view: View): void {
-    history.replaceState(null, "", formatLink({ view: view.name, model: null, classes: {}, seed: null, temperature: null, count: null }));
+    history.replaceState(null, "", formatLink({ ...NO_LINK, view: view.name }));
     this.turnTo(view);
   }
 

@@ -1,6 +1,7 @@
-// Pictures to keep or send: the images of a view on one sheet of the page's paper.
+// What is kept or sent: the images of a view on one sheet of the page's paper, files, and links.
 
 import type { Painter } from "./ink";
+import type { Stage } from "./stage";
 
 const GAP = 8;
 
@@ -44,4 +45,14 @@ export async function shareOrSave(blob: Blob, name: string): Promise<"shared" | 
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
   return "saved";
+}
+
+/** Copy the link in the address, and say what it does. */
+export async function copyLink(stage: Stage, does: string): Promise<void> {
+  try {
+    await navigator.clipboard.writeText(location.href);
+    stage.notice(`The link is copied: it ${does}.`);
+  } catch {
+    stage.notice("The link is in the address bar: copy it from there.");
+  }
 }

@@ -3,6 +3,7 @@
 
 import type { Drawing } from "./drawing";
 import type { Painter } from "./ink";
+import type { Link } from "./link";
 import type { Choice, Model } from "./model";
 
 export interface Running {
@@ -18,8 +19,8 @@ export interface Stage {
   notice(text: string): void;
   /** Say what failed, unless it belongs to a model that is no longer running. */
   fail(err: unknown, model?: Model): void;
-  /** Take the link in the address along. */
-  setLink(link: { classes: Record<string, string>; seed: number; temperature: number; count: number }): void;
+  /** Let the address be a link to what a view shows. */
+  setLink(view: View, link: Partial<Link>): void;
 }
 
 export interface View {
@@ -32,5 +33,7 @@ export interface View {
   fits(model: Model): boolean;
   /** The view is seen, with a model that may be another one than before. */
   show(running: Running): void;
+  /** Take over what a link asked for, when it is shown next. */
+  want?(link: Link): void;
   hide(): void;
 }

@@ -4,11 +4,10 @@ import type { Tensors } from "../engines/engine";
 import type { Notes } from "../manifest";
 import type { Choice, Drawing, Model } from "../model";
 import { repeated } from "../latent";
+import { MOST_PIECES } from "../link";
 import { draw } from "../random";
 import { linesOf, tokensOf } from "./notes";
 import type { Line } from "./notes";
-
-export const TAKES = 10;
 
 /** Pieces of one seed. */
 export interface Takes {
@@ -32,10 +31,10 @@ export async function compose(model: Model, melody: Line | null, choice: Choice,
   const notes = model.manifest.notes!;
   const name = melodyCondition({ manifest: model.manifest, notes });
   const full = name && melody ? { ...choice, [name]: tokensOf(melody, notes) } : choice;
-  const choices = Array<Choice>(TAKES).fill(full);
+  const choices = Array<Choice>(MOST_PIECES).fill(full);
   const { x, z, margin } = model.has("sampler")
     ? await model.draw(choices, drawn)
-    : await decoded(model, draw(drawn.seed, TAKES, model.manifest.latentDim, drawn.temperature), choices, drawn);
+    : await decoded(model, draw(drawn.seed, MOST_PIECES, model.manifest.latentDim, drawn.temperature), choices, drawn);
   const pieces = choices.map((_, row) => pieceOf(x!, row, notes, melody));
   return { melody, choice: full, drawn, pieces, z: z!, margin: margin ?? null };
 }

@@ -74,6 +74,17 @@ export function lineFrom(notes: [pitch: number, length: number][], steps: number
   return Array.from({ length: steps }, (_, i) => ({ ...whole[i % whole.length]! }));
 }
 
+/** The pitches of a line and their lengths in steps, rests among them. */
+export function pairsOf(line: Line): [pitch: number, length: number][] {
+  const pairs: [number, number][] = [];
+  line.forEach(({ pitch, struck }) => {
+    const last = pairs.at(-1);
+    if (last && !struck && last[0] === pitch) last[1]++;
+    else pairs.push([pitch, 1]);
+  });
+  return pairs;
+}
+
 /** The name of a pitch as it is read aloud; middle C is C 4. */
 export function nameOf(pitch: number): string {
   return pitch === 0 ? "rest" : `${NAMES[pitch % 12]!} ${Math.floor(pitch / 12) - 1}`;

@@ -205,7 +205,8 @@ export class Roll {
       if (step > 0) context.fillRect(Math.round(x(step)), 0, ratio * (isBar ? 2 : 1), height);
     }
     const gap = ratio;
-    for (const { voice, pitch, start, end } of this.notes) {
+    // The melody lies above what crosses it.
+    for (const { voice, pitch, start, end } of this.notes.toSorted((a, b) => b.voice - a.voice)) {
       const isHeard = this.playhead !== null && start <= this.playhead && end > this.playhead;
       context.globalAlpha = this.muted.has(voice) ? 0.25 : 1;
       context.fillStyle = isHeard ? colour("--ink") : colour(`--voice-${(voice % 4) + 1}`);

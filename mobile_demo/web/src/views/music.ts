@@ -2,21 +2,22 @@
 
 import { otherConditions } from "../conditions";
 import { Choices, el, newest, prefersStill } from "../dom";
-import { HOTTEST } from "../link";
+import type { Link } from "../link";
+import { HOTTEST, HOTTEST_NOTES, MOST_PIECES } from "../link";
 import type { Model } from "../model";
-import { TAKES, between, compose, melodyCondition } from "../music/compose";
+import { between, compose, melodyCondition } from "../music/compose";
 import type { Takes } from "../music/compose";
 import { PROGRAMS, TIMBRES } from "../music/instrument";
 import type { Timbre } from "../music/instrument";
 import { MELODIES, melodyOf, within } from "../music/melodies";
 import { midiFile } from "../music/midi";
-import { lineFrom, notesOf, voicesOf } from "../music/notes";
+import { lineFrom, notesOf, pairsOf, voicesOf } from "../music/notes";
 import type { Line } from "../music/notes";
 import { Player } from "../music/player";
 import { Roll } from "../music/roll";
 import type { Edit } from "../music/roll";
 import { SEEDS } from "../random";
-import { shareOrSave } from "../share";
+import { copyLink, shareOrSave } from "../share";
 import type { Running, Stage, View } from "../stage";
 import { markFirstImage, measureDrawing } from "../timing";
 
@@ -47,7 +48,7 @@ export class MusicView implements View {
   private readonly melodyRow = el("div", { class: "melody" });
   private readonly others = el("div", { class: "others" });
   private readonly seed = el("input", { type: "number", min: "0", max: String(SEEDS - 1), step: "1", value: "42", inputmode: "numeric" });
-  private readonly heat = el("input", { type: "range", min: "0", max: "1.5", step: "0.05", value: "0.7", "aria-label": "Temperature of the notes" });
+  private readonly heat = el("input", { type: "range", min: "0", max: String(HOTTEST_NOTES), step: "0.05", value: "0.7", "aria-label": "Temperature of the notes" });
   private readonly heatValue = el("output", {}, "0.7");
   private readonly codeHeat = el("input", { type: "range", min: "0", max: String(HOTTEST), step: "0.05", value: "1", "aria-label": "Temperature of the code" });
   private readonly codeHeatValue = el("output", {}, "1");
@@ -60,6 +61,7 @@ export class MusicView implements View {
   private melody: Line | null = null;
   private takes: Takes | null = null;
   private chosen = 0;
+  private wanted: Link | null = null;
   private shown: Line[] = [];
   private animation = 0;
   private readonly fail = (err: unknown) => this.stage.fail(err, this.running?.model);
@@ -82,6 +84,7 @@ export class MusicView implements View {
     this.timbres.set(TIMBRES.map((value) => ({ value, label: value })), this.player.timbre);
     const dice = el("button", { type: "button", "aria-label": "Another seed", click: () => this.another() }, "⚄");
     const clear = el("button", { type: "button", class: "quiet", click: () => this.clear() }, "Clear");
+    const link = el("button", { type: "button", class: "quiet", click: () => void copyLink(this.stage, "sings the same") }, "Copy link");
     const save = el("button", { type: "button", class: "quiet", click: () => void this.save() }, "Save MIDI");
     this.melodyRow.append(el("label", { class: "field" }, "melody", this.melodies), this.lengths.element, clear);
     this.element = el(
@@ -105,7 +108,8 @@ export class MusicView implements View {
           el("label", { class: "field wide" }, "temperature", this.heat, this.heatValue),
           el("label", { class: "field wide" }, "of the code", this.codeHeat, this.codeHeatValue),
         ),
-        el("div", { class: "sound" }, this.timbres.element, save),
+        this.timbres.element,
+        el("div", { class: "actions" }, link, save),
       ),
     );
   }
@@ -120,12 +124,32 @@ export class MusicView implements View {
       this.takes = null;
       this.layOut(running.model);
     }
+    if (this.wanted) this.follow(this.wanted);
     this.update();
   }
 
   hide(): void {
     this.player.rest();
     this.ended();
+  }
+
+  want(link: Link): void {
+    this.wanted = link;
+  }
+
+  private follow({ seed, temperature, tokenTemperature, piece, melody }: Link): void {
+    this.wanted = null;
+    if (seed !== null) this.seed.value = String(seed);
+    if (temperature !== null) this.codeHeat.value = String(temperature);
+    if (tokenTemperature !== null) this.heat.value = String(tokenTemperature);
+    this.showNumbers();
+    if (piece !== null) {
+      this.chosen = piece - 1;
+      this.takesGroup.mark(String(this.chosen));
+    }
+    if (melody === null || !this.melody) return;
+    this.melodies.value = OWN;
+    this.melody = within(lineFrom(melody, this.melody.length), this.running!.model.manifest.notes!);
   }
 
   private get names(): string[] {
@@ -148,9 +172,9 @@ export class MusicView implements View {
     if (sings) this.readMelody();
     else this.melody = null;
     this.voices.replaceChildren(...this.names.map((name, voice) => this.voiceButton(name, voice)));
-    this.takesGroup.set(Array.from({ length: TAKES }, (_, i) => ({ value: String(i), label: String(i + 1) })), String(this.chosen));
-    this.target.replaceChildren(...Array.from({ length: TAKES }, (_, i) => el("option", { value: String(i) }, String(i + 1))));
-    this.target.value = String((this.chosen + 1) % TAKES);
+    this.takesGroup.set(Array.from({ length: MOST_PIECES }, (_, i) => ({ value: String(i), label: String(i + 1) })), String(this.chosen));
+    this.target.replaceChildren(...Array.from({ length: MOST_PIECES }, (_, i) => el("option", { value: String(i) }, String(i + 1))));
+    this.target.value = String((this.chosen + 1) % MOST_PIECES);
     this.way.hidden = !model.has("decoder");
     this.others.replaceChildren(...otherConditions(this.stage, manifest, () => this.changed()));
   }
@@ -214,9 +238,13 @@ export class MusicView implements View {
     this.update();
   }
 
-  private changed(): void {
+  private showNumbers(): void {
     this.heatValue.textContent = String(this.heat.valueAsNumber);
     this.codeHeatValue.textContent = String(this.codeHeat.valueAsNumber);
+  }
+
+  private changed(): void {
+    this.showNumbers();
     this.seed.setAttribute("aria-invalid", String(!(this.seed.value !== "" && this.seed.validity.valid)));
     if (this.seed.ariaInvalid === "true") return;
     if (this.melody && this.melodies.value === SEEDED) this.readMelody();
@@ -244,15 +272,27 @@ export class MusicView implements View {
     this.player.prepare();
     const what = takes.melody ? "Ten harmonisations" : "Ten pieces";
     this.status.textContent = `${what} of seed ${seed}: this is ${this.chosen + 1}.${this.doubt(takes)}`;
+    this.setLink(takes);
   }
 
   private choose(index: number): void {
     this.chosen = index;
-    if (this.target.value === String(index)) this.target.value = String((index + 1) % TAKES);
+    if (this.target.value === String(index)) this.target.value = String((index + 1) % MOST_PIECES);
     this.time.value = "0";
     if (!this.takes) return;
     this.present(this.takes.pieces[index]!);
-    this.status.textContent = `This is ${index + 1} of ${TAKES}.${this.doubt(this.takes)}`;
+    this.status.textContent = `This is ${index + 1} of ${MOST_PIECES}.${this.doubt(this.takes)}`;
+    this.setLink(this.takes);
+  }
+
+  private setLink({ melody, choice, drawn }: Takes): void {
+    const named = this.running!.model.manifest.conditions.filter(({ kind }) => kind === "categorical");
+    this.stage.setLink(this, {
+      classes: Object.fromEntries(named.map(({ name, names }) => [name, names[choice[name] as number]!])),
+      ...drawn,
+      piece: this.chosen + 1,
+      melody: melody && pairsOf(melody),
+    });
   }
 
   /** Rounding differs from device to device: where a draw was that close, a note may. */

@@ -9,7 +9,7 @@ import { HOTTEST, MOST_IMAGES } from "../link";
 import type { Choice, Model } from "../model";
 import { mainCondition } from "../model";
 import { SEEDS } from "../random";
-import { shareOrSave, sheet } from "../share";
+import { copyLink, shareOrSave, sheet } from "../share";
 import type { Running, Stage, View } from "../stage";
 import { markFirstImage } from "../timing";
 
@@ -39,7 +39,7 @@ export class SampleView implements View {
     for (const input of [this.count, this.seed, this.temperature]) input.addEventListener("input", () => this.changed());
     const dice = el("button", { type: "button", "aria-label": "Another seed", click: () => this.roll() }, "⚄");
     const save = el("button", { type: "button", class: "quiet", click: () => void this.save() }, "Save");
-    const link = el("button", { type: "button", class: "quiet", click: () => void this.copyLink() }, "Copy link");
+    const link = el("button", { type: "button", class: "quiet", click: () => void copyLink(stage, "shows the same images") }, "Copy link");
     this.element = el(
       "section",
       { class: "view sample", id: "view-sample", role: "tabpanel", "aria-labelledby": "tab-sample" },
@@ -67,7 +67,6 @@ export class SampleView implements View {
     return !model.manifest.notes;
   }
 
-  /** Take over what a link asked for. */
   want(link: Link): void {
     this.wanted = link;
   }
@@ -136,7 +135,7 @@ export class SampleView implements View {
       temperature,
     });
     const classes: Record<string, string> = main && !all ? { [main.name]: label } : {};
-    this.stage.setLink({ classes, seed, temperature, count });
+    this.stage.setLink(this, { classes, seed, temperature, count });
     markFirstImage();
   }
 
@@ -152,15 +151,6 @@ export class SampleView implements View {
       this.proof.classList.toggle("bad", !result.passed);
     } catch (err) {
       this.stage.fail(err, model);
-    }
-  }
-
-  private async copyLink(): Promise<void> {
-    try {
-      await navigator.clipboard.writeText(location.href);
-      this.stage.notice("The link is copied: it shows the same images.");
-    } catch {
-      this.stage.notice("The link is in the address bar: copy it from there.");
     }
   }
 

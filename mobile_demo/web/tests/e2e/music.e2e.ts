@@ -169,6 +169,22 @@ describe.skipIf(!bundles.some(({ music }) => music))("music", () => {
     expect(await roll(page)).toBe(last);
   });
 
+  test("a link sings the same in another window", async () => {
+    const page = await opened();
+    await tap(page, 0.06, 0.1);
+    await page.waitForFunction(() => location.hash.includes("melody="));
+    await page.getByLabel("Temperature of the notes").fill("0.9");
+    await page.locator("#view-music").getByLabel("seed", { exact: true }).fill("7");
+    await said(page, /of seed 7/);
+    await page.getByRole("radio", { name: "3", exact: true }).tap();
+    const link = new URL(page.url()).hash;
+    expect(link).toMatch(/view=music.*seed=7.*token_temperature=0.9&piece=3&melody=\d+x4\./);
+    const other = await opened(context, link);
+    expect(await status(other)).toMatch(/of seed 7: this is 3/);
+    expect(await roll(other)).toBe(await roll(page));
+    expect(await other.locator("#notices").textContent()).toBe("");
+  });
+
   test("a piece is saved as a MIDI file", async () => {
     const page = await opened();
     const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "Save MIDI" }).click()]);

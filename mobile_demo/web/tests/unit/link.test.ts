@@ -1,13 +1,13 @@
 import { expect, test } from "vitest";
 
-import { formatLink, parseLink } from "../../src/link";
+import { NO_LINK as empty, formatLink, parseLink } from "../../src/link";
 
 const vocabulary = { views: ["draw", "sample"], model: "0a1b2c3d", classes: { label: ["0", "ankle boot", "ä&=%", "2"] } };
-const empty = { view: null, model: null, classes: {}, seed: null, temperature: null, count: null };
 
 test.each([
   { ...empty },
   { ...empty, view: "sample", model: "0a1b2c3d", classes: { label: "ankle boot" }, seed: 2 ** 31 - 1, temperature: 0.85, count: 16 },
+  { ...empty, view: "draw", seed: 9, tokenTemperature: 0.7, piece: 10, melody: [[67, 4], [0, 12], [127, 1]] as [number, number][] },
   { ...empty, view: "draw", classes: { label: "ä&=%" }, seed: 0, temperature: 0, count: 1 },
 ])("a link comes back as it was made: %j", (link) => {
   expect(parseLink(formatLink(link), vocabulary)).toEqual({ link, problems: [] });
@@ -30,6 +30,13 @@ test.each([
   ["#temperature=-0.1", /temperature/],
   ["#count=0", /count/],
   ["#count=65", /count/],
+  ["#token_temperature=1.6", /token_temperature must be a number from 0 to 1.5/],
+  ["#piece=11", /piece must be a whole number from 1 to 10/],
+  ["#melody=", /melody must be notes such as 67x4/],
+  ["#melody=67x4.128x4", /melody/],
+  ["#melody=67x0", /melody/],
+  ["#melody=67", /melody/],
+  ["#melody=67x4.<b>", /melody/],
 ])("%s is told in a sentence and left out", (hash, sentence) => {
   const { link, problems } = parseLink(hash, vocabulary);
   expect(problems).toHaveLength(1);

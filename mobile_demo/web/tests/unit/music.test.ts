@@ -4,11 +4,12 @@ import { expect, test } from "vitest";
 
 import { inputsOf, outputsOf } from "../../src/engines/engine";
 import type { Manifest, Notes } from "../../src/manifest";
+import { MOST_PIECES } from "../../src/link";
 import type { Choice, Drawing, Model } from "../../src/model";
-import { TAKES, between, compose } from "../../src/music/compose";
+import { between, compose } from "../../src/music/compose";
 import { MELODIES, melodyOf, within } from "../../src/music/melodies";
 import { midiFile } from "../../src/music/midi";
-import { lineFrom, linesOf, nameOf, notesOf, tokensOf, voicesOf } from "../../src/music/notes";
+import { lineFrom, linesOf, nameOf, notesOf, pairsOf, tokensOf, voicesOf } from "../../src/music/notes";
 import type { Line, Note } from "../../src/music/notes";
 import { Schedule } from "../../src/music/schedule";
 
@@ -42,6 +43,12 @@ test("a held note is one note, a struck one another", () => {
     { voice: 0, pitch: 60, start: 0, end: 2 },
     { voice: 0, pitch: 60, start: 2, end: 5 },
   ]);
+});
+
+test("a line is the notes that it was made of, for a link", () => {
+  for (const notes of Object.values(MELODIES)) expect(pairsOf(lineFrom(notes, 32))).toEqual(notes);
+  const line = lineFrom([[0, 3], [60, 2], [60, 2], [0, 1]], 8);
+  expect(pairsOf(line)).toEqual([[0, 3], [60, 2], [60, 2], [0, 1]]);
 });
 
 test("pitches have names", () => {
@@ -236,8 +243,8 @@ test("ten pieces are one call of the sampler, the melody with each", async () =>
   const melody = lineFrom(MELODIES["Ode to Joy"]!, 32);
   const takes = await compose(fake(["sampler"], asked), melody, { key: 2 }, drawn);
   expect(asked).toHaveLength(1);
-  expect(asked[0]).toEqual({ choices: Array(TAKES).fill({ key: 2, melody: tokensOf(melody, schema) }), drawn });
-  expect(takes.pieces).toHaveLength(TAKES);
+  expect(asked[0]).toEqual({ choices: Array(MOST_PIECES).fill({ key: 2, melody: tokensOf(melody, schema) }), drawn });
+  expect(takes.pieces).toHaveLength(MOST_PIECES);
   for (const lines of takes.pieces) expect([lines.length, lines[0]]).toEqual([4, melody]);
   expect(takes.pieces.map((lines) => lines[1]![0]!.pitch)).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9].map((row) => 36 + row + 4 * (row % 5)));
 });
@@ -245,8 +252,8 @@ test("ten pieces are one call of the sampler, the melody with each", async () =>
 test("a model without a sampler draws by its decoder, one without a melody gets none", async () => {
   const asked: { choices: Choice[]; drawn: Drawing | undefined }[] = [];
   const takes = await compose(fake(["decoder"], asked), null, {}, drawn);
-  expect(asked[0]!.choices).toEqual(Array(TAKES).fill({}));
-  expect(takes.z).toHaveLength(2 * TAKES);
+  expect(asked[0]!.choices).toEqual(Array(MOST_PIECES).fill({}));
+  expect(takes.z).toHaveLength(2 * MOST_PIECES);
   expect(takes.pieces[0]).toHaveLength(3);
 });
 
