@@ -38,6 +38,7 @@ SHORTER = [
 # Blocks that are not run here, by their language and a word in them.
 BLOCKS_ELSEWHERE = {
     ("python", "digits = data.load"): "tests/test_packaging.py",
+    ("python", 'data.sequences("jsb"'): "tests/test_music.py",
     ("python", "sampler.tflite"): "tests/test_docs.py",
     ("python", "sampler.onnx"): "tests/test_docs.py",
     ("c", "sampler_run"): "tests/test_docs.py",

@@ -20,7 +20,7 @@ NAMED = {
     "jsb": (
         "jsb_chorales.json",
         "Save Jsb16thSeparated.json of github.com/czhuang/JSB-Chorales-dataset there under this "
-        "name.",
+        "name, or make it by keras_vae/excerpts/make_chorales.py.",
     )
 }
 

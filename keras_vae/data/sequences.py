@@ -1,12 +1,11 @@
 """Pieces of music as windows of tokens to train and to test with."""
 
-import collections
 import os
 
 import numpy as np
 
 from keras_vae import arguments
-from keras_vae.data import datasets, keys, midi, pieces
+from keras_vae.data import datasets, keys, midi, pieces, tunes
 from keras_vae.data.errors import DataError, shortened
 from keras_vae.data.notes import NO_STEP, SOPRANO_TO_BASS, Notes
 
@@ -15,12 +14,6 @@ STEPS = 32
 # The most memory that the windows of one set may need.
 MAX_BYTES = 2**32
 MOST_SEMITONES = 6
-# A tune is told by so many steps of the highest voice, if it moves often enough in them.
-_TUNE_STEPS = 32
-_TUNE_CHANGES = 5
-# What two pieces have in common of what tells their tunes, if it is one tune. Among chorales less
-# is in common by chance: phrases that many tunes end with.
-_TUNE_SHARE = 0.2
 
 
 def sequences(source, steps=None, conditions=(), augment=True, hop=None, split="tune", schema=None):
@@ -85,9 +78,9 @@ def sequences(source, steps=None, conditions=(), augment=True, hop=None, split="
                 f"{name} must have splits of its own for split='source'. Received: pieces without "
                 "any. Leave split out, or pass a dict of train and test."
             )
-        found = _split(found, name)
+        found = tunes.split(found, name)
     elif split == "tune":
-        found, aside = _set_aside(found)
+        found, aside = tunes.set_aside(found)
     for part in ("train", "test"):
         if not found[part]:
             raise DataError(
@@ -133,9 +126,9 @@ class Sequences:
             part: _windows(found[part], schema, steps, hop if part == "train" else steps, shifts)
             for part in found
         }
-        heard = {_tune(x) for x in self._parts["train"][0][..., 0]}
-        melodies = self._parts["test"][0][..., 0]
-        self.new_melody = np.array([_tune(x) not in heard for x in melodies], bool)
+        heard = {tunes.key_free(melody) for melody in self.pitches("train")[..., 0]}
+        new = [tunes.key_free(melody) not in heard for melody in self.pitches("test")[..., 0]]
+        self.new_melody = np.array(new, bool)
 
     @property
     def train(self):
@@ -340,92 +333,3 @@ def _density(tokens, schema):
     begins = schema.onsets(tokens)[:, 1:].sum(axis=(1, 2))
     steps = (tokens != NO_STEP).sum(axis=(1, 2))
     return (schema.steps_per_beat * begins / np.maximum(steps, 1)).astype("float32")[:, None]
-
-
-# Tunes
-
-
-def _tune(melody):
-    """A melody as bytes that are the same in whatever key; `melody` are tokens or pitches."""
-    sounds = melody > 0
-    first = melody[np.argmax(sounds)]
-    return np.where(sounds, melody.astype("int16") - first, 1000).tobytes()
-
-
-def _tunes(piece):
-    """All that tells the tune of a piece: each window of its highest voice, from every beat.
-
-    Where none moves often enough it is the whole voice.
-    """
-    melody = piece.pitches[:, 0]
-    steps = min(_TUNE_STEPS, len(melody))
-    found = set()
-    for start in range(0, len(melody) - steps + 1, 4):
-        part = melody[start : start + steps]
-        if np.count_nonzero(np.diff(part)) >= _TUNE_CHANGES:
-            found.add(_tune(part))
-    return found or {_tune(melody)}
-
-
-class _Tunes:
-    """Which pieces have a tune in common: a fifth of what tells the tune of one of them."""
-
-    def __init__(self):
-        self.places = collections.defaultdict(list)
-        self.sizes = []
-
-    def add(self, tunes):
-        """Add a piece, by what `_tunes` gives of it."""
-        for tune in tunes:
-            self.places[tune].append(len(self.sizes))
-        self.sizes.append(len(tunes))
-
-    def akin(self, tunes):
-        """The numbers of added pieces that have a tune in common with another."""
-        counts = collections.Counter(n for tune in tunes for n in self.places.get(tune, ()))
-        least = {n: _TUNE_SHARE * min(len(tunes), self.sizes[n]) for n in counts}
-        return [n for n, count in counts.items() if count >= least[n]]
-
-
-def _set_aside(found):
-    """Leave out pieces whose tune is in an earlier split, and return these besides."""
-    kept, aside, known = {"train": found["train"]}, [], _Tunes()
-    for part, earlier in (("test", "train"), ("validation", "test")):
-        for piece in kept[earlier]:
-            known.add(_tunes(piece))
-        heard = [piece for piece in found[part] if known.akin(_tunes(piece))]
-        kept[part] = [piece for piece in found[part] if piece not in heard]
-        aside += heard
-    return {part: kept[part] for part in found}, aside
-
-
-def _split(found, name):
-    """Deal out the pieces of a source by tune: seven tenths to train, a tenth, and a fifth."""
-    same, known = list(range(len(found))), _Tunes()
-
-    def group(number):
-        while same[number] != number:
-            number = same[number]
-        return number
-
-    for number, piece in enumerate(found):
-        tunes = _tunes(piece)
-        for other in known.akin(tunes):
-            same[group(number)] = group(other)
-        known.add(tunes)
-    groups = [group(number) for number in range(len(found))]
-    different = sorted(set(groups))
-    if len(different) < 2:
-        raise DataError(
-            f"{name} must have at least two tunes, one to train and one to test with. Received: "
-            f"{len(found)} pieces of {len(different)}. Add pieces."
-        )
-    order = np.random.RandomState(0).permutation(different).tolist()
-    tests, validations = max(1, round(len(order) / 5)), round(len(order) / 10)
-    part_of = dict.fromkeys(order, "train")
-    part_of |= dict.fromkeys(order[:tests], "test")
-    part_of |= dict.fromkeys(order[tests : tests + validations], "validation")
-    return {
-        part: [p for p, g in zip(found, groups, strict=True) if part_of[g] == part]
-        for part in ("train", "validation", "test")
-    }
