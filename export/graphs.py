@@ -162,6 +162,13 @@ class Graph:
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
+# Which examples of a seed to draw, where no condition says how many there are.
+INDEX = TensorSpec("index", "int32", (None,), 16)
+SEED = TensorSpec("seed", "int32", (1,))
+TEMPERATURE = TensorSpec("temperature", "float32", (1,))
+TOKEN_TEMPERATURE = TensorSpec("token_temperature", "float32", (1,))
+
+
 def decoder(model):
     """The graph from a latent code and the conditions to the likelihood's mean.
 
@@ -170,14 +177,20 @@ def decoder(model):
 
     Returns:
         A `Graph` with the inputs `z`, or `codes` where the code is one of a codebook's indices,
-        and one for each condition, and the output `x`.
+        and one for each condition, and the output `x`. Where tokens are drawn, with the inputs
+        `seed` and `token_temperature` besides, and the output `margin`: how near the closest draw
+        of an example came to a border between two tokens, as a part of 1.
 
     Raises:
         ValueError: If the model has no latent code.
     """
+    from keras_vae.models.capabilities import DrawsTokens
+
     _check(model, "decoder")
+    if isinstance(model, DrawsTokens):
+        return _decoder_to_tokens(model)
     [code] = _code_specs(model, ["z"])
-    inputs = (code, *_condition_specs(model))
+    inputs = (code, *condition_specs(model))
 
     def function(tensors):
         return {"x": _mean(model, tensors[code.name], tensors)}
@@ -185,10 +198,37 @@ def decoder(model):
     def draw(rows, rng):
         drawn = draw_inputs(inputs, rows, rng)
         if code.name == "z":
-            drawn["z"] = _as_prior(model, drawn["z"], drawn, rng)
+            drawn["z"] = as_prior(model, drawn["z"], drawn, rng)
         return drawn
 
-    return Graph("decoder", inputs, (_data_spec(model, "x"),), function, model, draw)
+    return Graph("decoder", inputs, (data_spec(model, "x"),), function, model, draw)
+
+
+def _decoder_to_tokens(model):
+    """The decoder of a model that draws tokens: a loop, with all that can be before it.
+
+    The numbers to draw with come from the portable generator: no random operator is in the file.
+    """
+    batch = (*_code_specs(model, ["z"]), *condition_specs(model))
+
+    def function(tensors):
+        from keras import ops
+
+        index = tensors["index"] if "index" in tensors else positions(tensors["z"])
+        uniform = model.uniforms(tensors["seed"], index, ops)
+        conditions = {name: tensors[name] for name in model.condition}
+        temperature = tensors["token_temperature"]
+        tokens, margin = model.generate(tensors["z"], uniform, temperature, conditions)
+        return {"x": tokens, "margin": margin}
+
+    def draw(rows, rng):
+        drawn = draw_inputs(batch, rows, rng)
+        drawn["z"] = as_prior(model, drawn["z"], drawn, rng)
+        return {**drawn, **_draw_settings(rng)}
+
+    inputs = (*batch, SEED, TOKEN_TEMPERATURE)
+    outputs = (data_spec(model, "x"), TensorSpec("margin", "float32", (None,)))
+    return Graph("decoder", inputs, outputs, function, model, draw, row_by_row=False)
 
 
 def encoder(model):
@@ -213,7 +253,7 @@ def encoder(model):
         code = _code(model, tensors)
         return {s.name: ops.cast(y, s.dtype) for s, y in zip(outputs, code, strict=True)}
 
-    inputs = (_data_spec(model, "x"), *_condition_specs(model))
+    inputs = (data_spec(model, "x"), *condition_specs(model))
     draw = functools.partial(_draw_data, model)
     return Graph("encoder", inputs, tuple(outputs), function, model, draw)
 
@@ -247,40 +287,39 @@ def sampler(model):
 
 def sampler_over(decoder, prior):
     """Put the draw of `z` from a fixed prior before a decoder."""
-    from keras import ops
-
     [latent_dim] = [spec.shape[1] for spec in decoder.inputs if spec.name == "z"]
-    conditions = tuple(spec for spec in decoder.inputs if spec.name != "z")
-    batch = conditions or (TensorSpec("index", "int32", (None,), 16),)
-    inputs = (
-        *batch,
-        TensorSpec("seed", "int32", (1,)),
-        TensorSpec("temperature", "float32", (1,)),
-    )
+    settings = tuple(spec for spec in (TOKEN_TEMPERATURE,) if spec in decoder.inputs)
+    conditions = tuple(spec for spec in decoder.inputs if spec.batched and spec.name != "z")
+    batch = conditions or (INDEX,)
+    inputs = (*batch, SEED, TEMPERATURE, *settings)
     outputs = (*decoder.outputs, TensorSpec("z", "float32", (None, latent_dim)))
 
     def function(tensors):
         first = tensors[batch[0].name]
-        if conditions:
-            ones = ops.ones_like(first if len(first.shape) == 1 else first[:, 0])
-            index = ops.cast(ops.cumsum(ones), "int32") - 1
-        else:
-            index = first
+        index = positions(first) if conditions else first
         given = {spec.name: tensors[spec.name] for spec in conditions}
-        condition = _condition(decoder.model, given)
+        condition = condition_vector(decoder.model, given)
         z = prior.draw(tensors["seed"], index, tensors["temperature"], latent_dim, condition)
+        if settings:
+            given |= {"index": index, **{n: tensors[n] for n in ("seed", "token_temperature")}}
         return {**decoder.function({"z": z, **given}), "z": z}
 
     def draw(rows, rng):
-        return {
-            **draw_inputs(batch, rows, rng),
-            "seed": rng.integers(0, 2**31, 1).astype(np.int32),
-            "temperature": np.array([0.9], np.float32),
-        }
+        drawn = {**draw_inputs(batch, rows, rng), **_draw_settings(rng)}
+        drawn["temperature"] = np.array([0.9], np.float32)
+        return {spec.name: drawn[spec.name] for spec in inputs}
 
     return Graph(
         "sampler", inputs, outputs, function, decoder.model, draw, row_by_row=not conditions
     )
+
+
+def positions(tensor):
+    """Int32 tensor `(batch,)`: 0, 1, 2, ... of the rows of a tensor."""
+    from keras import ops
+
+    ones = ops.ones_like(tensor if len(tensor.shape) == 1 else tensor[:, 0])
+    return ops.cast(ops.cumsum(ones), "int32") - 1
 
 
 def scorer(model):
@@ -301,7 +340,7 @@ def scorer(model):
     from keras_vae.models.capabilities import Bounds
 
     _check(model, "scorer")
-    outputs = (TensorSpec("score", "float32", (None,)), _data_spec(model, "x_reconstructed"))
+    outputs = (TensorSpec("score", "float32", (None,)), data_spec(model, "x_reconstructed"))
     prior = model.prior.fixed() if isinstance(model, Bounds) else None
 
     def parameters_and_kl(tensors):
@@ -309,7 +348,7 @@ def scorer(model):
         if prior is None:
             z, kl = _code(model, tensors)[0], 0.0
         else:
-            condition = _condition(model, tensors)
+            condition = condition_vector(model, tensors)
             q = model.infer(tensors["x"], condition, training=False)
             z, given = q.draw(None)
             kl = q.kl(prior(condition), z, given)
@@ -320,8 +359,8 @@ def scorer(model):
         score = -model.likelihood.log_prob(tensors["x"], parameters)
         if prior is not None:
             score = score + kl
-        mean = model.likelihood.mean(parameters)
-        return {"score": as_float32(score), "x_reconstructed": as_float32(mean)}
+        mean = as_type(model.likelihood.mean(parameters), outputs[1].dtype)
+        return {"score": as_float32(score), "x_reconstructed": mean}
 
     def absolute_sums(tensors):
         from keras import ops
@@ -330,7 +369,7 @@ def scorer(model):
         by_value = model.likelihood(parameters).log_prob_by_value(tensors["x"])
         return {"score": as_float32(ops.sum(ops.abs(by_value), axis=1) + ops.abs(kl))}
 
-    inputs = (_data_spec(model, "x"), *_condition_specs(model))
+    inputs = (data_spec(model, "x"), *condition_specs(model))
     draw = functools.partial(_draw_data, model)
     return Graph("scorer", inputs, outputs, function, model, draw, absolute_sums=absolute_sums)
 
@@ -369,13 +408,16 @@ def _check(model, graph):
         model.build()
 
 
-def _condition_specs(model):
-    return tuple(
-        TensorSpec(name, "int32", (None,), kind.num_classes + 1)
-        if kind.kind == "categorical"
-        else TensorSpec(name, "float32", (None, kind.dim))
-        for name, kind in model.condition.items()
-    )
+def condition_specs(model):
+    return tuple(_condition_spec(name, kind) for name, kind in model.condition.items())
+
+
+def _condition_spec(name, kind):
+    if kind.kind == "categorical":
+        return TensorSpec(name, "int32", (None,), kind.num_classes + 1)
+    if kind.kind == "sequence":
+        return TensorSpec(name, "int32", (None, kind.steps), kind.num_values + 1)
+    return TensorSpec(name, "float32", (None, kind.dim))
 
 
 def _code_specs(model, names):
@@ -388,8 +430,11 @@ def _code_specs(model, names):
     return tuple(TensorSpec(name, "float32", (None, model.latent_dim)) for name in names)
 
 
-def _data_spec(model, name):
-    return TensorSpec(name, "float32", (None, *model.data_shape))
+def data_spec(model, name):
+    shape = (None, *model.data_shape)
+    if model.likelihood.holds_tokens:
+        return TensorSpec(name, "int32", shape, int(model.likelihood.data_range[1]) + 1)
+    return TensorSpec(name, "float32", shape)
 
 
 def _mean(model, z, tensors):
@@ -397,10 +442,10 @@ def _mean(model, z, tensors):
 
 
 def _code(model, tensors):
-    return model.code(tensors["x"], _condition(model, tensors), training=False)
+    return model.code(tensors["x"], condition_vector(model, tensors), training=False)
 
 
-def _condition(model, tensors):
+def condition_vector(model, tensors):
     """The vector of a model's conditions, or None for one that has no such thing."""
     if tracing.own(model) is None or not model.condition:
         return None
@@ -410,11 +455,11 @@ def _condition(model, tensors):
 
 def draw_codes(model, seed, rows, conditions, temperature=1.0):
     """The codes `(rows, latent)` that a model's sampler draws for a seed, as an array."""
-    condition = _condition(model, {k: _tensor(values) for k, values in conditions.items()})
+    condition = condition_vector(model, {k: _tensor(values) for k, values in conditions.items()})
     return model.prior.sample(rows, model.latent_dim, temperature, seed, condition)
 
 
-def _as_prior(model, noise, inputs, rng):
+def as_prior(model, noise, inputs, rng):
     """Codes of the model's prior; of N(0, I), and where there is no prior, the noise itself."""
     from keras_vae.priors import StandardNormal
     from keras_vae.priors.base import Prior
@@ -431,9 +476,13 @@ def _tensor(array):
 
 
 def as_float32(tensor):
+    return as_type(tensor, "float32")
+
+
+def as_type(tensor, dtype):
     import keras
 
-    return keras.ops.cast(tensor, "float32")
+    return keras.ops.cast(tensor, dtype)
 
 
 def draw_inputs(specs, rows, rng):
@@ -448,10 +497,17 @@ def draw_inputs(specs, rows, rng):
     }
 
 
+def _draw_settings(rng):
+    return {
+        "seed": rng.integers(0, 2**31, 1).astype(np.int32),
+        "token_temperature": np.array([0.7], np.float32),
+    }
+
+
 def _draw_data(model, rows, rng):
     """Data that the model itself makes of its prior's codes."""
-    conditions = draw_inputs(_condition_specs(model), rows, rng)
+    conditions = draw_inputs(condition_specs(model), rows, rng)
     specs = _code_specs(model, ["z"])
     [code] = draw_inputs(specs, rows, rng).values()
-    code = _as_prior(model, code, conditions, rng) if specs[0].name == "z" else code
+    code = as_prior(model, code, conditions, rng) if specs[0].name == "z" else code
     return {"x": model.decode(code, conditions), **conditions}

@@ -15,6 +15,7 @@ SCHEMA = 1
 MAX_BYTES = 64 * 2**20
 GOLDEN_SEED = 42
 GOLDEN_DECIMALS = 6
+GOLDEN_TOKEN_TEMPERATURE = 0.7
 # Samples that say between which values a model's pictures lie, where its likelihood does not.
 RANGE_SAMPLES = 64
 # Two examples, or one of larger images: a value takes nine bytes of text.
@@ -75,6 +76,7 @@ def build(
         "range": picture_range or range_of(graph, training),
         "conditions": _conditions(graph),
         "prior": prior,
+        **_data(model),
         "likelihood": likelihood.name if likelihood else None,
         **({"takes_pictures": False} if likelihood and not likelihood.takes_pictures else {}),
         "quantization": quantize,
@@ -234,7 +236,8 @@ def golden(manifest, ports, source):
     sample = manifest["golden"]
     try:
         values = {**sample, **sample["conditions"]}
-        values.update(seed=[sample["seed"]], temperature=[sample["temperature"]])
+        settings = ("seed", "temperature", "token_temperature")
+        values.update({name: [sample[name]] for name in settings if name in sample})
         found = {}
         for port in ports:
             kind = np.int32 if port["dtype"] == "int32" else np.float32
@@ -274,6 +277,11 @@ def _codebook(model):
         return {}
     num_codes = int(model.quantizer.num_codes)
     return {"codes": {"grid_shape": list(model.grid_shape), "num_codes": num_codes}}
+
+
+def _data(model):
+    """What the schema of a model says of its data, such as that tokens are notes."""
+    return {"data": model.schema.manifest()} if model and model.schema else {}
 
 
 def _map(graph, held_out):
@@ -322,6 +330,8 @@ def _golden(graph, quantize, run):
             inputs["seed"] = np.array([GOLDEN_SEED], np.int32)
         elif spec.name == "temperature":
             inputs["temperature"] = np.ones(1, np.float32)
+        elif spec.name == "token_temperature":
+            inputs["token_temperature"] = np.full(1, GOLDEN_TOKEN_TEMPERATURE, np.float32)
         elif spec.name == "index" and graph.name == "sampler":
             inputs["index"] = position
         elif spec.num_values is not None and len(spec.shape) == 1:
@@ -335,11 +345,14 @@ def _golden(graph, quantize, run):
             inputs["z"] = portable_random.normal(seed, position, latent_dim)
     outputs = (graph.evaluate if run is None else run)(inputs)
     magnitudes = parity.magnitudes(graph, inputs, quantize)
-    own = ("x", "z", "codes", "seed", "temperature")
+    own = ("x", "z", "codes", "seed", "temperature", "token_temperature")
     conditions = {spec.name for spec in graph.inputs} - set(own)
     return {
         "seed": GOLDEN_SEED,
         "temperature": 1.0,
+        **(
+            {"token_temperature": GOLDEN_TOKEN_TEMPERATURE} if "token_temperature" in inputs else {}
+        ),
         "tolerance": TOLERANCES[quantize],
         "conditions": {name: _plain(inputs[name]) for name in inputs if name in conditions},
         **{name: _plain(inputs[name]) for name in ("x", "z", "codes") if name in inputs},
@@ -397,9 +410,10 @@ def _condition(name, kind):
     return {
         "name": name,
         "kind": described["kind"],
-        "size": described.get("num_classes", described.get("dim")),
+        "size": described.get("num_classes", described.get("dim", described.get("num_values"))),
         "names": described.get("names"),
-        **({"unknown": True} if described["kind"] == "categorical" else {}),
+        **({"steps": described["steps"]} if "steps" in described else {}),
+        **({"unknown": True} if described["kind"] in ("categorical", "sequence") else {}),
     }
 
 

@@ -41,7 +41,57 @@ def outputs(graph, inputs, batch_size=64):
     }
 
 
+def margins(graph, inputs, made):
+    """How near each draw of tokens came to a border between two of them, as a part of 1.
+
+    It is restated from the public logits, in float64, given what was drawn before.
+
+    Args:
+        graph: The `Graph`.
+        inputs: Dict of arrays.
+        made: Dict of arrays, as from `outputs`.
+
+    Returns:
+        Dict from the names of outputs that are drawn tokens to arrays of their shape.
+    """
+    from keras_vae.models.capabilities import DrawsTokens
+
+    model = graph.model
+    if not isinstance(model, DrawsTokens) or graph.name not in ("decoder", "sampler", "scorer"):
+        return {}
+    name, z = "x", made["z"] if graph.name == "sampler" else inputs.get("z")
+    temperature, conditions = 0.0, _conditions(model, inputs)
+    if graph.name == "scorer":
+        name, z = "x_reconstructed", model.encode(_examples(model, inputs))[0]
+    else:
+        temperature = float(inputs["token_temperature"][0])
+    plan = model.decode_parameters(_tensors(z), _tensors(conditions))
+    logits = np.asarray(_arrays(model.decoder.logits(plan, _tensors(made[name]))), np.float64)
+    logits -= logits.max(axis=-1, keepdims=True)
+    if temperature == 0:
+        ordered = np.sort(np.exp(logits), axis=-1)
+        return {name: (ordered[..., -1] - ordered[..., -2]) / ordered.sum(axis=-1)}
+    index = inputs["index"] if "index" in inputs else np.arange(len(z))
+    uniform = _uniforms(model, int(inputs["seed"][0]), index)
+    cumulated = np.cumsum(np.exp(logits / temperature), axis=-1)
+    borders = cumulated[..., :-1] / cumulated[..., -1:]
+    return {name: np.abs(borders - uniform[..., None]).min(axis=-1)}
+
+
+def _uniforms(model, seed, index):
+    """The portable generator's numbers for every token, of 23 bits."""
+    from keras_vae import portable_random
+
+    size = int(np.prod(model.data_shape))
+    dimension = model.latent_dim + np.arange(size)[None]
+    high, low = portable_random.words(seed, np.asarray(index)[:, None].astype(np.int64), dimension)
+    numbers = (high * 128 + low // 512 + 0.5) / 2**23
+    return numbers.reshape(-1, *model.data_shape)
+
+
 def _decoder(graph, inputs):
+    if "token_temperature" in inputs:
+        return _tokens(graph, inputs, inputs["z"], np.arange(len(inputs["z"])))
     [code] = [inputs[name] for name in ("z", "codes") if name in inputs]
     return {"x": graph.model.decode(code, _conditions(graph.model, inputs))}
 
@@ -58,7 +108,24 @@ def _sampler(graph, inputs):
     if conditions:
         condition = model.encode_condition(_tensors(conditions), training=False)
     z = _draw(model.prior, model.latent_dim, inputs, conditions, condition)
+    if "token_temperature" in inputs:
+        index = inputs["index"] if "index" in inputs else np.arange(len(z))
+        return {**_tokens(graph, inputs, z, index), "z": z}
     return {"x": model.decode(z, conditions), "z": z}
+
+
+def _tokens(graph, inputs, z, index):
+    """What `decode` draws, of examples that need not be the first ones of the seed."""
+    model, conditions = graph.model, _conditions(graph.model, inputs)
+    first = np.zeros((int(index.max()) + 1, z.shape[1]), "float32")
+    given = {n: np.zeros((len(first), *v.shape[1:]), v.dtype) for n, v in conditions.items()}
+    first[index] = z
+    for name, values in given.items():
+        values[index] = conditions[name]
+    temperature, seed = float(inputs["token_temperature"][0]), int(inputs["seed"][0])
+    x = model.decode(first, given, token_temperature=temperature, seed=seed)[index]
+    near = margins(graph, inputs, {"x": x, "z": z})["x"]
+    return {"x": x, "margin": near.reshape(len(x), -1).min(axis=1)}
 
 
 def _scorer(graph, inputs):
@@ -115,6 +182,12 @@ def _conditions(model, inputs):
 
 def _examples(model, inputs):
     return {"x": inputs["x"], **_conditions(model, inputs)} if model.condition else inputs["x"]
+
+
+def _arrays(tensor):
+    import keras
+
+    return keras.ops.convert_to_numpy(tensor)
 
 
 def _tensors(arrays):

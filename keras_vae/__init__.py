@@ -16,6 +16,8 @@ _MODULES = {
     "ConditionalVAE": "keras_vae.models",
     "Continuous": "keras_vae.layers.conditioning",
     "PixelCNN": "keras_vae.models",
+    "Sequence": "keras_vae.layers.conditioning",
+    "SequenceVAE": "keras_vae.models",
     "callbacks": "keras_vae.callbacks",
     "data": "keras_vae.data",
     "distributions": "keras_vae.distributions",

@@ -593,6 +593,54 @@ class CategoricalLevels(Distribution):
         return ops.reshape(ops.arange(self.levels, dtype="float32"), shape)
 
 
+@dataclasses.dataclass(eq=False)
+class TokenSequence(Distribution):
+    """Sequences of tokens of which each depends on those before it.
+
+    Args:
+        decoder: `networks.SequenceDecoder`, which has the logits of a token given those before.
+        plan: Float tensor `(batch, steps, width)`, as the decoder gives it of a code.
+        training: Bool. Whether the decoder hides some of what came before.
+    """
+
+    decoder: Any
+    plan: Any
+    training: bool = False
+
+    def log_prob_by_value(self, x):
+        """Log-probability of each token given those before it, nats `(batch, steps * voices)`.
+
+        Args:
+            x: Tokens `(batch, steps, voices)`; that of -1, which is none, is 0.
+        """
+        logits = ops.cast(self.decoder.logits(self.plan, x, self.training), "float32")
+        chosen = ops.cast(x, "int32")[..., None] == ops.arange(logits.shape[-1], dtype="int32")
+        logits = ops.where(chosen, logits - ops.logsumexp(logits, axis=-1, keepdims=True), 0.0)
+        return flat(ops.sum(logits, axis=-1))
+
+    def mean(self):
+        """The likeliest token after those before it, one by one: int32 `(batch, steps, voices)`.
+
+        Tokens have no mean. These are what `sample` draws at a temperature of 0.
+        """
+        uniform = ops.full((ops.shape(self.plan)[0], *self.decoder.data_shape), 0.5)
+        return self.decoder.generate(self.plan, uniform, ops.zeros((1,)))[0]
+
+    def sample(self, seed, shape=()):
+        """Draw sequences: int32 `(*shape, batch, steps, voices)`."""
+        plan, rows = self.plan, ops.shape(self.plan)[0]
+        for _ in shape:
+            plan = plan[None]
+        plan = ops.broadcast_to(plan, (*shape, *ops.shape(self.plan)))
+        plan = ops.reshape(plan, (-1, *self.plan.shape[1:]))
+        sides = self.decoder.data_shape
+        uniform = keras.random.uniform((ops.shape(plan)[0], *sides), dtype="float32", seed=seed)
+        # In (0, 1): 0 has a probability of 2^-23 or so, and would be the first token always.
+        uniform = ops.clip(uniform, 2.0**-24, 1 - 2.0**-24)
+        tokens, _ = self.decoder.generate(plan, uniform, ops.ones((1,)))
+        return ops.reshape(tokens, (*shape, rows, *sides))
+
+
 def _after_first(tensor, shape):
     """A tensor with axes of length 1 after its first, as many as `shape` has."""
     for _ in shape:

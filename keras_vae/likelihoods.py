@@ -43,6 +43,8 @@ class Likelihood:
     Attributes:
         data_range: Tuple of the least and the largest value that the data may have.
         parameters_per_value: Int, how many parameters the decoder gives for each value of the data.
+        holds_tokens: Bool. Whether data are whole numbers that stand for symbols: then uint8 is
+            what it is, no picture.
         takes_pictures: Bool. Whether uint8, an 8-bit picture, has a meaning.
         takes_logits: Bool. Whether the parameters are any numbers, so that no sigmoid or softmax
             may come before.
@@ -53,6 +55,7 @@ class Likelihood:
     name = None
     data_range = (0.0, 1.0)
     parameters_per_value = 1
+    holds_tokens = False
     takes_pictures = True
     takes_logits = True
     levels = None
@@ -422,6 +425,37 @@ class Categorical(_Levels):
     @property
     def takes_pictures(self):
         return self.levels == 256
+
+
+class Autoregressive(Likelihood):
+    """Tokens of which each has a probability given those before it, of a sequence's decoder.
+
+    A `SequenceVAE` makes it of its decoder, whose layers it shares: it has no weights of its own.
+
+    Args:
+        decoder: `networks.SequenceDecoder`.
+    """
+
+    holds_tokens = True
+    takes_pictures = False
+    takes_logits = False  # of the plan that the decoder gives; its logits stay within
+
+    def __init__(self, decoder):
+        self.name = "autoregressive"
+        self.decoder = decoder
+        self.data_range = (-1.0, decoder.num_tokens - 1.0)
+
+    def __call__(self, parameters):
+        return distributions.TokenSequence(self.decoder, parameters)
+
+    def in_training(self, parameters, x, mean):
+        return distributions.TokenSequence(self.decoder, parameters, training=True)
+
+    def valid(self, x):
+        """Bool tensor `(batch,)`: whether every value is a token, or -1 for none."""
+        x = flat(x)
+        whole = ops.all(x == ops.floor(x), axis=1)
+        return ops.logical_and(super().valid(x), whole)
 
 
 def get(identifier):

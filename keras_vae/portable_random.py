@@ -95,6 +95,36 @@ def uniform(seed, index):
     return first * 32768 + second // 2
 
 
+def uniforms(seed, index, first, size, ops=np):
+    """Draw numbers from (0, 1) for each example, apart from its normals.
+
+    Multiples of 2^-23 and a half of it, which float32 holds exactly: the same bits everywhere.
+
+    Args:
+        seed: Integer array or tensor `(1,)`, from 0 to 2^31 - 1.
+        index: Integer array or tensor `(n,)`, from 0 to 2^20 - 1: which examples of the seed.
+        first: Int. Dimensions that the normals of an example take, its `latent_dim`.
+        size: Int, how many numbers; with `first` at most 4095.
+        ops: As for `normal`.
+
+    Returns:
+        float32 array or tensor `(n, size)`.
+
+    Raises:
+        ValueError: If there are not so many dimensions.
+    """
+    if first + size >= MOST_DIMENSIONS:
+        raise ValueError(
+            f"The portable generator draws {MOST_DIMENSIONS - 1} numbers an example. Received: "
+            f"{first} dimensions of a code and {size} draws. Use shorter sequences."
+        )
+    dimension = ops.arange(first, first + size, dtype="int32")[None]
+    high, low = words(seed[:, None], index[:, None], dimension)
+    whole = high * 128 + low // 512
+    whole = whole.astype("float32") if ops is np else ops.cast(whole, "float32")
+    return (whole + np.float32(0.5)) * np.float32(2.0**-23)
+
+
 def words(seed, index, dimension):
     """The two random words of a counter: integers from 0 to 65535.
 

@@ -26,7 +26,7 @@ from keras_vae import (
     priors,
     schedules,
 )
-from keras_vae.layers import Categorical, Continuous
+from keras_vae.layers import Categorical, Continuous, Sequence
 from keras_vae.models import capabilities
 from tests import conformance
 from tests.conftest import BACKEND, ordinary_on
@@ -40,6 +40,8 @@ Z, Z_LOG_VAR = GENERATOR.normal(size=(2, 16, 3)).astype("float32")
 CODES = GENERATOR.normal(size=(16, 7)).astype("float32")
 ANGLE = GENERATOR.normal(size=(16, 2)).astype("float32")
 LABEL = (np.arange(16) % 3).astype("int32")
+TOKENS = GENERATOR.integers(0, 4, (16, 6, 2)).astype("int8")
+MELODY = GENERATOR.integers(0, 6, (16, 6)).astype("int32")  # 5 is unknown
 
 
 def unknown_or(values, count):
@@ -58,6 +60,11 @@ CONDITIONS = {
         "label": (Categorical(3, unknown_rate=0.4), unknown_or(LABEL, 3)),
         "angle": (Continuous(2), ANGLE),
         "colour": (Categorical(2), LABEL % 2),
+    },
+    "sequences": {
+        "label": (Categorical(3), LABEL),
+        "melody": (Sequence(6, 5), MELODY),
+        "angle": (Continuous(2), ANGLE),
     },
 }
 
@@ -124,6 +131,21 @@ def rounded_grid(size):
     return *ends, layers.FiniteScalarQuantizer((3, 2)), models.PixelCNN((3, 3), 6, None, 4, 2, 3)
 
 
+def causal(size):
+    hidden = {"past_dropout": 0.3, "dropout": 0.2, "seed": 5}
+    decoder = networks.CausalDecoder((6, 2), 4, 4, dilations=(1, 2), **hidden)
+    return networks.SequenceEncoder(3, 4, 4, 1, 8, dropout=0.2), decoder
+
+
+def gru(size):
+    return networks.SequenceEncoder(3, 4, 4, 1, 8), networks.GRUDecoder((6, 2), 4, 4, 5)
+
+
+def conductor(size):
+    decoder = networks.ConductorDecoder((6, 2), 4, 4, 5, segment=3)
+    return networks.SequenceEncoder(3, 4, 4, 1, 8), decoder
+
+
 def own(size):
     return OwnEncoder(3), OwnDecoder()
 
@@ -173,6 +195,7 @@ MODELS = [
     (models.GAN, dense_players, None),
     (models.ConditionalGAN, functional_players, "labels"),
     (models.VQVAE, grid, None),
+    (models.SequenceVAE, causal, "sequences"),
 ]
 MORE_MODELS = [
     (models.Autoencoder, functional_with_one_head, None),
@@ -185,6 +208,8 @@ MORE_MODELS = [
     (models.GAN, functional_players, None),
     (models.ConditionalGAN, conv_players, "categorical"),
     (models.VQVAE, rounded_grid, None),
+    (models.SequenceVAE, gru, None),
+    (models.SequenceVAE, conductor, "categorical"),
 ]
 
 # Class, how to make one, how it is called, and whether those are separate arguments.
@@ -261,6 +286,7 @@ CONFIGURABLE = [
     (Categorical, lambda: Categorical(3, names=("a", "b", "c"), unknown_rate=0.1)),
     (Continuous, lambda: Continuous(2)),
     (data.Notes, lambda: data.Notes(40, 70, ("alto", "bass"), 2, True, {"melody": "soprano"})),
+    (Sequence, lambda: Sequence(6, 5)),
     (posteriors.DiagonalNormal, posteriors.DiagonalNormal),
     (posteriors.FullCovarianceNormal, posteriors.FullCovarianceNormal),
     (posteriors.Ladder, posteriors.Ladder),
@@ -337,6 +363,7 @@ DATA = {
     data.ImageFiles,
     data.Sequences,
     doctor.Finding,
+    likelihoods.Autoregressive,
     objectives.Loss,
     posteriors.LadderNormal,
 }
@@ -345,9 +372,16 @@ BASES = {
     *(likelihoods.Likelihood, likelihoods.LocationScale, posteriors.Posterior, priors.Prior),
     *(objectives.Objective, schedules.Schedule, networks.GaussianEncoder),
     *(models.GenerativeModel, models.LatentVariableModel, layers.Quantizer),
+    networks.SequenceDecoder,
     *filter(inspect.isclass, [*vars(capabilities).values(), *vars(distributions).values()]),
 }
+# Of them a call is the smaller part: checked as parts of models, and in tests/test_sequence_vae.py.
+IN_MODELS = {
+    *(networks.SequenceEncoder, networks.CausalDecoder),
+    *(networks.GRUDecoder, networks.ConductorDecoder),
+}
 CHECKED = {row[0] for row in [*MODELS, *LAYERS, *CONFIGURABLE, *PRIORS, *METRICS, *CALLBACKS]}
+CHECKED |= IN_MODELS
 
 
 def names(rows):
@@ -380,7 +414,8 @@ def test_model(tmp_path, cls, parts, kinds):
         assert type(model) is cls
         return model
 
-    inputs = {"x": X, **{name: values for name, (_, values) in chosen.items()}} if kinds else X
+    x = TOKENS if cls is models.SequenceVAE else X
+    inputs = {"x": x, **{name: values for name, (_, values) in chosen.items()}} if kinds else x
     # Of an encoder with two heads, an autoencoder takes the first: kernel and bias stay.
     unused = 2 if cls is models.Autoencoder and parts is not functional_with_one_head else 0
     with keras.saving.custom_object_scope({"PlainEncoder": PlainEncoder}):

@@ -1,6 +1,6 @@
 """Layers that the models are made of."""
 
-from keras_vae.layers.conditioning import Categorical, Conditioning, Continuous
+from keras_vae.layers.conditioning import Categorical, Conditioning, Continuous, Sequence
 from keras_vae.layers.masked_convolution import MaskedConv2D
 from keras_vae.layers.quantizers import FiniteScalarQuantizer, Quantizer, VectorQuantizer
 from keras_vae.layers.sampling import Sampling
@@ -14,6 +14,7 @@ __all__ = [
     "MaskedConv2D",
     "Quantizer",
     "Sampling",
+    "Sequence",
     "SpectralNormalization",
     "VectorQuantizer",
 ]

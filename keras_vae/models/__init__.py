@@ -9,6 +9,7 @@ from keras_vae.models.capabilities import (
     Adversarial,
     Bounds,
     DiscreteCodes,
+    DrawsTokens,
     Encodes,
     Samples,
     Scores,
@@ -18,6 +19,7 @@ from keras_vae.models.conditional_vae import ConditionalVAE
 from keras_vae.models.gan import GAN
 from keras_vae.models.generative import GenerativeModel
 from keras_vae.models.pixel_cnn import PixelCNN
+from keras_vae.models.sequence_vae import SequenceVAE
 from keras_vae.models.vae import VAE
 from keras_vae.models.vq_vae import VQVAE
 from keras_vae.storage.stored import load_model
@@ -32,12 +34,14 @@ __all__ = [
     "ConditionalGAN",
     "ConditionalVAE",
     "DiscreteCodes",
+    "DrawsTokens",
     "Encodes",
     "GenerativeModel",
     "LatentVariableModel",
     "PixelCNN",
     "Samples",
     "Scores",
+    "SequenceVAE",
     "load_model",
 ]
 

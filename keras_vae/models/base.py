@@ -167,8 +167,8 @@ class LatentVariableModel(GenerativeModel, Encodes):
         """
         inputs, target, sample_weight = datasets.unpack(self, data)
         given, conditions = self.named_inputs(inputs)
-        x = model_inputs.as_float(given)
-        grey = x if target is None else model_inputs.as_float(target)
+        x = self.as_values(given)
+        grey = x if target is None else self.as_values(target)
         given = given if target is None else target
         target = grey
         if self.dynamic_binarization:

@@ -79,6 +79,21 @@ class Scores:
     """
 
 
+class DrawsTokens:
+    """Makes data by drawing tokens one after the other, each given those before it.
+
+    So decoding takes numbers to draw with and a temperature, and gives int32 tokens.
+    """
+
+    def generate(self, z, uniform, token_temperature, conditions=None):
+        """Tokens of codes, as tensors, and how near the closest draw came to a border."""
+        raise NotImplementedError
+
+    def uniforms(self, seed, index, ops=None):
+        """The numbers that the examples `index` of a seed are drawn with."""
+        raise NotImplementedError
+
+
 class DiscreteCodes:
     """Has a codebook: its code is a grid of indices, its prior a model of such grids.
 
@@ -97,6 +112,7 @@ _NOUNS = {
     Samples: "prior to sample from",
     Bounds: "bound of the log-likelihood",
     Scores: "score of examples",
+    DrawsTokens: "decoder that draws tokens",
     DiscreteCodes: "codebook",
     Adversarial: "discriminator",
 }

@@ -4,6 +4,7 @@ import copy
 
 import keras
 import numpy as np
+from keras import ops
 
 from keras_vae import arguments, likelihoods, seeds
 from keras_vae.layers.conditioning import Conditioning
@@ -48,6 +49,7 @@ class GenerativeModel(Fitting, StoredModel):
         self.likelihood = likelihoods.get(likelihood)
         # Not on the class: on PyTorch that would hide a layer of this name.
         self.prior = None
+        self.schema = None  # what the values of the data mean, where somebody says it
         self.condition = dict(condition or {})
         self.conditioning = Conditioning(self.condition, seed) if self.condition else None
         self.seed = seed
@@ -92,7 +94,16 @@ class GenerativeModel(Fitting, StoredModel):
                 float32 here, by its dtype alone: uint8 is an 8-bit picture, 0 to 255 for 0 to 1.
         """
         x, conditions = self.named_inputs(inputs)
-        return model_inputs.as_float(x), conditions
+        return self.as_values(x), conditions
+
+    def as_values(self, x):
+        """A tensor of examples as floats: of tokens what they are, of others by the dtype alone.
+
+        uint8 is an 8-bit picture, 0 to 255 for 0 to 1, unless the likelihood holds tokens.
+        """
+        if self.likelihood.holds_tokens:
+            return ops.cast(x, "float32")
+        return model_inputs.as_float(x)
 
     def named_inputs(self, inputs):
         """As `split_inputs`, with `x` as it came."""
@@ -171,12 +182,7 @@ class GenerativeModel(Fitting, StoredModel):
             ValueError: If a shape or a condition does not fit.
         """
         self._ensure_built()
-        z = np.asarray(model_inputs.to_numpy(z), "float32")
-        if z.ndim != 2 or z.shape[1] != self.latent_dim or len(z) == 0:
-            raise ValueError(
-                f"`z` must have the shape (n, {self.latent_dim}), n at least 1. "
-                f"Received: {z.shape}."
-            )
+        z = self._check_codes(z)
         conditions = {} if conditions is None else conditions
         conditions = model_inputs.check_conditions(self, conditions, len(z))
 
@@ -185,6 +191,16 @@ class GenerativeModel(Fitting, StoredModel):
 
         arrays = {"z": z, **conditions}
         return in_batches(self.as_compiled(decode), arrays, batch_size)[0]
+
+    def _check_codes(self, z):
+        """Latent codes as a float32 array `(n, latent)`."""
+        z = np.asarray(model_inputs.to_numpy(z), "float32")
+        if z.ndim != 2 or z.shape[1] != self.latent_dim or len(z) == 0:
+            raise ValueError(
+                f"`z` must have the shape (n, {self.latent_dim}), n at least 1. "
+                f"Received: {z.shape}."
+            )
+        return z
 
     def as_compiled(self, function):
         """A function, compiled where the backend does: once for its code and what it refers to.

@@ -54,6 +54,9 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores):
         free_bits: Float, at least 0, in nats. Least KL that each latent dimension counts with,
             averaged over the batch: `sum_j max(free_bits, mean_batch KL_j)` takes the KL's place in
             the loss. `kl_loss` stays the KL itself.
+        total_free_bits: Float, at least 0, in nats. Least KL that the whole code counts with:
+            `max(total_free_bits, mean_batch KL)`. Below it nothing pushes the KL down, so that a
+            strong decoder uses the code. One of both free bits may be above 0.
         num_samples: Optional int, at least 1. Codes drawn for each example in `fit` and `evaluate`;
             the decoder sees the batch so many times. Defaults to the objective's own number.
         objective: `"elbo"`, `"iwae"`, `"total_correlation"`, `"mmd"` or an object of
@@ -96,6 +99,7 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores):
         objective="elbo",
         gradient=None,
         posterior=None,
+        total_free_bits=0.0,
         **kwargs,
     ):
         schedule = kl_weight if isinstance(kl_weight, Schedule) else None
@@ -109,6 +113,8 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores):
         _check_posterior(posterior, objective, prior)
         if arguments.not_negative(free_bits, "free_bits"):
             _check_free_bits(objective, prior)
+        if arguments.not_negative(total_free_bits, "total_free_bits"):
+            _check_total_free_bits(objective, free_bits)
         posterior.prepare(encoder, decoder)
         super().__init__(encoder, decoder, **kwargs)
         self.prior = prior
@@ -117,6 +123,7 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores):
         self.objective = objective
         self.num_samples = objective.num_samples
         self.free_bits = float(free_bits)
+        self.total_free_bits = float(total_free_bits)
         self.kl_schedule = schedule
         self.initial_kl_weight = first_weight
         self.kl_weight = self.add_weight(
@@ -157,7 +164,11 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores):
         }
 
     def _counted_kl(self, kl, q, p, given, sample_weight):
-        """The KL averaged over the batch, of each latent dimension no less than the free bits."""
+        """The KL averaged over the batch, no less than the free bits."""
+        if self.total_free_bits:
+            if sample_weight is not None:
+                kl = kl * ops.cast(ops.reshape(sample_weight, (-1,)), kl.dtype)
+            return ops.maximum(ops.mean(replica.current().gather(kl)), self.total_free_bits)
         if not self.free_bits:
             return weighted_mean(kl, sample_weight)
         by_dimension = q.kl_by_value(p, given)
@@ -465,6 +476,8 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores):
             "posterior": serialize(self.posterior),
             "kl_weight": serialize(self.kl_schedule or self.initial_kl_weight),
             "free_bits": self.free_bits,
+            # Where it is left out, earlier versions read the file, too.
+            **({"total_free_bits": self.total_free_bits} if self.total_free_bits else {}),
             "objective": serialize(self.objective),
         }
 
@@ -505,6 +518,18 @@ def _check_posterior(posterior, objective, prior):
         raise ValueError(
             f"VampPrior, a mixture of diagonal posteriors, needs the diagonal posterior. Received: "
             f"{type(posterior).__name__}."
+        )
+
+
+def _check_total_free_bits(objective, free_bits):
+    if free_bits:
+        raise ValueError(
+            "One of `free_bits` and `total_free_bits` must be 0. Received: both above."
+        )
+    if not objective.adds_kl:
+        raise ValueError(
+            f"`total_free_bits` must be 0 with {type(objective).__name__}, whose loss has no KL "
+            "term."
         )
 
 

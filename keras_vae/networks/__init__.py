@@ -11,8 +11,13 @@ from keras_vae.networks.dense import (
 from keras_vae.networks.discriminators import ConvDiscriminator, DenseDiscriminator
 from keras_vae.networks.grid import ConvGridDecoder, ConvGridEncoder
 from keras_vae.networks.ladder import LadderDecoder, LadderEncoder
+from keras_vae.networks.sequence_decoders import CausalDecoder, ConductorDecoder, GRUDecoder
+from keras_vae.networks.sequence_encoders import SequenceEncoder
+from keras_vae.networks.sequences import SequenceDecoder
 
 __all__ = [
+    "CausalDecoder",
+    "ConductorDecoder",
     "ConvDecoder",
     "ConvDiscriminator",
     "ConvEncoder",
@@ -21,9 +26,12 @@ __all__ = [
     "DenseDecoder",
     "DenseDiscriminator",
     "DenseEncoder",
+    "GRUDecoder",
     "GaussianEncoder",
     "LadderDecoder",
     "LadderEncoder",
+    "SequenceDecoder",
+    "SequenceEncoder",
     "join_condition",
     "split_condition",
 ]

@@ -15,6 +15,8 @@ from keras_vae.training import datasets, frames
 # Threads that read batches of files, and batches that they may be ahead.
 READERS = 4
 BATCHES_AHEAD = 16
+# Names of other inputs and outputs of exported graphs.
+_RESERVED = ("x", "z", "seed", "temperature", "token_temperature")
 
 
 def is_array(x):
@@ -65,6 +67,8 @@ def check_data(model, x, name):
     if len(x) == 0:
         raise ValueError(f"`{name}` must hold at least one example. Received: shape {x.shape}.")
     check_dtype(model, x.dtype.name, name)
+    if model.likelihood.holds_tokens:
+        return _check_tokens(model, x, name)
     if isinstance(x, image_data.ImageFiles) or x.dtype == np.uint8:
         return x
     low, high = image_data.bounds(*model.likelihood.data_range)
@@ -88,8 +92,24 @@ def check_dtype(model, dtype, name="x"):
     """Check that examples of a dtype, given by its name, are numbers that the likelihood takes."""
     if not any(kind in dtype for kind in ("float", "int", "bool")):
         raise ValueError(f"`{name}` must be numbers. Received: dtype {dtype}.")
-    if dtype == "uint8":
+    if dtype == "uint8" and not model.likelihood.holds_tokens:
         _check_picture(model.likelihood, name)
+
+
+def _check_tokens(model, x, name):
+    """Check tokens, and return them as integers that are not taken for an 8-bit picture."""
+    most = int(model.likelihood.data_range[1])
+    if isinstance(x, image_data.ImageFiles) or x.dtype.kind not in "iuf":
+        raise ValueError(f"`{name}` must be whole numbers, tokens. Received: {x.dtype}.")
+    low, high = x.min(), x.max()
+    if x.dtype.kind == "f" and not (np.isfinite(low + high) and np.all(x == np.floor(x))):
+        raise ValueError(f"`{name}` must be whole numbers, tokens. Received: others in {x.dtype}.")
+    if low < -1 or high > most:
+        raise ValueError(
+            f"`{name}` must be tokens from 0 to {most}, or -1 where there is no step. Received: "
+            f"values from {low:g} to {high:g}."
+        )
+    return x.astype("int8" if most < 128 else "int16" if most < 2**15 else "int32")
 
 
 def check_layout(model, shape):
@@ -165,15 +185,14 @@ def check_kinds(condition):
     pairs = condition.items() if isinstance(condition, dict) else ()
     if not pairs or not all(_is_name(name) and hasattr(kind, "encode") for name, kind in pairs):
         raise ValueError(
-            "`condition` must be a dict of at least one name, a valid identifier other than x, "
-            "z, seed and temperature, each with a Categorical or a Continuous. Received: "
-            f"{condition!r}"
+            "`condition` must be a dict of at least one name, a valid identifier other than "
+            f"{', '.join(_RESERVED)}, each with a Categorical, a Continuous or a Sequence. "
+            f"Received: {condition!r}"
         )
 
 
 def _is_name(name):
-    reserved = ("x", "z", "seed", "temperature")
-    return isinstance(name, str) and name.isidentifier() and name not in reserved
+    return isinstance(name, str) and name.isidentifier() and name not in _RESERVED
 
 
 def check_conditions(model, conditions, count=None):

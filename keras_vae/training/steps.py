@@ -11,7 +11,6 @@ from keras import ops
 from keras_vae import replica
 from keras_vae.metrics import Averages, Count
 from keras_vae.training import Trainer, datasets, occurrence
-from keras_vae.training import inputs as model_inputs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +86,7 @@ class Steps(Trainer):
             return
         batch = {"x": keras.KerasTensor((2, *self.data_shape), "float32")}
         for name, kind in self.condition.items():
-            dtype = "int32" if kind.kind == "categorical" else "float32"
+            dtype = "float32" if kind.kind == "continuous" else "int32"
             batch[name] = keras.KerasTensor((2, *kind.value_shape), dtype)
         terms = self.terms_of(batch if self.condition else batch["x"])
         with self.building():
@@ -157,7 +156,8 @@ class Steps(Trainer):
         """
         checks = [kind.valid(conditions[name]) for name, kind in self.condition.items()]
         # 8-bit images cannot be out of range.
-        if keras.backend.standardize_dtype(given.dtype) != "uint8":
+        dtype = keras.backend.standardize_dtype(given.dtype)
+        if dtype != "uint8" or self.likelihood.holds_tokens:
             checks.append(self.likelihood.valid(target))
         valid = functools.reduce(ops.logical_and, checks, ops.ones(ops.shape(target)[:1], "bool"))
         return ops.where(valid, 1.0, float("nan"))
@@ -246,8 +246,8 @@ class Steps(Trainer):
     def _measure_reconstruction(self, data, finite):
         """Update the metrics that `compile` was given; of a skipped step they count nothing."""
         inputs, target, sample_weight = datasets.unpack(self, data)
-        target = self.split_inputs(inputs)[0] if target is None else model_inputs.as_float(target)
-        made = self.reconstruction(data)
+        target = self.split_inputs(inputs)[0] if target is None else self.as_values(target)
+        made = ops.cast(self.reconstruction(data), target.dtype)
         counted = ops.ones(ops.shape(target)[:1])
         if finite is not None:
             target = ops.where(finite, target, made)

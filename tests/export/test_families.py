@@ -18,6 +18,7 @@ from tests.export.exported import FORMATS, exported, make_model
 from tests.export.test_gan import exported_gan, make_gan
 from tests.export.test_graphs import exported_autoencoder, make_autoencoder
 from tests.export.test_parity import converts_here
+from tests.export.test_sequences import exported_sequence_vae, make_sequence_vae
 from tests.export.test_vq_vae import exported_vq_vae
 from tests.export.test_vq_vae import make_model as make_vq_vae
 
@@ -83,6 +84,7 @@ FAMILIES = [
         lambda: exported_gan(True),
     ),
     Family(models.PixelCNN, (), make_pixel_cnn),
+    Family(models.SequenceVAE, export.GRAPHS, make_sequence_vae, exported_sequence_vae),
 ]
 HAVE = [(family, graph) for family in FAMILIES for graph in family.graphs]
 LACK = [(family, g) for family in FAMILIES for g in export.GRAPHS if g not in family.graphs]

@@ -9,6 +9,8 @@ import keras_vae
 from keras_vae import likelihoods, objectives, priors, schedules
 from keras_vae.layers import FiniteScalarQuantizer, VectorQuantizer
 from keras_vae.networks import (
+    CausalDecoder,
+    ConductorDecoder,
     ConvDecoder,
     ConvDiscriminator,
     ConvEncoder,
@@ -17,8 +19,10 @@ from keras_vae.networks import (
     DenseDecoder,
     DenseDiscriminator,
     DenseEncoder,
+    GRUDecoder,
     LadderDecoder,
     LadderEncoder,
+    SequenceEncoder,
 )
 
 SHAPE = (5, 4, 1)
@@ -26,7 +30,9 @@ RNG = np.random.default_rng(0)
 X = (RNG.integers(0, 4, (16, *SHAPE)) / 3).astype("float32")
 LABEL = (np.arange(16) % 4).astype("int32")  # the last is unknown
 ANGLE = RNG.standard_normal((16, 2)).astype("float32")
-DATA = {"x": X, "label": LABEL, "angle": ANGLE}
+TOKENS = RNG.integers(0, 4, (16, 6, 2)).astype("int8")
+MELODY = RNG.integers(0, 5, (16, 6)).astype("int32")
+DATA = {"x": X, "label": LABEL, "angle": ANGLE, "melody": MELODY}
 NAMES = ("cat", "dog", "owl")
 
 
@@ -141,11 +147,33 @@ def conditional_gan():
     )
 
 
+def sequence_vae():
+    return keras_vae.SequenceVAE(
+        SequenceEncoder(3, 4, 4, 1, 8),
+        CausalDecoder((6, 2), 4, 4, dilations=(1, 2), past_dropout=0.2, seed=1),
+        condition={"label": keras_vae.Categorical(3, NAMES), "melody": keras_vae.Sequence(6, 5)},
+        schema=keras_vae.data.Notes(60, 62, ("alto", "bass"), given={"melody": "soprano"}),
+        total_free_bits=0.5,
+    )
+
+
+def sequence_vae_gru():
+    return keras_vae.SequenceVAE(
+        SequenceEncoder(3, 4, 4, 1, 8), GRUDecoder((6, 2), 4, 4, 5), free_bits=0.1
+    )
+
+
+def sequence_vae_conductor():
+    return keras_vae.SequenceVAE(
+        SequenceEncoder(3, 4, 4, 1, 8), ConductorDecoder((6, 2), 4, 4, 5, segment=3)
+    )
+
+
 # By the backend that writes them: each says its own things in a file.
 MODELS = {
-    "tensorflow": (vae_conv, vae_mixture, conditional_vae_conv, vq_vae, gan),
-    "jax": (autoencoder, vae, vae_full_covariance, vq_vae_rounded),
-    "torch": (vae_ladder, vae_fitted, conditional_vae, conditional_gan),
+    "tensorflow": (vae_conv, vae_mixture, conditional_vae_conv, vq_vae, gan, sequence_vae_gru),
+    "jax": (autoencoder, vae, vae_full_covariance, vq_vae_rounded, sequence_vae),
+    "torch": (vae_ladder, vae_fitted, conditional_vae, conditional_gan, sequence_vae_conductor),
 }
 
 
@@ -161,7 +189,9 @@ def train(make):
     model.compile(keras.optimizers.Adam(1e-2))
     names = ["x", *model.condition]
     given = {name: DATA[name] for name in names}
-    model.fit(given if model.condition else X, batch_size=8, epochs=1, verbose=0)
+    if isinstance(model, keras_vae.SequenceVAE):
+        given["x"] = TOKENS
+    model.fit(given if model.condition else given["x"], batch_size=8, epochs=1, verbose=0)
     if make is vae_fitted:
         model.fit_prior(X, num_components=2, seed=0)
     if hasattr(model, "quantizer"):

@@ -1,0 +1,463 @@
+"""What networks of sequences of tokens are made of, and the base of their decoders.
+
+Tokens are whole numbers `(batch, steps, voices)`; -1 is no step at all, as beyond the end of a
+shorter sequence: networks see zeros there. A decoder is autoregressive, over the steps and within a
+step from the first voice to the last. It has two faces that compute the same:
+
+- all steps at once, each given the true ones before it (teacher forcing): `logits`, for training;
+- one step after the other: `begin` and `advance`, for drawing (`generate`). Their memory has one
+  size at all steps, so that a device runs them in a loop.
+
+References:
+    - van den Oord et al., 2016, WaveNet, for the causal convolutions.
+      https://arxiv.org/abs/1609.03499
+    - Bowman et al., 2016, section 3.1, for the hidden past. https://arxiv.org/abs/1511.06349
+"""
+
+import keras
+from keras import ops
+
+from keras_vae import arguments, replica, seeds
+from keras_vae.networks.dense import split_condition
+from keras_vae.storage.stored import StoredModel
+
+
+def one_hot(tokens, num_tokens):
+    """Float vectors `(..., num_tokens)` of tokens `(...)`, zero for -1."""
+    tokens = ops.cast(tokens, "int32")
+    return ops.cast(tokens[..., None] == ops.arange(num_tokens, dtype="int32"), "float32")
+
+
+class Dropout:
+    """Hides channels of all steps of an example together; a network inherits it.
+
+    References:
+        - Tompson et al., 2015, section 3.2. https://arxiv.org/abs/1411.4280
+    """
+
+    def drop_in(self, training):
+        """A function that hides channels of a float tensor `(batch, steps, channels)`, or none."""
+        return self._dropped if training and self.dropout else lambda h: h
+
+    def _dropped(self, h):
+        shape = (ops.shape(h)[0], 1, h.shape[-1])
+        drawn = replica.current().draw(keras.random.uniform, shape, seed=self.seed_generator)
+        kept = ops.cast(drawn >= self.dropout, h.dtype)
+        return h * kept / (1 - self.dropout)
+
+
+class ConditionByStep:
+    """Splits the vector of a model's conditions into what holds at all steps and at each.
+
+    A network inherits it. `step_conditions` lists the conditions that are sequences, as
+    `[first entry of the vector, steps, values]`; the model sets it.
+    """
+
+    step_conditions = None
+
+    def set_step_conditions(self, places):
+        """Tell where the vector of conditions holds sequences. Before the first call only."""
+        self.step_conditions = [list(map(int, place)) for place in places]
+
+    def split(self, condition):
+        """Return float tensors `(batch, size)` and `(batch, steps, values)`, or None for none."""
+        if condition is None:
+            return None, None
+        rest, by_step, at = [], [], 0
+        for start, steps, values in self.step_conditions or ():
+            rest.append(condition[:, at:start])
+            at = start + steps * values
+            by_step.append(ops.reshape(condition[:, start:at], (-1, steps, values)))
+        rest = [part for part in (*rest, condition[:, at:]) if part.shape[-1]]
+        return _joined(rest), _joined(by_step)
+
+    def condition_sizes(self, size):
+        """How wide both parts are, of a vector of some size or of None."""
+        by_step = self.step_conditions or () if size else ()
+        taken = sum(steps * values for _, steps, values in by_step)
+        return (size or 0) - taken, sum(values for _, _, values in by_step)
+
+
+class DilatedBlock(keras.layers.Layer):
+    """A residual block over time: ReLU, convolution of three steps, ReLU, dense, added.
+
+    The convolution is a dense layer over three steps side by side, so that one step is computed by
+    the same layer as all of them; XLA is slow at gradients of dilated convolutions, too.
+
+    Args:
+        width: Int, channels.
+        dilation: Int. Steps between those that are seen together.
+        causal: Whether it sees a step and those before it, rather than both sides.
+    """
+
+    def __init__(self, width, dilation, causal=False, **kwargs):
+        super().__init__(**kwargs)
+        self.width, self.dilation, self.causal = width, dilation, causal
+        self.convolution = keras.layers.Dense(width)
+        self.out = keras.layers.Dense(width)
+
+    def build(self, input_shape=None):
+        self.convolution.build((None, 3 * self.width))
+        self.out.build((None, self.width))
+        self.built = True
+
+    def call(self, h, drop=lambda h: h):
+        before, after = (2, 0) if self.causal else (1, 1)
+        steps, reach = h.shape[1], self.dilation
+        padded = ops.pad(ops.relu(h), ((0, 0), (before * reach, after * reach), (0, 0)))
+        seen = [padded[:, start : start + steps] for start in (0, reach, 2 * reach)]
+        return h + self.out(drop(self._convolved(ops.concatenate(seen, axis=-1))))
+
+    def begin(self, h):
+        """The memory before the first step, float `(batch, 2 * dilation, width)`."""
+        return ops.repeat(zero(h)[:, None], 2 * self.dilation, axis=1)
+
+    def advance(self, h, memory):
+        """Compute one step `(batch, width)`; return it and the memory after it."""
+        a = ops.relu(h)
+        seen = ops.concatenate([memory[:, 0], memory[:, self.dilation], a], axis=-1)
+        memory = ops.concatenate([memory[:, 1:], a[:, None]], axis=1)
+        return h + self.out(self._convolved(seen)), memory
+
+    def _convolved(self, seen):
+        return ops.relu(self.convolution(seen))
+
+
+class VoiceChain(keras.layers.Layer):
+    """Logits of a step's voices, each given those above it.
+
+    Args:
+        voices: Int.
+        num_tokens: Int.
+        width: Int, hidden units of each voice.
+
+    Call arguments:
+        state: Float tensor `(batch, steps, width)`.
+        tokens: Float tensor `(batch, steps, voices, num_tokens)`, the step's own, as `one_hot`.
+        drop: Function of hidden units, for training.
+
+    Returns:
+        Float tensor `(batch, steps, voices, num_tokens)`.
+
+    References:
+        - Larochelle & Murray, 2011, NADE. https://proceedings.mlr.press/v15/larochelle11a
+    """
+
+    def __init__(self, voices, num_tokens, width, **kwargs):
+        super().__init__(**kwargs)
+        self.voices, self.num_tokens, self.width = voices, num_tokens, width
+        dense = keras.layers.Dense
+        self.from_state = dense(voices * width)
+        self.from_above = [dense(width, use_bias=False) for _ in range(voices - 1)]
+        self.hidden = [dense(width, activation="relu") for _ in range(voices)]
+        self.outs = [dense(num_tokens, dtype=self.variable_dtype) for _ in range(voices)]
+
+    def build(self, state_shape, tokens_shape=None):
+        self.from_state.build((None, state_shape[-1]))
+        for voice, layer in enumerate(self.from_above, 1):
+            layer.build((None, voice * self.num_tokens))
+        for layer in (*self.hidden, *self.outs):
+            layer.build((None, self.width))
+        self.built = True
+
+    def call(self, state, tokens, drop=lambda h: h):
+        state = self.from_state(state)
+        flat = side_by_side(tokens)
+        size = self.num_tokens
+        logits = [self.voice(state, flat[..., : v * size], v, drop) for v in range(self.voices)]
+        return ops.stack(logits, axis=-2)
+
+    def voice(self, state, above, voice, drop=lambda h: h):
+        """Logits of one voice.
+
+        Args:
+            state: Float tensor `(..., voices * width)`, from `from_state`.
+            above: Float tensor `(..., voice * num_tokens)`: the voices above, side by side.
+            voice: Int.
+            drop: Function of hidden units, for training.
+        """
+        h = state[..., voice * self.width : (voice + 1) * self.width]
+        if voice:
+            h = h + self.from_above[voice - 1](above)
+        return self.outs[voice](drop(self.hidden[voice](drop(ops.relu(h)))))
+
+
+class SequenceDecoder(StoredModel, ConditionByStep, Dropout):
+    """What autoregressive decoders share: the plan, the embedding of the past, and the voices.
+
+    Called, it makes a plan of a code: what each step is to know of it. Training and drawing go on
+    from the plan. A subclass makes its layers in `add_layers` and `build_layers`, and writes
+    `plan`, `states`, `begin` and `advance`.
+
+    Args:
+        output_shape: Tuple `(steps, voices)`.
+        num_tokens: Int. Tokens are from 0 to `num_tokens - 1`.
+        width: Int, channels.
+        voice_units: Int, hidden units of each voice.
+        past_dropout: Float in [0, 1). Share of the past steps that training hides from those after
+            them, drawn anew every time, so that the code must tell what the past does not.
+        dropout: Float in [0, 1). Share of the channels that training hides, of all steps together.
+        seed: Optional int, for what is hidden.
+        step_conditions: Where the vector of conditions holds sequences; the model sets it.
+
+    Call arguments:
+        inputs: `z`, float `(batch, latent)`, or a list `[z, condition]` with a float
+            `(batch, size)`.
+
+    Returns:
+        Float tensor `(batch, steps, width)`, the plan.
+    """
+
+    def __init__(
+        self,
+        output_shape,
+        num_tokens,
+        width=96,
+        voice_units=64,
+        past_dropout=0.0,
+        dropout=0.0,
+        seed=None,
+        step_conditions=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.data_shape = arguments.shape(output_shape, "output_shape")
+        if len(self.data_shape) != 2:
+            raise ValueError(
+                f"`output_shape` must be (steps, voices). Received: {self.data_shape}."
+            )
+        self.num_tokens = arguments.whole(num_tokens, "num_tokens")
+        self.width = arguments.whole(width, "width")
+        self.voice_units = arguments.whole(voice_units, "voice_units")
+        self.past_dropout = arguments.part_of_one(past_dropout, "past_dropout")
+        self.dropout = arguments.part_of_one(dropout, "dropout")
+        self.seed = seed
+        hides = self.past_dropout or self.dropout
+        self.seed_generator = seeds.stream(seed, "past") if hides else None
+        if step_conditions is not None:
+            self.set_step_conditions(step_conditions)
+        self.embedding = keras.layers.Dense(self.width, use_bias=False, name="embedding")
+        self.voices = VoiceChain(self.data_shape[1], self.num_tokens, self.voice_units)
+        self.by_example = keras.layers.Dense(self.width, name="by_example")
+        self.by_step = keras.layers.Dense(self.width, use_bias=False, name="by_step")
+        self.given_blocks = [DilatedBlock(self.width, d) for d in (1, 2, 4)]
+        self.add_layers()
+
+    def build(self, input_shape):
+        (_, latent_dim), size = shapes_of(input_shape)
+        rest, by_step = self.condition_sizes(size)
+        self.embedding.build((None, self.data_shape[1] * self.num_tokens))
+        if rest:
+            self.by_example.build((None, rest))
+        if by_step:
+            self.by_step.build((None, by_step))
+            for block in self.given_blocks:
+                block.build()
+        self.build_layers(latent_dim)
+        self.built = True
+
+    def call(self, inputs, training=None):
+        drop = self.drop_in(training)
+        z, condition = split_condition(inputs)
+        plan = self.plan(z, drop)
+        rest, by_step = self.split(condition)
+        if rest is not None:
+            plan = plan + self.by_example(rest)[:, None]
+        if by_step is not None:
+            h = self.by_step(by_step)
+            for block in self.given_blocks:
+                h = block(h, drop=drop)
+            plan = plan + h
+        return plan
+
+    # All steps at once
+
+    def logits(self, plan, tokens, training=False):
+        """Logits of every token, given the true ones before it.
+
+        Args:
+            plan: Float tensor `(batch, steps, width)`, of a call.
+            tokens: Tokens `(batch, steps, voices)`.
+            training: Whether to hide steps of the past.
+
+        Returns:
+            Float tensor `(batch, steps, voices, num_tokens)`.
+        """
+        seen = one_hot(tokens, self.num_tokens)
+        past = side_by_side(seen)
+        past = ops.concatenate([ops.zeros_like(past[:, :1]), past[:, :-1]], axis=1)
+        if training and self.past_dropout:
+            shape = (*ops.shape(past)[:2], 1)
+            drawn = replica.current().draw(keras.random.uniform, shape, seed=self.seed_generator)
+            past = past * ops.cast(drawn >= self.past_dropout, past.dtype)
+        drop = self.drop_in(training)
+        past = self.embedding(past)
+        states = self.states(plan, past, drop)
+        return self.voices(self.head_input(states, past), seen, drop=drop)
+
+    # One step after the other
+
+    def generate(self, plan, uniform, temperature):
+        """Draw the tokens one after the other, by the inverse of the cumulated probabilities.
+
+        Args:
+            plan: Float tensor `(batch, steps, width)`, of a call.
+            uniform: Float tensor `(batch, steps, voices)`, in (0, 1): a number for each token.
+            temperature: Float tensor `(1,)`, at least 0. Divides the logits; 0 takes the likeliest
+                token.
+
+        Returns:
+            Tuple of the tokens, int32 `(batch, steps, voices)`, and a float32 tensor `(batch,)`:
+            how near the closest number came to a border between two tokens, as a part of 1. Where
+            it is above what rounding makes, every device draws the same.
+        """
+        steps, voices = self.data_shape
+        place = ops.arange(steps, dtype="int32")[None, :, None]
+        nothing = zero(uniform)
+        no_past = ops.repeat(nothing[:, 0], self.num_tokens, axis=-1)
+        tokens = ops.cast(nothing, "int32")
+        margin = nothing[:, 0, 0] + 1.0
+
+        def step(at, state):
+            past, tokens, margin, *memory = state
+            past = self.embedding(past)
+            h, memory = self.advance(memory, ops.take(plan, at, axis=1), past, at)
+            state = self.voices.from_state(self.head_input(h, past))
+            numbers = ops.take(uniform, at, axis=1)
+            drawn, seen = [], []
+            for voice in range(voices):
+                above = ops.concatenate(seen, axis=-1) if seen else None
+                logits = ops.cast(self.voices.voice(state, above, voice), "float32")
+                token, distance = draw(logits, numbers[:, voice], temperature)
+                margin = ops.minimum(margin, distance)
+                drawn.append(token)
+                seen.append(one_hot(token, self.num_tokens))
+            now = ops.stack(drawn, axis=-1)
+            tokens = ops.where(place == at, now[:, None], tokens)
+            return [ops.concatenate(seen, axis=-1), tokens, margin, *memory]
+
+        state = [no_past, tokens, margin, *self.begin(plan)]
+        _, tokens, margin, *_ = ops.fori_loop(0, steps, step, state)
+        return tokens, margin
+
+    # What a subclass writes
+
+    def add_layers(self):
+        """Make the layers of a subclass."""
+        raise NotImplementedError
+
+    def build_layers(self, latent_dim):
+        """Build them."""
+        raise NotImplementedError
+
+    def plan(self, z, drop):
+        """Float tensor `(batch, steps, width)` of codes `(batch, latent)`.
+
+        Args:
+            z: Float tensor `(batch, latent)`.
+            drop: Function that hides channels of `(batch, steps, channels)` in training.
+        """
+        raise NotImplementedError
+
+    def states(self, plan, past, drop):
+        """The state of every step `(batch, steps, units)`.
+
+        Args:
+            plan: Float tensor `(batch, steps, width)`.
+            past: Float tensor `(batch, steps, width)`, of the tokens of the step before.
+            drop: As of `plan`.
+        """
+        raise NotImplementedError
+
+    def begin(self, plan):
+        """The memory before the first step, a list of float tensors of fixed size."""
+        raise NotImplementedError
+
+    def advance(self, memory, plan, past, at):
+        """Compute one step.
+
+        Args:
+            memory: List of tensors, as of `begin`.
+            plan: Float tensor `(batch, width)`, of this step.
+            past: Float tensor `(batch, width)`, of the tokens of the step before.
+            at: Int32 scalar, which step.
+
+        Returns:
+            Tuple of the state `(batch, units)` and the memory after it.
+        """
+        raise NotImplementedError
+
+    def head_input(self, state, past):
+        """What the voices see: the state, with the step before beside it."""
+        return ops.concatenate([state, past], axis=-1)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "output_shape": list(self.data_shape),
+            "num_tokens": self.num_tokens,
+            "width": self.width,
+            "voice_units": self.voice_units,
+            "past_dropout": self.past_dropout,
+            "dropout": self.dropout,
+            "seed": self.seed,
+            "step_conditions": self.step_conditions,
+        }
+
+
+def draw(logits, uniform, temperature):
+    """Draw tokens by the inverse of their cumulated probabilities.
+
+    Args:
+        logits: Float tensor `(batch, num_tokens)`.
+        uniform: Float tensor `(batch,)`, in (0, 1).
+        temperature: Float tensor `(1,)`, at least 0; 0 takes the likeliest token.
+
+    Returns:
+        Tuple of int32 tokens `(batch,)` and the distance of each number from the nearest border
+        between two tokens, as a part of 1; where the temperature is 0, that of the two likeliest
+        tokens' probabilities at temperature 1.
+    """
+    num_tokens = logits.shape[-1]
+    is_greedy = temperature <= 0
+    divisor = ops.where(is_greedy, ops.ones_like(temperature), temperature)
+    shifted = logits - ops.max(logits, axis=-1, keepdims=True)
+    weights = ops.exp(shifted / divisor)
+    cumulated = ops.cumsum(weights, axis=-1)
+    total = cumulated[:, -1:]
+    wanted = uniform[:, None] * total
+    drawn = ops.sum(ops.cast(cumulated < wanted, "int32"), axis=-1)
+    near = ops.min(ops.abs(cumulated[:, :-1] - wanted) / total, axis=-1)
+    best = ops.cast(ops.argmax(logits, axis=-1), "int32")
+    others = ops.where(one_hot(best, num_tokens) > 0, 0.0, weights)
+    apart = (1.0 - ops.max(others, axis=-1)) / total[:, 0]
+    token = ops.where(is_greedy, best, ops.minimum(drawn, num_tokens - 1))
+    return ops.cast(token, "int32"), ops.where(is_greedy, apart, near)
+
+
+def zero(tensor):
+    """Zeros of a tensor's shape and dtype, with which a loop begins.
+
+    A product, because LiteRT 2.3.0 keeps what `zeros_like` makes of a batch of any size from one
+    run to the next, and the loop writes into it: the second run would begin where the first ended.
+    """
+    return tensor * 0
+
+
+def shapes_of(input_shape):
+    """The shape of a network's first input, and the size of a condition beside it or None."""
+    if not isinstance(input_shape[0], tuple | list):
+        return input_shape, None
+    return input_shape[0], input_shape[1][-1]
+
+
+def side_by_side(tokens):
+    """Join the voices of one-hot tokens `(batch, steps, voices, num_tokens)`."""
+    _, steps, voices, size = tokens.shape
+    return ops.reshape(tokens, (-1, steps, voices * size))
+
+
+def _joined(parts):
+    if not parts:
+        return None
+    return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=-1)

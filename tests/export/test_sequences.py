@@ -1,0 +1,149 @@
+"""Files of models that draw tokens: a loop of builtin operators that draws what Keras draws."""
+
+import functools
+import random
+
+import numpy as np
+import pytest
+from keras import ops
+
+import export
+import keras_vae
+from export import graphs, oracle, parity
+from tests.conftest import ordinary_on
+from tests.export.exported import FORMATS, new_folder
+from tests.export.test_parity import converts_here
+
+STEPS, VOICES, TOKENS, VALUES = 6, 2, 5, 7
+LOOPS = {"tflite": "WHILE", "onnx": "Loop"}
+
+
+def make_sequence_vae(condition=True):
+    """A model whose weights are large enough that the code and the past count."""
+    random.seed(1)
+    networks = keras_vae.networks
+    model = keras_vae.SequenceVAE(
+        networks.SequenceEncoder(3, TOKENS, 6, 1, 8),
+        networks.CausalDecoder((STEPS, VOICES), TOKENS, 6, dilations=(1, 2), past_dropout=0.2),
+        condition={"melody": keras_vae.Sequence(STEPS, VALUES)} if condition else None,
+    )
+    model.build()
+    rng = np.random.default_rng(1)
+    for weight in model.trainable_variables:
+        weight.assign(ops.convert_to_numpy(weight) + 0.3 * rng.standard_normal(weight.shape))
+    return model
+
+
+@functools.cache
+def exported_sequence_vae():
+    """A model and its folder of files, all its graphs exported to both formats."""
+    model, folder = make_sequence_vae(), new_folder()
+    export.export_files(model, [(format, "none") for format in FORMATS], export.GRAPHS, folder)
+    return model, folder
+
+
+def run(graph, format, inputs):
+    _, folder = exported_sequence_vae()
+    return export.module_of(format).load(folder / f"{graph}.{format}")(inputs)
+
+
+def settings(seed=5, token_temperature=0.7):
+    return {
+        "seed": np.array([seed], "int32"),
+        "token_temperature": np.array([token_temperature], "float32"),
+    }
+
+
+MELODY = np.random.default_rng(0).integers(0, VALUES + 1, (4, STEPS)).astype("int32")
+
+
+@converts_here
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_file_draws_the_tokens_that_keras_draws(format):
+    model, _ = exported_sequence_vae()
+    inputs = {"melody": MELODY, "temperature": np.array([0.9], "float32"), **settings()}
+    made = run("sampler", format, inputs)
+    assert made["x"].dtype == np.int32
+    expected = model.sample({"melody": MELODY}, temperature=0.9, seed=5)
+    near = made["margin"] < 1e-4
+    assert near.sum() <= 1
+    np.testing.assert_array_equal(made["x"][~near], expected[~near])
+    # Other numbers are drawn with another seed, and none at a temperature of 0.
+    other = run("sampler", format, {**inputs, **settings(seed=6)})
+    assert (other["x"] != made["x"]).any()
+    cold = {"melody": MELODY, "z": made["z"], **settings(token_temperature=0)}
+    again = {**cold, **settings(seed=7, token_temperature=0)}
+    found = [run("decoder", format, given)["x"] for given in (cold, again)]
+    np.testing.assert_array_equal(*found)
+    np.testing.assert_array_equal(found[0], model.decode(made["z"], {"melody": MELODY}))
+
+
+@converts_here
+@pytest.mark.parametrize("format", FORMATS)
+def test_the_loop_is_a_builtin_and_nothing_draws(format):
+    _, folder = exported_sequence_vae()
+    path, module = folder / f"sampler.{format}", export.module_of(format)
+    assert module.forbidden_operators(path) == []
+    assert LOOPS[format] in module.describe(path)["operators"]
+    manifest = module.read_manifest(path)
+    [melody] = manifest["conditions"]
+    assert melody == {
+        "name": "melody",
+        "kind": "sequence",
+        "size": VALUES,
+        "names": None,
+        "steps": STEPS,
+        "unknown": True,
+    }
+    assert manifest["golden"]["token_temperature"] == 0.7
+
+
+@ordinary_on("torch")
+def test_a_token_that_differs_without_need_is_found():
+    model = make_sequence_vae()
+    graph = graphs.decoder(model)
+    inputs = {
+        "z": np.random.default_rng(0).standard_normal((4, 3)).astype("float32"),
+        "melody": MELODY,
+        **settings(),
+    }
+    made = oracle.outputs(graph, inputs)
+    margins = oracle.margins(graph, inputs, made)
+    np.testing.assert_allclose(margins["x"].reshape(4, -1).min(axis=1), made["margin"], atol=1e-6)
+    batch = parity.Batch(inputs, made, {}, {}, margins)
+
+    def compare(found):
+        return parity._compare(lambda _: dict(found), [batch], "none", 4, "file")
+
+    assert compare(made) == 0
+    place = np.unravel_index(np.argsort(margins["x"], axis=None)[-1], margins["x"].shape)
+    wrong = made["x"].copy()
+    wrong[place] = (wrong[place] + 1) % TOKENS
+    with pytest.raises(parity.ParityError, match="disagrees with the model in a token whose draw"):
+        compare({**made, "x": wrong})
+    with pytest.raises(parity.ParityError, match="`margin` at batch size 4: disagrees"):
+        compare({**made, "margin": made["margin"] + 0.01})
+    near = parity.Batch(inputs, made, {}, {}, {"x": np.full_like(margins["x"], 1e-6)})
+    assert parity._compare(lambda _: {**made, "x": wrong}, [near], "none", 4, "file") == 0
+
+
+@ordinary_on("torch")
+def test_what_the_graphs_compute_is_what_the_model_gives():
+    """On every backend: the loop is Keras' own."""
+    for condition in (True, False):
+        model = make_sequence_vae(condition)
+        for name in export.GRAPHS:
+            graph = graphs.BUILDERS[name](model)
+            inputs = graph.draw(5, np.random.default_rng(2))
+            found, expected = graph.evaluate(inputs), oracle.outputs(graph, inputs)
+            assert set(found) == {spec.name for spec in graph.outputs}
+            for spec in graph.outputs:
+                assert found[spec.name].dtype == spec.dtype
+                np.testing.assert_allclose(found[spec.name], expected[spec.name], atol=2e-5)
+
+
+@converts_here
+def test_c_refuses_the_loop_in_one_line():
+    with pytest.raises(ValueError, match=r"^The C format holds the decoders") as error:
+        export.module_of("c").convert(graphs.decoder(make_sequence_vae()))
+    assert "\n" not in str(error.value)
