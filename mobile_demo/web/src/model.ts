@@ -172,7 +172,9 @@ export class Model {
 
   static async open(bundle: Bundle, format: Format, precision: string): Promise<Model> {
     const files = filesOf(bundle, format, precision);
-    const file = files.find(({ graph }) => graph === "decoder") ?? files.find(({ graph }) => graph === "sampler");
+    // Music is sampled first, and decoded only on the way between two pieces.
+    const [first, second] = bundle.music ? ["sampler", "decoder"] : ["decoder", "sampler"];
+    const file = files.find(({ graph }) => graph === first) ?? files.find(({ graph }) => graph === second);
     if (!file) throw new FileError(`There is no decoder of this precision for ${format}.`);
     // The first view needs the encoder next; what is wrong with it is said there.
     const encoderFile = files.find(({ graph }) => graph === "encoder");

@@ -55,16 +55,21 @@ function readAll(folder: string): { bundles: Bundle[]; contents: Map<string, Buf
 function read(folder: string, contents: Map<string, Buffer>): Bundle | null {
   const names = fs.existsSync(folder) ? fs.readdirSync(folder).filter((name) => NAME.test(name)).sort() : [];
   if (!names.some((name) => /^(decoder|sampler)\./.test(name))) return null;
+  const found = new Map<string, Buffer>();
   const files = names.map((name): ModelFile => {
     const [, graph, precision = "none", format] = NAME.exec(name)!;
     const content = fs.readFileSync(path.join(folder, name));
     const sha256 = createHash("sha256").update(content).digest("hex");
     // The name changes with the content, so that it can be kept for ever.
     const url = `models/${name.replace(/\.(\w+)$/, `-${sha256.slice(0, 10)}.$1`)}`;
-    contents.set(url, content);
+    found.set(url, content);
     return { name, graph: graph as GraphName, format: format as Format, precision, bytes: content.length, sha256, url };
   });
-  return { ...identity(files, contents), folder: folderName(folder), files };
+  const { id, music } = identity(files, found);
+  // Music is not read back in: its encoder and its scorer would be kept by every device for nothing.
+  const used = files.filter(({ graph }) => !music || graph === "decoder" || graph === "sampler");
+  for (const { url } of used) contents.set(url, found.get(url)!);
+  return { id, music, folder: folderName(folder), files: used };
 }
 
 /** A folder of the project by its path from the root; nothing of another, which is nobody's business. */
