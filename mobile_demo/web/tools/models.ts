@@ -37,7 +37,8 @@ export function models(folder: string): Plugin {
   };
 }
 
-function readAll(folder: string): { bundles: Bundle[]; contents: Map<string, Buffer> } {
+/** Every model in a folder, and the contents of their files by address. */
+export function readAll(folder: string): { bundles: Bundle[]; contents: Map<string, Buffer> } {
   const entries = fs.existsSync(folder) ? fs.readdirSync(folder, { withFileTypes: true }) : [];
   const folders = entries.filter((entry) => entry.isDirectory()).map(({ name }) => path.join(folder, name));
   const contents = new Map<string, Buffer>();

@@ -1,0 +1,62 @@
+// Which models the build finds in a folder, and which of their files go with the page.
+
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+
+import { readAll } from "../../tools/models";
+
+const FIXTURES = path.resolve(import.meta.dirname, "../fixtures");
+let folder = "";
+beforeEach(() => (folder = fs.mkdtempSync(path.join(os.tmpdir(), "models-"))));
+afterEach(() => fs.rmSync(folder, { recursive: true }));
+
+const pictures = (name: string) => {
+  fs.mkdirSync(path.dirname(path.join(folder, name)), { recursive: true });
+  fs.copyFileSync(path.join(FIXTURES, name.endsWith("onnx") ? "decoder.onnx" : "decoder.tflite"), path.join(folder, name));
+};
+
+/** An ONNX file of nothing but a manifest. */
+function music(name: string) {
+  const field = (number: number, content: Buffer) => {
+    const size = [];
+    for (let rest = content.length; ; rest >>= 7) {
+      size.push(rest > 127 ? (rest & 127) | 128 : rest);
+      if (rest < 128) break;
+    }
+    return Buffer.concat([Buffer.from([(number << 3) | 2, ...size]), content]);
+  };
+  const manifest = {
+    schema: 1, graph: name.split(".")[0], model: "SequenceVAE", latent_dim: 2, data_shape: [32, 4], conditions: [], quantization: "none",
+    data: { kind: "notes", low: 36, high: 81, voices: ["soprano", "alto", "tenor", "bass"], steps_per_beat: 4, repeats: false, given: {} },
+    golden: { seed: 42, temperature: 1, token_temperature: 0.7, tolerance: 1e-5, conditions: {}, index: [0, 1] },
+  };
+  const entry = Buffer.concat([field(1, Buffer.from("keras_vae")), field(2, Buffer.from(JSON.stringify(manifest)))]);
+  fs.mkdirSync(path.join(folder, "chorales"), { recursive: true });
+  fs.writeFileSync(path.join(folder, "chorales", name), Buffer.concat([field(7, Buffer.alloc(0)), field(14, entry)]));
+}
+
+test("a folder holds a model, and folders in it further ones", () => {
+  pictures("decoder.tflite");
+  pictures("decoder.onnx");
+  for (const name of ["decoder.onnx", "sampler.onnx", "sampler.exact.onnx", "encoder.onnx", "scorer.onnx"]) music(name);
+  fs.mkdirSync(path.join(folder, "notes"));
+  fs.writeFileSync(path.join(folder, "notes", "todo.txt"), "");
+  const { bundles, contents } = readAll(folder);
+  expect(bundles.map(({ music, files }) => [music, files.map(({ name, precision }) => `${name} ${precision}`)])).toEqual([
+    [false, ["decoder.onnx none", "decoder.tflite none"]],
+    // What music never runs stays behind.
+    [true, ["decoder.onnx none", "sampler.exact.onnx exact", "sampler.onnx none"]],
+  ]);
+  expect([...contents.keys()].sort()).toEqual(bundles.flatMap(({ files }) => files.map(({ url }) => url)).sort());
+  expect(new Set(bundles.map(({ id }) => id)).size).toBe(2);
+});
+
+test("music alone is a page, too; nothing is none", () => {
+  music("sampler.onnx");
+  expect(readAll(folder).bundles.map((bundle) => bundle.music)).toEqual([true]);
+  fs.rmSync(path.join(folder, "chorales"), { recursive: true });
+  expect(() => readAll(folder)).toThrow(/holds no decoder.tflite or decoder.onnx/);
+  expect(() => readAll(path.join(folder, "missing"))).toThrow(/holds no decoder/);
+});
