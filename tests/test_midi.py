@@ -290,7 +290,7 @@ def test_a_folder_is_read_in_the_order_of_names_and_split_by_tune(tmp_path):
     }
 
 
-def test_an_unusable_folder_is_refused(tmp_path):
+def test_an_unusable_folder_is_refused(tmp_path, monkeypatch):
     refusal("must hold .mid files", tmp_path, data.sequences)
     save(tmp_path / "one.mid", track(note(0, 4, 60)))
     save(tmp_path / "two.mid", track(note(0, 4, 60)), track(note(0, 4, 50)))
@@ -299,3 +299,7 @@ def test_an_unusable_folder_is_refused(tmp_path):
     save(tmp_path / "one.mid", track(note(0, 4, 60)), track(note(0, 4, 50)), drums)
     with pytest.warns(UserWarning, match="drums of 1 files"):
         refusal("of different tunes|two tunes", tmp_path, data.sequences)
+    monkeypatch.setattr(midi, "MAX_BYTES_OF_FOLDER", 100)
+    with pytest.warns(UserWarning, match="drums"):
+        midi.read(tmp_path / "one.mid")
+    refusal("at most 100 bytes", tmp_path, midi.from_folder)

@@ -28,7 +28,7 @@ def estimate(pitches):
           Krumhansl and Schmuckler, a correlation with a profile of each key.
         - Aarden, Dynamic Melodic Expectancy, 2003: the profiles, counted in the Essen Folksong
           Collection. With those of Krumhansl and Kessler, by listeners' judgement, a dominant is
-          often taken for the tonic (docs/music.md has the counts).
+          often taken for the tonic.
           https://extras.humdrum.org/man/keycor/
     """
     pitches = np.asarray(pitches).ravel()

@@ -21,6 +21,7 @@ SUFFIXES = (".mid", ".midi")
 MAX_BYTES = 2**20
 MAX_STEPS = 2**16
 MAX_FILES = 100_000
+MAX_BYTES_OF_FOLDER = 2**30
 BEATS_OF_BAR = 4
 TICKS = 480  # a beat, of what is written
 TEMPOS = (4.0, 1000.0)  # beats a minute; a slower one does not fit into its field
@@ -194,11 +195,17 @@ def from_folder(folder, steps_per_beat=4):
             f"{folder!r} must hold .mid files, 1 to {MAX_FILES:,}, or train and test folders of "
             f"them. Received: {len(paths):,} files. Check the path."
         )
-    found, with_drums = [], 0
+    found, with_drums, size = [], 0, 0
     for path in paths:
         parts, end, has_drums = _parts(path, steps_per_beat)
         with_drums += has_drums
         found.append(_piece(path, parts, end))
+        size += found[-1].pitches.nbytes
+        if size > MAX_BYTES_OF_FOLDER:
+            raise DataError(
+                f"{folder!r} must hold at most {MAX_BYTES_OF_FOLDER:,} bytes of pitches. Received: "
+                "more. Read a part of it."
+            )
     if with_drums:
         warnings.warn(
             f"{folder!r}: the drums of {with_drums} files are left out, for they have no pitch.",

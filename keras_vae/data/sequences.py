@@ -1,5 +1,6 @@
 """Pieces of music as windows of tokens to train and to test with."""
 
+import functools
 import os
 
 import numpy as np
@@ -130,7 +131,7 @@ class Sequences:
         new = [tunes.key_free(melody) not in heard for melody in self.pitches("test")[..., 0]]
         self.new_melody = np.array(new, bool)
 
-    @property
+    @functools.cached_property
     def train(self):
         """What `fit` takes: a dict of `x` and the conditions by name; without conditions, `x`.
 
@@ -140,12 +141,12 @@ class Sequences:
         """
         return self._inputs("train")
 
-    @property
+    @functools.cached_property
     def validation(self):
         """As `train`, of other pieces; possibly of no window at all."""
         return self._inputs("validation")
 
-    @property
+    @functools.cached_property
     def test(self):
         """As `train`, of other pieces."""
         return self._inputs("test")

@@ -9,7 +9,6 @@ split. The encodings have licences of their own: none of them is in this reposit
 """
 
 import argparse
-import collections
 import json
 import pathlib
 
@@ -32,7 +31,7 @@ def chorales():
 
 
 def piece_of(name, score):
-    """A score as a `Piece`, or None where it has not one of each voice."""
+    """A score as a `Piece`, and `written_key`; None where it has not one of each voice."""
     parts = list(score.parts)
     if len(parts) > len(VOICES):  # instruments beside them
         found = [[p for p in parts if str(p.partName).startswith(voice)] for voice in VOICES]
@@ -49,7 +48,8 @@ def piece_of(name, score):
             if start < stop:  # else a grace note, or half of a turn
                 pitches[start:stop, voice] = note.pitch.midi
                 struck[start, voice] = True
-    return pieces.make(pitches, name, struck, written_key(parts, pitches))
+    key = written_key(parts, pitches)
+    return pieces.make(pitches, name, struck, key), key
 
 
 def written_key(parts, pitches):
@@ -81,13 +81,18 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--out", default="jsb_chorales.json", type=pathlib.Path)
     args = parser.parse_args()
-    found = {name: piece_of(name, score) for name, score in chorales()}
-    whole = [piece for piece in found.values() if piece is not None]
-    parts = tunes.split(whole, "The corpus")
+    found = [piece_of(name, score) for name, score in chorales()]
+    whole, written = zip(*(pair for pair in found if pair), strict=True)
+    parts = tunes.split(list(whole), "The corpus")
     text = json.dumps({NAMES[part]: [plain(piece) for piece in parts[part]] for part in parts})
     args.out.write_text(text)
-    modes = collections.Counter(keys.MODES[piece.key // 12] for piece in whole)
-    print(f"{args.out}: {len(text):,} bytes, {len(whole)} of {len(found)} chorales, {dict(modes)}")
+    print(f"{args.out}: {len(text):,} bytes, {len(whole)} of {len(found)} chorales")
+    as_written = [
+        keys.estimate(piece.pitches) == key
+        for piece, key in zip(whole, written, strict=True)
+        if key is not None
+    ]
+    print(f"keys.estimate is right for {np.mean(as_written):.1%} of {len(as_written)} signatures")
 
 
 if __name__ == "__main__":
