@@ -307,6 +307,13 @@ def _cosh(x, **_):
     return (tf.exp(x) + tf.exp(-x)) / 2
 
 
+def _softplus(x, **_):
+    """Of any size, where the `log(1 + exp(x))` of TFLite's converter is infinite from 89 on."""
+    import tensorflow as tf
+
+    return tf.maximum(x, 0) + tf.math.log1p(tf.exp(-tf.abs(x)))
+
+
 def _tan(x, **_):
     import tensorflow as tf
 
@@ -470,6 +477,7 @@ _TFLITE = {
     "MatrixDiagPartV3": _diagonal,
     "Roll": _roll,
     "Sinh": _sinh,
+    "Softplus": _softplus,
     "Tan": _tan,
 }
 _REPLACEMENTS = {

@@ -115,6 +115,7 @@ EXACT = {
     "Expm1": ("expm1", X, np.expm1),
     "Log1p": ("log1p", np.concatenate([UNIT, ABOVE]), np.log1p),
     "Sinh": ("sinh", X, np.sinh),
+    "Softplus": ("softplus", X, lambda x: np.logaddexp(0, x)),
     "Tan": ("tan", X, np.tan),
 }
 
@@ -140,6 +141,7 @@ def test_replacements_hold_far_from_zero():
         ("sinh", np.sinh),
         ("cosh", np.cosh),
         ("atan", np.arctan),
+        ("softplus", lambda x: np.logaddexp(0, x)),
     ):
         made, _ = evaluate(getattr(tf.math, name), x, "tflite")
         with np.errstate(over="ignore"):
