@@ -58,9 +58,14 @@ def test_a_dark_picture_beside_a_bright_one_is_the_same_picture(make, binary):
 
 
 @pytest.mark.parametrize(
-    ("dtype", "divisor"), [("uint8", 255), ("bool", 1), ("int32", 1), ("float32", 1)]
+    ("dtype", "divisor"),
+    [
+        ("uint8", 255),
+        ("bool", 1),
+        *(pytest.param(dtype, 1, marks=ordinary_on("torch")) for dtype in ("int32", "float32")),
+    ],
 )
-@pytest.mark.parametrize("name", ["VAE", "GAN"])
+@pytest.mark.parametrize("name", ["VAE", pytest.param("GAN", marks=ordinary_on("torch"))])
 def test_the_dtype_alone_says_what_values_are_in_arrays_and_in_datasets(
     make, binary, name, dtype, divisor
 ):

@@ -12,7 +12,7 @@ from scipy import stats
 import keras_vae
 from keras_vae import data, layers, networks, priors, seeds
 from keras_vae.evaluation import evaluate
-from tests.conftest import make_model
+from tests.conftest import make_model, ordinary_on
 
 
 @pytest.fixture
@@ -145,6 +145,7 @@ def test_an_evaluation_draws_the_same_and_leaves_the_training_alone(make, images
     assert abs(other.evaluate(x[:20], batch_size=16, verbose=0)[0] - losses[0]) > 1e-3
 
 
+@ordinary_on("torch")
 def test_a_seed_left_out_is_drawn_by_pythons_generator(images):
     """`keras.utils.set_random_seed` sets it, and imports TensorFlow, so it is set here by hand."""
     x, _ = images
@@ -171,6 +172,7 @@ def test_a_seed_left_out_is_drawn_by_pythons_generator(images):
     assert not np.array_equal(*codes)
 
 
+@ordinary_on("torch")
 def test_codes_are_drawn_from_what_the_model_was_trained_on(images):
     """A model of binarised images never saw a grey one, so its prior is fitted to no grey code."""
     x, _ = images
@@ -184,6 +186,7 @@ def test_codes_are_drawn_from_what_the_model_was_trained_on(images):
     assert 0.1 < codes.mean() < 0.9
 
 
+@ordinary_on("torch")
 def test_a_prior_over_codes_learns_those_of_binary_images(images, monkeypatch):
     x, _ = images
     encoder = networks.ConvGridEncoder(latent_dim=2, hidden_units=(4,))
@@ -199,6 +202,7 @@ def test_a_prior_over_codes_learns_those_of_binary_images(images, monkeypatch):
     assert set(np.unique(encoded)) == {0.0, 1.0}
 
 
+@ordinary_on("torch")
 def test_a_file_of_one_seed_for_all_uses_goes_on_with_several(tmp_path):
     """Early files hold one state for noise, labels and thresholds."""
     label = keras_vae.Categorical(3, unknown_rate=0.5)

@@ -39,11 +39,11 @@ def other_strides(gradient):
 
 
 def train(optimizer, transposed=False):
-    """Fifty updates by gradients that do not depend on the optimizer."""
+    """Twenty-five updates by gradients that do not depend on the optimizer."""
     rng = np.random.default_rng(0)
     variables = [keras.Variable(rng.normal(size=shape), dtype="float32") for shape in SHAPES]
     optimizer.build(variables)
-    for step in range(50):
+    for step in range(25):
         gradients = [rng.normal(size=shape) / (1 + step) for shape in SHAPES]
         gradients = [gradient.astype("float32") for gradient in gradients]
         as_tensor = other_strides if transposed else ops.convert_to_tensor
