@@ -195,6 +195,7 @@ export class MusicView implements View {
     const { notes } = this.running!.model.manifest;
     const name = this.melodies.value;
     if (name === OWN && this.melody?.length === notes!.steps) return;
+    if (name === SEEDED && !this.hasSeed) return;
     if (name === OWN) this.melodies.value = Object.keys(MELODIES)[0]!;
     const line = name === SEEDED ? melodyOf(this.seed.valueAsNumber, notes!.steps) : lineFrom(MELODIES[this.melodies.value]!, notes!.steps);
     this.melody = within(line, notes!);
@@ -245,10 +246,13 @@ export class MusicView implements View {
 
   private changed(): void {
     this.showNumbers();
-    this.seed.setAttribute("aria-invalid", String(!(this.seed.value !== "" && this.seed.validity.valid)));
-    if (this.seed.ariaInvalid === "true") return;
+    this.seed.setAttribute("aria-invalid", String(!this.hasSeed));
     if (this.melody && this.melodies.value === SEEDED) this.readMelody();
     this.update();
+  }
+
+  private get hasSeed(): boolean {
+    return this.seed.value !== "" && this.seed.validity.valid;
   }
 
   private another(): void {
@@ -258,6 +262,10 @@ export class MusicView implements View {
 
   private async harmonise(): Promise<void> {
     if (!this.running) return;
+    if (!this.hasSeed) {
+      this.status.textContent = `The seed must be a whole number from 0 to ${SEEDS - 1}.`;
+      return;
+    }
     const { model } = this.running;
     const begun = performance.now();
     const seed = this.seed.valueAsNumber;

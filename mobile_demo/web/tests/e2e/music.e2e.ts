@@ -113,7 +113,18 @@ describe.skipIf(!bundles.some(({ music }) => music))("music", () => {
     expect(rolls[0]).toBe(rolls[1]);
     await page.locator("#view-music").getByLabel("seed", { exact: true }).fill("43");
     await said(page, /of seed 43/);
-    expect(await roll(page)).not.toBe(rolls[0]);
+    const another = await roll(page);
+    expect(another).not.toBe(rolls[0]);
+    // Without a seed nothing is made, also by a tap, and the page says what it wants.
+    for (const wrong of ["", "1.5", "2147483648"]) {
+      await page.locator("#view-music").getByLabel("seed", { exact: true }).fill(wrong);
+      await said(page, /must be a whole number from 0 to 2147483647/);
+    }
+    await page.getByLabel("Melody", { exact: true }).selectOption("of the seed");
+    expect(await roll(page)).toBe(another);
+    await page.locator("#view-music").getByLabel("seed", { exact: true }).fill("44");
+    await said(page, /of seed 44/);
+    expect(await roll(page)).not.toBe(another);
   });
 
   test("it plays, follows, is stopped, and ends by itself without the loop", async () => {
