@@ -26,7 +26,10 @@ NOT_HERE = {
     r"make (test|test-oldest|test-slow|test-web|coverage)": "they run these tests, or the page's",
     r"KERAS_BACKEND=torch \.venv/bin/python -m pytest .*": "it runs these tests",
     r"KERAS_BACKEND=jax python -m tests\.kills .*": "an hour; tests/test_faults.py kills, too",
-    r"make mobile.*|npm .*|MODELS=\S+ npm run build": "`make test-web` builds and opens the page",
+    r"make mobile.*|npm .*|MODELS=\S+ npm run build.*|cd mobile_demo/web && npm .*": (
+        "`make test-web` builds and opens the page"
+    ),
+    r"python -m export --model runs/harmoniser .*": "needs a model of hours of training",
     r"TF_CONFIG=.* python train\.py": "needs two machines",
     r"node tools/serve\.mjs .*": "needs a certificate, and never ends",
 }
