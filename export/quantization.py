@@ -93,6 +93,7 @@ def rounded(graph, inputs):
         layer
         for layer in keras_internals.flatten_layers(graph.model)
         if type(layer) in (keras.layers.Dense, keras.layers.Conv2D)
+        and layer.built  # not where a model has no use for it, such as of a missing condition
         and id(layer.kernel.value) in read
         and np.prod(layer.kernel.shape) >= SMALLEST_WEIGHT
         and getattr(layer, "groups", 1) == 1

@@ -9,7 +9,7 @@ from keras import ops
 
 import export
 import keras_vae
-from export import graphs, oracle, parity
+from export import graphs, oracle, parity, quantization
 from tests.conftest import ordinary_on
 from tests.export.exported import FORMATS, new_folder
 from tests.export.test_parity import converts_here
@@ -96,6 +96,14 @@ def test_the_loop_is_a_builtin_and_nothing_draws(format):
         "unknown": True,
     }
     assert manifest["golden"]["token_temperature"] == 0.7
+
+
+@ordinary_on("tensorflow")
+def test_a_layer_that_no_condition_needs_is_not_rounded():
+    graph = graphs.sampler(make_sequence_vae())
+    with quantization.rounded(graph, graph.draw(4, np.random.default_rng(0))):
+        made = graph.evaluate(graph.draw(2, np.random.default_rng(1)))
+    assert made["x"].shape == (2, STEPS, VOICES)
 
 
 @ordinary_on("torch")
