@@ -475,3 +475,15 @@ def test_the_bar_ends_where_an_epoch_ends(make, images, capsys):
     bar.on_epoch_begin(0)
     bar.on_train_batch_end(31)
     assert "32/23" not in capsys.readouterr().out
+
+
+def test_training_goes_on_after_averaged_weights(images, make):
+    """Keras ends `fit` by making the averages the weights: on JAX, the same array twice."""
+    x, labels = images
+    model = make(compile_model=False)
+    model.compile(keras.optimizers.Adam(1e-2, use_ema=True, ema_momentum=0.9))
+    first, second = (
+        model.fit({"x": x, "label": labels}, epochs=2, verbose=0).history["loss"][-1]
+        for _ in range(2)
+    )
+    assert second < first

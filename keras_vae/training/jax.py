@@ -17,6 +17,7 @@ class Guard:
 
     def _get_jax_state(self, purge_model_variables=False, **wanted):
         state = super()._get_jax_state(purge_model_variables=purge_model_variables, **wanted)
+        state = _each_its_own(state)
         if purge_model_variables:
             # What the first step of an epoch fails with must not cost the model its weights.
             names = [name for name, is_wanted in wanted.items() if is_wanted]
@@ -38,6 +39,22 @@ class Guard:
         except BaseException:  # Ctrl-C, too
             self.jax_state_sync()
             raise
+
+
+def _each_its_own(state):
+    """The state, of which no two variables share an array: a step gives each array away.
+
+    At the end of `fit` Keras makes the optimizer's averages (`use_ema`) the weights themselves.
+    """
+    seen = set()
+
+    def own(array):
+        if id(array) in seen:
+            return jax.numpy.copy(array)
+        seen.add(id(array))
+        return array
+
+    return keras.tree.map_structure(own, state)
 
 
 class Trainer(Guard):
