@@ -54,6 +54,7 @@ class Graph:
             depends on its position as well.
         absolute_sums: Optional function, as `function`, to a dict from each output that is a sum
             of many terms to the sum of their absolute values, `(batch,)`.
+        loops: Whether steps are repeated in a loop.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Graph:
     draw: Callable[[int, np.random.Generator], dict]
     row_by_row: bool = True
     absolute_sums: Callable[[dict], dict] | None = None
+    loops: bool = False
     traces: dict = dataclasses.field(default_factory=dict, repr=False)
 
     def trace(self, batch_size=None, format="tflite", all_integer=False):
@@ -228,7 +230,7 @@ def _decoder_to_tokens(model):
 
     inputs = (*batch, SEED, TOKEN_TEMPERATURE)
     outputs = (data_spec(model, "x"), TensorSpec("margin", "float32", (None,)))
-    return Graph("decoder", inputs, outputs, function, model, draw, row_by_row=False)
+    return Graph("decoder", inputs, outputs, function, model, draw, row_by_row=False, loops=True)
 
 
 def encoder(model):
@@ -310,7 +312,14 @@ def sampler_over(decoder, prior):
         return {spec.name: drawn[spec.name] for spec in inputs}
 
     return Graph(
-        "sampler", inputs, outputs, function, decoder.model, draw, row_by_row=not conditions
+        "sampler",
+        inputs,
+        outputs,
+        function,
+        decoder.model,
+        draw,
+        row_by_row=not conditions,
+        loops=decoder.loops,
     )
 
 
@@ -337,7 +346,7 @@ def scorer(model):
     Raises:
         ValueError: If the model has no score.
     """
-    from keras_vae.models.capabilities import Bounds
+    from keras_vae.models.capabilities import Bounds, DrawsTokens
 
     _check(model, "scorer")
     outputs = (TensorSpec("score", "float32", (None,)), data_spec(model, "x_reconstructed"))
@@ -371,7 +380,10 @@ def scorer(model):
 
     inputs = (data_spec(model, "x"), *condition_specs(model))
     draw = functools.partial(_draw_data, model)
-    return Graph("scorer", inputs, outputs, function, model, draw, absolute_sums=absolute_sums)
+    loops = isinstance(model, DrawsTokens)
+    return Graph(
+        "scorer", inputs, outputs, function, model, draw, absolute_sums=absolute_sums, loops=loops
+    )
 
 
 def unknown_operators(graph, where, found):

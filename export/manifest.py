@@ -385,7 +385,7 @@ def _conditions(graph):
         return [_condition(name, kind) for name, kind in model.condition.items()]
     described = []
     for spec in graph.inputs:
-        reserved = ("x", "z", "seed", "temperature")
+        reserved = ("x", "z", "seed", "temperature", "token_temperature")
         if spec.name in reserved or (spec.name == "index" and graph.name == "sampler"):
             continue
         if spec.dtype == "int32":

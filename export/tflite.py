@@ -54,7 +54,9 @@ def convert(graph, quantize="none", calibration=None):
     The file has a signature named after the graph that takes any batch size, and one per size of
     `graphs.STATIC_BATCH_SIZES` (`decoder_1`, `decoder_16`) for runtimes that take no dynamic
     batch. All of them share one copy of the weights. An all-integer file has the first alone, for
-    microcontrollers plan memory for every signature; they take it at batch size 1.
+    microcontrollers plan memory for every signature; they take it at batch size 1. A graph with a
+    loop has the others alone: with XNNPACK, its default, LiteRT 2.3.0 computes a loop over a batch
+    of any size rightly once, and wrongly from the second run on.
 
     Args:
         graph: The `Graph`.
@@ -94,7 +96,7 @@ def load(path, signature=None):
     Args:
         path: A TFLite file.
         signature: Optional name of a signature. Defaults to the first, the one named after the
-            graph.
+            graph; where there are static ones alone, to the smallest that holds the examples.
 
     Returns:
         A function from a dict of NumPy inputs to a dict of NumPy outputs.
@@ -104,7 +106,10 @@ def load(path, signature=None):
     """
     content = pathlib.Path(path).read_bytes()
     if signature is None:
-        signature = describe(path)["signatures"][0]["name"]
+        described = describe(path)["signatures"]
+        signature = described[0]["name"]
+        if _static_size(signature):
+            return _load_static(path, described)
     runners = {}
 
     def run(inputs):
@@ -126,12 +131,39 @@ def load(path, signature=None):
 
 def signatures(graph, quantize="none"):
     """Names of the signatures that a file has, and the batch size of each (None: any)."""
-    if quantize == "int8-full":
-        return {graph.name: None}
-    return {
-        graph.name: None,
-        **{f"{graph.name}_{size}": size for size in graphs.STATIC_BATCH_SIZES},
-    }
+    static = {f"{graph.name}_{size}": size for size in graphs.STATIC_BATCH_SIZES}
+    if graph.loops:
+        return static
+    return {graph.name: None, **(static if quantize != "int8-full" else {})}
+
+
+def _static_size(signature):
+    """The batch size in the name of a signature, or None."""
+    size = signature.rpartition("_")[2]
+    return int(size) if size.isdigit() else None
+
+
+def _load_static(path, described):
+    """As `load`, of a file with static signatures alone: the last example fills a batch up."""
+    names = {_static_size(entry["name"]): entry["name"] for entry in described}
+    most = max(names)
+    [largest] = [entry for entry in described if entry["name"] == names[most]]
+    batched = {port["name"] for port in largest["inputs"] if port["shape"][0] == most}
+    loaded = {size: load(path, name) for size, name in names.items()}
+
+    def run(inputs):
+        count = max(len(value) for name, value in inputs.items() if name in batched)
+        if count > most:
+            raise ValueError(
+                f"{pathlib.Path(path).name} takes at most {most} examples at once. Received: "
+                f"{count}."
+            )
+        size = min(size for size in loaded if size >= count)
+        index = np.minimum(np.arange(size), count - 1)
+        made = loaded[size]({n: v[index] if n in batched else v for n, v in inputs.items()})
+        return {name: value[:count] for name, value in made.items()}
+
+    return run
 
 
 def programs(path):
@@ -141,8 +173,8 @@ def programs(path):
         Tuples `(name, batch_sizes, run)`.
     """
     for signature in describe(path)["signatures"]:
-        static = signature["name"].rpartition("_")[2]
-        sizes = (int(static),) if static.isdigit() else graphs.BATCH_SIZES
+        size = _static_size(signature["name"])
+        sizes = (size,) if size else graphs.BATCH_SIZES
         yield signature["name"], sizes, load(path, signature["name"])
 
 

@@ -32,7 +32,7 @@ _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
 }
 # Inputs that have one value for the whole batch.
-_SINGLE = ("seed", "temperature")
+_SINGLE = ("seed", "temperature", "token_temperature")
 
 
 @dataclasses.dataclass(frozen=True)

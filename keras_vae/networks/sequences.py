@@ -110,7 +110,7 @@ class DilatedBlock(keras.layers.Layer):
 
     def begin(self, h):
         """The memory before the first step, float `(batch, 2 * dilation, width)`."""
-        return ops.repeat(zero(h)[:, None], 2 * self.dilation, axis=1)
+        return zeros(h, 2 * self.dilation, self.width)
 
     def advance(self, h, memory):
         """Compute one step `(batch, width)`; return it and the memory after it."""
@@ -313,10 +313,10 @@ class SequenceDecoder(StoredModel, ConditionByStep, Dropout):
         """
         steps, voices = self.data_shape
         place = ops.arange(steps, dtype="int32")[None, :, None]
-        nothing = zero(uniform)
-        no_past = ops.repeat(nothing[:, 0], self.num_tokens, axis=-1)
-        tokens = ops.cast(nothing, "int32")
-        margin = nothing[:, 0, 0] + 1.0
+        first = uniform[:, 0]
+        no_past = zeros(first, voices * self.num_tokens)
+        tokens = ops.cast(zeros(first, steps, voices), "int32")
+        margin = zeros(first) + 1.0
 
         def step(at, state):
             past, tokens, margin, *memory = state
@@ -435,13 +435,10 @@ def draw(logits, uniform, temperature):
     return ops.cast(token, "int32"), ops.where(is_greedy, apart, near)
 
 
-def zero(tensor):
-    """Zeros of a tensor's shape and dtype, with which a loop begins.
-
-    A product, because LiteRT 2.3.0 keeps what `zeros_like` makes of a batch of any size from one
-    run to the next, and the loop writes into it: the second run would begin where the first ended.
-    """
-    return tensor * 0
+def zeros(like, *sides):
+    """Zeros `(batch, *sides)` of the batch and dtype of a tensor `(batch, size)`."""
+    dtype = keras.backend.standardize_dtype(like.dtype)
+    return ops.zeros((ops.shape(like)[0], *sides), dtype)
 
 
 def shapes_of(input_shape):
