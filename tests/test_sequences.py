@@ -7,7 +7,6 @@ import keras
 import numpy as np
 import pytest
 
-from keras_vae import layers
 from keras_vae.data import DataError, Notes, keys, sequences
 from keras_vae.data import pieces as pieces_module
 from tests.conftest import ordinary_on
@@ -215,7 +214,6 @@ def test_conditions_are_those_of_the_window(pieces):
     assert train["mode"].tolist() == [0]
 
 
-@pytest.mark.skipif(not hasattr(layers.conditioning, "Sequence"), reason="no condition a step yet")
 def test_the_kinds_of_the_conditions_take_their_values(pieces):
     made = sequences(pieces, steps=48, conditions=["melody", "key", "mode", "density"])
     assert list(made.conditions) == ["melody", "key", "mode", "density"]
