@@ -11,7 +11,7 @@ from keras_vae.data import Notes, midi
 from tests.conftest import ordinary_on
 from tests.test_midi import BEAT, note, random_piece, save, track
 
-# No backend computes here.
+# No backend computes here. tests/export/test_sequences.py has what it makes of a model.
 pytestmark = ordinary_on("torch")
 
 PROGRAM = pathlib.Path(__file__).parents[1] / "mobile_demo" / "edge" / "sample.py"

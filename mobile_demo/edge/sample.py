@@ -3,6 +3,7 @@
     python sample.py --model decoder.tflite --label 7 --count 16 --seed 42 --out sevens.png
     python sample.py --model decoder.onnx --out all.png          # every class, one row each
     python sample.py --model decoder.onnx --self-test
+    python sample.py --model sampler.tflite --melody tune.mid --count 4 --out harmonised.mid
     python sample.py --model scorer.tflite --score image.png --label 7
     python sample.py --model encoder.tflite --encode image.png --label 7
 
@@ -40,6 +41,7 @@ LARGEST_FILE = 2**31
 LARGEST_PICTURE = 2**26
 LARGEST_MIDI = 2**20
 MOST_VOICES = 16
+MOST_PIECES = 1000
 MIDI_TICKS = 480  # a beat
 BEATS_OF_BAR = 4
 DRUMS = 9  # the channel that people call the tenth
@@ -66,6 +68,8 @@ def main(argv=None):
             return 0 if self_test(manifest, run, runtime) else 1
         if options.score or options.encode:
             look_at(options, manifest, run)
+        elif has_notes(manifest):
+            compose(options, manifest, run, runtime)
         else:
             sample(options, manifest, run, runtime)
     except InputError as err:
@@ -102,7 +106,16 @@ def parse_arguments(argv):
     parser.add_argument("--count", type=int, default=16, help="images per row of conditions")
     parser.add_argument("--seed", type=int, help="repeats the same images (default: drawn anew)")
     parser.add_argument("--temperature", type=float, default=1.0, help="0 gives the prior's mean")
-    parser.add_argument("--out", default="samples.png", help=".png, or .npy for the float32 values")
+    parser.add_argument("--melody", metavar="FILE.mid", help="of music: what to harmonise")
+    parser.add_argument(
+        "--token-temperature",
+        type=float,
+        default=0.7,
+        help="of music: how freely each note is drawn; 0 takes the likeliest",
+    )
+    parser.add_argument(
+        "--out", help=".png, or .npy for the values; of music .mid, or .npy (default: samples)"
+    )
     parser.add_argument("--self-test", action="store_true", help="check the file's golden sample")
     parser.add_argument("--score", metavar="IMAGE", help="score a .png or .npy image by a scorer")
     parser.add_argument("--encode", metavar="IMAGE", help="encode a .png or .npy image")
@@ -111,14 +124,24 @@ def parse_arguments(argv):
         raise InputError(f"--count must be at least 1, not {options.count}")
     if options.seed is not None and not 0 <= options.seed < SEEDS:
         raise InputError(f"--seed must be from 0 to {SEEDS - 1}, not {options.seed}")
-    if not (math.isfinite(options.temperature) and options.temperature >= 0):
-        raise InputError(f"--temperature must be at least 0, not {options.temperature}")
-    if os.path.splitext(options.out)[1].lower() not in (".png", ".npy"):
-        raise InputError(f"--out must end with .png or .npy, not {options.out}")
+    for name in ("temperature", "token_temperature"):
+        value = getattr(options, name)
+        if not (math.isfinite(value) and value >= 0):
+            raise InputError(f"--{name.replace('_', '-')} must be at least 0, not {value}")
     return options
 
 
+def check_out(options, *endings):
+    """Fill in the file to write, or refuse one that the model does not make."""
+    options.out = options.out or f"samples{endings[0]}"
+    if os.path.splitext(options.out)[1].lower() not in endings:
+        raise InputError(f"--out must end with {' or '.join(endings)}, not {options.out}")
+
+
 def sample(options, manifest, run, runtime):
+    check_out(options, ".png", ".npy")
+    if options.melody:
+        raise InputError("this model takes no --melody: it makes pictures")
     if manifest["graph"] not in ("decoder", "sampler"):
         option = "--score" if manifest["graph"] == "scorer" else "--encode"
         raise InputError(f"this file holds the {manifest['graph']} graph: use {option} image.png")
@@ -129,7 +152,7 @@ def sample(options, manifest, run, runtime):
             f"this program does not draw from the prior {manifest['prior']['kind']} itself: use "
             "the sampler, which does: python -m export --graph sampler"
         )
-    rows = rows_of_conditions(options, manifest["conditions"])
+    rows = rows_of_conditions(options, manifest)
     total = len(rows) * options.count
     shape = manifest["data_shape"]
     if total * math.prod(shape) > MOST_VALUES or total > MOST_SAMPLES:
@@ -137,11 +160,7 @@ def sample(options, manifest, run, runtime):
     if options.out.lower().endswith(".png"):
         check_picture(shape, len(rows), options.count)
     seed = secrets.randbelow(SEEDS) if options.seed is None else options.seed
-    inputs = {}
-    for condition in manifest["conditions"]:
-        values = [row[condition["name"]] for row in rows for _ in range(options.count)]
-        kind = np.int32 if condition["kind"] == "categorical" else np.float32
-        inputs[condition["name"]] = np.array(values, kind)
+    inputs = condition_inputs(rows, manifest["conditions"], options.count)
     if manifest["graph"] == "decoder":
         inputs["z"] = draw_code(manifest, inputs, seed, total, options.temperature)
     else:
@@ -150,7 +169,7 @@ def sample(options, manifest, run, runtime):
         inputs["seed"] = np.array([seed], np.int32)
         inputs["temperature"] = np.array([options.temperature], np.float32)
     images, milliseconds = run_in_batches(run, inputs, total)
-    check_images(images, total, shape)
+    check_made(images, total, manifest)
     print(
         f"{total} images of {describe_rows(rows, manifest['conditions'])}, seed {seed}, "
         f"temperature {options.temperature:g}"
@@ -164,6 +183,58 @@ def sample(options, manifest, run, runtime):
     print(options.out)
 
 
+def compose(options, manifest, run, runtime):
+    """Draw pieces of music, and write them as MIDI files."""
+    check_out(options, ".mid", ".npy")
+    if manifest["graph"] != "sampler":
+        raise InputError(
+            f"this program draws no notes by the {manifest['graph']}: use the sampler, which draws "
+            "for itself: python -m export --graph sampler"
+        )
+    rows, notes = rows_of_conditions(options, manifest), manifest["data"]
+    total, shape = len(rows) * options.count, manifest["data_shape"]
+    if total * math.prod(shape) > MOST_VALUES or total > MOST_PIECES:
+        raise InputError(f"{total} pieces are too many at once; ask for fewer with --count")
+    seed = secrets.randbelow(SEEDS) if options.seed is None else options.seed
+    inputs = condition_inputs(rows, manifest["conditions"], options.count)
+    if not inputs:
+        inputs["index"] = np.arange(total, dtype=np.int32)
+    inputs["seed"] = np.array([seed], np.int32)
+    inputs["temperature"] = np.array([options.temperature], np.float32)
+    inputs["token_temperature"] = np.array([options.token_temperature], np.float32)
+    pieces, milliseconds = run_in_batches(run, inputs, total)
+    check_made(pieces, total, manifest)
+    print(
+        f"{total} pieces of {describe_rows(rows, manifest['conditions'])}, seed {seed}, "
+        f"temperature {options.temperature:g}, token temperature {options.token_temperature:g}"
+    )
+    print(f"{milliseconds:.3f} ms a piece in {runtime}")
+    # Given voices are above the others; where one is unknown, it rests.
+    given = [inputs[name][..., None] for name in notes["given"]]
+    given = [np.where(voice < number_of_tokens(notes), voice, 0) for voice in given]
+    pieces = np.concatenate([*given, pieces], axis=2)
+    if options.out.lower().endswith(".npy"):
+        write(options.out, npy(pieces))
+        print(options.out)
+        return
+    names = [*notes["given"].values(), *notes["voices"]]
+    stem, ending = os.path.splitext(options.out)
+    for number, piece in enumerate(pieces, 1):
+        path = options.out if total == 1 else f"{stem}-{number:0{len(str(total))}}{ending}"
+        write(path, midi_file(piece, notes, names))
+        print(path)
+
+
+def condition_inputs(rows, conditions, count):
+    """Arrays by a condition's name, each row so many times."""
+    inputs = {}
+    for condition in conditions:
+        values = [row[condition["name"]] for row in rows for _ in range(count)]
+        kind = np.float32 if condition["kind"] == "continuous" else np.int32
+        inputs[condition["name"]] = np.array(values, kind)
+    return inputs
+
+
 def self_test_of_data(manifest, run, runtime):
     """As `self_test`, of an encoder or scorer."""
     golden = manifest["golden"]
@@ -171,7 +242,7 @@ def self_test_of_data(manifest, run, runtime):
         x = np.array(golden["x"], np.float32)
         inputs = {"x": x.reshape(len(x), *manifest["data_shape"])}
         for condition in manifest["conditions"]:
-            kind = np.int32 if condition["kind"] == "categorical" else np.float32
+            kind = np.float32 if condition["kind"] == "continuous" else np.int32
             inputs[condition["name"]] = np.array(golden["conditions"][condition["name"]], kind)
         made = run(inputs)
         errors, tolerance = [], min(float(golden["tolerance"]), LARGEST_TOLERANCE)
@@ -203,14 +274,16 @@ def look_at(options, manifest, run):
     """Score or encode an image, and print what was found, one line of JSON for each label."""
     graph, option = ("scorer", "--score") if options.score else ("encoder", "--encode")
     path = options.score or options.encode
+    if has_notes(manifest):
+        raise InputError(f"{option} takes pictures, and this model is of music")
     if manifest["graph"] != graph:
         raise InputError(f"{option} needs the {graph} graph, not the {manifest['graph']}")
-    rows = rows_of_conditions(options, manifest["conditions"])
+    rows = rows_of_conditions(options, manifest)
     takes_pictures = manifest.get("takes_pictures", True) is not False
     image = read_image(path, manifest["data_shape"], manifest["data_range"], takes_pictures)
     inputs = {"x": np.repeat(image[None], len(rows), axis=0)}
     for condition in manifest["conditions"]:
-        kind = np.int32 if condition["kind"] == "categorical" else np.float32
+        kind = np.float32 if condition["kind"] == "continuous" else np.int32
         inputs[condition["name"]] = np.array([row[condition["name"]] for row in rows], kind)
     made = run(inputs)
     if not all(np.isfinite(values).all() for values in made.values()):
@@ -313,7 +386,7 @@ def self_test(manifest, run, runtime):
         code = np.array(golden["z"], np.float32)
         inputs = {}
         for condition in manifest["conditions"]:
-            kind = np.int32 if condition["kind"] == "categorical" else np.float32
+            kind = np.float32 if condition["kind"] == "continuous" else np.int32
             inputs[condition["name"]] = np.array(golden["conditions"][condition["name"]], kind)
         seed, temperature = int(golden["seed"]), float(golden["temperature"])
         if is_sampler:
@@ -323,6 +396,9 @@ def self_test(manifest, run, runtime):
             inputs["temperature"] = np.array([temperature], np.float32)
         else:
             inputs["z"] = code
+        if has_notes(manifest):
+            inputs["seed"] = np.array([seed], np.int32)
+            inputs["token_temperature"] = np.array([golden["token_temperature"]], np.float32)
         tolerance = float(golden["tolerance"])
         # Without a prior the golden code is of N(0, I); one that is not drawn here is believed.
         drawn = code
@@ -339,7 +415,7 @@ def self_test(manifest, run, runtime):
     if not sound or drawn.shape != code.shape:
         raise InputError("the golden sample in the manifest is damaged")
     made = run(inputs)["x"]
-    check_images(made, len(target), manifest["data_shape"])
+    check_made(made, len(target), manifest)
     if target.shape != made.reshape(len(made), -1).shape:
         raise InputError("the golden sample in the manifest is damaged")
     error = float(np.max(np.abs(made.reshape(target.shape) - target)))
@@ -515,13 +591,14 @@ def paeth(a, b, c):
 # Conditions
 
 
-def rows_of_conditions(options, conditions):
+def rows_of_conditions(options, manifest):
     """What each row of pictures is conditioned on.
 
     Returns:
         List of dicts from a condition's name to an index or a list of floats: every combination
         of the classes asked for.
     """
+    conditions, is_music = manifest["conditions"], has_notes(manifest)
     kinds = {condition["name"]: condition for condition in conditions}
     categorical = [c["name"] for c in conditions if c["kind"] == "categorical"]
     asked = {}
@@ -537,13 +614,25 @@ def rows_of_conditions(options, conditions):
         if main_name not in categorical:
             raise InputError(f"this model takes no --label; its conditions are {listing(kinds)}")
         asked.setdefault(main_name, []).extend(options.label)
+    if options.melody:
+        if "melody" not in kinds:
+            raise InputError(f"this model takes no --melody; its conditions are {listing(kinds)}")
+        asked.setdefault("melody", []).append(options.melody)
     choices = []
     for name, condition in kinds.items():
+        if condition["kind"] == "sequence":
+            if name in asked and not (is_music and name in manifest["data"]["given"]):
+                raise InputError(f"this program reads no {name}, which is no voice of music")
+            steps = condition["steps"]
+            unknown = [[condition["size"]] * steps]
+            read = [read_melody(path, manifest["data"], steps) for path in asked.get(name, [])]
+            choices.append(read or unknown)
+            continue
         if condition["kind"] == "continuous":
             choices.append([parse_numbers(asked.get(name), condition)])
         elif name in asked:
             choices.append([i for text in asked[name] for i in parse_classes(text, condition)])
-        elif name == main_name:
+        elif name == main_name and not is_music:
             choices.append(list(range(condition["size"])))
         elif condition["unknown"]:
             choices.append([condition["size"]])
@@ -593,11 +682,16 @@ def describe_rows(rows, conditions):
     """The conditions in words: `label 7`, or `label 0, 1, 2`."""
     parts = []
     for condition in conditions:
-        values = list(dict.fromkeys(str(row[condition["name"]]) for row in rows))
+        name = condition["name"]
+        values = [row[name] for row in rows]
+        if condition["kind"] == "sequence":
+            unknown = [condition["size"]] * condition["steps"]
+            values = [UNKNOWN if value == unknown else "given" for value in values]
+        values = list(dict.fromkeys(map(str, values)))
         if condition["kind"] == "categorical":
             names = [*condition["names"], UNKNOWN]
             values = [names[int(value)] for value in values]
-        parts.append(f"{condition['name']} {listing(values)}")
+        parts.append(f"{name} {listing(values)}")
     return " and ".join(parts) or "no condition"
 
 
@@ -723,7 +817,7 @@ def run_in_batches(run, inputs, total):
     Returns:
         Tuple of the images and the milliseconds an image took, in a batch that was not the first.
     """
-    single = ("seed", "temperature")
+    single = ("seed", "temperature", "token_temperature")
     # A sampler counts its rows itself, unless it is told by their index: no row may come apart.
     counts = "seed" in inputs and "index" not in inputs
     size = total if counts else min(total, LARGEST_BATCH)
@@ -742,13 +836,14 @@ def run_in_batches(run, inputs, total):
     return np.concatenate(batches)[:total], 1000 * seconds / size
 
 
-def check_images(images, total, shape):
-    if images.shape != (total, *shape) or images.dtype != np.float32:
-        raise InputError(
-            f"the model gave {images.dtype} {images.shape}, and its manifest says {shape}"
-        )
-    if not np.isfinite(images).all():
+def check_made(made, total, manifest):
+    kind, shape = np.int32 if has_notes(manifest) else np.float32, manifest["data_shape"]
+    if made.shape != (total, *shape) or made.dtype != kind:
+        raise InputError(f"the model gave {made.dtype} {made.shape}, and its manifest says {shape}")
+    if not np.isfinite(made).all():
         raise InputError("the model gave NaN or infinity: the file is damaged, export it again")
+    if kind == np.int32 and not 0 <= made.min() <= made.max() < number_of_tokens(manifest["data"]):
+        raise InputError("the model gave no notes: the file is damaged, export it again")
 
 
 def check_manifest(data, name):
@@ -797,13 +892,17 @@ def check_manifest(data, name):
     for condition in manifest["conditions"]:
         require(isinstance(condition, dict), "conditions")
         require(isinstance(condition.get("name"), str), "conditions")
-        require(condition.get("kind") in ("categorical", "continuous"), "conditions")
+        require(condition.get("kind") in ("categorical", "continuous", "sequence"), "conditions")
         require(is_size(condition.get("size")), "conditions")
+        if condition["kind"] == "sequence":
+            require(is_size(condition.get("steps")), "steps")
         if condition["kind"] == "categorical":
             names = condition.get("names")
             require(isinstance(names, list) and len(names) == condition["size"], "names")
             require(all(isinstance(word, str) for word in names), "names")
             require(isinstance(condition.get("unknown"), bool), "unknown")
+    if has_notes(manifest):
+        require(are_notes(manifest["data"], shape), "data")
     require("prior" in manifest, "prior")
     prior = manifest["prior"]
     require(prior is None or isinstance(prior, dict), "prior")
@@ -812,6 +911,35 @@ def check_manifest(data, name):
         if can_draw(prior) and prior["kind"] != "standard_normal":
             require(is_mixture(manifest), "prior")
     return manifest
+
+
+def has_notes(manifest):
+    """Whether a file makes music."""
+    data = manifest.get("data")
+    return isinstance(data, dict) and data.get("kind") == "notes"
+
+
+def are_notes(data, shape):
+    """Whether a manifest says all that is used of notes."""
+    voices, given = data.get("voices"), data.get("given")
+    if not (isinstance(voices, list) and isinstance(given, dict) and len(shape) == 2):
+        return False
+    names = [*given.values(), *voices]
+    low, high, beat = (data.get(name) for name in ("low", "high", "steps_per_beat"))
+    return (
+        all(type(number) is int for number in (low, high, beat))
+        and 0 <= low <= high < 128
+        and 1 <= beat <= MIDI_TICKS
+        and isinstance(data.get("repeats"), bool)
+        and len(voices) == shape[1]
+        and len(names) <= MOST_VOICES
+        and all(isinstance(name, str) for name in names)
+    )
+
+
+def number_of_tokens(notes):
+    """How many tokens there are: a rest, the pitches, and perhaps those struck again."""
+    return 1 + (notes["high"] - notes["low"] + 1) * (2 if notes["repeats"] else 1)
 
 
 def writer(manifest):

@@ -1,6 +1,8 @@
 """Files of models that draw tokens: a loop of builtin operators that draws what Keras draws."""
 
 import functools
+import importlib.util
+import pathlib
 import random
 
 import numpy as np
@@ -10,6 +12,7 @@ from keras import ops
 import export
 import keras_vae
 from export import graphs, oracle, parity, quantization
+from keras_vae.data import Notes, midi
 from tests.conftest import ordinary_on
 from tests.export.exported import FORMATS, new_folder
 from tests.export.test_parity import converts_here
@@ -22,10 +25,12 @@ def make_sequence_vae(condition=True):
     """A model whose weights are large enough that the code and the past count."""
     random.seed(1)
     networks = keras_vae.networks
+    given = {"melody": "soprano"} if condition else None
     model = keras_vae.SequenceVAE(
         networks.SequenceEncoder(3, TOKENS, 6, 1, 8),
         networks.CausalDecoder((STEPS, VOICES), TOKENS, 6, dilations=(1, 2), past_dropout=0.2),
         condition={"melody": keras_vae.Sequence(STEPS, VALUES)} if condition else None,
+        schema=Notes(60, 63, ("alto", "bass"), given=given),
     )
     model.build()
     rng = np.random.default_rng(1)
@@ -172,3 +177,89 @@ def test_c_refuses_the_loop_in_one_line():
     with pytest.raises(ValueError, match=r"^The C format holds the decoders") as error:
         export.module_of("c").convert(graphs.decoder(make_sequence_vae()))
     assert "\n" not in str(error.value)
+
+
+# The program for devices
+
+PROGRAM = pathlib.Path(__file__).parents[2] / "mobile_demo" / "edge" / "sample.py"
+TUNE = [1, 1, 1, 4, 4, 0]
+
+
+@pytest.fixture
+def edge(capsys, tmp_path, monkeypatch):
+    """Calls the program in an empty folder with a melody."""
+    spec = importlib.util.spec_from_file_location("edge_sample", PROGRAM)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.chdir(tmp_path)
+    tune = Notes(60, 63, ("soprano",))
+    for name, tokens in {"tune": TUNE, "long": 9 * TUNE}.items():
+        pathlib.Path(f"{name}.mid").write_bytes(midi.encode(np.array(tokens)[:, None], tune))
+
+    def call(*arguments):
+        status = module.main([str(argument) for argument in arguments])
+        return status, *capsys.readouterr()
+
+    return call
+
+
+@converts_here
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_device_harmonises_a_melody_as_keras_does(format, edge):
+    model, folder = exported_sequence_vae()
+    options = ("--model", folder / f"sampler.{format}", "--melody", "tune.mid", "--seed", 5)
+    status, said, errors = edge(*options, "--count", 3, "--out", "x.npy")
+    assert (status, errors) == (0, "")
+    settings = "seed 5, temperature 1, token temperature 0.7"
+    assert said.startswith(f"3 pieces of melody given, {settings}\n")
+    pieces = np.load("x.npy")
+    assert pieces[..., 0].tolist() == [TUNE] * 3
+    np.testing.assert_array_equal(pieces[..., 1:], model.sample({"melody": [TUNE] * 3}, seed=5))
+    status, said, _ = edge(*options, "--count", 3, "--out", "x.mid")
+    assert (status, said.splitlines()[2:]) == (0, ["x-1.mid", "x-2.mid", "x-3.mid"])
+    for number, piece in enumerate(pieces, 1):
+        assert pathlib.Path(f"x-{number}.mid").read_bytes() == midi.encode(piece, model.schema)
+
+
+@converts_here
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_device_plays_without_a_melody_and_tests_itself(format, edge):
+    model, folder = exported_sequence_vae()
+    path = folder / f"sampler.{format}"
+    status, said, _ = edge("--model", path, "--count", 1, "--seed", 7, "--token-temperature", 0)
+    assert (status, said.splitlines()[-1]) == (0, "samples.mid")
+    assert said.startswith("1 pieces of melody unknown, seed 7, ")
+    unknown = {"melody": [[VALUES] * STEPS]}
+    expected = model.sample(unknown, seed=7, token_temperature=0)[0]
+    expected = np.pad(expected, ((0, 0), (1, 0)))
+    assert pathlib.Path("samples.mid").read_bytes() == midi.encode(expected, model.schema)
+    assert edge("--model", path, "--self-test")[0] == 0
+
+
+@converts_here
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--melody", "none.mid"], "none.mid: No such file"),
+        (["--melody", "long.mid"], "must have 6 steps, 0.375 bars, not 54"),
+        (["--melody", "tune.mid", "--out", "x.png"], "--out must end with .mid or .npy"),
+        (["--token-temperature", "-1"], "--token-temperature must be at least 0"),
+        (["--count", "1001"], "too many at once"),
+        (["--label", "7"], "takes no --label"),
+        (["--score", "image.png"], "this model is of music"),
+    ],
+)
+def test_what_no_music_can_be_made_of_is_refused(edge, arguments, words):
+    _, folder = exported_sequence_vae()
+    status, said, errors = edge("--model", folder / "sampler.onnx", *arguments)
+    assert (status, said) == (2, "")
+    assert errors.startswith("error: ")
+    assert errors.count("\n") == 1
+    assert words in errors
+
+
+@converts_here
+def test_a_device_draws_no_notes_by_a_decoder(edge):
+    _, folder = exported_sequence_vae()
+    status, _, errors = edge("--model", folder / "decoder.onnx")
+    assert (status, "use the sampler" in errors) == (2, True)
