@@ -17,7 +17,11 @@ class Guard:
 
     def _get_jax_state(self, purge_model_variables=False, **wanted):
         state = super()._get_jax_state(purge_model_variables=purge_model_variables, **wanted)
-        state = _each_its_own(state)
+        # At the end of `fit` Keras makes an optimizer's averages (`use_ema`) the weights.
+        kept = self.optimizer.variables if self.compiled and self.optimizer else ()
+        if wanted.get("optimizer_variables"):
+            kept = ()
+        state = _each_its_own(state, kept)
         if purge_model_variables:
             # What the first step of an epoch fails with must not cost the model its weights.
             names = [name for name, is_wanted in wanted.items() if is_wanted]
@@ -41,12 +45,14 @@ class Guard:
             raise
 
 
-def _each_its_own(state):
+def _each_its_own(state, kept):
     """The state, of which no two variables share an array: a step gives each array away.
 
-    At the end of `fit` Keras makes the optimizer's averages (`use_ema`) the weights themselves.
+    Args:
+        state: Nested lists of arrays.
+        kept: Variables that a step does not take, whose arrays it must leave.
     """
-    seen = set()
+    seen = {id(variable.value) for variable in kept}
 
     def own(array):
         if id(array) in seen:
