@@ -132,7 +132,8 @@ def magnitudes(graph, inputs, quantize="none", seed=0):
         Dict from names of float outputs to float arrays `(rows,)`.
     """
     sums = graph.evaluate(inputs, function=graph.absolute_sums) if graph.absolute_sums else {}
-    gains = _gains(graph, inputs, seed) if quantize == "none" else {}
+    # What tokens are drawn jumps: their margins say how far rounding may reach.
+    gains = _gains(graph, inputs, seed) if quantize == "none" and not graph.loops else {}
     return {name: np.fmax(sums.get(name, 0.0), gains.get(name, 0.0)) for name in {**gains, **sums}}
 
 

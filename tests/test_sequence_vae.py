@@ -11,6 +11,7 @@ from keras import ops
 import keras_vae
 from keras_vae import distributions, likelihoods, networks, portable_random
 from keras_vae.networks.sequences import one_hot
+from tests.conftest import ordinary_on
 
 STEPS, VOICES, TOKENS, LATENT = 8, 3, 5, 4
 RNG = np.random.default_rng(0)
@@ -80,6 +81,7 @@ def test_one_step_after_the_other_is_all_steps_at_once(kind):
             assert error < 2e-5  # measured: 3e-6 of logits up to 15
 
 
+@ordinary_on("torch")
 @each_decoder
 def test_probabilities_of_all_sequences_add_up_to_one(kind):
     shape, tokens = (2, 2), 3
@@ -108,6 +110,7 @@ def test_probabilities_of_all_sequences_add_up_to_one(kind):
     np.testing.assert_array_equal(logits.argmax(-1), best)
 
 
+@ordinary_on("torch")
 def test_logits_are_those_of_the_formula():
     """Restated in NumPy: padded convolutions, and a head for each voice."""
     model = built("causal")
@@ -157,6 +160,7 @@ def test_logits_are_those_of_the_formula():
         np.testing.assert_allclose(ops.convert_to_numpy(found)[:, :, voice], h, atol=3e-5)
 
 
+@ordinary_on("torch")
 def test_steps_beyond_the_end_count_nothing_and_change_nothing():
     model = built(condition=CONDITION)
     plan = plan_of(model)
@@ -170,6 +174,7 @@ def test_steps_beyond_the_end_count_nothing_and_change_nothing():
     assert (whole <= 0).all()
 
 
+@ordinary_on("torch")
 @pytest.mark.parametrize("dtype", ["uint8", "int64", "float32"])
 def test_tokens_are_tokens_in_any_dtype(dtype):
     settings = {"batch_size": 8, "verbose": 0, "return_dict": True}
@@ -193,6 +198,7 @@ def keras_batches(x):
     return Batches()
 
 
+@ordinary_on("torch")
 def test_a_token_out_of_range_in_a_dataset_is_told():
     x = X.copy()
     x[3, 2, 1] = TOKENS
@@ -200,6 +206,7 @@ def test_a_token_out_of_range_in_a_dataset_is_told():
         make_model().evaluate(keras_batches(x), verbose=0)
 
 
+@ordinary_on("torch")
 def test_total_free_bits_hold_for_the_sum_of_the_dimensions():
     losses = {}
     for free in (0.0, 1.0, 50.0):
@@ -213,11 +220,13 @@ def test_total_free_bits_hold_for_the_sum_of_the_dimensions():
         assert counted == pytest.approx(max(free, kl), rel=1e-4)
 
 
+@ordinary_on("torch")
 def test_free_bits_of_both_kinds_are_refused():
     with pytest.raises(ValueError, match=r"^One of `free_bits` and `total_free_bits` must be 0"):
         make_model(free_bits=1.0, total_free_bits=2.0)
 
 
+@ordinary_on("torch")
 def test_the_past_is_hidden_in_training_alone():
     model = built(past_dropout=0.5)
     plan = plan_of(model)
@@ -230,6 +239,7 @@ def test_the_past_is_hidden_in_training_alone():
     np.testing.assert_array_equal(hidden[:, 0], with_past[:, 0])  # which has no past
 
 
+@ordinary_on("torch")
 @each_decoder
 def test_samples_are_those_of_the_seed_whatever_their_number(kind):
     model = built(kind, CONDITION)
@@ -248,6 +258,7 @@ def test_samples_are_those_of_the_seed_whatever_their_number(kind):
     np.testing.assert_array_equal(*cold)
 
 
+@ordinary_on("torch")
 def test_a_model_without_conditions_takes_a_count():
     model = built()
     three = model.sample(3, seed=2)
@@ -256,6 +267,7 @@ def test_a_model_without_conditions_takes_a_count():
         model.sample({"melody": MELODY})
 
 
+@ordinary_on("torch")
 def test_dropout_is_of_training_alone_and_keeps_the_mean():
     encoder = networks.SequenceEncoder(LATENT, TOKENS, 6, 2, 8, dropout=0.5, seed=1)
     calm, again = (ops.convert_to_numpy(encoder(X)[0]) for _ in range(2))
@@ -273,6 +285,7 @@ def test_dropout_is_of_training_alone_and_keeps_the_mean():
     assert (ops.convert_to_numpy(decoder.logits(plan, X, training=True)) != calm).any()
 
 
+@ordinary_on("torch")
 def test_what_is_asked_for_reaches_every_step():
     """Of a melody the last step alone changes what the first steps are likely to be."""
     model = built(condition=CONDITION)
@@ -324,6 +337,7 @@ def test_the_margin_is_the_distance_to_the_nearest_border():
     np.testing.assert_allclose(drawn(0.99, 0.0), [1, 0.2], atol=1e-6)
 
 
+@ordinary_on("torch")
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -343,6 +357,7 @@ def test_bad_input_gets_one_line(change, message):
     assert "\n" not in str(error.value)
 
 
+@ordinary_on("torch")
 def test_bad_arguments_get_one_line():
     encoder = networks.SequenceEncoder(LATENT, TOKENS)
     with pytest.raises(ValueError, match=r"^`decoder` must be a networks.SequenceDecoder"):
@@ -359,6 +374,7 @@ def test_bad_arguments_get_one_line():
             model.sample(token_temperature=wrong)
 
 
+@ordinary_on("torch")
 def test_a_piece_is_learnt_by_heart():
     """One piece, many steps: its reconstruction is itself."""
     model = make_model()
@@ -368,6 +384,7 @@ def test_a_piece_is_learnt_by_heart():
     assert model.evaluate(x, verbose=0, return_dict=True)["reconstruction_loss"] < 3
 
 
+@ordinary_on("torch")
 def test_the_likelihood_is_the_decoders():
     model = built()
     assert isinstance(model.likelihood, likelihoods.Autoregressive)

@@ -737,15 +737,40 @@ def load_tflite(content, name):
                 rows = max(len(value) for value in inputs.values())
                 if rows not in runners:
                     interpreter = Interpreter(model_content=content)
-                    runners[rows] = interpreter.get_signature_runner(manifest["graph"])
-                    check_inputs(runners[rows].get_input_details(), inputs)
-                runner = runners[rows]
-                made = runner(**as_integers(runner.get_input_details(), inputs))
-                return as_floats(runner.get_output_details(), made)
+                    names = interpreter.get_signature_list()
+                    signature, size = signature_for(manifest["graph"], rows, names)
+                    runners[rows] = interpreter.get_signature_runner(signature), size
+                    check_inputs(runners[rows][0].get_input_details(), inputs)
+                runner, size = runners[rows]
+                details = runner.get_input_details()
+                # The last example fills a batch up; what is one for all of them is left.
+                given = {
+                    name: value[np.minimum(np.arange(size), rows - 1)]
+                    if size > rows and details[name]["shape"][0] == size
+                    else value
+                    for name, value in inputs.items()
+                }
+                made = as_floats(runner.get_output_details(), runner(**as_integers(details, given)))
+                return {name: value[:rows] for name, value in made.items()}
         except (RuntimeError, ValueError, TypeError, KeyError) as err:
             raise InputError(f"{name} does not run: {one_line(err)}") from err
 
     return manifest, run, f"LiteRT {version('ai-edge-litert')}"
+
+
+def signature_for(graph, rows, names):
+    """The signature of a TFLite file for so many examples, and how many it takes.
+
+    It is the one named after the graph, which takes any number; where a file has none, as with a
+    loop, the smallest of `decoder_1`, `decoder_16` that holds them.
+    """
+    if graph in names:
+        return graph, rows
+    sizes = [int(name[len(graph) + 1 :]) for name in names if name.startswith(f"{graph}_")]
+    fitting = [size for size in sizes if size >= rows]
+    if not fitting:
+        raise ValueError(f"it takes at most {max(sizes)} examples at once, not {rows}")
+    return f"{graph}_{min(fitting)}", min(fitting)
 
 
 def check_inputs(details, inputs):
