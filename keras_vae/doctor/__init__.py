@@ -12,7 +12,6 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_vae.data import as_float
 from keras_vae.doctor import codes, curves, samples, settings
 from keras_vae.doctor.codes import (
     dead_latents,
@@ -154,14 +153,14 @@ def measure(
     held_out = train if test is None else test
     numbers = settings.of_settings(model, held_out, epochs)
     x, conditions = model.named_inputs(held_out)
-    if not bool(ops.all(model.likelihood.valid(as_float(x)))):
+    if not bool(ops.all(model.likelihood.valid(settings.values_of(model, x)))):
         return numbers, {"what needs a look at the model": "the data are out of range"}
     left_out = {}
     numbers |= curves.of_curves(model, history, left_out)
     if isinstance(model, DiscreteCodes):
         numbers["unused_codes"] = codes.of_codebook(model, held_out)
     elif isinstance(model, Encodes):
-        numbers |= codes.of_codes(model, train, held_out, epochs, seed)
+        numbers |= codes.of_codes(model, train, held_out, epochs, seed, left_out)
     else:
         left_out["low_kl"] = lack(model, Encodes)
     if isinstance(model, Bounds):

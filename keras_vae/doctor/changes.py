@@ -4,7 +4,7 @@ import numpy as np
 from keras import ops
 
 from keras_vae.doctor import thresholds
-from keras_vae.models.capabilities import Adversarial, Bounds, DiscreteCodes
+from keras_vae.models.capabilities import Adversarial, Bounds, DiscreteCodes, DrawsTokens
 from keras_vae.priors import StandardNormal
 
 
@@ -17,6 +17,8 @@ def raised_kl(model, x, epochs):
     kl_weight = end_of_kl_weight(model)
     if kl_weight > 1:
         return "Use kl_weight=1."
+    if isinstance(model, DrawsTokens):
+        return f"Use total_free_bits={2 * model.total_free_bits or 20:g}."
     if model.likelihood.name == "bernoulli" and share_between(x) > thresholds.MOST_BETWEEN:
         return 'Use likelihood="gaussian": a Bernoulli is for black and white.'
     if model.kl_schedule is None and epochs and epochs > 2:

@@ -9,7 +9,7 @@ from keras_vae.doctor import changes, thresholds
 from keras_vae.doctor.finding import Finding
 from keras_vae.evaluation.latents import ACTIVE_VARIANCE, groups
 from keras_vae.evaluation.terms import evaluate_codes
-from keras_vae.models.capabilities import Bounds
+from keras_vae.models.capabilities import Bounds, DrawsTokens
 from keras_vae.training.inputs import check_examples
 
 # Codes of a class, fewer than which say nothing of its distribution; draws of the prior for each.
@@ -50,8 +50,10 @@ def posterior_collapse(explained, explained_by_components, dead, count, raise_kl
 
     Args:
         explained: Float, at most 1: the share of the variance of data, within a class where the
-            model is told the class, that reconstructions explain.
-        explained_by_components: Float, the share that as many principal components do.
+            model is told the class, that reconstructions explain; of tokens the share that the
+            right code brings back, of what another example's does not.
+        explained_by_components: Float, the share that as many principal components do; None of
+            tokens, which have none.
         dead: Sequence of ints: the latent dimensions that carry nothing.
         count: Int. Latent dimensions.
         raise_kl: Str. The change that makes the code carry more.
@@ -111,6 +113,8 @@ def dead_latents(dead, count):
 
 
 def _of_components(explained):
+    if explained is None:
+        return "from one example to another"
     return f"(as many principal components: {100 * explained:.0f} %)"
 
 
@@ -174,7 +178,8 @@ def log_variances_of(z_log_var):
 
 def part_explained(explained, explained_by_components):
     """What a code explains as a part of what principal components do."""
-    return max(explained, 0.0) / max(explained_by_components, 1e-6)
+    possible = 1.0 if explained_by_components is None else explained_by_components
+    return max(explained, 0.0) / max(possible, 1e-6)
 
 
 def mismatch_of(means, stds, counts):
@@ -199,11 +204,10 @@ def of_codebook(model, inputs):
     }
 
 
-def of_codes(model, train, held_out, epochs, seed):
+def of_codes(model, train, held_out, epochs, seed, left_out):
     """What an encoder makes of data."""
     has_posterior = isinstance(model, Bounds)
     inputs, x, rows = _in_classes(model, held_out, seed)
-    _, x_train, rows_train = _in_classes(model, held_out if train is None else train, seed)
     if has_posterior:
         z_mean, z_log_var = model.encode(inputs)
         kl = model.kl_by_dimension(inputs)
@@ -213,11 +217,15 @@ def of_codes(model, train, held_out, epochs, seed):
     is_dead = z_mean.var(axis=0) <= ACTIVE_VARIANCE if kl is None else kl < thresholds.LEAST_KL
     raise_kl = changes.raised_kl(model, x, epochs)
     latent_dim = z_mean.shape[1]
+    if isinstance(model, DrawsTokens):
+        explained, possible = explained_tokens(model, inputs, z_mean), None
+    else:
+        _, x_train, rows_train = _in_classes(model, held_out if train is None else train, seed)
+        explained = explained_by_reconstructions(model.reconstruct(inputs), x, rows)
+        possible = explained_by_components(x_train, rows_train, x, rows, latent_dim)
     of_code = {
-        "explained": explained_by_reconstructions(model.reconstruct(inputs), x, rows),
-        "explained_by_components": explained_by_components(
-            x_train, rows_train, x, rows, latent_dim
-        ),
+        "explained": explained,
+        "explained_by_components": possible,
         "dead": np.flatnonzero(is_dead).tolist(),
         "count": latent_dim,
     }
@@ -230,6 +238,9 @@ def of_codes(model, train, held_out, epochs, seed):
         },
         "dead_latents": {name: of_code[name] for name in ("dead", "count")},
     }
+    if possible is None:
+        del numbers["low_kl"]
+        left_out["low_kl"] = "tokens have no principal components to compare with"
     if has_posterior:
         numbers["exploding_log_variance"] = {
             "z_log_var": z_log_var,
@@ -298,6 +309,22 @@ def explained_by_reconstructions(reconstructions, x, rows):
     """
     error = np.sum(np.square(x - reconstructions, dtype="float64"))
     return float(1 - error / max(np.sum(np.square(_centered(x, rows))), 1e-12))
+
+
+def explained_tokens(model, inputs, z_mean):
+    """The share of the tokens that the right code brings back, of what another's does not.
+
+    Args:
+        model: A model that draws tokens.
+        inputs: Checked arrays as `fit` takes them.
+        z_mean: Float array `(n, latent)`, the code of each example.
+    """
+    x, conditions = model.named_inputs(inputs)
+    right, wrong = (
+        float((model.decode(z, conditions) == x)[x >= 0].mean())
+        for z in (z_mean, np.roll(z_mean, len(z_mean) // 2, axis=0))
+    )
+    return (right - wrong) / max(1 - wrong, 1e-6)
 
 
 def explained_by_components(x_train, rows_train, x, rows, count):

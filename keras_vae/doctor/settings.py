@@ -158,23 +158,9 @@ def unfinished_warm_up(warm_up_epochs, epochs, kl_weight, end):
 
 def of_settings(model, inputs, epochs):
     """What needs no trained model."""
-    x, _ = model.named_inputs(inputs)
-    is_uint8, x = x.dtype == np.uint8, as_float(x)
-    numbers = {
-        "unfit_data": {
-            "likelihood": model.likelihood,
-            "smallest": float(x.min()),
-            "largest": float(x.max()),
-            "deviation": float(x.std(dtype="float64")),
-            "rounding": _rounding(model.likelihood, x),
-            "is_uint8": is_uint8,
-        },
-        "bernoulli_colours": {
-            "likelihood": model.likelihood,
-            "channels": x.shape[-1] if x.ndim == 4 else 0,
-            "between": changes.share_between(x),
-        },
-    }
+    given, _ = model.named_inputs(inputs)
+    x = values_of(model, given)
+    numbers = {} if model.likelihood.holds_tokens else _of_pixels(model, x, given.dtype == np.uint8)
     is_valid = bool(ops.all(model.likelihood.valid(x)))
     try:
         if is_valid:
@@ -198,6 +184,29 @@ def of_settings(model, inputs, epochs):
                 "end": kl_weight,
             }
     return numbers
+
+
+def values_of(model, x):
+    """Examples as floats: tokens as they are, of others what their dtype says."""
+    return np.asarray(x, "float32") if model.likelihood.holds_tokens else as_float(x)
+
+
+def _of_pixels(model, x, is_uint8):
+    return {
+        "unfit_data": {
+            "likelihood": model.likelihood,
+            "smallest": float(x.min()),
+            "largest": float(x.max()),
+            "deviation": float(x.std(dtype="float64")),
+            "rounding": _rounding(model.likelihood, x),
+            "is_uint8": is_uint8,
+        },
+        "bernoulli_colours": {
+            "likelihood": model.likelihood,
+            "channels": x.shape[-1] if x.ndim == 4 else 0,
+            "between": changes.share_between(x),
+        },
+    }
 
 
 def _rescaled(smallest, largest):

@@ -64,7 +64,7 @@ def mean_and_errors(estimates, errors):
 def bits_per_dimension(model, x, nats):
     """Turn a log-likelihood per example into bits per value of the data, where that has a meaning.
 
-    It has one where `p(x)` is a probability: a likelihood of levels on data that are such levels,
+    It has one where `p(x)` is a probability: tokens, a likelihood of levels on data that are such,
     and the Bernoulli on data of 0 and 1. A density's bits depend on the scale of the data, and a
     Bernoulli's of greys are of no distribution.
 
@@ -84,6 +84,8 @@ def bits_per_dimension(model, x, nats):
 def is_discrete(model, x):
     """Whether a model's likelihood gives probabilities, not densities, to data like `x`."""
     likelihood = model.likelihood
+    if likelihood.holds_tokens:
+        return True
     if isinstance(likelihood, likelihoods.Bernoulli):
         is_binarized = isinstance(model, Encodes) and model.dynamic_binarization
         return is_binarized or _is_of_levels(x, 2)

@@ -2,13 +2,14 @@
 
 import time
 
+from keras_vae.evaluation import sequences
 from keras_vae.evaluation.annealed import annealed_log_likelihood
 from keras_vae.evaluation.images import evaluate_reconstructions
 from keras_vae.evaluation.latents import evaluate_latents
 from keras_vae.evaluation.likelihood import bits_per_dimension, log_likelihoods
 from keras_vae.evaluation.scorecard import scorecard
 from keras_vae.evaluation.terms import evaluate
-from keras_vae.models.capabilities import Bounds, Encodes, lack
+from keras_vae.models.capabilities import Bounds, DrawsTokens, Encodes, lack
 
 # Test images that are annealed: each costs as much as some thousand importance samples.
 ANNEALED_EXAMPLES = 100
@@ -52,12 +53,12 @@ def measure_all(model, inputs, num_samples=(), annealed=False, progress=None, ba
         left_out["bits_per_dimension"] = (
             f"the {model.likelihood.name} likelihood of these data is no probability"
         )
-    if isinstance(model, Encodes):
+    if not isinstance(model, Encodes):
+        left_out["reconstructions"] = lack(model, Encodes)
+    elif not isinstance(model, DrawsTokens):  # `evaluate_sequences` counts the tokens of those
         results["reconstructions"] = evaluate_reconstructions(
             model, inputs, progress=progress("Reconstructions")
         )
-    else:
-        left_out["reconstructions"] = lack(model, Encodes)
     is_bound = isinstance(model, Bounds)
     if is_bound:
         results["latents"] = evaluate_latents(model, inputs, progress=progress("Latents"))
@@ -109,6 +110,8 @@ def table(results):
     for name, value in results.items():
         if name == "log_likelihoods":
             yield from ("", _HEADINGS[name], *_rows_of_samples(value))
+        elif name == "music":
+            yield from ("", *sequences.table(value))
         elif name in _HEADINGS:
             yield from ("", _HEADINGS[name], *table(value))
         elif isinstance(value, list) and name.endswith("_interval"):
