@@ -13,7 +13,7 @@ import pytest
 
 import keras_vae
 from keras_vae.commands.evaluate import WITHOUT_LIKELIHOOD
-from keras_vae.commands.figures import PICTURES
+from keras_vae.commands.figures import PICTURES, PIECES
 from keras_vae.commands.sample import WITHOUT_LABELS
 from keras_vae.figures import gallery
 
@@ -68,6 +68,12 @@ REFUSED = {
     "train --model vae --prior conditional_normal": "needs --model conditional_vae",
     "train --model ladder_vae --latent-dims 3 --hidden-units 8,6": "one entry for each level",
     "train --model gan --objective iwae": "--objective needs --model",
+    "train --data jsb": "--data jsb is music, for --model sequence_vae",
+    "train --model sequence_vae": "--model sequence_vae needs music: --data jsb",
+    "train --model sequence_vae --data jsb --gif": "--gif needs --model",
+    "train --model sequence_vae --data jsb --condition tune": "must be one of 'melody', 'key'",
+    "train --model sequence_vae --data nosuch.json": "Received: 'nosuch.json', none of these",
+    "train --model vae --dropout 0.5": "--dropout needs --model sequence_vae",
     "train --data good.npz --kl-warmup 300": "--kl-warmup must be at most --epochs",
     "evaluate nosuch": "There must be a run folder at nosuch",
     "evaluate empty": "must hold model.keras",
@@ -78,6 +84,7 @@ REFUSED = {
     "sample run --out x.jpg": "--out must end with .png or .npy",
     "sample run --out nosuch/x.png --label 9": "count them from 0 to 1. Received: '9'",
     "sample run --label four": "The classes are: ",
+    "sample run --melody own.mid": "--melody needs a SequenceVAE",
     "sample run --temperature -1": "`--temperature` must be",
     "sample run --seed -1": "not negative: -1",
     "sample run --out text/model.keras/x.png": "model.keras, which is a file",
@@ -172,6 +179,7 @@ def test_nothing_was_made_of_what_was_refused(answers, folder):
 
 def test_the_command_line_knows_the_pictures():
     assert tuple(gallery.PICTURES) == PICTURES
+    assert tuple(gallery.PIECES) == PIECES
 
 
 def test_the_command_line_knows_what_models_lack():
@@ -183,7 +191,7 @@ def test_the_command_line_knows_what_models_lack():
     }
     for base in ("GenerativeModel", "LatentVariableModel"):
         del models[base]
-    assert len(models) == 6
+    assert len(models) == 7
     for name, cls in models.items():
         assert hasattr(cls, "log_likelihood") == (name not in WITHOUT_LIKELIHOOD), name
         is_conditional = "condition" in inspect.signature(cls).parameters

@@ -11,6 +11,11 @@ def ints(text):
     return values
 
 
+def words(text):
+    """Parse `melody,key`."""
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
 def non_negative_int(text):
     """Parse a whole number that is not negative."""
     if not text.strip().isdecimal():

@@ -3,8 +3,10 @@
 import sys
 
 from keras_vae import backends, progress
+from keras_vae.commands import sequences
 from keras_vae.commands.argument_types import ints, non_negative_int, positive_int
 from keras_vae.commands.output import print_next
+from keras_vae.commands.reporting import examine, name_asked, report_evaluation
 from keras_vae.commands.sample import sample_conditions
 from keras_vae.commands.start import start_keras
 from keras_vae.progress import about
@@ -61,6 +63,8 @@ def main(args):
             f"--ais needs TensorFlow Probability on TensorFlow. Received: no {', '.join(missing)}. "
             f"Install it with: {backends.install('tfp')}"
         )
+    if kind == "SequenceVAE":
+        return sequences.evaluate(args, run)
     if data.needs_keras(source := run.config()["arguments"]["data"]):
         start_keras(args.backend, purpose=f"{source} by keras.datasets")
     dataset = run.dataset()
@@ -79,16 +83,14 @@ def main(args):
     batch_size = run.config()["arguments"].get("batch_size") or 256
     results = report.measure_all(model, inputs, counts, args.ais, progress.bar, batch_size)
     results |= measure_prior(model, x, y)
-    if args.num_samples:
-        [row] = [r for r in results["log_likelihoods"] if r["num_samples"] == args.num_samples]
-        results["log_likelihood"] = row["log_likelihood"]
-        results["log_likelihood_standard_error"] = row["standard_error"]
-        results["num_samples"] = args.num_samples
+    name_asked(results, args.num_samples)
     results["examples"] = len(x)
     if args.scorecard:
         results["scorecard"] = judge(run, model, dataset)
     if args.doctor:
-        results["findings"] = examine(run, model, dataset, results.get("scorecard", {}))
+        splits = ((dataset.x_train, dataset.y_train), (dataset.x_test, dataset.y_test))
+        splits = [model_inputs(model, x, y) for x, y in splits]
+        results["findings"] = examine(run, model, *splits, results.get("scorecard"))
     report_evaluation(run, results)
     print_next("figures", run.folder)
 
@@ -150,35 +152,3 @@ def judge(run, model, dataset):
     verbose = 1 if sys.stdout.isatty() else 2
     kept = classifier.kept_classifier(run, dataset, print, verbose)
     return report.judge(model, dataset, classifier=kept, say=print, verbose=verbose)
-
-
-def examine(run, model, dataset, scorecard):
-    """What the doctor finds, as plain data; printed as lines by `report_evaluation`."""
-    from keras_vae import doctor
-
-    splits = ((dataset.x_train, dataset.y_train), (dataset.x_test, dataset.y_test))
-    inputs = [model_inputs(model, x, y) for x, y in splits]
-    history = run.history()
-    epochs = len(next(iter(history.values()), [])) or None
-    judged = scorecard if "diversity" in scorecard else None
-    found, left_out = doctor.examine(model, *inputs, epochs, history=history, scorecard=judged)
-    return {"found": [vars(finding) for finding in found], "left_out": left_out}
-
-
-def report_evaluation(run, results):
-    """Write `evaluation.json` and print it as a table."""
-    from keras_vae.evaluation import report
-
-    run.write_json(run.evaluation_path, results)
-    for line in report.table(results):
-        print(line)
-    if "findings" in results:
-        findings = results["findings"]
-        found = findings["found"]
-        first = ": what to mend first comes first" if len(found) > 1 else ""
-        print(f"\nDoctor{first}" if found else "\nDoctor: nothing found")
-        for finding in found:
-            print(f"  {finding['name']}: {finding['text']}\n    {finding['change']}")
-        for name, reason in findings["left_out"].items():
-            print(f"  {name}, not looked for: {reason}")
-    print(run.evaluation_path)

@@ -22,6 +22,8 @@ PICTURES = (
     "kl_by_dimension",
     "codebook_usage",
 )
+# Those of pieces of music.
+PIECES = ("learning_curves", "piano_rolls", "piano_rolls_between", "kl_by_dimension")
 
 
 def add_arguments(parser):
@@ -39,16 +41,17 @@ def add_arguments(parser):
 
 
 def main(args):
-    names = args.only.split(",") if args.only else list(PICTURES)
-    if unknown := [name for name in names if name not in PICTURES]:
-        raise ValueError(
-            f"--only must name pictures, of {', '.join(PICTURES)}. Received: {unknown[0]}"
-        )
     from keras_vae import data
     from keras_vae.storage.runs import Run
 
     run = Run(args.run)
-    run.model_class()
+    is_music = run.model_class() == "SequenceVAE"
+    known = PIECES if is_music else PICTURES
+    names = args.only.split(",") if args.only else list(known)
+    if unknown := [name for name in names if name not in known]:
+        raise ValueError(
+            f"--only must name pictures, of {', '.join(known)}. Received: {unknown[0]}"
+        )
     source = run.config()["arguments"]["data"]
     start_keras(args.backend)
     from rich.progress import track
@@ -62,14 +65,17 @@ def main(args):
         print(f"Without the data: {err}")
         dataset = None
     data_name = pathlib.Path(source).stem if dataset is None else dataset.name
-    subject = gallery.Subject(model, dataset, run.history(), data_name, args.label)
+    kind, pictures = gallery.Subject, gallery.PICTURES
+    if is_music:
+        kind, pictures = gallery.MusicSubject, gallery.PIECES
+    subject = kind(model, dataset, run.history(), data_name, args.label)
     if args.label is not None:
         _ = subject.shown_label  # refused before anything is drawn
     left_out = {}
     quiet = not sys.stdout.isatty()
     for name in track(names, "Drawing", transient=True, disable=quiet):
         try:
-            made = gallery.PICTURES[name](subject)
+            made = pictures[name](subject)
         except gallery.LeftOut as why:
             left_out.setdefault(str(why), []).append(name)
             continue

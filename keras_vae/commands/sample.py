@@ -5,12 +5,14 @@ import math
 import pathlib
 
 from keras_vae import arguments
+from keras_vae.commands import sequences
 from keras_vae.commands.argument_types import non_negative_int, positive_int
 from keras_vae.commands.output import print_next_export
 from keras_vae.commands.start import start_keras
 from keras_vae.exceptions import one_line
 
 WITHOUT_LABELS = ("Autoencoder", "VAE", "GAN")
+COUNT = 16
 
 
 def add_arguments(parser):
@@ -20,13 +22,24 @@ def add_arguments(parser):
         action="append",
         help="class by name or index, several by commas (default: every class, one row each)",
     )
-    parser.add_argument("--count", type=positive_int, default=16, help="samples per class")
+    parser.add_argument(
+        "--count", type=positive_int, help="samples per class (default: 16), or pieces (default: 4)"
+    )
     parser.add_argument("--seed", type=non_negative_int, help="repeats the same samples")
     parser.add_argument("--temperature", type=float, default=1.0, help="default: 1")
     parser.add_argument(
+        "--token-temperature",
+        type=float,
+        default=0.7,
+        help="of the notes of a piece; 0 takes the likeliest (default: 0.7)",
+    )
+    parser.add_argument(
+        "--melody", metavar="FILE", help="a .mid file whose melody gets the other voices"
+    )
+    parser.add_argument(
         "--out",
-        default="samples.png",
-        help=".png, or .npy for the float32 values (default: samples.png)",
+        help=".png, or .npy for the values (default: samples.png); of pieces .mid, .wav or .npy "
+        "(default: samples.mid)",
     )
 
 
@@ -36,12 +49,17 @@ def main(args):
     from keras_vae.storage.files import check_folder_can_be, write_atomically
     from keras_vae.storage.runs import Run
 
-    out = pathlib.Path(args.out)
-    if out.suffix not in (".png", ".npy"):
-        raise ValueError(f"--out must end with .png or .npy. Received: {out}")
     arguments.not_negative(args.temperature, "--temperature")
     run = Run(args.run)
     kind = run.model_class()
+    if kind == "SequenceVAE":
+        return sequences.sample(args, run)
+    if args.melody:
+        raise ValueError(f"--melody needs a SequenceVAE. Received: {kind}.")
+    out = pathlib.Path(args.out or "samples.png")
+    if out.suffix not in (".png", ".npy"):
+        raise ValueError(f"--out must end with .png or .npy. Received: {out}")
+    count = args.count or COUNT
     if kind == "Autoencoder":
         raise ValueError("Sampling needs a model with a prior. Received: an Autoencoder.")
     check_labels(run, kind, args.label)
@@ -52,16 +70,16 @@ def main(args):
     model = run.load_model()
     rows, what = sample_rows(model, args.label)
     if rows is None:
-        images = model.sample(args.count, temperature=args.temperature, seed=args.seed)
+        images = model.sample(count, temperature=args.temperature, seed=args.seed)
     else:
-        labels = np.repeat(np.asarray(rows, "int32"), args.count)
+        labels = np.repeat(np.asarray(rows, "int32"), count)
         images = model.sample({"label": labels}, temperature=args.temperature, seed=args.seed)
     if out.suffix == ".npy":
         buffer = io.BytesIO()
         np.save(buffer, images)
         content = buffer.getvalue()
     else:
-        columns = args.count if rows and len(rows) > 1 else math.ceil(math.sqrt(len(images)))
+        columns = count if rows and len(rows) > 1 else math.ceil(math.sqrt(len(images)))
         content = draw.png(draw.image_grid(images, columns, model.likelihood.data_range))
     write_atomically(out, content)
     print(f"{len(images)} images of {what}")

@@ -5,7 +5,7 @@ import math
 import pathlib
 
 from keras_vae import arguments, backends
-from keras_vae.commands.argument_types import ints, non_negative_int, positive_int
+from keras_vae.commands.argument_types import ints, non_negative_int, positive_int, words
 
 # The names in `keras_vae.likelihoods`, which cannot be imported before the backend is chosen.
 LIKELIHOODS = (
@@ -26,7 +26,9 @@ MODELS = {
     "vq_vae": "a grid of discrete codes, sharp reconstructions, a prior over the codes",
     "gan": "sharp samples, no scores",
     "conditional_gan": "sharp samples of a class, no scores",
+    "sequence_vae": "pieces of music in several voices, or the voices under a melody",
 }
+IMAGE_MODELS = tuple(name for name in MODELS if name != "sequence_vae")
 
 # What `train --prior` takes; the last three are fitted to the trained model's codes.
 PRIORS = {
@@ -97,10 +99,9 @@ LADDER_DEFAULTS = {
 OPTIONS_OF = {
     ("vae", "conditional_vae"): ("posterior",),
     ("ladder_vae",): ("latent_dims",),
+    ("vae", "conditional_vae", "ladder_vae", "sequence_vae"): ("kl_weight", "kl_warmup"),
     ("vae", "conditional_vae", "ladder_vae"): (
         "prior",
-        "kl_weight",
-        "kl_warmup",
         "free_bits",
         "objective",
         "num_samples",
@@ -109,10 +110,19 @@ OPTIONS_OF = {
         "likelihood",
         "dynamic_binarization",
     ),
-    ("autoencoder", "vae", "conditional_vae", "vq_vae", "gan", "conditional_gan"): ("latent_dim",),
+    tuple(name for name in MODELS if name != "ladder_vae"): ("latent_dim",),
     ("conditional_vae", "vq_vae", "conditional_gan"): ("unknown_rate",),
     ("gan", "conditional_gan"): ("label_smoothing", "spectral_normalization"),
     ("vq_vae",): ("num_codes", "levels", "prior_epochs"),
+    ("sequence_vae",): (
+        "condition",
+        "steps",
+        "decoder",
+        "total_free_bits",
+        "past_dropout",
+        "dropout",
+    ),
+    IMAGE_MODELS: ("network", "hidden_units", "devices", "gif"),
 }
 
 
@@ -128,7 +138,8 @@ def add_arguments(parser):
         "--data",
         default="digits",
         help="digits, mnist_small (which comes along), mnist, fashion_mnist, cifar10, an .npz file "
-        "or a folder with one sub-folder of images per class (default: digits)",
+        "or a folder with one sub-folder of images per class (default: digits); of a sequence_vae "
+        "jsb, a .json file or a folder of .mid files",
     )
     parser.add_argument("--out", help="run folder (default: runs/DATA)")
     parser.add_argument("--network", choices=("dense", "conv"), help="default: by the data")
@@ -234,6 +245,41 @@ def add_arguments(parser):
         type=positive_int,
         help="of a vq_vae's prior over the codes (default: as --epochs)",
     )
+    parser.add_argument(
+        "--condition",
+        type=words,
+        default=(),
+        metavar="NAME,NAME",
+        help="what a sequence_vae is told: melody (it then makes the voices below), key, mode, "
+        "density (default: nothing)",
+    )
+    parser.add_argument(
+        "--steps", type=positive_int, help="of a sequence_vae's windows (default: 32, two bars)"
+    )
+    parser.add_argument(
+        "--decoder",
+        choices=("causal", "gru", "conductor"),
+        default="causal",
+        help="of a sequence_vae: causal convolutions, a GRU, or one for each bar (default: causal)",
+    )
+    parser.add_argument(
+        "--total-free-bits",
+        type=float,
+        metavar="NATS",
+        help="nats that a sequence_vae's code costs at least (default: 20, 12 with conditions)",
+    )
+    parser.add_argument(
+        "--past-dropout",
+        type=float,
+        default=0.1,
+        help="share of a sequence_vae's past steps that training hides (default: 0.1)",
+    )
+    parser.add_argument(
+        "--dropout",
+        type=float,
+        default=0.25,
+        help="share of a sequence_vae's channels that training hides (default: 0.25)",
+    )
     parser.add_argument("--seed", type=non_negative_int, default=0, help="default: 0")
     parser.add_argument(
         "--devices",
@@ -304,15 +350,39 @@ def check_options(args):
         raise ImportError(
             f"--prior {args.prior} needs scikit-learn. Install it with: {backends.install('cli')}"
         )
+    if args.condition:
+        from keras_vae.data.sequences import CONDITIONS
+
+        for name in args.condition:
+            arguments.one_of(name, "--condition", CONDITIONS)
     for name in ("kl_weight", "free_bits"):
         arguments.not_negative(getattr(args, name), flag(name))
-    for name in ("unknown_rate", "label_smoothing"):
+    if args.total_free_bits is not None:
+        arguments.not_negative(args.total_free_bits, "--total-free-bits")
+    for name in ("unknown_rate", "label_smoothing", "past_dropout", "dropout"):
         arguments.part_of_one(getattr(args, name), flag(name))
     arguments.whole(args.num_codes, "--num-codes", 2)
     arguments.wholes(args.levels or (), "--levels", 2, "8,6,5")
     rate = args.learning_rate
     if rate is not None and not (math.isfinite(rate) and rate > 0):
         raise ValueError(f"--learning-rate must be above 0. Received: {rate}")
+
+
+def check_source(args):
+    """Refuse images for a model of music, and music for a model of images."""
+    from keras_vae import data
+
+    is_music = data.is_music(args.data)
+    if args.model == "sequence_vae" and not is_music:
+        raise ValueError(
+            "--model sequence_vae needs music: --data jsb, a .json file or a folder of .mid files. "
+            f"Received: --data {args.data}."
+        )
+    if args.model != "sequence_vae" and is_music:
+        raise ValueError(
+            f"--data {args.data} is music, for --model sequence_vae. Received: --model "
+            f"{args.model}."
+        )
 
 
 def check_levels(args):

@@ -17,7 +17,7 @@ from keras_vae.data.errors import DataError, explained, shortened
 from keras_vae.data.image_folders import ImageFiles, find
 from keras_vae.data.images import as_float, binarize, looks_channels_first
 from keras_vae.data.notes import Notes
-from keras_vae.data.sequences import Sequences, sequences
+from keras_vae.data.sequences import Sequences, is_music, sequences
 
 __all__ = [
     "DataError",
@@ -29,6 +29,7 @@ __all__ = [
     "audio",
     "binarize",
     "bounds",
+    "is_music",
     "load",
     "looks_channels_first",
     "midi",

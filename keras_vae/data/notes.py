@@ -175,12 +175,14 @@ class Notes:
         Args:
             tokens: Ints `(n, steps, len(voices))`.
             conditions: Dict that holds the tokens `(n, steps)` of each given voice by its
-                condition's name; not needed where no voice is given.
+                condition's name, `num_tokens` for no step at all; not needed where no voice is
+                given.
 
         Returns:
             Ints `(n, steps, len(all_voices))`.
         """
         above = [np.asarray(conditions[name])[..., None] for name in self.given]
+        above = [np.where(voice == self.num_tokens, NO_STEP, voice) for voice in above]
         return np.concatenate([*above, np.asarray(tokens)], axis=-1) if above else tokens
 
     def manifest(self):

@@ -94,6 +94,16 @@ def sequences(source, steps=None, conditions=(), augment=True, hop=None, split="
     return Sequences(name, found, schema, steps, conditions, hop, augment, aside)
 
 
+def is_music(source):
+    """Whether a name or path is one of what `sequences` reads, by its name and a folder's files."""
+    path = os.fspath(source)
+    if path in pieces.NAMED or path.lower().endswith(".json"):
+        return True
+    folders = [folder for folder in (path, os.path.join(path, "train")) if os.path.isdir(folder)]
+    names = (name for folder in folders for name in os.listdir(folder))
+    return any(name.lower().endswith(midi.SUFFIXES) for name in names)
+
+
 class Sequences:
     """Windows of pieces, split into a training, a validation and a test set. `sequences` makes it.
 

@@ -10,13 +10,16 @@ import numpy as np
 from keras_vae.doctor.thresholds import LEAST_KL
 from keras_vae.figures import images as draw
 from keras_vae.figures import plots, walks
+from keras_vae.figures.piano_rolls import piano_rolls as draw_rolls
 from keras_vae.figures.style import shortened
 from keras_vae.figures.subject import MOST_CLASSES, MOST_POINTS, LeftOut
+from keras_vae.figures.subject import MusicSubject as MusicSubject
 from keras_vae.figures.subject import Subject as Subject
 from keras_vae.models.capabilities import Bounds, DiscreteCodes, Encodes, article, lack
 
 ROWS = COLUMNS = 10
 STEPS = 11
+ROLLS = 4
 QUANTILES = 9
 FRAMES = 16
 # t-SNE takes half a minute for as many; of the others, more hide each other.
@@ -33,6 +36,34 @@ def learning_curves(subject):
     if not subject.history:
         raise LeftOut("the run has no history.csv")
     return plots.learning_curves(subject.history, subject.title("Learning curves"))
+
+
+def piano_rolls(subject):
+    """Test pieces, their reconstructions, and samples under their conditions."""
+    model, (x, conditions) = subject.model, subject.pieces
+    rows = {
+        "test pieces": x,
+        "reconstructed": model.reconstruct(subject.pieces_as_inputs),
+        "sampled, seed 0": model.sample(conditions or None, seed=0, count=len(x)),
+    }
+    rows = {name: subject.together(tokens, conditions) for name, tokens in rows.items()}
+    title = subject.title("Test pieces, reconstructions and samples")
+    return draw_rolls(rows, model.schema, title)
+
+
+def piano_rolls_between(subject):
+    """From the code of one test piece to that of another, under the conditions of the first."""
+    model, (x, conditions) = subject.model, subject.pieces
+    ends = model.encode_means(subject.pieces_as_inputs)
+    z = walks.between(ends[:1], ends[-1:], ROLLS)[0]
+    first = {name: np.repeat(values[:1], ROLLS, axis=0) for name, values in conditions.items()}
+    rows = {
+        "test pieces": subject.together(x, conditions)[[0, -1]],
+        "from code to code": subject.together(model.decode(z, first), first),
+    }
+    under = " under the melody of the first" if model.schema.given else ""
+    title = subject.title(f"Between two test pieces{under}")
+    return draw_rolls(rows, model.schema, title)
 
 
 def reconstructions(subject):
@@ -245,6 +276,13 @@ PICTURES = {
     "latent_projections": latent_projections,
     "kl_by_dimension": kl_by_dimension,
     "codebook_usage": codebook_usage,
+}
+# Those of pieces of music, each of a `MusicSubject`.
+PIECES = {
+    "learning_curves": learning_curves,
+    "piano_rolls": piano_rolls,
+    "piano_rolls_between": piano_rolls_between,
+    "kl_by_dimension": kl_by_dimension,
 }
 
 

@@ -7,12 +7,21 @@ import itertools
 import numpy as np
 
 from keras_vae import data
+from keras_vae.evaluation.report import first_of
 from keras_vae.figures import images as draw
 from keras_vae.figures import walks
-from keras_vae.models.capabilities import Bounds, DiscreteCodes, Encodes, Samples, lack
+from keras_vae.models.capabilities import (
+    Bounds,
+    DiscreteCodes,
+    Encodes,
+    Samples,
+    lack,
+)
+from keras_vae.training.batched import rows_of
 
 MOST_CLASSES = 20
 MOST_POINTS = 5000
+PIECES = 4
 
 
 class LeftOut(Exception):  # noqa: N818 - nothing went wrong
@@ -143,6 +152,10 @@ class Subject:
         """What the model takes: the images, with their labels if it needs them."""
         return {"x": x, "label": y} if self.model.condition else x
 
+    def test_inputs(self, count):
+        """The first test examples, at most so many, as the model takes them."""
+        return self.inputs(*self.examples(np.arange(min(count, len(self.test.x_test)))))
+
     def codes(self, x, y):
         """The posterior means, or an autoencoder's codes, `(n, latent)`."""
         return self.encodes.encode_means(self.model.as_observed(self.inputs(x, y), seed=0))
@@ -164,8 +177,8 @@ class Subject:
         """The KL of each latent dimension on these images, or None."""
         if not isinstance(self.model, Bounds):
             return None
-        x, y = self.examples(np.arange(min(MOST_POINTS, len(self.test.x_test))))
-        kl = self.model.kl_by_dimension(self.model.as_observed(self.inputs(x, y), seed=0))
+        inputs = self.model.as_observed(self.test_inputs(MOST_POINTS), seed=0)
+        kl = self.model.kl_by_dimension(inputs)
         return None if kl is None else kl.mean(axis=0, dtype="float64")
 
     def quantiles(self, probabilities, label=0):
@@ -224,6 +237,45 @@ class Subject:
             vectors = walks.between(*ends, steps).reshape(len(self.pairs) * steps, -1)
         images = walks.decode(model, z.reshape(-1, z.shape[-1]), vectors)
         return images.reshape(len(self.pairs), steps, *images.shape[1:])
+
+
+class MusicSubject(Subject):
+    """A trained model of pieces of music, and what there is to draw it by.
+
+    Args:
+        model: `SequenceVAE` whose schema is `data.Notes`.
+        dataset: `data.Sequences`, or None where the data are gone.
+        history, data_name, shown_class: As for `Subject`.
+    """
+
+    class_names = ()
+
+    @property
+    def shown_label(self):
+        raise ValueError(f"Pieces of music have no class to show. Received: {self.shown_class}.")
+
+    def test_inputs(self, count):
+        return first_of(self.test.test, count)
+
+    @functools.cached_property
+    def pieces_as_inputs(self):
+        """Some test windows, those with a melody that training has not before the others."""
+        order = np.argsort(~self.test.new_melody, kind="stable")
+        return rows_of(self.test.test, _apart(order, PIECES))
+
+    @property
+    def pieces(self):
+        """The same as tokens, and their conditions by name."""
+        return self.model.named_inputs(self.pieces_as_inputs)
+
+    def together(self, tokens, conditions):
+        """All voices of pieces, the given ones above the others."""
+        return self.model.schema.together(tokens, conditions)
+
+
+def _apart(order, count):
+    """Entries of an order, far from each other, so that they are of different pieces."""
+    return order[np.linspace(0, len(order) - 1, count).astype(int)]
 
 
 def _as_pairs(z, labels, vectors, class_names, x=None):

@@ -111,13 +111,37 @@ class Run:
 
         Args:
             source: Optional name or path of the data, should they be elsewhere by now.
+
+        Returns:
+            `data.Dataset`; of a training on music `data.Sequences`, in the pieces' own keys alone.
         """
         config = self.config()
+        if "schema" in config:
+            return self._sequences(source, config)
         names = config.get("class_names")
         is_text = isinstance(names, list) and all(isinstance(name, str) for name in names)
         if names is not None and not is_text:
             raise ValueError(f"{self.config_path} is damaged: class_names must be a list of text")
         return data.load(source or config["arguments"]["data"], class_names=names)
+
+    def schema(self):
+        """What the tokens of a training on music mean, a `data.Notes`."""
+        return self._described_sequences(self.config())["schema"]
+
+    def _sequences(self, source, config):
+        described = self._described_sequences(config)
+        source = source or config["arguments"]["data"]
+        return data.sequences(source, augment=False, **described)
+
+    def _described_sequences(self, config):
+        try:
+            return {
+                "steps": config["data_shape"][0],
+                "conditions": config["arguments"]["condition"],
+                "schema": data.Notes.from_config(config["schema"]),
+            }
+        except (KeyError, IndexError, TypeError, ValueError) as err:
+            raise ValueError(f"{self.config_path} is damaged: {err}") from err
 
     def write_json(self, path, value):
         """Write a dict as JSON, for people to read."""
