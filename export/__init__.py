@@ -27,7 +27,6 @@ from export.parts import delete, part_of, parts_of
 
 FORMATS = ("tflite", "onnx", "c")
 GRAPHS = ("decoder", "encoder", "sampler", "scorer")
-HELD_OUT = 2000
 NOT_ALL_INTEGER = {
     "sampler": "a latent code of 8 bits is not the one of the seed. Export the decoder as "
     "int8-full and draw the code beside it, or use --format c.",
@@ -216,7 +215,7 @@ def target_of(model_or_path, format, graph="decoder", quantize="none", out=None)
 def _export_here(
     model_or_path, jobs, inputs, calibration_data, say, data=None, origin=None, custom_objects=None
 ):
-    from export import manifest, parity, quantization, tracing
+    from export import examples, manifest, parity, quantization, tracing
 
     model, run, training, held_out = model_or_path, None, None, None
     if _is_path(model_or_path):
@@ -226,7 +225,7 @@ def _export_here(
         run = path if path.is_dir() else path.parent
         training = manifest.training_of(run)
     if inputs is None and (run is not None or data is not None):
-        held_out = _held_out(model, run, say, data)
+        held_out = examples.held_out(model, run, say, data)
     reports = {}
     with tracing.full_precision(model):
         for name in dict.fromkeys(job.graph for job in jobs):
@@ -240,8 +239,8 @@ def _export_here(
                 calibration, rounded = None, contextlib.nullcontext()
                 if quantize.startswith("int8"):
                     say(f"{name}: rounding the weights for {quantize}")
-                    examples = calibration_of(built, calibration_data, run, data)
-                    calibration = quantization.calibration(built, examples)
+                    given = examples.calibration_of(built, calibration_data, run, data)
+                    calibration = quantization.calibration(built, given)
                     rounded = quantization.rounded(built, calibration)
                 with rounded:
                     for job in chosen:
@@ -279,48 +278,6 @@ def _make(graph, job, expected, calibration, training, held_out, picture_range, 
     return report
 
 
-def dataset(model, run, source=None):
-    """The data that are named, or else those that a run folder names, or None.
-
-    Raises:
-        data.DataError: If they cannot be loaded, a ValueError.
-        ValueError: If those that are named do not fit the model.
-    """
-    from keras_vae import data
-    from keras_vae.storage.runs import Run
-
-    if source is None:
-        return Run(run).dataset() if run and Run(run).config_path.is_file() else None
-    label = model.condition.get("label")
-    found = data.load(source, class_names=getattr(label, "names", None))
-    shape = found.x_test.shape[1:]
-    if shape != tuple(model.data_shape or shape) or not set(model.condition) <= {"label"}:
-        raise ValueError(
-            f"`data` must be examples of shape {model.data_shape} for conditions "
-            f"{sorted(model.condition)}. Received: {source}, of shape {shape} with labels."
-        )
-    return found
-
-
-def _held_out(model, run, say, source=None):
-    """Held-out examples, as the graphs take them, or None where there are none."""
-    from keras_vae import data
-
-    if not set(model.condition) <= {"label"} and source is None:
-        return None
-    try:
-        found = dataset(model, run, source)
-    except (data.DataError, OSError) as err:
-        if source is not None:
-            raise
-        say(f"no map of the latent space and no percentiles of scores: {err}", done=True)
-        return None
-    if found is None or found.x_test.shape[1:] != tuple(model.data_shape or ()):
-        return None
-    examples = {"x": data.as_float(found.x_test[:HELD_OUT]), "label": found.y_test[:HELD_OUT]}
-    return examples if model.condition else {"x": examples["x"]}
-
-
 def load_model(path, inputs=None, custom_objects=None):
     """Load what `export` takes as a path: a model of ours, or with `inputs` any Keras model."""
     from keras_vae.storage import saving, stored
@@ -341,29 +298,6 @@ def build_graph(model, name, inputs=None):
     if inputs is not None:
         return keras_models.of_keras_model(model, inputs, name)
     return graphs.BUILDERS[name](model)
-
-
-def calibration_of(graph, calibration_data, run, source=None):
-    """The examples by which to round: those given, training data, or None to draw."""
-    names = [spec.name for spec in graph.inputs if spec.batched]
-    if calibration_data is not None:
-        import numpy as np
-
-        if not isinstance(calibration_data, dict) or not set(names) <= set(calibration_data):
-            raise ValueError(f"`calibration_data` must be a dict of arrays for {names}.")
-        return {
-            spec.name: np.asarray(calibration_data[spec.name], spec.dtype) for spec in graph.inputs
-        }
-    if "x" not in names:
-        return None
-    found = dataset(graph.model, run, source) if set(names) <= {"x", "label"} else None
-    if found is None:
-        raise ValueError(
-            f"Rounding the `{graph.name}` needs typical examples. Received: none. Export from a "
-            "run folder, name the data by `data` (--data), or pass `calibration_data`, a dict of "
-            f"arrays for {names}."
-        )
-    return {"x": found.x_train, "label": found.y_train} if len(names) > 1 else {"x": found.x_train}
 
 
 def _export_in_child(model_or_path, jobs, inputs, calibration_data, say, data=None):

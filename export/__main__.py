@@ -183,6 +183,7 @@ def _report(model_path, graphs, paths, say, data=None):
         List of lists of lines, a table for each graph.
     """
     from export import report
+    from keras_vae.models.capabilities import DrawsTokens
     from keras_vae.storage.runs import Run
 
     model = exporter.load_model(model_path)
@@ -191,7 +192,7 @@ def _report(model_path, graphs, paths, say, data=None):
     for graph in graphs:
         reporter = report.Reporter(model, graph, run, say=say, data=data)
         rows, pictures = [], {}
-        if graph in ("decoder", "sampler"):
+        if graph in ("decoder", "sampler") and not isinstance(model, DrawsTokens):
             pictures["Keras"] = reporter.expected["x"]
         for path in paths:
             module = exporter.module_of(path.suffix[1:])
@@ -269,15 +270,19 @@ def _next_command(path):
     is_drawn = prior.get("kind") == "standard_normal" or "means" in prior
     if found["graph"] == "decoder" and not is_drawn:
         return shlex.join([*words, "--self-test"])
+    is_music = found.get("data", {}).get("kind") == "notes"
     for condition in found["conditions"]:
-        if condition["kind"] == "continuous":
+        if condition["kind"] == "sequence":
+            words += ["--melody", "tune.mid"] if condition["name"] == "melody" else []
+        elif condition["kind"] == "continuous":
             zeros = ",".join(["0"] * condition["size"])
             words += ["--condition", f"{condition['name']}={zeros}"]
         elif condition["name"] == "label":
             words += ["--label", condition["names"][min(7, condition["size"] - 1)]]
         else:
             words += ["--condition", f"{condition['name']}={condition['names'][0]}"]
-    words += ["--count", "16", "--seed", "42", "--out", "samples.png"]
+    count, out = ("4", "piece.mid") if is_music else ("16", "samples.png")
+    words += ["--count", count, "--seed", "42", "--out", out]
     return shlex.join(words)
 
 

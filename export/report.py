@@ -10,9 +10,9 @@ import time
 
 import numpy as np
 
-from export import oracle, tracing
+from export import examples, oracle, tracing
 from export.quantization import calibration
-from keras_vae.data import as_float
+from keras_vae.data import Sequences, as_float
 
 SAMPLES = 1000
 HELD_OUT = 500
@@ -73,10 +73,12 @@ class Reporter:
         self.dataset, self.classifier = None, None
         self.own = tracing.own(model)
         conditions = set(self.own.condition if self.own else ())
-        if (run is not None or data is not None) and conditions <= {"label"}:
+        if (run is not None or data is not None) and (
+            self.own is None or examples.knows_data(self.own)
+        ):
             self.dataset = self._load(run, data)
             in_run = run is not None and self.dataset is not None
-            if in_run and conditions and graph in ("decoder", "sampler"):
+            if in_run and "label" in conditions and graph in ("decoder", "sampler"):
                 self.classifier = self._classifier(run)
         self.inputs = self._inputs()
         with tracing.full_precision(model):
@@ -140,15 +142,16 @@ class Reporter:
     def _held_out(self, most=None):
         if self.dataset is None:
             return None
+        if isinstance(self.dataset, Sequences):
+            return examples.sequences_of(self.own, self.dataset, "test", most)
         x, y = as_float(self.dataset.x_test[:most]), self.dataset.y_test[:most]
         return {"x": x, "label": y} if self.own and self.own.condition else {"x": x}
 
     def _load(self, run, source):
-        import export
         from keras_vae import data
 
         try:
-            return export.dataset(self.model, run and run.folder, source)
+            return examples.dataset(self.model, run and run.folder, source)
         except (data.DataError, OSError) as err:
             if source is not None:
                 raise
@@ -170,7 +173,7 @@ class Reporter:
         """Mean ELBO of held-out examples with the graph computed by `run`, or None."""
         from keras import ops
 
-        from keras_vae.models.capabilities import Bounds, Encodes
+        from keras_vae.models.capabilities import Bounds, DrawsTokens, Encodes
 
         has_codes = isinstance(self.model, Encodes)
         if self.dataset is None or self.graph.name == "sampler" or not has_codes:
@@ -180,7 +183,7 @@ class Reporter:
         if self.graph.name == "scorer":
             return -float(np.mean(run(held_out)["score"], dtype="float64"))
         model, x = self.model, held_out["x"]
-        if not isinstance(model, Bounds):
+        if not isinstance(model, Bounds) or isinstance(model, DrawsTokens):
             return None
         if model.parameters_per_value > 1:  # a decoder file gives their mean, and no more
             return None

@@ -13,8 +13,8 @@ import keras
 import numpy as np
 import pytest
 
-import export
 import keras_vae
+from export import examples
 from keras_vae import callbacks, data
 from keras_vae.__main__ import main
 from keras_vae.commands.main import make_parser, with_arguments_of_run
@@ -340,7 +340,7 @@ def test_a_run_keeps_the_order_of_classes_in_which_it_began(tmp_path, capsys, mo
     again = json.loads((folder / "evaluation.json").read_text())
     for name, value in json.loads(evaluation).items():
         assert again[name] == pytest.approx(value, rel=1e-5), name
-    held_out = export._held_out(keras_vae.load_model(folder), folder, print)
+    held_out = examples.held_out(keras_vae.load_model(folder), folder, print)
     assert np.bincount(held_out["label"]).tolist() == [2, 4]
     config = json.loads((folder / "config.json").read_text())
     for names, words in ((["2"], "another, '10'"), (7, "class_names must be a list of text")):

@@ -1,0 +1,88 @@
+"""Examples of the data that a model was trained on: to round by, and to describe its files."""
+
+import numpy as np
+
+from export import tracing
+from keras_vae import data
+from keras_vae.models.capabilities import DrawsTokens
+from keras_vae.storage.runs import Run
+
+HELD_OUT = 2000
+
+
+def dataset(model, run, source=None):
+    """The data that are named, or else those that a run folder names, or None.
+
+    Raises:
+        data.DataError: If they cannot be loaded, a ValueError.
+        ValueError: If those that are named do not fit the model.
+    """
+    if source is None:
+        return Run(run).dataset() if run and Run(run).config_path.is_file() else None
+    if isinstance(model, DrawsTokens):
+        steps, _ = model.data_shape
+        return data.sequences(source, steps, tuple(model.condition), False, schema=model.schema)
+    label = model.condition.get("label")
+    found = data.load(source, class_names=getattr(label, "names", None))
+    shape = found.x_test.shape[1:]
+    if shape != tuple(model.data_shape or shape) or not set(model.condition) <= {"label"}:
+        raise ValueError(
+            f"`data` must be examples of shape {model.data_shape} for conditions "
+            f"{sorted(model.condition)}. Received: {source}, of shape {shape} with labels."
+        )
+    return found
+
+
+def knows_data(model):
+    """Whether the command line has data for a model: pieces of music, or images with labels."""
+    return isinstance(model, DrawsTokens) or set(model.condition) <= {"label"}
+
+
+def sequences_of(model, found, part, count=None):
+    """The first windows of a part of `data.Sequences`, "train" or "test", as graphs take them."""
+    x, conditions = model.named_inputs(getattr(found, part))
+    return {"x": x[:count].astype("int32"), **{n: c[:count] for n, c in conditions.items()}}
+
+
+def held_out(model, run, say, source=None):
+    """Held-out examples, as the graphs take them, or None where there are none."""
+    if source is None and not knows_data(model):
+        return None
+    try:
+        found = dataset(model, run, source)
+    except (data.DataError, OSError) as err:
+        if source is not None:
+            raise
+        say(f"no map of the latent space and no percentiles of scores: {err}", done=True)
+        return None
+    if isinstance(found, data.Sequences):
+        return sequences_of(model, found, "test", HELD_OUT)
+    if found is None or found.x_test.shape[1:] != tuple(model.data_shape or ()):
+        return None
+    examples = {"x": data.as_float(found.x_test[:HELD_OUT]), "label": found.y_test[:HELD_OUT]}
+    return examples if model.condition else {"x": examples["x"]}
+
+
+def calibration_of(graph, calibration_data, run, source=None):
+    """The examples by which to round: those given, training data, or None to draw."""
+    names = [spec.name for spec in graph.inputs if spec.batched]
+    if calibration_data is not None:
+        if not isinstance(calibration_data, dict) or not set(names) <= set(calibration_data):
+            raise ValueError(f"`calibration_data` must be a dict of arrays for {names}.")
+        return {
+            spec.name: np.asarray(calibration_data[spec.name], spec.dtype) for spec in graph.inputs
+        }
+    if "x" not in names:
+        return None
+    own = tracing.own(graph.model)
+    is_known = knows_data(own) if own else set(names) <= {"x", "label"}
+    found = dataset(graph.model, run, source) if is_known else None
+    if found is None:
+        raise ValueError(
+            f"Rounding the `{graph.name}` needs typical examples. Received: none. Export from a "
+            "run folder, name the data by `data` (--data), or pass `calibration_data`, a dict of "
+            f"arrays for {names}."
+        )
+    if isinstance(found, data.Sequences):
+        return sequences_of(graph.model, found, "train")
+    return {"x": found.x_train, "label": found.y_train} if len(names) > 1 else {"x": found.x_train}
