@@ -103,7 +103,7 @@ class Reporter:
             Tuple of a `Row` and the outputs of the samples.
         """
         path = pathlib.Path(path)
-        self.say(f"{path.name}: sampling {SAMPLES} images")
+        self.say(f"{path.name}: sampling {SAMPLES:,} examples")
         run = next(iter(module.programs(path)))[2]
         made = run(self.inputs)
         error = made[self.output].astype(np.float64) - self.expected[self.output]

@@ -223,6 +223,17 @@ def test_no_step_of_a_melody_is_none_of_a_piece():
     np.testing.assert_array_equal(together, [[[1, 2], [NO_STEP, NO_STEP]]])
 
 
+def test_windows_to_show_have_new_melodies_where_there_are_any():
+    scale = np.arange(60, 92)[:, None] - [0, 12]
+    made = data.sequences({"train": [scale], "test": [np.tile(scale[::-1], (4, 1))]}, steps=16)
+    assert len(made.new_melody) == 8
+    made.new_melody[:] = [0, 1, 0, 1, 0, 1, 1, 0]
+    assert made.rows_to_show(2).tolist() == [1, 6]
+    assert made.rows_to_show(6).tolist() == [1, 1, 3, 3, 5, 6]
+    made.new_melody[:] = False
+    assert made.rows_to_show(2).tolist() == [0, 7]
+
+
 def test_music_is_known_by_its_name(tmp_path):
     assert data.is_music("jsb")
     assert data.is_music("nosuch.json")

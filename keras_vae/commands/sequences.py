@@ -251,7 +251,7 @@ def given(args, run, count):
     if melody is not None and names == ["melody"]:
         return {"melody": np.repeat(melody[None].astype("int32"), count, axis=0)}
     music = run.dataset()
-    rows = shown_rows(music, count)
+    rows = music.rows_to_show(count)
     conditions = {name: values[rows] for name, values in music.test.items() if name != "x"}
     if melody is not None:
         key = np.full(count, keys.estimate(schema.pitches(melody)), "int32")
@@ -259,14 +259,6 @@ def given(args, run, count):
         told["mode"] = key // 12
         conditions |= {name: told[name] for name in names if name in told}
     return conditions
-
-
-def shown_rows(music, count):
-    """Test windows to show, those with a melody that training has not before the others."""
-    import numpy as np
-
-    order = np.argsort(~music.new_melody, kind="stable")
-    return np.resize(order, count)
 
 
 def one_after_another(pieces, schema):

@@ -182,6 +182,19 @@ class Sequences:
         """MIDI pitches of all voices, int16 `(n, steps, voices)`; -1 for silence or no step."""
         return self.schema.pitches(self.tokens(part))
 
+    def rows_to_show(self, count):
+        """Rows of so many test windows far apart, with melodies that training has not if it can be.
+
+        Args:
+            count: Int, at least 1. Rows repeat where there are fewer.
+
+        Returns:
+            Ints `(count,)`.
+        """
+        rows = np.flatnonzero(self.new_melody)
+        rows = rows if len(rows) else np.arange(len(self.new_melody))
+        return rows[np.linspace(0, len(rows) - 1, count).astype(int)]
+
     def summary(self):
         """Print how many pieces and windows there are, and what the tokens are."""
         schema = self.schema

@@ -259,9 +259,8 @@ class MusicSubject(Subject):
 
     @functools.cached_property
     def pieces_as_inputs(self):
-        """Some test windows, those with a melody that training has not before the others."""
-        order = np.argsort(~self.test.new_melody, kind="stable")
-        return rows_of(self.test.test, _apart(order, PIECES))
+        """Some test windows."""
+        return rows_of(self.test.test, self.test.rows_to_show(PIECES))
 
     @property
     def pieces(self):
@@ -271,11 +270,6 @@ class MusicSubject(Subject):
     def together(self, tokens, conditions):
         """All voices of pieces, the given ones above the others."""
         return self.model.schema.together(tokens, conditions)
-
-
-def _apart(order, count):
-    """Entries of an order, far from each other, so that they are of different pieces."""
-    return order[np.linspace(0, len(order) - 1, count).astype(int)]
 
 
 def _as_pairs(z, labels, vectors, class_names, x=None):
