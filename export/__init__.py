@@ -267,7 +267,7 @@ def _make(graph, job, expected, calibration, training, held_out, picture_range, 
         run = None
         if job.quantize != "none":
             module.write(content, part)
-            run = next(iter(module.programs(part)))[2]
+            run = module.load(part)
         described = manifest.build(
             graph, module.converter(), job.quantize, training, run, held_out, picture_range
         )

@@ -104,7 +104,7 @@ class Reporter:
         """
         path = pathlib.Path(path)
         self.say(f"{path.name}: sampling {SAMPLES:,} examples")
-        run = next(iter(module.programs(path)))[2]
+        run = module.load(path)
         made = run(self.inputs)
         error = made[self.output].astype(np.float64) - self.expected[self.output]
         spread = np.ptp(self.expected[self.output])

@@ -141,6 +141,14 @@ def gru(size):
     return networks.SequenceEncoder(3, 4, 4, 1, 8), networks.GRUDecoder((6, 2), 4, 4, 5)
 
 
+def notes(size):
+    encoder = networks.NotesEncoder(4, 5, 60, 6, 4, 4, given=1, steps_per_beat=3, dropout=0.2)
+    decoder = networks.NotesDecoder(
+        *((6, 2), 5, 60, 4, 4, 4, 1, 3), voice_units=4, dilations=(1, 2), past_dropout=0.3
+    )
+    return encoder, decoder
+
+
 def conductor(size):
     decoder = networks.ConductorDecoder((6, 2), 4, 4, 5, segment=3)
     return networks.SequenceEncoder(3, 4, 4, 1, 8), decoder
@@ -209,6 +217,7 @@ MORE_MODELS = [
     (models.ConditionalGAN, conv_players, "categorical"),
     (models.VQVAE, rounded_grid, None),
     (models.SequenceVAE, gru, None),
+    (models.SequenceVAE, notes, "sequences"),
     (models.SequenceVAE, conductor, "categorical"),
 ]
 
@@ -379,6 +388,7 @@ BASES = {
 IN_MODELS = {
     *(networks.SequenceEncoder, networks.CausalDecoder),
     *(networks.GRUDecoder, networks.ConductorDecoder),
+    *(networks.NotesEncoder, networks.NotesDecoder),
 }
 CHECKED = {row[0] for row in [*MODELS, *LAYERS, *CONFIGURABLE, *PRIORS, *METRICS, *CALLBACKS]}
 CHECKED |= IN_MODELS

@@ -10,7 +10,6 @@ from keras import ops
 
 import keras_vae
 from keras_vae import distributions, likelihoods, networks, portable_random
-from keras_vae.networks.sequences import one_hot
 from tests.conftest import ordinary_on
 
 STEPS, VOICES, TOKENS, LATENT = 8, 3, 5, 4
@@ -26,6 +25,9 @@ DECODERS = {
     ),
     "gru": lambda shape=(STEPS, VOICES), tokens=TOKENS, **options: networks.GRUDecoder(
         shape, tokens, 6, units=7, **options
+    ),
+    "notes": lambda shape=(STEPS, VOICES), tokens=TOKENS, **options: networks.NotesDecoder(
+        shape, tokens, 60, 6, 7, 5, voice_units=4, steps_per_beat=shape[0] // 2, **options
     ),
     "conductor": lambda shape=(STEPS, VOICES), tokens=TOKENS, **options: networks.ConductorDecoder(
         shape, tokens, 6, units=7, segment=shape[0] // 2, **options
@@ -69,16 +71,20 @@ def test_one_step_after_the_other_is_all_steps_at_once(kind):
     model = built(kind, CONDITION)
     decoder, plan = model.decoder, plan_of(model)
     at_once = ops.convert_to_numpy(decoder.logits(plan, X))
-    memory, past = decoder.begin(plan), ops.zeros((16, VOICES * TOKENS))
+    tokens = ops.convert_to_tensor(X.astype("int32"))
+    memory, past = decoder.begin(plan), tokens[:, 0] * 0 - 1
+    before = past
     for step in range(STEPS):
-        past = decoder.embedding(past)
-        h, memory = decoder.advance(memory, plan[:, step], past, step)
-        state = decoder.voices.from_state(decoder.head_input(h, past))
-        past = ops.reshape(one_hot(X[:, step], TOKENS), (16, -1))
+        plan_now = plan[:, step]
+        features = decoder.past_features(plan_now, past, before)
+        h, memory = decoder.advance(memory, plan_now, features, step)
+        state = decoder.voices.from_state(h)
         for voice in range(VOICES):
-            logits = decoder.voices.voice(state, past[:, : voice * TOKENS], voice)
+            above = tokens[:, step, :voice]
+            logits = decoder.voice_logits(state, plan_now, past, above, voice)
             error = np.abs(ops.convert_to_numpy(logits) - at_once[:, step, voice]).max()
             assert error < 2e-5  # measured: 3e-6 of logits up to 15
+        past, before = tokens[:, step], past
 
 
 @ordinary_on("torch")
@@ -158,6 +164,100 @@ def test_logits_are_those_of_the_formula():
         found = decoder.logits(decoder(ops.convert_to_tensor(z)), X[:rows])
         # Measured: 4e-6, of logits up to 15.
         np.testing.assert_allclose(ops.convert_to_numpy(found)[:, :, voice], h, atol=3e-5)
+
+
+def notes_model(**options):
+    """A harmoniser: the melody is a voice above those that it makes."""
+    random.seed(1)
+    shape, tokens = (STEPS, 2), 6
+    encoder = networks.NotesEncoder(4, tokens, 60, STEPS, 6, 8, given=1)
+    decoder = networks.NotesDecoder(shape, tokens, 60, 6, 7, 5, given=1, voice_units=4, **options)
+    condition = {"melody": keras_vae.Sequence(STEPS, tokens), "label": keras_vae.Categorical(3)}
+    model = keras_vae.SequenceVAE(encoder, decoder, condition, seed=3)
+    model.compile(keras.optimizers.Adam(1e-2))
+    return model
+
+
+def test_a_harmoniser_hears_the_melody_alike_in_both_faces():
+    model = notes_model()
+    model.build()
+    decoder, melody = shaken(model).decoder, np.minimum(MELODY, 6)
+    vector = model.condition_vectors({"melody": melody, "label": LABEL})
+    z = RNG.standard_normal((16, 4)).astype("float32")
+    plan = decoder([ops.convert_to_tensor(z), ops.convert_to_tensor(vector)])
+    x = RNG.integers(0, 6, (16, STEPS, 2)).astype("int32")
+    at_once = ops.convert_to_numpy(decoder.logits(plan, x))
+    tokens = ops.convert_to_tensor(x)
+    memory, past = decoder.begin(plan), tokens[:, 0] * 0 - 1
+    before = past
+    for step in range(STEPS):
+        features = decoder.past_features(plan[:, step], past, before)
+        h, memory = decoder.advance(memory, plan[:, step], features, step)
+        state = decoder.voices.from_state(h)
+        for voice in range(2):
+            above = tokens[:, step, :voice]
+            logits = decoder.voice_logits(state, plan[:, step], past, above, voice)
+            error = np.abs(ops.convert_to_numpy(logits) - at_once[:, step, voice]).max()
+            assert error < 3e-5  # measured: 4e-6 of logits up to 20
+        past, before = tokens[:, step], past
+    # What is given is read back out of the plan; 6 is unknown.
+    found = ops.convert_to_numpy(plan)[..., -3:]
+    known = np.where(melody == 6, -1, melody)
+    np.testing.assert_array_equal(found[..., 0], known)
+    np.testing.assert_array_equal(found[:, 2:, 2], known[:, :-2])
+
+
+@ordinary_on("torch")
+def test_notes_are_heard_as_a_musician_does():
+    decoder = networks.NotesDecoder((8, 2), 25, 60, 4, 4, 4, voice_units=4)
+    decoder(ops.zeros((1, 4)))
+    # C and G, then D and A: a fifth, and the same fifth a tone higher.
+    before, now = np.array([[[8, 1]]]), np.array([[[10, 3]]])
+    found = decoder.step_features(*map(ops.convert_to_tensor, (now, before)))
+    parts = np.split(ops.convert_to_numpy(found)[0, 0], [25, 50, 75, 88, 101, 129])
+    upper, lower, both, classes, interval, *motions = (np.flatnonzero(part) for part in parts)
+    assert (upper, lower, interval) == (10, 3, 7)
+    assert both.tolist() == [3, 10]
+    assert classes.tolist() == [2, 9]  # D and A
+    assert [int(motion[0]) - 13 for motion in motions] == [2, 2]
+    # A rest has neither, and a note that is struck again is its pitch.
+    silent = decoder.step_features(*map(ops.convert_to_tensor, (now * 0, before)))
+    parts = np.split(ops.convert_to_numpy(silent)[0, 0], [25, 50, 75, 88, 101, 129])
+    assert [np.flatnonzero(part)[0] for part in parts] == [0, 0, 0, 12, 12, 27, 27]
+    again = networks.NotesDecoder((8, 2), 49, 60, 4, 4, 4, repeats=True, voice_units=4)
+    notes = ops.convert_to_numpy(again.sounding(ops.convert_to_tensor(np.array([0, 24, 25, 48]))))
+    assert notes.tolist() == [0, 24, 1, 24]
+
+
+@ordinary_on("torch")
+def test_a_move_from_the_last_note_is_an_answer():
+    """Of the logits of moves alone, up a tone from token 5 is token 7; from a rest nothing is."""
+    decoder = networks.NotesDecoder((8, 1), 25, 60, 4, 4, 4, voice_units=4)
+    decoder(ops.zeros((1, 4)))
+    for layer in (decoder.voices.outs[0], decoder.voices.moves[0]):
+        for weight in layer.weights:
+            weight.assign(ops.zeros_like(weight))
+    bias = np.zeros(31, "float32")
+    bias[15 + 2] = 3.0
+    decoder.voices.moves[0].bias.assign(bias)
+    x = np.zeros((1, 8, 1), "int32")
+    x[0, 2:4, 0] = 5, 24
+    logits = ops.convert_to_numpy(decoder.logits(decoder(ops.zeros((1, 4))), x))[0, :, 0]
+    assert np.flatnonzero(logits[3]).tolist() == [7]
+    assert logits[3, 7] == 3
+    assert not logits[2].any()  # after a rest
+    assert not logits[4].any()  # there is no token 26
+
+
+@ordinary_on("torch")
+def test_networks_of_notes_refuse_what_does_not_fit():
+    with pytest.raises(ValueError, match=r"^`latent_dim` must be a multiple of the 2 beats"):
+        networks.NotesEncoder(5, 6, 60, 8)
+    with pytest.raises(ValueError, match=r"^`steps_per_beat` must divide the 8 steps"):
+        networks.NotesDecoder((8, 2), 6, 60, steps_per_beat=3)
+    decoder = networks.NotesDecoder((8, 2), 6, 60, given=1)
+    with pytest.raises(ValueError, match=r"^`given` must be at most the number of conditions"):
+        decoder.build((None, 4))
 
 
 @ordinary_on("torch")

@@ -258,27 +258,28 @@ def add_arguments(parser):
     )
     parser.add_argument(
         "--decoder",
-        choices=("causal", "gru", "conductor"),
-        default="causal",
-        help="of a sequence_vae: causal convolutions, a GRU, or one for each bar (default: causal)",
+        choices=("notes", "causal", "gru", "conductor"),
+        default="notes",
+        help="of a sequence_vae: convolutions that hear intervals, plain ones, a GRU, or one for "
+        "each bar (default: notes)",
     )
     parser.add_argument(
         "--total-free-bits",
         type=float,
         metavar="NATS",
-        help="nats that a sequence_vae's code costs at least (default: 20, 12 with conditions)",
+        help="nats that a sequence_vae's code costs at least (default: 21, 13 with conditions)",
     )
     parser.add_argument(
         "--past-dropout",
         type=float,
-        default=0.1,
-        help="share of a sequence_vae's past steps that training hides (default: 0.1)",
+        default=0.15,
+        help="share of a sequence_vae's past steps that training hides (default: 0.15)",
     )
     parser.add_argument(
         "--dropout",
         type=float,
-        default=0.25,
-        help="share of a sequence_vae's channels that training hides (default: 0.25)",
+        default=0.2,
+        help="share of a sequence_vae's channels that training hides (default: 0.2)",
     )
     parser.add_argument("--seed", type=non_negative_int, default=0, help="default: 0")
     parser.add_argument(

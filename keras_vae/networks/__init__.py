@@ -11,6 +11,7 @@ from keras_vae.networks.dense import (
 from keras_vae.networks.discriminators import ConvDiscriminator, DenseDiscriminator
 from keras_vae.networks.grid import ConvGridDecoder, ConvGridEncoder
 from keras_vae.networks.ladder import LadderDecoder, LadderEncoder
+from keras_vae.networks.notes import NotesDecoder, NotesEncoder
 from keras_vae.networks.sequence_decoders import CausalDecoder, ConductorDecoder, GRUDecoder
 from keras_vae.networks.sequence_encoders import SequenceEncoder
 from keras_vae.networks.sequences import SequenceDecoder
@@ -30,6 +31,8 @@ __all__ = [
     "GaussianEncoder",
     "LadderDecoder",
     "LadderEncoder",
+    "NotesDecoder",
+    "NotesEncoder",
     "SequenceDecoder",
     "SequenceEncoder",
     "join_condition",

@@ -52,21 +52,23 @@ class CausalDecoder(SequenceDecoder):
         h = ops.repeat(h, _PLANNED_TOGETHER, axis=1)[:, : self.data_shape[0]]
         return h + ops.cast(self.place, h.dtype)
 
-    def states(self, plan, past, drop):
+    def states(self, plan, features, drop):
+        past = self.embedding(features)
         h = plan + past
         for block in self.past_blocks:
             h = block(h, drop=drop)
-        return ops.relu(h)
+        return ops.concatenate([ops.relu(h), past], axis=-1)
 
     def begin(self, plan):
         return [block.begin(plan[:, 0]) for block in self.past_blocks]
 
-    def advance(self, memory, plan, past, at):
-        h, after = plan + past, []
+    def advance(self, memory, plan, features, at):
+        past, after = self.embedding(features), []
+        h = plan + past
         for block, before in zip(self.past_blocks, memory, strict=True):
             h, now = block.advance(h, before)
             after.append(now)
-        return ops.relu(h), after
+        return ops.concatenate([ops.relu(h), past], axis=-1), after
 
     def get_config(self):
         return {**super().get_config(), "dilations": list(self._dilations)}
@@ -109,15 +111,18 @@ class GRUDecoder(SequenceDecoder):
         h = self.from_code(z)[:, None]
         return h + ops.cast(self.place, h.dtype)[None]
 
-    def states(self, plan, past, drop):
-        return drop(self.gru(plan + past, initial_state=self.start(plan[:, 0])))
+    def states(self, plan, features, drop):
+        past = self.embedding(features)
+        h = drop(self.gru(plan + past, initial_state=self.start(plan[:, 0])))
+        return ops.concatenate([h, past], axis=-1)
 
     def begin(self, plan):
         return [self.start(plan[:, 0])]
 
-    def advance(self, memory, plan, past, at):
+    def advance(self, memory, plan, features, at):
+        past = self.embedding(features)
         h, [after] = self.gru.cell(plan + past, memory)
-        return h, [after]
+        return ops.concatenate([h, past], axis=-1), [after]
 
     def get_config(self):
         return {**super().get_config(), "units": self._units}
@@ -164,18 +169,19 @@ class ConductorDecoder(GRUDecoder):
         h = ops.repeat(self.from_conductor(h), self._segment, axis=1)
         return h + ops.cast(self.place, h.dtype)
 
-    def states(self, plan, past, drop):
+    def states(self, plan, features, drop):
+        past = self.embedding(features)
         steps, segment = self.data_shape[0], self._segment
         by_segment = ops.reshape(plan + past, (-1, segment, self.width))
         starts = ops.reshape(plan[:, ::segment], (-1, self.width))
         h = self.gru(by_segment, initial_state=self.start(starts))
-        return drop(ops.reshape(h, (-1, steps, self._units)))
+        h = drop(ops.reshape(h, (-1, steps, self._units)))
+        return ops.concatenate([h, past], axis=-1)
 
-    def advance(self, memory, plan, past, at):
+    def advance(self, memory, plan, features, at):
         begins = ops.cast(at % self._segment == 0, plan.dtype)
         h = begins * self.start(plan) + (1 - begins) * memory[0]
-        h, [after] = self.gru.cell(plan + past, [h])
-        return h, [after]
+        return super().advance([h], plan, features, at)
 
     def get_config(self):
         return {**super().get_config(), "segment": self._segment}

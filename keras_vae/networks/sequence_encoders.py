@@ -8,9 +8,8 @@ from keras_vae.networks.dense import GaussianEncoder, split_condition
 from keras_vae.networks.sequences import (
     ConditionByStep,
     Dropout,
-    one_hot,
+    one_hots,
     shapes_of,
-    side_by_side,
 )
 
 
@@ -89,7 +88,7 @@ class SequenceEncoder(GaussianEncoder, ConditionByStep, Dropout):
         drop = self.drop_in(training)
         tokens, condition = split_condition(inputs)
         rest, by_step = self.split(condition)
-        h = self.embedding(side_by_side(one_hot(tokens, self.num_tokens)))
+        h = self.embedding(one_hots(tokens, self.num_tokens))
         if by_step is not None:
             h = h + self.by_step(by_step)
         h = drop(ops.relu(h))

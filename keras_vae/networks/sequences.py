@@ -46,6 +46,17 @@ class Dropout:
         return h * kept / (1 - self.dropout)
 
 
+def one_hots(tokens, num_tokens):
+    """Float vectors `(..., voices * num_tokens)` of tokens `(..., voices)`, side by side."""
+    parts = [one_hot(tokens[..., voice], num_tokens) for voice in range(tokens.shape[-1])]
+    return ops.concatenate(parts, axis=-1)
+
+
+def shifted(tokens):
+    """Tokens `(batch, steps, voices)` a step later, -1 at the first."""
+    return ops.concatenate([ops.zeros_like(tokens[:, :1]) - 1, tokens[:, :-1]], axis=1)
+
+
 class ConditionByStep:
     """Splits the vector of a model's conditions into what holds at all steps and at each.
 
@@ -130,56 +141,49 @@ class VoiceChain(keras.layers.Layer):
         voices: Int.
         num_tokens: Int.
         width: Int, hidden units of each voice.
-
-    Call arguments:
-        state: Float tensor `(batch, steps, width)`.
-        tokens: Float tensor `(batch, steps, voices, num_tokens)`, the step's own, as `one_hot`.
-        drop: Function of hidden units, for training.
-
-    Returns:
-        Float tensor `(batch, steps, voices, num_tokens)`.
+        above_sizes: Tuple of ints, how many features of the voices above each voice sees.
 
     References:
         - Larochelle & Murray, 2011, NADE. https://proceedings.mlr.press/v15/larochelle11a
     """
 
-    def __init__(self, voices, num_tokens, width, **kwargs):
+    def __init__(self, voices, num_tokens, width, above_sizes, **kwargs):
         super().__init__(**kwargs)
         self.voices, self.num_tokens, self.width = voices, num_tokens, width
+        self.above_sizes = tuple(above_sizes)
         dense = keras.layers.Dense
         self.from_state = dense(voices * width)
-        self.from_above = [dense(width, use_bias=False) for _ in range(voices - 1)]
+        self.from_above = [dense(width, use_bias=False) for size in self.above_sizes if size]
         self.hidden = [dense(width, activation="relu") for _ in range(voices)]
         self.outs = [dense(num_tokens, dtype=self.variable_dtype) for _ in range(voices)]
 
-    def build(self, state_shape, tokens_shape=None):
+    def build(self, state_shape):
         self.from_state.build((None, state_shape[-1]))
-        for voice, layer in enumerate(self.from_above, 1):
-            layer.build((None, voice * self.num_tokens))
+        sizes = [size for size in self.above_sizes if size]
+        for size, layer in zip(sizes, self.from_above, strict=True):
+            layer.build((None, size))
         for layer in (*self.hidden, *self.outs):
             layer.build((None, self.width))
         self.built = True
-
-    def call(self, state, tokens, drop=lambda h: h):
-        state = self.from_state(state)
-        flat = side_by_side(tokens)
-        size = self.num_tokens
-        logits = [self.voice(state, flat[..., : v * size], v, drop) for v in range(self.voices)]
-        return ops.stack(logits, axis=-2)
 
     def voice(self, state, above, voice, drop=lambda h: h):
         """Logits of one voice.
 
         Args:
             state: Float tensor `(..., voices * width)`, from `from_state`.
-            above: Float tensor `(..., voice * num_tokens)`: the voices above, side by side.
+            above: Float tensor `(..., features)`, of the voices above; or None.
             voice: Int.
             drop: Function of hidden units, for training.
         """
+        return self.outs[voice](self.hidden_of(state, above, voice, drop))
+
+    def hidden_of(self, state, above, voice, drop):
+        """Hidden units of one voice, `(..., width)`, from what `voice` takes."""
         h = state[..., voice * self.width : (voice + 1) * self.width]
-        if voice:
-            h = h + self.from_above[voice - 1](above)
-        return self.outs[voice](drop(self.hidden[voice](drop(ops.relu(h)))))
+        if above is not None:
+            place = sum(size > 0 for size in self.above_sizes[:voice])
+            h = h + self.from_above[place](above)
+        return drop(self.hidden[voice](drop(ops.relu(h))))
 
 
 class SequenceDecoder(StoredModel, ConditionByStep, Dropout):
@@ -237,7 +241,7 @@ class SequenceDecoder(StoredModel, ConditionByStep, Dropout):
         if step_conditions is not None:
             self.set_step_conditions(step_conditions)
         self.embedding = keras.layers.Dense(self.width, use_bias=False, name="embedding")
-        self.voices = VoiceChain(self.data_shape[1], self.num_tokens, self.voice_units)
+        self.voices = self.make_voices()
         self.by_example = keras.layers.Dense(self.width, name="by_example")
         self.by_step = keras.layers.Dense(self.width, use_bias=False, name="by_step")
         self.given_blocks = [DilatedBlock(self.width, d) for d in (1, 2, 4)]
@@ -246,7 +250,7 @@ class SequenceDecoder(StoredModel, ConditionByStep, Dropout):
     def build(self, input_shape):
         (_, latent_dim), size = shapes_of(input_shape)
         rest, by_step = self.condition_sizes(size)
-        self.embedding.build((None, self.data_shape[1] * self.num_tokens))
+        self.embedding.build((None, self.past_size))
         if rest:
             self.by_example.build((None, rest))
         if by_step:
@@ -283,17 +287,20 @@ class SequenceDecoder(StoredModel, ConditionByStep, Dropout):
         Returns:
             Float tensor `(batch, steps, voices, num_tokens)`.
         """
-        seen = one_hot(tokens, self.num_tokens)
-        past = side_by_side(seen)
-        past = ops.concatenate([ops.zeros_like(past[:, :1]), past[:, :-1]], axis=1)
+        drop = self.drop_in(training)
+        tokens = ops.cast(tokens, "int32")
+        past = shifted(tokens)
         if training and self.past_dropout:
             shape = (*ops.shape(past)[:2], 1)
             drawn = replica.current().draw(keras.random.uniform, shape, seed=self.seed_generator)
-            past = past * ops.cast(drawn >= self.past_dropout, past.dtype)
-        drop = self.drop_in(training)
-        past = self.embedding(past)
-        states = self.states(plan, past, drop)
-        return self.voices(self.head_input(states, past), seen, drop=drop)
+            past = ops.where(drawn >= self.past_dropout, past, -1)
+        features = self.past_features(plan, past, shifted(past))
+        state = self.voices.from_state(self.states(plan, features, drop))
+        logits = [
+            self.voice_logits(state, plan, past, tokens[..., :voice], voice, drop)
+            for voice in range(self.data_shape[1])
+        ]
+        return ops.stack(logits, axis=-2)
 
     # One step after the other
 
@@ -314,31 +321,75 @@ class SequenceDecoder(StoredModel, ConditionByStep, Dropout):
         steps, voices = self.data_shape
         place = ops.arange(steps, dtype="int32")[None, :, None]
         first = uniform[:, 0]
-        no_past = zeros(first, voices * self.num_tokens)
         tokens = ops.cast(zeros(first, steps, voices), "int32")
+        no_past = tokens[:, 0] - 1
         margin = zeros(first) + 1.0
 
         def step(at, state):
-            past, tokens, margin, *memory = state
-            past = self.embedding(past)
-            h, memory = self.advance(memory, ops.take(plan, at, axis=1), past, at)
-            state = self.voices.from_state(self.head_input(h, past))
-            numbers = ops.take(uniform, at, axis=1)
-            drawn, seen = [], []
+            past, before, tokens, margin, *memory = state
+            plan_now, numbers = ops.take(plan, at, axis=1), ops.take(uniform, at, axis=1)
+            features = self.past_features(plan_now, past, before)
+            h, memory = self.advance(memory, plan_now, features, at)
+            state = self.voices.from_state(h)
+            drawn = []
             for voice in range(voices):
-                above = ops.concatenate(seen, axis=-1) if seen else None
-                logits = ops.cast(self.voices.voice(state, above, voice), "float32")
+                above = ops.stack(drawn, axis=-1) if drawn else past[:, :0]
+                logits = self.voice_logits(state, plan_now, past, above, voice)
+                logits = ops.cast(logits, "float32")
                 token, distance = draw(logits, numbers[:, voice], temperature)
                 margin = ops.minimum(margin, distance)
                 drawn.append(token)
-                seen.append(one_hot(token, self.num_tokens))
             now = ops.stack(drawn, axis=-1)
             tokens = ops.where(place == at, now[:, None], tokens)
-            return [ops.concatenate(seen, axis=-1), tokens, margin, *memory]
+            # Computed, because LiteRT's loop hands on what it has written over already.
+            before = ops.maximum(past, -1)
+            return [now, before, tokens, margin, *memory]
 
-        state = [no_past, tokens, margin, *self.begin(plan)]
-        _, tokens, margin, *_ = ops.fori_loop(0, steps, step, state)
+        state = [no_past, no_past - 1, tokens, margin, *self.begin(plan)]
+        _, _, tokens, margin, *_ = ops.fori_loop(0, steps, step, state)
         return tokens, margin
+
+    # What is seen of tokens
+
+    @property
+    def past_size(self):
+        """How many features `past_features` gives."""
+        return self.data_shape[1] * self.num_tokens
+
+    def past_features(self, plan, past, before):
+        """Features of the step before.
+
+        Args:
+            plan: Float tensor `(batch, steps, width)`, or of one step `(batch, width)`.
+            past: Int32 tokens `(batch, steps, voices)` or `(batch, voices)` of the step before;
+                -1 where there is none, or none is to be seen.
+            before: The same of the step before that.
+
+        Returns:
+            Float tensor `(..., past_size)`.
+        """
+        return one_hots(past, self.num_tokens)
+
+    def make_voices(self):
+        """The `VoiceChain`."""
+        voices, size = self.data_shape[1], self.num_tokens
+        return VoiceChain(voices, size, self.voice_units, [v * size for v in range(voices)])
+
+    def voice_logits(self, state, plan, past, above, voice, drop=lambda h: h):
+        """Logits of one voice.
+
+        Args:
+            state: Float tensor `(..., voices * voice_units)`.
+            plan, past: As of `past_features`.
+            above: Int32 tokens `(..., voice)`, of the voices above.
+            voice: Int.
+            drop: Function of hidden units, for training.
+
+        Returns:
+            Float tensor `(..., num_tokens)`.
+        """
+        above = one_hots(above, self.num_tokens) if voice else None
+        return self.voices.voice(state, above, voice, drop)
 
     # What a subclass writes
 
@@ -359,12 +410,12 @@ class SequenceDecoder(StoredModel, ConditionByStep, Dropout):
         """
         raise NotImplementedError
 
-    def states(self, plan, past, drop):
-        """The state of every step `(batch, steps, units)`.
+    def states(self, plan, features, drop):
+        """What the voices of every step see, `(batch, steps, units)`.
 
         Args:
             plan: Float tensor `(batch, steps, width)`.
-            past: Float tensor `(batch, steps, width)`, of the tokens of the step before.
+            features: Float tensor `(batch, steps, past_size)`, from `past_features`.
             drop: As of `plan`.
         """
         raise NotImplementedError
@@ -373,23 +424,19 @@ class SequenceDecoder(StoredModel, ConditionByStep, Dropout):
         """The memory before the first step, a list of float tensors of fixed size."""
         raise NotImplementedError
 
-    def advance(self, memory, plan, past, at):
+    def advance(self, memory, plan, features, at):
         """Compute one step.
 
         Args:
             memory: List of tensors, as of `begin`.
             plan: Float tensor `(batch, width)`, of this step.
-            past: Float tensor `(batch, width)`, of the tokens of the step before.
+            features: Float tensor `(batch, past_size)`, from `past_features`.
             at: Int32 scalar, which step.
 
         Returns:
-            Tuple of the state `(batch, units)` and the memory after it.
+            Tuple of what `states` gives, `(batch, units)`, and the memory after it.
         """
         raise NotImplementedError
-
-    def head_input(self, state, past):
-        """What the voices see: the state, with the step before beside it."""
-        return ops.concatenate([state, past], axis=-1)
 
     def get_config(self):
         return {
@@ -446,12 +493,6 @@ def shapes_of(input_shape):
     if not isinstance(input_shape[0], tuple | list):
         return input_shape, None
     return input_shape[0], input_shape[1][-1]
-
-
-def side_by_side(tokens):
-    """Join the voices of one-hot tokens `(batch, steps, voices, num_tokens)`."""
-    _, steps, voices, size = tokens.shape
-    return ops.reshape(tokens, (-1, steps, voices * size))
 
 
 def _joined(parts):

@@ -570,7 +570,7 @@ def test_other_activations_likelihoods_conditions_and_priors_are_refused():
     model.prior = Wider()
     with refused("draws from the prior StandardNormal", "Wider"):
         c.convert(graphs.sampler(model))
-    model.likelihood = types.SimpleNamespace(name="cauchy")
+    model.likelihood = types.SimpleNamespace(name="cauchy", holds_tokens=False)
     with refused("likelihoods bernoulli", "cauchy"):
         c.convert(graphs.decoder(model))
 

@@ -263,3 +263,17 @@ def test_a_device_draws_no_notes_by_a_decoder(edge):
     _, folder = exported_sequence_vae()
     status, _, errors = edge("--model", folder / "decoder.onnx")
     assert (status, "use the sampler" in errors) == (2, True)
+
+
+@converts_here
+@pytest.mark.slow
+def test_a_harmoniser_that_hears_intervals_is_exported(tmp_path):
+    """Its loop hands a tensor on, and takes rests of negative numbers: both went wrong."""
+    from tests.test_sequence_vae import notes_model, shaken
+
+    model = notes_model()
+    model.build()
+    plain, rounded = [("tflite", "none"), ("onnx", "none")], [("tflite", "int8")]
+    files = export.export_files(shaken(model), plain, export.GRAPHS, tmp_path)
+    files += export.export_files(model, rounded, ("decoder", "sampler"), tmp_path)
+    assert len(files) == len(plain) * len(export.GRAPHS) + 2

@@ -22,6 +22,8 @@ from keras_vae.networks import (
     GRUDecoder,
     LadderDecoder,
     LadderEncoder,
+    NotesDecoder,
+    NotesEncoder,
     SequenceEncoder,
 )
 
@@ -157,6 +159,14 @@ def sequence_vae():
     )
 
 
+def sequence_vae_notes():
+    return keras_vae.SequenceVAE(
+        NotesEncoder(4, 5, 60, 6, 4, 4, given=1, steps_per_beat=3),
+        NotesDecoder((6, 2), 5, 60, 4, 4, 4, given=1, steps_per_beat=3, voice_units=4),
+        condition={"melody": keras_vae.Sequence(6, 5)},
+    )
+
+
 def sequence_vae_gru():
     return keras_vae.SequenceVAE(
         SequenceEncoder(3, 4, 4, 1, 8), GRUDecoder((6, 2), 4, 4, 5), free_bits=0.1
@@ -173,7 +183,14 @@ def sequence_vae_conductor():
 MODELS = {
     "tensorflow": (vae_conv, vae_mixture, conditional_vae_conv, vq_vae, gan, sequence_vae_gru),
     "jax": (autoencoder, vae, vae_full_covariance, vq_vae_rounded, sequence_vae),
-    "torch": (vae_ladder, vae_fitted, conditional_vae, conditional_gan, sequence_vae_conductor),
+    "torch": (
+        vae_ladder,
+        vae_fitted,
+        conditional_vae,
+        conditional_gan,
+        sequence_vae_conductor,
+        sequence_vae_notes,
+    ),
 }
 
 

@@ -1,0 +1,536 @@
+"""Encoder and decoder of notes in voices: they hear intervals, motions and how far a voice leaps.
+
+A network that sees which pitches sound must learn each interval at every pitch anew. These see the
+relations themselves, as table look-ups, and may answer with an interval from a voice's last note:
+chorales are learnt from fewer pieces, and fewer fifths move in parallel.
+
+Tokens are those of `data.Notes`. A note that is struck again counts as its pitch. References are
+those of `networks.sequences`; what is new here are the features.
+"""
+
+import keras
+from keras import ops
+
+from keras_vae import arguments, seeds
+from keras_vae.networks.dense import split_condition
+from keras_vae.networks.sequence_decoders import CausalDecoder
+from keras_vae.networks.sequences import (
+    ConditionByStep,
+    DilatedBlock,
+    Dropout,
+    VoiceChain,
+    one_hot,
+    one_hots,
+    shapes_of,
+    shifted,
+    zeros,
+)
+from keras_vae.storage.stored import StoredModel
+
+# Semitones: motions and leaps beyond these count as these; the classes of each feature, the last
+# for what has a rest or nothing at one of its ends.
+LARGEST_MOTION, MOTIONS = 13, 28
+LOWEST_SPACING, HIGHEST_SPACING, SPACINGS = -12, 36, 50
+PITCH_CLASSES = 13
+LARGEST_STEP, CROSSINGS = 6, 40
+# A multiple of 12 above every pitch: formats differ in what is left of negative numbers.
+OCTAVES = 132
+# Of the answers relative to a voice's last note.
+REACH = 15
+
+
+class NoteFeatures:
+    """What is heard of tokens of notes, as one-hot vectors side by side; networks inherit it.
+
+    Attributes:
+        num_tokens: Int.
+        low: Int, the MIDI pitch of token 1.
+        num_pitches: Int. Larger tokens are these pitches struck again.
+    """
+
+    def set_notes(self, num_tokens, low, repeats):
+        self.num_tokens = arguments.whole(num_tokens, "num_tokens")
+        self.low = arguments.whole(low, "low", 0)
+        self.repeats = bool(repeats)
+        self.num_pitches = (self.num_tokens - 1) // (2 if self.repeats else 1)
+
+    def sounding(self, tokens):
+        """Int32: 1 to `num_pitches` for a pitch, 0 for a rest or no step."""
+        tokens = ops.maximum(tokens, 0)
+        if not self.repeats:
+            return tokens
+        return ops.where(tokens > self.num_pitches, tokens - self.num_pitches, tokens)
+
+    def pitch_class(self, note):
+        return _or_none(note > 0, (note + self.low + 11) % 12, PITCH_CLASSES)
+
+    def step_features(self, notes, before):
+        """Of a step and the one before it, notes `(..., voices)`: its size is `step_size`.
+
+        Which notes sound in each voice, and in any; their pitch classes; the interval of every
+        pair of voices; how each voice moved.
+        """
+        count, size = notes.shape[-1], self.num_pitches + 1
+        voice = [notes[..., v] for v in range(count)]
+        exact = [one_hot(v, size) for v in voice]
+        classes = [one_hot(self.pitch_class(v), PITCH_CLASSES) for v in voice]
+        pairs = [(upper, lower) for lower in range(count) for upper in range(lower)]
+        intervals = [one_hot(_interval(voice[u], voice[v]), PITCH_CLASSES) for u, v in pairs]
+        motions = [one_hot(_motion(before[..., v], voice[v]), MOTIONS) for v in range(count)]
+        return ops.concatenate([*exact, sum(exact), sum(classes), *intervals, *motions], axis=-1)
+
+    def step_size(self, voices):
+        pairs = voices * (voices - 1) // 2
+        size = self.num_pitches + 1
+        return (voices + 1) * size + (1 + pairs) * PITCH_CLASSES + voices * MOTIONS
+
+    def get_notes_config(self):
+        return {"num_tokens": self.num_tokens, "low": self.low, "repeats": self.repeats}
+
+
+def _or_none(is_there, value, classes):
+    """A class, or the last one where there is none."""
+    return ops.where(is_there, value, classes - 1)
+
+
+def _motion(before, now):
+    value = ops.clip(now - before, -LARGEST_MOTION, LARGEST_MOTION) + LARGEST_MOTION
+    return _or_none(ops.logical_and(before > 0, now > 0), value, MOTIONS)
+
+
+def _interval(upper, lower):
+    return _or_none(
+        ops.logical_and(upper > 0, lower > 0), (upper - lower + OCTAVES) % 12, PITCH_CLASSES
+    )
+
+
+def _spacing(upper, lower):
+    value = ops.clip(upper - lower, LOWEST_SPACING, HIGHEST_SPACING) - LOWEST_SPACING
+    return _or_none(ops.logical_and(upper > 0, lower > 0), value, SPACINGS)
+
+
+def _crossing(upper_before, lower_before, upper):
+    """Octave, fifth or other interval of the step before, with how the upper voice moved."""
+    all_sound = ops.logical_and(ops.logical_and(upper_before > 0, lower_before > 0), upper > 0)
+    interval = (upper_before - lower_before + OCTAVES) % 12
+    kind = ops.where(interval == 0, 0, ops.where(interval == 7, 1, 2))
+    moved = ops.clip(upper - upper_before, -LARGEST_STEP, LARGEST_STEP) + LARGEST_STEP
+    return _or_none(all_sound, (2 * LARGEST_STEP + 1) * kind + moved, CROSSINGS)
+
+
+class GivenVoices(ConditionByStep):
+    """Reads the voices that conditions give, such as a melody; networks inherit it.
+
+    Args:
+        given: Int, how many of the conditions of each step are voices above the others, from the
+            first. The other conditions of each step are features as they are.
+    """
+
+    def given_notes(self, by_step):
+        """Tokens `(batch, steps, given)`, -1 where they are unknown, and what else there is."""
+        size, tokens = self.num_tokens, []
+        values = ops.arange(1, size + 1, dtype="float32")
+        for voice in range(self.given):
+            part = ops.cast(by_step[..., voice * size : (voice + 1) * size], "float32")
+            tokens.append(ops.cast(ops.sum(part * values, axis=-1), "int32") - 1)
+        rest = by_step[..., self.given * size :]
+        return ops.stack(tokens, axis=-1), rest if rest.shape[-1] else None
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class NotesEncoder(StoredModel, NoteFeatures, GivenVoices, Dropout):
+    """Convolutions from a piece to a code that has a part for every beat.
+
+    Args:
+        latent_dim: Int, a multiple of the beats of a piece.
+        num_tokens, low, repeats: As of `data.Notes`.
+        steps: Int, of a piece.
+        width: Int, channels by step.
+        beat_width: Int, channels by beat.
+        given: Int, how many conditions of each step are voices above those of `x`.
+        steps_per_beat: Int. It divides `steps`.
+        dropout: Float in [0, 1). Share of the channels that training hides, of all steps together.
+        seed: Optional int, for what is hidden.
+        step_conditions: Where the vector of conditions holds sequences; the model sets it.
+
+    Call arguments:
+        inputs: Tokens `(batch, steps, voices)`, or a list `[tokens, condition]`. Conditions of a
+            whole piece are not seen: the decoder sees them.
+
+    Returns:
+        Tuple `(z_mean, z_log_var)` of float32 tensors `(batch, latent_dim)`.
+    """
+
+    def __init__(
+        self,
+        latent_dim,
+        num_tokens,
+        low,
+        steps=32,
+        width=64,
+        beat_width=128,
+        given=0,
+        steps_per_beat=4,
+        repeats=False,
+        dropout=0.0,
+        seed=None,
+        step_conditions=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.set_notes(num_tokens, low, repeats)
+        self.steps = arguments.whole(steps, "steps")
+        self.steps_per_beat = arguments.whole(steps_per_beat, "steps_per_beat")
+        self.beats = _beats(self.steps, self.steps_per_beat)
+        self.latent_dim = _local(latent_dim, self.beats)
+        self.width = arguments.whole(width, "width")
+        self.beat_width = arguments.whole(beat_width, "beat_width")
+        self.given = arguments.whole(given, "given", 0)
+        self.dropout = arguments.part_of_one(dropout, "dropout")
+        self.seed = seed
+        self.seed_generator = seeds.stream(seed, "encoder dropout") if self.dropout else None
+        if step_conditions is not None:
+            self.set_step_conditions(step_conditions)
+        dense = keras.layers.Dense
+        self.embedding = dense(self.width, use_bias=False, name="embedding")
+        self.step_blocks = [DilatedBlock(self.width, d) for d in (1, 2)]
+        self.by_beat = dense(self.beat_width, name="by_beat")
+        self.beat_blocks = [DilatedBlock(self.beat_width, d) for d in (1, 2)]
+        each = self.latent_dim // self.beats
+        self.z_mean = dense(each, dtype=self.variable_dtype, name="z_mean")
+        self.z_log_var = dense(
+            each,
+            bias_initializer=keras.initializers.Constant(-1.0),
+            dtype=self.variable_dtype,
+            name="z_log_var",
+        )
+
+    def build(self, input_shape):
+        (_, _, voices), _ = shapes_of(input_shape)
+        self.embedding.build((None, self.step_size(voices + self.given)))
+        for block in (*self.step_blocks, *self.beat_blocks):
+            block.build()
+        self.by_beat.build((None, self.steps_per_beat * self.width))
+        for head in (self.z_mean, self.z_log_var):
+            head.build((None, self.beat_width))
+        self.built = True
+
+    def call(self, inputs, training=None):
+        drop = self.drop_in(training)
+        tokens, condition = split_condition(inputs)
+        tokens = ops.cast(tokens, "int32")
+        if self.given:
+            given, _ = self.given_notes(self.split(condition)[1])
+            tokens = ops.concatenate([given, tokens], axis=-1)
+        notes = self.sounding(tokens)
+        h = self.embedding(drop(self.step_features(notes, self.sounding(shifted(tokens)))))
+        for block in self.step_blocks:
+            h = block(h, drop=drop)
+        h = ops.reshape(ops.relu(h), (-1, self.beats, self.steps_per_beat * self.width))
+        h = self.by_beat(h)
+        for block in self.beat_blocks:
+            h = block(h, drop=drop)
+        h = ops.relu(h)
+        heads = (self.z_mean(h), self.z_log_var(h))
+        return tuple(ops.reshape(head, (-1, self.latent_dim)) for head in heads)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            **self.get_notes_config(),
+            "latent_dim": self.latent_dim,
+            "steps": self.steps,
+            "width": self.width,
+            "beat_width": self.beat_width,
+            "given": self.given,
+            "steps_per_beat": self.steps_per_beat,
+            "dropout": self.dropout,
+            "seed": self.seed,
+            "step_conditions": self.step_conditions,
+        }
+
+
+class NoteChain(VoiceChain):
+    """A `VoiceChain` that may answer with the distance from a voice's last note, too."""
+
+    def __init__(self, voices, num_tokens, width, above_sizes, **kwargs):
+        super().__init__(voices, num_tokens, width, above_sizes, **kwargs)
+        dense = keras.layers.Dense
+        self.moves = [dense(2 * REACH + 1, dtype=self.variable_dtype) for _ in range(voices)]
+
+    def build(self, state_shape):
+        super().build(state_shape)
+        for layer in self.moves:
+            layer.build((None, self.width))
+
+    def logits(self, state, above, voice, last, drop):
+        """As `voice`, with logits of moves from the last note `(...)`, 0 where there is none."""
+        h = self.hidden_of(state, above, voice, drop)
+        token = ops.arange(self.num_tokens, dtype="int32")[:, None]
+        move = ops.arange(-REACH, REACH + 1, dtype="int32")
+        reached = ops.logical_and(token == last[..., None, None] + move, token > 0)
+        reached = ops.logical_and(reached, last[..., None, None] > 0)
+        moves = self.moves[voice](h)[..., None, :]
+        return self.outs[voice](h) + ops.sum(ops.where(reached, moves, 0.0), axis=-1)
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class NotesDecoder(CausalDecoder, NoteFeatures, GivenVoices):
+    """A causal decoder that hears what notes are to each other.
+
+    Args:
+        output_shape: Tuple `(steps, voices)`.
+        num_tokens, low, repeats: As of `data.Notes`.
+        width: Int, channels of the causal convolutions.
+        plan_width: Int, channels of the plan that the code and what is given make.
+        given_width: Int, channels of the convolutions over the given voices.
+        given: Int, how many conditions of each step are voices above those of `x`, such as 1 for a
+            melody to harmonise. They are heard at all steps, past and future.
+        steps_per_beat: Int. It divides the steps; the code has a part for every beat.
+        voice_units, dilations, past_dropout, dropout, seed, step_conditions: As of `CausalDecoder`.
+
+    Call arguments:
+        inputs: As of `SequenceDecoder`; the code has a multiple of the beats.
+
+    Returns:
+        Float tensor `(batch, steps, plan_width + 3 given)`: the plan, and the given notes of each
+        step and of the two before it.
+    """
+
+    def __init__(
+        self,
+        output_shape,
+        num_tokens,
+        low,
+        width=88,
+        plan_width=64,
+        given_width=56,
+        given=0,
+        steps_per_beat=4,
+        repeats=False,
+        voice_units=88,
+        **kwargs,
+    ):
+        self._notes = num_tokens, low, repeats
+        self._plan_width = arguments.whole(plan_width, "plan_width")
+        self._given_width = arguments.whole(given_width, "given_width")
+        self._given = arguments.whole(given, "given", 0)
+        self._steps_per_beat = arguments.whole(steps_per_beat, "steps_per_beat")
+        super().__init__(output_shape, num_tokens, width, voice_units=voice_units, **kwargs)
+
+    # Layers
+
+    def make_voices(self):
+        self.set_notes(*self._notes)
+        self.given = self._given
+        self.all_voices = self.given + self.data_shape[1]
+        pair = MOTIONS + SPACINGS + PITCH_CLASSES + CROSSINGS
+        above = [self.given + voice for voice in range(self.data_shape[1])]
+        sizes = [count and count * pair + PITCH_CLASSES for count in above]
+        return NoteChain(self.data_shape[1], self.num_tokens, self.voice_units, sizes)
+
+    def add_layers(self):
+        self.beats = _beats(self.data_shape[0], self._steps_per_beat)
+        dense, plan = keras.layers.Dense, self._plan_width
+        self.by_example = dense(plan, name="by_example")
+        self.by_step = dense(plan, use_bias=False, name="by_step")
+        self.given_blocks = [DilatedBlock(self._given_width, d) for d in (1, 2, 4, 8)]
+        self.given_embedding = dense(self._given_width, use_bias=False, name="given_embedding")
+        self.given_out = dense(plan, name="given_out")
+        self.given_classes = dense(plan, use_bias=False, name="given_classes")
+        self.first = dense(plan)
+        self.coarse_blocks = [DilatedBlock(plan, d) for d in (1, 2)]
+        self.up = dense(self._steps_per_beat * plan)
+        self.to_past = dense(self.width)
+        self.history = dense(self.width, use_bias=False, name="history")
+        self.past_blocks = [DilatedBlock(self.width, d, causal=True) for d in self._dilations]
+
+    def build(self, input_shape):
+        (_, latent_dim), size = shapes_of(input_shape)
+        rest, by_step = self.condition_sizes(size)
+        each = _local(latent_dim, self.beats) // self.beats
+        plan, others = self._plan_width, by_step - self.given * self.num_tokens
+        if others < 0:
+            raise ValueError(
+                f"`given` must be at most the number of conditions of each step. Received: "
+                f"{self.given}. Set it to how many of them are voices."
+            )
+        self.embedding.build((None, self.past_size))
+        if rest:
+            self.by_example.build((None, rest))
+        if others:
+            self.by_step.build((None, others))
+        if self.given:
+            notes = self.num_pitches + 1 + PITCH_CLASSES + 2 * MOTIONS
+            self.given_embedding.build((None, self.given * notes))
+            self.given_out.build((None, self._given_width))
+            self.given_classes.build((None, self.given * PITCH_CLASSES))
+            for block in self.given_blocks:
+                block.build()
+        self.first.build((None, each))
+        self.up.build((None, plan))
+        self.to_past.build((None, plan))
+        self.history.build((None, PITCH_CLASSES - 1))
+        for block in (*self.coarse_blocks, *self.past_blocks):
+            block.build()
+        self.place = self.add_weight(
+            shape=(self.data_shape[0], plan),
+            initializer=keras.initializers.RandomNormal(stddev=0.1),
+            name="place",
+        )
+        self.voices.build((None, 2 * self.width + plan))
+        self.built = True
+
+    # The plan
+
+    def call(self, inputs, training=None):
+        drop = self.drop_in(training)
+        z, condition = split_condition(inputs)
+        rest, by_step = self.split(condition)
+        plan = self.plan(z, drop)
+        if rest is not None:
+            plan = plan + self.by_example(rest)[:, None]
+        if not self.given:
+            return plan if by_step is None else plan + self.by_step(by_step)
+        tokens, others = self.given_notes(by_step)
+        if others is not None:
+            plan = plan + self.by_step(others)
+        plan = plan + self._hear_given(self.sounding(tokens), drop)
+        before = shifted(tokens)
+        known = (tokens, before, shifted(before))
+        return ops.concatenate([plan, *(ops.cast(t, plan.dtype) for t in known)], axis=-1)
+
+    def plan(self, z, drop):
+        h = self.first(ops.reshape(z, (-1, self.beats, z.shape[-1] // self.beats)))
+        for block in self.coarse_blocks:
+            h = block(h, drop=drop)
+        h = ops.reshape(self.up(ops.relu(h)), (-1, self.data_shape[0], self._plan_width))
+        return h + ops.cast(self.place, h.dtype)
+
+    def _hear_given(self, notes, drop):
+        before = ops.concatenate([ops.zeros_like(notes[:, :1]), notes[:, :-1]], axis=1)
+        after = ops.concatenate([notes[:, 1:], ops.zeros_like(notes[:, :1])], axis=1)
+        classes = one_hots(self.pitch_class(notes), PITCH_CLASSES)
+        features = [
+            one_hots(notes, self.num_pitches + 1),
+            classes,
+            one_hots(_motion(before, notes), MOTIONS),
+            one_hots(_motion(notes, after), MOTIONS),
+        ]
+        h = self.given_embedding(ops.concatenate(features, axis=-1))
+        for block in self.given_blocks:
+            h = block(h, drop=drop)
+        heard = self.given_out(ops.relu(h))
+        return heard + self.given_classes(ops.mean(classes, axis=1))[:, None]
+
+    def _given_at(self, plan, steps_ago):
+        """Tokens of the given voices `(..., given)`, out of the plan."""
+        start = self._plan_width + steps_ago * self.given
+        return ops.cast(plan[..., start : start + self.given], "int32")
+
+    # What is heard of the past, and of the voices above
+
+    @property
+    def past_size(self):
+        return self.step_size(self.all_voices)
+
+    def past_features(self, plan, past, before):
+        seen = ops.cast(past[..., :1] >= 0, "float32")
+        if self.given:
+            hidden = past[..., :1] < 0
+            past, before = (
+                ops.concatenate([self._given_at(plan, ago), tokens], axis=-1)
+                for ago, tokens in ((1, past), (2, before))
+            )
+            past = ops.where(hidden, -1, past)
+        return seen * self.step_features(self.sounding(past), self.sounding(before))
+
+    def voice_logits(self, state, plan, past, above, voice, drop=lambda h: h):
+        hidden, last = past[..., :1] < 0, past
+        if self.given:
+            given = self._given_at(plan, 0)
+            above = ops.concatenate([given, above], axis=-1) if voice else given
+            last = ops.concatenate([self._given_at(plan, 1), past], axis=-1)
+        above, last = self.sounding(above), self.sounding(ops.where(hidden, -1, last))
+        own = last[..., self.given + voice]
+        features = []
+        for upper in range(self.given + voice):
+            now, before = above[..., upper], last[..., upper]
+            features += [
+                one_hot(_motion(before, now), MOTIONS),
+                one_hot(_spacing(now, own), SPACINGS),
+                one_hot(_interval(now, own), PITCH_CLASSES),
+                one_hot(_crossing(before, own, now), CROSSINGS),
+            ]
+        if not features:
+            return self.voices.logits(state, None, voice, own, drop)
+        classes = [
+            one_hot(self.pitch_class(above[..., upper]), PITCH_CLASSES)
+            for upper in range(self.given + voice)
+        ]
+        features = ops.concatenate([*features, sum(classes)], axis=-1)
+        return self.voices.logits(state, features, voice, own, drop)
+
+    # The steps
+
+    def states(self, plan, features, drop):
+        steps = ops.maximum(ops.arange(self.data_shape[0], dtype="float32"), 1.0)
+        heard = ops.cumsum(self._classes_of(features), axis=1) / steps[:, None]
+        past = self.embedding(features) + self.history(heard)
+        h = self.to_past(plan[..., : self._plan_width]) + past
+        for block in self.past_blocks:
+            h = block(h, drop=drop)
+        return self._seen(h, past, plan)
+
+    def begin(self, plan):
+        nothing = zeros(plan[:, 0], self.width)
+        heard = zeros(plan[:, 0], PITCH_CLASSES - 1)
+        return [heard, *(block.begin(nothing) for block in self.past_blocks)]
+
+    def advance(self, memory, plan, features, at):
+        heard, *memory = memory
+        heard = heard + self._classes_of(features)
+        steps = ops.maximum(ops.cast(at, "float32"), 1.0)
+        past = self.embedding(features) + self.history(heard / steps)
+        h, after = self.to_past(plan[..., : self._plan_width]) + past, [heard]
+        for block, before in zip(self.past_blocks, memory, strict=True):
+            h, now = block.advance(h, before)
+            after.append(now)
+        return self._seen(h, past, plan), after
+
+    def _classes_of(self, features):
+        """How often each pitch class sounds in a step, as a part of the voices."""
+        start = (self.all_voices + 1) * (self.num_pitches + 1)
+        return features[..., start : start + PITCH_CLASSES - 1] / self.all_voices
+
+    def _seen(self, h, past, plan):
+        plan = ops.relu(plan[..., : self._plan_width])
+        return ops.concatenate([ops.relu(h), past, plan], axis=-1)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            **self.get_notes_config(),
+            "plan_width": self._plan_width,
+            "given_width": self._given_width,
+            "given": self.given,
+            "steps_per_beat": self._steps_per_beat,
+        }
+
+
+def _beats(steps, steps_per_beat):
+    if steps % steps_per_beat:
+        raise ValueError(
+            f"`steps_per_beat` must divide the {steps} steps. Received: {steps_per_beat}."
+        )
+    return steps // steps_per_beat
+
+
+def _local(latent_dim, beats):
+    latent_dim = arguments.whole(latent_dim, "latent_dim")
+    if latent_dim % beats:
+        raise ValueError(
+            f"`latent_dim` must be a multiple of the {beats} beats, of which each has a part of "
+            f"the code. Received: {latent_dim}."
+        )
+    return latent_dim
