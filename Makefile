@@ -34,13 +34,13 @@ mobile: $(VENV)/demo
 	@npm run serve --prefix mobile_demo/web
 
 # One process a backend, all at once: two in a row each import it, compile and export anew. That of
-# PyTorch, which most tests are ordinary on, takes longest and goes first.
+# TensorFlow, which exports, takes longest and goes first.
 test: lint
 	@$(MAKE) --no-print-directory --keep-going --jobs $(BACKENDS:%=test-%)
 
 test-tensorflow test-jax test-torch: SHELL = bash -o pipefail
 test-tensorflow test-jax test-torch: test-%: $(VENV)/dev
-	@KERAS_BACKEND=$* nice -n $(if $(filter torch,$*),0,5) $(BIN)/python -m pytest -q | sed -u "s/^/$*: /"
+	@KERAS_BACKEND=$* nice -n $(if $(filter tensorflow,$*),0,5) $(BIN)/python -m pytest -q | sed -u "s/^/$*: /"
 
 # A part of the tests on the oldest versions that pyproject.toml allows, with one backend.
 test-oldest: $(OLDEST)/installed
