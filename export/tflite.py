@@ -69,6 +69,11 @@ def convert(graph, quantize="none", calibration=None):
     Raises:
         ExportError: If the converter refuses the graph.
     """
+    if graph.loops and quantize == "int8-full":
+        raise ExportError(
+            f"An all-integer file must be a graph without a loop. Received: the `{graph.name}` of "
+            f'a {type(graph.model).__name__}, which draws tokens. Take quantize="int8".'
+        )
     content = _edited(_convert(graph, quantize, calibration), _drop_names)
     if quantize == "int8-full":
         return _edited(content, _saturate_logits)

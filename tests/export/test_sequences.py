@@ -172,6 +172,13 @@ def test_what_the_graphs_compute_is_what_the_model_gives():
                 np.testing.assert_allclose(found[spec.name], expected[spec.name], atol=2e-5)
 
 
+@ordinary_on("torch")
+def test_an_all_integer_file_of_a_loop_is_refused_in_one_line():
+    with pytest.raises(export.ExportError, match=r"^An all-integer file must be a graph") as error:
+        export.module_of("tflite").convert(graphs.decoder(make_sequence_vae()), "int8-full")
+    assert "\n" not in str(error.value)
+
+
 @converts_here
 def test_c_refuses_the_loop_in_one_line():
     with pytest.raises(ValueError, match=r"^The C format holds the decoders") as error:
