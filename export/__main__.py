@@ -163,7 +163,9 @@ def _check_data(source):
     """See, without Keras, that the data can be loaded that are named."""
     from keras_vae import data
 
-    if source is not None and not data.needs_keras(source):
+    if source is not None and os.path.isdir(source):
+        data.load(source, in_memory=False, image_size=2)  # their size is the model's
+    elif source is not None and not data.needs_keras(source):
         data.load(source)
 
 

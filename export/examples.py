@@ -1,5 +1,7 @@
 """Examples of the data that a model was trained on: to round by, and to describe its files."""
 
+import os
+
 import numpy as np
 
 from export import tracing
@@ -23,7 +25,8 @@ def dataset(model, run, source=None):
         steps, _ = model.data_shape
         return data.sequences(source, steps, tuple(model.condition), False, schema=model.schema)
     label = model.condition.get("label")
-    found = data.load(source, class_names=getattr(label, "names", None))
+    size = {"image_size": model.data_shape[:2]} if os.path.isdir(source) else {}
+    found = data.load(source, class_names=getattr(label, "names", None), **size)
     shape = found.x_test.shape[1:]
     if shape != tuple(model.data_shape or shape) or not set(model.condition) <= {"label"}:
         raise ValueError(

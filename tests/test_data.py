@@ -555,7 +555,7 @@ class TestFolder:
         with pytest.raises(data.DataError, match="Load it with in_memory=False"):
             load(tmp_path, in_memory=True)
 
-    @pytest.mark.parametrize("harm", ["gone", "cut", "another size", "see-through"])
+    @pytest.mark.parametrize("harm", ["gone", "cut", "another size", "colour"])
     def test_a_file_that_changed_while_it_was_not_looked_at_is_named(self, harm, tmp_path):
         x = load(write_images(tmp_path, {"a": 3, "b": 3}), in_memory=False).x_train
         path = x.paths[1]
@@ -566,7 +566,7 @@ class TestFolder:
         elif harm == "another size":
             Image.fromarray(pixels(0, 1, (5, 4))).save(path)
         else:
-            Image.fromarray(pixels(0, 4)).save(path)
+            Image.fromarray(pixels(0, 3)).save(path)
         with pytest.raises(data.DataError, match=re.escape(str(path))) as raised:
             x[:]
         assert "\n" not in str(raised.value)
@@ -637,28 +637,6 @@ class TestFolder:
         assert loaded.x_train.shape[-1] == (1 if mode in ("LA", "1") else 3)
         assert any((x == 255).all() for x in np.concatenate([loaded.x_train, loaded.x_test]))
 
-    @pytest.mark.parametrize("mode", ["LA", "RGBA", "P", "L"])
-    def test_a_transparent_image_is_refused(self, mode, tmp_path):
-        write_images(tmp_path, {"a": 2, "b": 2})
-        image = Image.fromarray(pixels(0, 1)).convert(mode)
-        if "A" in mode:
-            image.putalpha(254)
-            image.save(tmp_path / "b" / "1.png")
-        else:
-            image.save(tmp_path / "b" / "1.png", transparency=image.getpixel((0, 0)))
-        message = refusal(tmp_path)
-        assert "transparent pixels" in message
-        assert "1.png" in message
-
-    @pytest.mark.parametrize("suffix", [".gif", ".png", ".webp"])
-    def test_an_animation_is_refused(self, suffix, tmp_path):
-        write_images(tmp_path, {"a": 2, "b": 2})
-        frames = [Image.fromarray(pixels(seed, 3)) for seed in range(2)]
-        frames[0].save(tmp_path / "b" / f"film{suffix}", save_all=True, append_images=frames[1:])
-        message = refusal(tmp_path)
-        assert "an animation" in message
-        assert f"film{suffix}" in message
-
     def test_the_first_image_of_another_size_is_named_with_both_sizes(self, tmp_path):
         write_images(tmp_path, {"a": 2}, size=(4, 5))
         write_images(tmp_path, {"b": 2}, size=(8, 6))
@@ -666,7 +644,8 @@ class TestFolder:
         assert "5x4 (width x height) in" in message
         assert "6x8 in" in message
         assert os.path.join("b", "0.png") in message
-        assert "Resize" in message
+        command = f"python -m keras_vae train --data {tmp_path} --image-size 32."
+        assert message.endswith(command)
 
     @pytest.mark.parametrize("damage", ["empty", "text", "cut", "flipped"])
     def test_a_broken_image_is_named(self, damage, tmp_path):
@@ -687,6 +666,7 @@ class TestFolder:
         message = refusal(tmp_path)
         assert os.path.join("b", "1.png") in message
         assert "must be a complete image" in message
+        assert "--skip-broken" in message
 
     def test_a_format_that_is_not_listed_is_not_decoded_under_a_listed_name(self, tmp_path):
         write_images(tmp_path, {"a": 2, "b": 2})
@@ -706,10 +686,8 @@ class TestFolder:
         monkeypatch.setattr(data, "MAX_BYTES", 4 * 20 - 1)
         assert "MAX_BYTES" in refusal(write_images(tmp_path, {"a": 2, "b": 2}))
 
-    def test_a_folder_without_sub_folders_is_refused(self, tmp_path):
-        assert "without any sub-folder" in refusal(tmp_path)
-        Image.fromarray(pixels(0, 1)).save(tmp_path / "0.png")
-        assert "without any sub-folder" in refusal(tmp_path)
+    def test_a_folder_without_images_is_refused(self, tmp_path):
+        assert "without any" in refusal(tmp_path)
 
     def test_a_class_without_images_is_named(self, tmp_path):
         write_images(tmp_path, {"a": 2, "hollow": 0})

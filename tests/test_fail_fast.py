@@ -10,6 +10,7 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import keras_vae
 from keras_vae.commands.evaluate import WITHOUT_LIKELIHOOD
@@ -51,6 +52,14 @@ REFUSED = {
     "train --data floats.npz": "must be integer labels",
     "train --data channels.npz": "looks like channels first",
     "train --data empty": "one sub-folder per class",
+    "train --data good.npz --image-size 32": "`image_size` needs a folder of images",
+    "train --data good.npz --skip-broken": "`skip_broken` needs a folder of images",
+    "train --data mixed --fit pad": "--fit needs --image-size",
+    "train --data mixed --image-size 1": "`image_size` must be a whole number of at least 2",
+    "train --data mixed --background blu --model vae": "must be the name of a colour",
+    "train --data mixed --model vae": "train --data mixed --image-size 32.",
+    "train --data mixed --image-size 8": "train without: --model vae",
+    "train --data unlabelled.npz": "train without: --model vae",
     "train --data good.npz --out run": "holds a run already",
     "train --data good.npz --out good.npz": "good.npz, which is a file",
     "train --data good.npz --out good.npz/x --overwrite": "good.npz, which is a file",
@@ -110,6 +119,7 @@ def folder(tmp_path_factory):
     for name, changed in {
         "good": {},
         "keys": {"y_test": None},
+        "unlabelled": {"y_train": None, "y_test": None},
         "flat": {"x_train": x.reshape(4, -1)},
         "labels": {"y_train": y[:3]},
         "floats": {"y_train": y.astype("f4")},
@@ -118,6 +128,9 @@ def folder(tmp_path_factory):
         arrays = {key: value for key, value in {**good, **changed}.items() if value is not None}
         np.savez(folder / f"{name}.npz", **arrays)
     (folder / "empty").mkdir()
+    (folder / "mixed").mkdir()
+    for size in range(4, 7):
+        Image.new("RGB", (size, 8)).save(folder / "mixed" / f"{size}.png")
     shutil.copytree(GOLDEN / "run", folder / "run")
     config = json.loads((folder / "run" / "config.json").read_text())
     config["arguments"]["data"] = "gone.npz"
@@ -173,7 +186,7 @@ def test_inspect_needs_no_keras(answers):
 
 def test_nothing_was_made_of_what_was_refused(answers, folder):
     assert {path.name for path in folder.iterdir() if path.is_dir()} == {
-        *("empty", "run", "damaged", "text")
+        *("empty", "mixed", "run", "damaged", "text")
     }
 
 

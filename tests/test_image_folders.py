@@ -1,6 +1,7 @@
 """Folders of images: which pictures are used, how they are turned, in which order of classes."""
 
 import os
+import warnings
 
 import numpy as np
 import pytest
@@ -202,18 +203,11 @@ class TestKinds:
         made = all_images(load(tmp_path))
         np.testing.assert_array_equal(made[..., 0], np.tile([0.0, 1.0], (4, 4, 1)))
 
-    @pytest.mark.parametrize("kind", ["several pages", "mode F", "mode I", "transparent"])
+    @pytest.mark.parametrize("kind", ["mode F", "mode I"])
     def test_what_has_no_one_meaning_is_refused(self, kind, tmp_path):
         write_images(tmp_path, {"a": 2, "b": 2})
         path = tmp_path / "b" / "odd.tif"
-        if kind == "several pages":
-            first, second = (Image.fromarray(pixels(seed, 1)) for seed in range(2))
-            first.save(path, save_all=True, append_images=[second])
-        elif kind == "transparent":
-            path = path.with_suffix(".png")
-            Image.fromarray(np.ones((4, 5), np.uint16)).save(path, transparency=1)
-        else:
-            Image.fromarray(np.ones((4, 5), "f4" if kind == "mode F" else "i4")).save(path)
+        Image.fromarray(np.ones((4, 5), "f4" if kind == "mode F" else "i4")).save(path)
         message = refusal(tmp_path)
         assert kind in message
         assert path.name in message
@@ -223,6 +217,179 @@ class TestKinds:
         Image.fromarray(np.ones((4, 5), np.uint16)).save(x.paths[1])
         with pytest.raises(ValueError, match="more bits than before"):
             x[:]
+
+
+class TestFraming:
+    """Of mixed sizes one size, of transparent pixels and animations what a viewer shows."""
+
+    WHITE, RED = (255, 255, 255), (255, 0, 0)
+
+    def test_the_middle_is_cut_out_of_what_fills_the_size(self, tmp_path):
+        # Thirds of red, green and blue: of 30x10 the middle third is the square.
+        wide = np.repeat(np.eye(3, dtype=np.uint8)[None] * 255, 10, axis=1).repeat(10, axis=0)
+        tall = wide.transpose(1, 0, 2)
+        save_all(tmp_path, [wide, tall, wide, tall])
+        made = load(tmp_path, image_size=10)
+        assert made.x_train.shape[1:] == (10, 10, 3)
+        assert {tuple(x.reshape(-1, 3).mean(axis=0)) for x in all_images(made)} == {(0, 255, 0)}
+
+    @pytest.mark.parametrize("in_memory", [True, False])
+    def test_pads_are_of_the_background(self, in_memory, tmp_path):
+        wide = np.zeros((4, 8, 3), np.uint8)
+        save_all(tmp_path, [wide, wide, wide[:, :4], wide])
+        keywords = {"image_size": (8, 8), "fit": "pad", "in_memory": in_memory}
+        for colour, given in ((self.WHITE, {}), (self.RED, {"background": "#f00"})):
+            made = all_images(load(tmp_path, **keywords, **given))
+            padded = [x for x in made if x.any()]
+            assert len(padded) == 3  # the square fills it
+            for x in padded:
+                assert np.array_equal(x[[0, 1, 6, 7]], np.broadcast_to(colour, (4, 8, 3)))
+                assert not x[2:6].any()
+
+    def test_stretched_pictures_keep_their_edges(self, tmp_path):
+        left = np.zeros((4, 16), np.uint8)
+        left[:, 8:] = 255
+        made = all_images(load(save_all(tmp_path, [left] * 4), image_size=(6, 4), fit="stretch"))
+        assert made.shape == (4, 6, 4, 1)
+        assert (made[:, :, 0] < 40).all()
+        assert (made[:, :, 3] > 215).all()
+
+    def test_pictures_of_the_size_keep_their_pixels(self, tmp_path):
+        stored = [pixels(seed, 3) for seed in range(4)]
+        save_all(tmp_path, stored)
+        for fit in (None, "pad", "stretch"):
+            made = all_images(load(tmp_path, image_size=(4, 5), fit=fit))
+            np.testing.assert_array_equal(made, sorted_images(stored))
+
+    def test_sizes_are_those_of_the_turned_picture(self, tmp_path):
+        tall = np.zeros((16, 8, 3), np.uint8)
+        tall[:8] = 255
+        exif = Image.Exif()
+        exif[0x0112] = 6  # stored lying, shown standing
+        lying = np.ascontiguousarray(np.rot90(tall))
+        save_all(tmp_path, [lying] * 4, suffix=".jpg", exif=exif, quality=100)
+        made = all_images(load(tmp_path, image_size=(4, 4))).astype(int)
+        assert made[:, 0].min() > 200
+        assert made[:, 3].max() < 55
+
+    @pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "L", "I;16"])
+    def test_transparent_pixels_show_the_background(self, mode, tmp_path):
+        if mode == "I;16":
+            stored = np.full((4, 6), 100 * 257, np.uint16)
+            stored[:, 3:] = 7
+            image, keywords = Image.fromarray(stored), {"transparency": 7}
+        else:
+            grey = Image.fromarray(np.full((4, 6), 100, np.uint8))
+            grey.paste(7, (3, 0, 6, 4))
+            image, keywords = grey.convert(mode), {}
+            if "A" in mode:
+                alpha = np.broadcast_to(np.repeat([255, 0], 3).astype("uint8"), (4, 6))
+                image.putalpha(Image.fromarray(np.ascontiguousarray(alpha)))
+            else:
+                keywords = {"transparency": image.getpixel((5, 0))}
+        save_all(tmp_path, [image] * 4, **keywords)
+        with pytest.warns(UserWarning, match=r"Transparent pixels, as in .* are put on white"):
+            on_white = all_images(load(tmp_path))
+        on_grey = all_images(load(tmp_path, background=(51, 51, 51)))
+        for made, behind in ((on_white, 255), (on_grey, 51)):
+            scale = 255 if made.dtype == np.float32 else 1
+            expected = np.broadcast_to(np.repeat([100, behind], 3)[:, None] / scale, made.shape)
+            np.testing.assert_allclose(made, expected, rtol=1e-6)
+
+    def test_a_coloured_background_makes_greys_coloured(self, tmp_path):
+        image = Image.fromarray(pixels(0, 1)).convert("LA")
+        image.putalpha(0)
+        made = all_images(load(save_all(tmp_path, [image] * 4), background="red"))
+        assert np.array_equal(made, np.broadcast_to(self.RED, (4, 4, 5, 3)))
+
+    @pytest.mark.parametrize("suffix", [".gif", ".png", ".webp", ".tif", ".jpg"])
+    def test_the_first_frame_of_an_animation_is_taken(self, suffix, tmp_path):
+        first, second = np.zeros((16, 16, 3), np.uint8), np.full((16, 16, 3), 255, np.uint8)
+        keywords = {"save_all": True, "append_images": [Image.fromarray(second)], "suffix": suffix}
+        # As phones store two pictures of one moment in a JPEG.
+        keywords |= {"format": "MPO"} if suffix == ".jpg" else {}
+        save_all(tmp_path, [first] * 4, **keywords)
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            assert not all_images(load(tmp_path)).any()
+        expected = [f"The first frame of 4 animations, such as 'a/0{suffix}', is taken."]
+        assert [str(one.message) for one in said] == ([] if suffix == ".jpg" else expected)
+
+    def test_16_bits_of_grey_are_scaled_as_they_are(self, tmp_path):
+        half = np.full((8, 8), 32768, np.uint16)
+        save_all(tmp_path, [half, half[:, :6], half[:4], half])
+        made = all_images(load(tmp_path, image_size=4))
+        assert made.shape == (4, 4, 4, 1)
+        np.testing.assert_allclose(made, 32768 / 65535, rtol=1e-6)
+        padded = all_images(load(tmp_path, image_size=8, fit="pad", background="black"))
+        assert padded.min() == 0
+
+    @pytest.mark.parametrize(
+        ("options", "words"),
+        [
+            ({"image_size": 1}, "`image_size` must be a whole number of at least 2"),
+            ({"image_size": "64"}, "`image_size` must be a whole number of at least 2"),
+            ({"image_size": 8, "fit": "cover"}, "`fit` must be one of crop, pad, stretch"),
+            ({"fit": "pad"}, "`fit` needs an `image_size`"),
+            ({"background": "no colour"}, "`background` must be the name of a colour"),
+            ({"background": (0, 0, 256)}, "`background` must be the name of a colour"),
+        ],
+    )
+    def test_what_no_picture_can_be_framed_by_is_refused(self, options, words, tmp_path):
+        assert words in refusal(write_images(tmp_path, {"a": 2, "b": 2}), **options)
+
+
+class TestBroken:
+    def test_broken_files_are_passed_over_by_name(self, tmp_path):
+        write_images(tmp_path, {"a": 4, "b": 4})
+        whole = (tmp_path / "a" / "1.png").read_bytes()
+        (tmp_path / "a" / "1.png").write_bytes(whole[: len(whole) // 2])
+        (tmp_path / "b" / "0.png").write_bytes(b"no image")
+        Image.fromarray(np.ones((4, 5), "f4")).save(tmp_path / "b" / "deep.tif")
+        assert "b/0.png" in refusal(tmp_path)
+        with pytest.warns(UserWarning, match="Passed over 3 of 9") as said:
+            loaded = load(tmp_path, skip_broken=True)
+        [warning] = said
+        assert str(warning.message) == (
+            "Passed over 3 of 9 images that cannot be read: 'a/1.png', 'b/0.png', 'b/deep.tif'."
+        )
+        assert warning.filename == __file__
+        kept = [pixels(j, 1) for j in (0, 2, 3, 101, 102, 103)]
+        np.testing.assert_array_equal(all_images(loaded), sorted_images(kept)[..., None])
+
+    def test_a_class_of_which_nothing_is_whole_is_refused(self, tmp_path):
+        write_images(tmp_path, {"a": 2, "b": 2})
+        for path in tmp_path.glob("a/*"):
+            path.write_bytes(b"no image")
+        with pytest.warns(UserWarning, match="Passed over 2 of 4"):
+            assert "Received: none in class 'a'" in refusal(tmp_path, skip_broken=True)
+
+
+class TestUnlabelled:
+    def test_images_in_no_sub_folder_have_no_labels(self, tmp_path):
+        for j in range(10):
+            Image.fromarray(pixels(j, 1)).save(tmp_path / f"{j}.png")
+        (tmp_path / "empty").mkdir()
+        loaded = load(tmp_path)
+        assert (loaded.has_labels, loaded.class_names) == (False, ("all",))
+        assert (len(loaded.x_train), len(loaded.x_test)) == (8, 2)
+        assert not loaded.y_train.any()
+        again = load(tmp_path, class_names=["all"])  # as a run loads it
+        np.testing.assert_array_equal(again.x_test, loaded.x_test)
+
+    def test_what_unpacking_and_thumbnailers_leave_is_no_class(self, tmp_path):
+        write_images(tmp_path, {"a": 2, "b": 2, "__MACOSX": 2, "a/@eaDir": 1})
+        loaded = load(tmp_path)
+        assert loaded.class_names == ("a", "b")
+        assert len(loaded.x_train) + len(loaded.x_test) == 4
+
+    def test_an_archive_without_labels_is_taken(self, tmp_path):
+        x = np.stack([pixels(seed, 3) for seed in range(5)])
+        np.savez(tmp_path / "bare.npz", x_train=x[:3], x_test=x[3:])
+        loaded = load(tmp_path / "bare.npz")
+        assert (loaded.has_labels, loaded.class_names) == (False, ("all",))
+        np.testing.assert_array_equal(loaded.x_train, x[:3])
+        assert (loaded.y_train.tolist(), loaded.y_test.tolist()) == ([0] * 3, [0] * 2)
 
 
 def test_what_is_passed_over_is_counted_with_an_example(tmp_path):

@@ -12,6 +12,7 @@ import warnings
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 import keras_vae
 from export import examples
@@ -462,6 +463,28 @@ def test_a_full_disk_leaves_no_half_written_file(run, capsys, monkeypatch):
     fails(capsys, ["evaluate", run], "No space left on device", status=1)
     assert (run / "evaluation.json").read_bytes() == evaluation
     assert not list(run.glob("*part*"))
+
+
+@ordinary_on("torch")
+@pytest.mark.filterwarnings("default:Passed over")
+def test_a_folder_of_photographs_is_trained_on_and_measured_as_it_is(tmp_path, capsys):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for size in range(8, 18):
+        Image.new("RGB", (size, 12), (20 * size % 256, 9, 9)).save(photos / f"{size}.png")
+    (photos / "torn.png").write_bytes(b"no image")
+    train = ["train", "--data", str(photos), "--model", "vae", "--out", str(tmp_path / "run")]
+    fails(capsys, [*train, *SMALL], "must be a complete image")
+    (photos / "torn.png").unlink()
+    fails(capsys, [*train, *SMALL], "--image-size 32")
+    (photos / "torn.png").write_bytes(b"no image")
+    options = ["--image-size", "10x8", "--skip-broken", "--network", "dense"]
+    assert main([*train, *options, *SMALL]) == 0
+    said = capsys.readouterr()
+    assert "warning: Passed over 1 of 11 images that cannot be read: 'torn.png'.\n" in said.err
+    assert "8 training and 2 test images" in said.out
+    assert main(["evaluate", str(tmp_path / "run")]) == 0
+    assert keras_vae.load_model(tmp_path / "run").data_shape == (8, 10, 3)
 
 
 @pytest.mark.parametrize("name", sorted(DEFAULTS))

@@ -29,3 +29,11 @@ def positive_int(text):
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1: {text}")
     return value
+
+
+def image_size(text):
+    """Parse `64`, or `64x48` of width and height, to an int or `(height, width)`."""
+    width, times, height = text.partition("x")
+    if not times:
+        return positive_int(text)
+    return positive_int(height), positive_int(width)

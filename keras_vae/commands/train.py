@@ -17,6 +17,7 @@ from keras_vae.commands.sample import sample_label
 from keras_vae.commands.start import start_keras
 from keras_vae.commands.train_arguments import (
     add_arguments,
+    check_labels,
     check_options,
     check_source,
     fill_defaults,
@@ -64,7 +65,9 @@ def prepare(args):
     run = run_of(args, launch.writable_folder(folder) if args.devices > 1 else folder)
     if data.needs_keras(args.data):
         start_keras(args.backend, args.devices, f"{args.data} by keras.datasets")
-    dataset = run.dataset(args.data) if args.resume else data.load(args.data)
+    options = data.options_of(vars(args))
+    dataset = run.dataset(args.data) if args.resume else data.load(args.data, **options)
+    check_labels(args, dataset)
     fill_defaults(args, dataset)
     check_is_unlocked(run)
     return run, dataset

@@ -5,7 +5,13 @@ import math
 import pathlib
 
 from keras_vae import arguments, backends
-from keras_vae.commands.argument_types import ints, non_negative_int, positive_int, words
+from keras_vae.commands.argument_types import (
+    image_size,
+    ints,
+    non_negative_int,
+    positive_int,
+    words,
+)
 
 # The names in `keras_vae.likelihoods`, which cannot be imported before the backend is chosen.
 LIKELIHOODS = (
@@ -122,7 +128,10 @@ OPTIONS_OF = {
         "past_dropout",
         "dropout",
     ),
-    IMAGE_MODELS: ("network", "hidden_units", "devices", "gif"),
+    IMAGE_MODELS: (
+        *("network", "hidden_units", "devices", "gif"),
+        *("image_size", "fit", "background", "skip_broken"),
+    ),
 }
 
 
@@ -138,8 +147,32 @@ def add_arguments(parser):
         "--data",
         default="digits",
         help="digits, mnist_small (which comes along), mnist, fashion_mnist, cifar10, an .npz file "
-        "or a folder with one sub-folder of images per class (default: digits); of a sequence_vae "
-        "jsb, a .json file or a folder of .mid files",
+        "or a folder of images, with one sub-folder per class where the model needs classes "
+        "(default: digits); of a sequence_vae jsb, a .json file or a folder of .mid files",
+    )
+    parser.add_argument(
+        "--image-size",
+        type=image_size,
+        metavar="N",
+        help="pixels that a folder's images get, 64, or width and height, 64x48 (default: as they "
+        "are, if all have one size)",
+    )
+    parser.add_argument(
+        "--fit",
+        choices=("crop", "pad", "stretch"),
+        help="how they get it: filled and cut about the middle, fitted in beside --background, or "
+        "stretched (default: crop)",
+    )
+    parser.add_argument(
+        "--background",
+        metavar="COLOUR",
+        help="behind transparent pixels and beside padded images, a name or #rrggbb (default: "
+        "white)",
+    )
+    parser.add_argument(
+        "--skip-broken",
+        action="store_true",
+        help="pass over images that cannot be read, and name them",
     )
     parser.add_argument("--out", help="run folder (default: runs/DATA)")
     parser.add_argument("--network", choices=("dense", "conv"), help="default: by the data")
@@ -360,6 +393,8 @@ def check_options(args):
         arguments.not_negative(getattr(args, name), flag(name))
     if args.total_free_bits is not None:
         arguments.not_negative(args.total_free_bits, "--total-free-bits")
+    if args.fit and not args.image_size:
+        raise ValueError(f"--fit needs --image-size. Received: --fit {args.fit} without.")
     for name in ("unknown_rate", "label_smoothing", "past_dropout", "dropout"):
         arguments.part_of_one(getattr(args, name), flag(name))
     arguments.whole(args.num_codes, "--num-codes", 2)
@@ -383,6 +418,16 @@ def check_source(args):
         raise ValueError(
             f"--data {args.data} is music, for --model sequence_vae. Received: --model "
             f"{args.model}."
+        )
+
+
+def check_labels(args, dataset):
+    """Refuse images without labels for a model that needs them."""
+    if args.model in ("conditional_vae", "conditional_gan") and not dataset.has_labels:
+        other = args.model.removeprefix("conditional_")
+        raise ValueError(
+            f"--model {args.model} needs classes. Received: --data {args.data}, whose images have "
+            f"no labels. Sort them into one sub-folder per class, or train without: --model {other}"
         )
 
 

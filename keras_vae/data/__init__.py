@@ -14,7 +14,8 @@ from keras_vae.arguments import bounds
 from keras_vae.data import audio, datasets, midi, npz
 from keras_vae.data.datasets import Dataset
 from keras_vae.data.errors import DataError, explained, shortened
-from keras_vae.data.image_folders import ImageFiles, find
+from keras_vae.data.image_files import Framing, ImageFiles, warn_of_broken, whole
+from keras_vae.data.image_folders import UNLABELLED, find
 from keras_vae.data.images import as_float, binarize, looks_channels_first
 from keras_vae.data.notes import Notes
 from keras_vae.data.sequences import Sequences, is_music, sequences
@@ -34,6 +35,7 @@ __all__ = [
     "looks_channels_first",
     "midi",
     "needs_keras",
+    "options_of",
     "sequences",
 ]
 
@@ -64,8 +66,12 @@ def load(
     data: str | os.PathLike,
     in_memory: bool | None = None,
     class_names: Sequence[str] | None = None,
+    image_size: "int | tuple[int, int] | None" = None,
+    fit: str | None = None,
+    background: "str | tuple[int, int, int] | None" = None,
+    skip_broken: bool = False,
 ) -> Dataset:
-    """Load a set of labelled images by name or from a path.
+    """Load a set of images by name or from a path, with labels where there are any.
 
     - `"digits"`: scikit-learn's 8x8 handwritten digits. Needs no download.
     - `"mnist_small"`: 8,000 training and 1,000 test images of MNIST, 28x28, as many of each digit.
@@ -73,18 +79,20 @@ def load(
     - `"mnist"`, `"fashion_mnist"`, `"cifar10"`: `NAME.npz` in the folder that the environment
       variable `KERAS_VAE_DATA` names; without that file, `keras.datasets`, which downloads.
     - A path to an `.npz` with `x_train`, `y_train`, `x_test`, `y_test` and, optionally,
-      `class_names`. Images are uint8, 0 to 255 whatever the values; or bools, or numbers in
-      [0, 1]. Channels come last.
+      `class_names`; without labels, both `y_train` and `y_test` are left out. Images are uint8, 0
+      to 255 whatever the values; or bools, or numbers in [0, 1]. Channels come last.
     - A path to a folder with one sub-folder of images per class, or with `train` and `test`
       folders that hold these (or `training` and `testing`; without the second, `val`, `valid` or
-      `validation` is the test set). Images in sub-folders of a class are of that class. All images
-      have one size, once they are turned as their EXIF orientation says: PNG, JPEG, BMP, GIF, TIFF
-      or WebP. What else is there is passed over with a warning that counts it, unless hidden.
-      Classes are in natural order, 2 before 10.
+      `validation` is the test set). Images in sub-folders of a class are of that class; images in
+      no sub-folder at all have no labels. They are PNG, JPEG, BMP, GIF, TIFF or WebP, turned as
+      their EXIF orientation says, of one size or given one by `image_size`; of an animation the
+      first frame counts. What else is there is passed over with a warning that counts it, unless
+      hidden. Classes are in natural order, 2 before 10.
 
     8-bit images stay uint8; where some have 16 bits of grey, all become float32. Where a source
-    comes without a test set, a fifth of each class becomes one, the same fifth every time. A name
-    wins over a path: for a folder called `digits` say `./digits`.
+    comes without a test set, a fifth of each class becomes one, the same fifth every time. Without
+    labels all images are of one class, "all". A name wins over a path: for a folder called `digits`
+    say `./digits`.
 
     Args:
         data: Str or path.
@@ -93,6 +101,13 @@ def load(
         class_names: Optional sequence of str, the classes that the data must have, in the order of
             their labels: those of a model that was trained on it. Models of folders whose order
             was that of text, 10 before 2, need it.
+        image_size: Optional int, or `(height, width)`, that a folder's images get, in pixels.
+        fit: How images get their size: `"crop"`, scaled until they fill it and cut about the
+            middle, the default; `"pad"`, scaled until they fit into it; or `"stretch"`.
+        background: Colour behind transparent pixels and beside padded images: a name, `#rrggbb` or
+            `(red, green, blue)` from 0 to 255. Default: white, said in a warning.
+        skip_broken: Whether to pass over images that cannot be read, with a warning that names
+            them; all are decoded once to find them.
 
     Returns:
         A `Dataset`.
@@ -107,6 +122,10 @@ def load(
     ((1438, 8, 8, 1), (359, 8, 8, 1), '7')
     """
     source = os.fspath(data)
+    is_named = source in _CLASS_NAMES
+    framing = Framing.of(image_size, fit, background)
+    if is_named or not os.path.isdir(source):
+        _check_needs_no_folder(source, framing, skip_broken)
     if source == "digits":
         dataset = _load_digits()
     elif source == "mnist_small":
@@ -114,7 +133,7 @@ def load(
     elif source in _CLASS_NAMES:
         dataset = _load_named(source)
     elif os.path.isdir(source):
-        dataset = _load_folder(source, in_memory, class_names)
+        dataset = _load_folder(source, in_memory, class_names, framing, skip_broken)
     elif os.path.isfile(source):
         dataset = _load_npz(source, Path(source).stem)
     else:
@@ -131,10 +150,30 @@ def load(
     return dataset
 
 
+def options_of(arguments):
+    """Of a dict of arguments those by which `load` reads a folder of images."""
+    names = ("image_size", "fit", "background", "skip_broken")
+    return {name: arguments[name] for name in names if arguments.get(name)}
+
+
 def needs_keras(source):
     """Whether `load` leaves a set to `keras.datasets`, which downloads it the first time."""
     is_here = source in ("digits", "mnist_small") or source not in _CLASS_NAMES
     return not is_here and _kept(source) is None
+
+
+def _check_needs_no_folder(source, framing, skip_broken):
+    """Refuse what is meant for a folder of images beside any other source."""
+    given = {
+        "image_size": framing.size,
+        "background": framing.background,
+        "skip_broken": skip_broken,
+    }
+    if given := [name for name, value in given.items() if value]:
+        raise DataError(
+            f"`{given[0]}` needs a folder of images. Received: {source!r}, whose images are "
+            "arrays. Leave it out."
+        )
 
 
 def _load_digits():
@@ -180,39 +219,52 @@ def _kept(name):
 
 def _load_npz(path, name, class_names=None):
     arrays = {"class_names": class_names, **npz.read(path, MAX_BYTES)}
-    return datasets.make(repr(path), name, **arrays)
+    if "y_train" in arrays:
+        return datasets.make(repr(path), name, **arrays)
+    labels = {
+        f"y_{part}": np.zeros(len(arrays[f"x_{part}"]), "int32") for part in ("train", "test")
+    }
+    names = {"class_names": (UNLABELLED,), "has_labels": False}
+    return datasets.make(repr(path), name, **{**arrays, **labels, **names})
 
 
-def _load_folder(path, in_memory, class_names):
+def _load_folder(path, in_memory, class_names, framing, skip_broken):
     # Links are followed inside this folder only, so it is compared as the place it really is.
     root = Path(os.path.realpath(path))
-    train_files, test_files = find(root, class_names)
-    class_names = tuple(class_names or train_files)
-    paths, labels = _paths_and_labels(train_files, class_names)
-    if test_files is None:
-        for class_name, class_files in train_files.items():
+    found = find(root, class_names)
+    sets = [found.training, found.test or {}]
+    if skip_broken:
+        paths = [path for files in sets for group in files.values() for path in group]
+        good = whole(paths)
+        sets = [{name: [p for p in files[name] if p in good] for name in files} for files in sets]
+        if broken := [path for path in paths if path not in good]:
+            warn_of_broken(broken, len(paths), root)
+    class_names = tuple(class_names or found.training)
+    paths, labels = _paths_and_labels(sets[0], class_names)
+    if found.test is None:
+        for class_name, class_files in sets[0].items():
             if len(class_files) < 2:
+                only = f"only {str(class_files[0])!r}" if class_files else "none"
                 raise DataError(
                     "Each class needs at least two images, one to train and one to test with. "
-                    f"Received: only {str(class_files[0])!r} in class {class_name!r}. Add images "
-                    "or remove the folder."
+                    f"Received: {only} in class {class_name!r}. Add images or remove the folder."
                 )
         train, test = _split(labels)
     else:
-        test_paths, y_test = _paths_and_labels(test_files, class_names)
+        test_paths, y_test = _paths_and_labels(sets[1], class_names)
         train, test = _permutation(len(paths)), len(paths) + _permutation(len(test_paths))
         paths, labels = paths + test_paths, np.concatenate([labels, y_test])
-    files = ImageFiles.of(paths)
+        if not (len(train) and len(test)):
+            raise DataError(f"{str(root)!r} must hold images that can be read. Received: none.")
+    files = ImageFiles.of(paths, framing, root, path)
     in_memory = files.nbytes <= MAX_BYTES_OF_FOLDER if in_memory is None else in_memory
     x_train, x_test = files.take(train), files.take(test)
     if in_memory:
         advice = "Load it with in_memory=False to read images as they are needed"
         datasets.check_memory(files.nbytes, MAX_BYTES, root, advice)
         x_train, x_test = x_train.in_memory(), x_test.in_memory()
-    source = repr(str(root))
-    return datasets.make(
-        source, root.name, x_train, labels[train], x_test, labels[test], class_names
-    )
+    arrays = x_train, labels[train], x_test, labels[test], class_names
+    return datasets.make(repr(str(root)), root.name, *arrays, has_labels=found.has_labels)
 
 
 def _paths_and_labels(files, class_names):

@@ -1,4 +1,4 @@
-"""A set of labelled images, and what must hold of its arrays wherever they come from."""
+"""A set of images, and what must hold of its arrays wherever they come from."""
 
 import dataclasses
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from keras_vae.arguments import bounds
 from keras_vae.data.errors import DataError, shortened
-from keras_vae.data.image_folders import ImageFiles
+from keras_vae.data.image_files import ImageFiles
 from keras_vae.data.images import looks_channels_first
 
 # Labels stay below this: a larger one is an identifier, not a class.
@@ -26,6 +26,7 @@ class Dataset:
         x_test: As `x_train`, of the same image shape.
         y_test: As `y_train`.
         class_names: Tuple of str, one per label.
+        has_labels: Whether the source says of which class an image is; else all are of class 0.
     """
 
     name: str
@@ -34,9 +35,10 @@ class Dataset:
     x_test: "np.ndarray | ImageFiles"
     y_test: np.ndarray
     class_names: tuple[str, ...]
+    has_labels: bool = True
 
 
-def make(source, name, x_train, y_train, x_test, y_test, class_names=None):
+def make(source, name, x_train, y_train, x_test, y_test, class_names=None, has_labels=True):
     """Check and convert the arrays of any source: the one place where a `Dataset` is made."""
     x_train, x_test = _images(x_train, "x_train", source), _images(x_test, "x_test", source)
     if x_train.shape[1:] != x_test.shape[1:]:
@@ -69,7 +71,7 @@ def make(source, name, x_train, y_train, x_test, y_test, class_names=None):
             f"Class names of {source} must be text, distinct, printable and not empty. Received: "
             f"{shortened(repr(class_names))}. Rename the classes."
         )
-    return Dataset(name, x_train, y_train, x_test, y_test, class_names)
+    return Dataset(name, x_train, y_train, x_test, y_test, class_names, has_labels)
 
 
 def _images(x, array, source):

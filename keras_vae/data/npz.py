@@ -12,6 +12,7 @@ from keras_vae.data.errors import DataError, explained, shortened
 from keras_vae.storage import archives
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+_LABELS = ("y_train", "y_test")
 _NPY_HEADER_READERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -27,8 +28,8 @@ def read(path, most):
         most: Int, the bytes that the arrays may need.
 
     Returns:
-        Dict of `x_train`, `y_train`, `x_test`, `y_test` and, where the file has them,
-        `class_names`: what `datasets.make` takes.
+        Dict of `x_train`, `x_test` and, where the file has them, `y_train`, `y_test` and
+        `class_names`.
 
     Raises:
         DataError: If the file is damaged or unusable.
@@ -41,13 +42,16 @@ def read(path, most):
             entries = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
             if len(entries) < len(archive.infolist()):
                 raise ValueError("an archive that holds an array twice")
-        if missing := [array for array in ARRAYS if array not in entries]:
+        missing = [array for array in ARRAYS if array not in entries]
+        has_labels = missing != list(_LABELS)
+        if missing and has_labels:
             raise DataError(
                 f"{path!r} must hold the arrays {', '.join(ARRAYS)}. Received: no "
                 f"{', '.join(missing)}, only {shortened(repr(sorted(entries)))}. Rename or add "
                 "the missing arrays."
             )
-        entries = {array: entries[array] for array in (*ARRAYS, "class_names") if array in entries}
+        wanted = (*ARRAYS, "class_names") if has_labels else ("x_train", "x_test")
+        entries = {array: entries[array] for array in wanted if array in entries}
         headers = {array: _header(archive, info, path) for array, info in entries.items()}
         datasets.check_memory(sum(header.nbytes for header in headers.values()), most, path)
         # What can be refused by the headers and the labels alone is, before images are read.
@@ -55,7 +59,7 @@ def read(path, most):
             datasets.check_images(headers[array], array, repr(path))
         with explained(readable, advice):
             arrays = {a: _read_entry(archive, entries[a]) for a in entries if a[0] != "x"}
-        for array in ("y_train", "y_test"):
+        for array in _LABELS if has_labels else ():
             count = headers[array.replace("y", "x")].shape[0]
             arrays[array] = datasets.labels(arrays[array], count, array, repr(path))
         with explained(readable, advice):

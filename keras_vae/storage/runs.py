@@ -122,7 +122,9 @@ class Run:
         is_text = isinstance(names, list) and all(isinstance(name, str) for name in names)
         if names is not None and not is_text:
             raise ValueError(f"{self.config_path} is damaged: class_names must be a list of text")
-        return data.load(source or config["arguments"]["data"], class_names=names)
+        arguments = config["arguments"]
+        source = source or arguments["data"]
+        return data.load(source, class_names=names, **data.options_of(arguments))
 
     def schema(self):
         """What the tokens of a training on music mean, a `data.Notes`."""
