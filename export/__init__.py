@@ -32,6 +32,10 @@ NOT_ALL_INTEGER = {
     "int8-full and draw the code beside it, or use --format c.",
     "scorer": "a score in nats does not fit into 8 bits.",
 }
+NOT_EXACT = {
+    "encoder": "a code is made of real numbers. Quantize it as none.",
+    "scorer": "a score is a real number. Quantize it as none.",
+}
 
 __all__ = ["FORMATS", "GRAPHS", "ExportError", "export", "export_files"]
 
@@ -68,9 +72,10 @@ def export(
             with `inputs`.
         format: `"tflite"`, `"onnx"` or `"c"`.
         graph: `"decoder"`, `"encoder"`, `"sampler"` or `"scorer"`.
-        quantize: `"none"`, `"float16"`, `"int8"` (int8 weights, float arithmetic) or
-            `"int8-full"` (all integer; TFLite only). ONNX has the first three, C has `"int8"`
-            alone. Defaults to the first that the format has.
+        quantize: `"none"`, `"float16"`, `"int8"` (int8 weights, float arithmetic),
+            `"int8-full"` (all integer; TFLite only) or `"exact"` (a model that draws tokens, in
+            whole numbers: `SequenceVAE.as_exact`, whose tokens are the same everywhere). ONNX has
+            all but `"int8-full"`, C has `"int8"` alone. Defaults to the first that the format has.
         out: Optional folder, or a file name that ends with the format's suffix. Defaults to
             `export` in the run folder (beside a `.keras` file), and to the current folder for a
             model.
@@ -185,6 +190,8 @@ def check_arguments(format, graph, quantize):
         raise ValueError(
             f"The {graph} cannot be int8-full: {NOT_ALL_INTEGER[graph]} Quantize it as int8."
         )
+    if quantize == "exact" and graph in NOT_EXACT:
+        raise ValueError(f"The {graph} cannot be exact: {NOT_EXACT[graph]}")
     for package in module.PACKAGES:
         if importlib.util.find_spec(package) is None:
             raise ModuleNotFoundError(
@@ -228,13 +235,14 @@ def _export_here(
         held_out = examples.held_out(model, run, say, data)
     reports = {}
     with tracing.full_precision(model):
-        for name in dict.fromkeys(job.graph for job in jobs):
-            built = build_graph(model, name, inputs)
+        models = models_of(model, jobs)
+        for name, form in dict.fromkeys((job.graph, _form(job)) for job in jobs):
+            built = build_graph(models[form], name, inputs)
             expected = parity.reference(built)
             picture_range = manifest.range_of(built, training)
             if origin is not None:
-                parity.verify_backends(expected, origin / f"{name}.npz")
-            for quantize in dict.fromkeys(job.quantize for job in jobs):
+                parity.verify_backends(expected, origin / f"{name}.{form}.npz", form == "exact")
+            for quantize in dict.fromkeys(job.quantize for job in jobs if _form(job) == form):
                 chosen = [job for job in jobs if (job.graph, job.quantize) == (name, quantize)]
                 calibration, rounded = None, contextlib.nullcontext()
                 if quantize.startswith("int8"):
@@ -298,6 +306,30 @@ def build_graph(model, name, inputs=None):
     if inputs is not None:
         return keras_models.of_keras_model(model, inputs, name)
     return graphs.BUILDERS[name](model)
+
+
+def models_of(model, jobs):
+    """The model that each job is of, by its form: "float", itself, or "exact", in whole numbers.
+
+    Raises:
+        ValueError: If it has no such form, or would lose it.
+    """
+    from keras_vae.models.capabilities import DrawsTokens, require
+
+    models = {"float": model}
+    for job in jobs:
+        if _form(job) == "exact" and "exact" not in models:
+            require(model, DrawsTokens, 'quantize="exact"')
+            models["exact"] = model.as_exact()
+        elif job.quantize not in ("none", "exact") and getattr(model, "is_exact", False):
+            raise ValueError(
+                f'An exact model is exported with quantize="exact". Received: {job.quantize!r}.'
+            )
+    return models
+
+
+def _form(job):
+    return "exact" if job.quantize == "exact" else "float"
 
 
 def _export_in_child(model_or_path, jobs, inputs, calibration_data, say, data=None):
@@ -367,9 +399,10 @@ def _save_for_child(model, jobs, inputs, folder):
     except ValueError as err:
         raise ValueError(f"{here} {err} {otherwise}") from err
     with tracing.full_precision(model):
-        for name in dict.fromkeys(job.graph for job in jobs):
-            expected = parity.reference(build_graph(model, name, inputs))
-            parity.save_reference(expected, os.path.join(folder, f"{name}.npz"))
+        models = models_of(model, jobs)
+        for name, form in dict.fromkeys((job.graph, _form(job)) for job in jobs):
+            expected = parity.reference(build_graph(models[form], name, inputs))
+            parity.save_reference(expected, os.path.join(folder, f"{name}.{form}.npz"))
     path = os.path.join(folder, "model.keras")
     try:
         saving.save_model(model, path)

@@ -76,8 +76,8 @@ def _parser(prog):
     )
     parser.add_argument(
         "--quantize",
-        help="none, float16, int8 (weights), int8-full (all integer), or several by commas "
-        "(default: none; for c int8, the only one it has)",
+        help="none, float16, int8 (weights), int8-full (all integer), exact (drawn tokens that are "
+        "the same everywhere), or several by commas (default: none; for c int8, the only one)",
     )
     parser.add_argument(
         "--report",
@@ -111,8 +111,8 @@ def _export(options):
         for format in formats:
             known = exporter.module_of(format).QUANTIZATIONS if format in exporter.FORMATS else ()
             # A report is of all that there is; asked for by name, it is refused with the reason.
-            integer = graph not in exporter.NOT_ALL_INTEGER
-            every = [name for name in known if integer or name != "int8-full"]
+            left_out = {"exact", *(["int8-full"] if graph in exporter.NOT_ALL_INTEGER else [])}
+            every = [name for name in known if name not in left_out]
             variants += exporter.variants_of(format, every if options.report else asked)
         for format, quantize in variants:
             exporter.check_arguments(format, graph, quantize)

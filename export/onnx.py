@@ -12,7 +12,7 @@ from export.errors import ExportError
 from keras_vae.exceptions import one_line
 
 SUFFIX = ".onnx"
-QUANTIZATIONS = ("none", "float16", "int8")
+QUANTIZATIONS = ("none", "float16", "int8", "exact")
 PACKAGES = ("tensorflow", "tf2onnx", "onnx", "onnxruntime")
 
 _STANDARD_DOMAINS = ("", "ai.onnx")
@@ -212,9 +212,12 @@ def _store_weights(model, quantize):
         array = numpy_helper.to_array(tensor)
         if array.dtype != np.float32 or array.size < quantization.SMALLEST_WEIGHT:
             continue
-        name = tensor.name
-        if quantize == "int8":
-            array, step = quantization.as_int8(array, axis)
+        name, stored = tensor.name, None
+        if quantize != "float16":
+            stored = quantization.STORED[quantize](array, axis)
+            if stored is None:
+                continue
+            array, step = stored
             shape = [1] * array.ndim
             shape[axis] = -1
             step = numpy_helper.from_array(step.reshape(shape), f"{name}_step")
@@ -222,7 +225,7 @@ def _store_weights(model, quantize):
             widen.append(helper.make_node("Mul", [f"{name}_levels", step.name], [name]))
         else:
             array = array.astype(np.float16)
-        target = f"{name}_levels" if quantize == "int8" else name
+        target = f"{name}_levels" if stored else name
         cast = helper.make_node("Cast", [f"{name}_stored"], [target], to=1)
         widen.insert(0, cast)
         tensor.CopyFrom(numpy_helper.from_array(array, f"{name}_stored"))

@@ -44,7 +44,8 @@ def outputs(graph, inputs, batch_size=64):
 def margins(graph, inputs, made):
     """How near each draw of tokens came to a border between two of them, as a part of 1.
 
-    It is restated from the public logits, in float64, given what was drawn before.
+    It is restated from the public logits, in float64, given what was drawn before. An exact model
+    draws near no border: 1.
 
     Args:
         graph: The `Graph`.
@@ -59,10 +60,13 @@ def margins(graph, inputs, made):
     model = graph.model
     if not isinstance(model, DrawsTokens) or graph.name not in ("decoder", "sampler", "scorer"):
         return {}
-    name, z = "x", made["z"] if graph.name == "sampler" else inputs.get("z")
+    name = "x_reconstructed" if graph.name == "scorer" else "x"
+    if model.is_exact:
+        return {name: np.ones(made[name].shape)}
+    z = made["z"] if graph.name == "sampler" else inputs.get("z")
     temperature, conditions = 0.0, _conditions(model, inputs)
     if graph.name == "scorer":
-        name, z = "x_reconstructed", model.encode(_examples(model, inputs))[0]
+        z = model.encode(_examples(model, inputs))[0]
     else:
         temperature = float(inputs["token_temperature"][0])
     plan = model.decode_parameters(_tensors(z), _tensors(conditions))

@@ -15,7 +15,7 @@ from export.quantization import BOUNDS, SMALLEST_BYTES_PER_PARAMETER
 BACKEND_BOUND = 5e-3
 LARGEST_BATCH = max(graphs.BATCH_SIZES)
 # How near to a border between two tokens a draw may be for a file to draw the other one.
-MARGINS = {"none": 1e-4, "float16": 5e-3, "int8": 0.2}
+MARGINS = {"none": 1e-4, "float16": 5e-3, "int8": 0.2, "exact": 0.0}
 # By which weights and inputs are shaken to see how far an output follows: small enough for it to
 # follow linearly, and far above the rounding of float32.
 _SHAKE = 2.0**-12
@@ -222,12 +222,13 @@ def check_size(size, parameters, quantize, name):
         )
 
 
-def verify_backends(expected, path, bound=BACKEND_BOUND):
+def verify_backends(expected, path, is_exact=False, bound=BACKEND_BOUND):
     """Compare a model on TensorFlow with what it computed on the backend that it came from.
 
     Args:
         expected: The batches that `reference` returned, on TensorFlow.
         path: An `.npz` of the same by `save_reference`, of the other backend.
+        is_exact: Whether they must be the same to the last bit.
         bound: Float. Largest error allowed, for outputs up to 1; larger outputs scale it.
 
     Raises:
@@ -238,7 +239,10 @@ def verify_backends(expected, path, bound=BACKEND_BOUND):
             for name, array in batch.outputs.items():
                 where = f"the model on TensorFlow, `{name}`"
                 magnitude = batch.magnitude(name, "none")
-                _error(array, origin[f"{name}_{i}"], bound, where, magnitude)
+                if is_exact:
+                    _error(array, origin[f"{name}_{i}"], 0.0, where, ties=0)
+                else:
+                    _error(array, origin[f"{name}_{i}"], bound, where, magnitude)
 
 
 def save_reference(expected, path):
@@ -319,9 +323,9 @@ def _check_layout(made, expected, where):
         )
 
 
-def _error(made, expected, bound, where, magnitude=0.0):
+def _error(made, expected, bound, where, magnitude=0.0, ties=1):
     _check_layout(made, expected, where)
-    error = difference(made, expected, magnitude)
+    error = difference(made, expected, magnitude, ties)
     # Written so that NaN fails too.
     if not error <= bound:
         raise ParityError(
@@ -330,14 +334,14 @@ def _error(made, expected, bound, where, magnitude=0.0):
     return error
 
 
-def difference(made, expected, magnitude=0.0):
+def difference(made, expected, magnitude=0.0, ties=1):
     """The largest difference of two arrays, relative to their size where that exceeds 1.
 
     Their size is the largest entry, or `magnitude`, that of what the entries are sums of. Of
     integers, which are right or wrong: the share of those that differ, but for one of them,
-    which may be a tie that rounding decides.
+    which may be a tie that rounding decides, or for `ties` of them.
     """
     if np.issubdtype(expected.dtype, np.integer):
-        return max(0, int(np.sum(made != expected)) - 1) / expected.size
+        return max(0, int(np.sum(made != expected)) - ties) / expected.size
     scale = max(1.0, float(np.max(np.abs(expected))), float(np.max(magnitude)))
     return float(np.max(np.abs(made.astype(np.float64) - expected))) / scale

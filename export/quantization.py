@@ -10,6 +10,9 @@ of one weight is made up for by those not yet rounded, weighted by how the layer
 together on calibration data (Frantar et al.). On the default MNIST decoder that cuts the largest
 pixel error of 2,000 samples from 0.051 to 0.019.
 
+`exact` is of decoders that draw tokens, and no approximation of a file: the model itself is rounded
+(`SequenceVAE.as_exact`), and its file gives the same bits as it, so that its bounds are 0.
+
 References:
     - Frantar et al., 2022, GPTQ / OPTQ. https://arxiv.org/abs/2210.17323
 """
@@ -21,16 +24,22 @@ import numpy as np
 
 from keras_vae import keras_internals
 
-QUANTIZATIONS = ("none", "float16", "int8", "int8-full")
+QUANTIZATIONS = ("none", "float16", "int8", "int8-full", "exact")
 
 # Largest error that a file may have against its model, for outputs up to 1; larger ones scale it.
 # Without quantization it is a matter of rounding; else the bound tells a lossy file from a broken
 # one, and `python -m export --report` shows what the loss costs.
-BOUNDS = {"none": 1e-5, "float16": 5e-3, "int8": 0.1, "int8-full": 0.3}
+BOUNDS = {"none": 1e-5, "float16": 5e-3, "int8": 0.1, "int8-full": 0.3, "exact": 0.0}
 # Largest difference between two runtimes that run the same file.
-TOLERANCES = {"none": 1e-5, "float16": 1e-4, "int8": 1e-3, "int8-full": 0.02}
+TOLERANCES = {"none": 1e-5, "float16": 1e-4, "int8": 1e-3, "int8-full": 0.02, "exact": 0.0}
 # A smaller file than this holds no weights: a converter folds few of them away, never half.
-SMALLEST_BYTES_PER_PARAMETER = {"none": 2.0, "float16": 1.0, "int8": 0.5, "int8-full": 0.5}
+SMALLEST_BYTES_PER_PARAMETER = {
+    "none": 2.0,
+    "float16": 1.0,
+    "int8": 0.5,
+    "int8-full": 0.5,
+    "exact": 0.5,
+}
 
 CALIBRATION_ROWS = 4096
 # For the ranges of all-integer files, taken from one batch: as many as memory allows, for what
@@ -41,6 +50,8 @@ SMALLEST_WEIGHT = 1024
 # Of an image, that is, in which a convolution's inputs are looked at, at each call.
 _MOST_POSITIONS = 4096
 _LEVELS = 127
+# Bits of a float32 after the first.
+_EXACT_BITS = 23
 _DAMPING = 0.01
 
 
@@ -176,6 +187,31 @@ def as_int8(weights, axis):
     return levels.astype(np.int8), step.astype(np.float32)
 
 
+def as_exact_int8(weights, axis):
+    """As `as_int8`, of weights that are whole numbers, -127 to 127, times powers of two.
+
+    Args:
+        weights: Float array.
+        axis: Int, the axis of the output channels.
+
+    Returns:
+        Tuple as of `as_int8`, whose product is exactly the weights; None if there is no such one.
+    """
+    channels = np.moveaxis(weights, axis, 0).reshape(weights.shape[axis], -1).astype(np.float64)
+    # The largest power of two of which all of a channel are multiples.
+    exponent = np.floor(np.log2(np.maximum(np.abs(channels).max(axis=1), 2.0**-64)))
+    step = 2.0 ** (exponent - _EXACT_BITS)
+    for _ in range(_EXACT_BITS):
+        wider = np.all(channels % (2 * step[:, None]) == 0, axis=1)
+        step = np.where(wider, 2 * step, step)
+    shape = [1] * weights.ndim
+    shape[axis] = -1
+    levels = weights / step.reshape(shape)
+    if np.abs(levels).max() > _LEVELS or np.any(levels % 1 != 0):
+        return None
+    return levels.astype(np.int8), step.astype(np.float32)
+
+
 def _step(largest, levels=_LEVELS):
     return np.where(largest > 0, largest, 1.0) / levels
 
@@ -229,3 +265,7 @@ def _recording(layers, record):
     finally:
         for layer in layers:
             vars(layer).pop("call", None)
+
+
+# How weights become int8.
+STORED = {"int8": as_int8, "exact": as_exact_int8}

@@ -17,7 +17,7 @@ from keras_vae import processes
 from keras_vae.exceptions import one_line
 
 SUFFIX = ".tflite"
-QUANTIZATIONS = ("none", "float16", "int8", "int8-full")
+QUANTIZATIONS = ("none", "float16", "int8", "int8-full", "exact")
 PACKAGES = ("tensorflow", "ai_edge_litert")
 
 # What keeps the weights outside the graph, or draws: each makes a file that converts without an
@@ -363,7 +363,7 @@ def _store_weights(model, schema, quantize):
     """
     code = schema.OperatorCodeT()
     code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.DEQUANTIZE
-    code.version = 5 if quantize == "int8" else 3
+    code.version = 3 if quantize == "float16" else 5
     stored = {}
     pending = list(_operators_of(model, schema, *_WEIGHT_AXES))
     names = {value: name for name, value in vars(schema.BuiltinOperator).items()}
@@ -380,8 +380,11 @@ def _store_weights(model, schema, quantize):
         if tensor.buffer not in stored:
             weights = np.frombuffer(bytes(data), np.float32).reshape(tensor.shape)
             buffer, scheme = schema.BufferT(), None
-            if quantize == "int8":
-                weights, step = quantization.as_int8(weights, axis)
+            if quantize != "float16":
+                found = quantization.STORED[quantize](weights, axis)
+                if found is None:
+                    continue
+                weights, step = found
                 scheme = schema.QuantizationParametersT()
                 scheme.scale, scheme.quantizedDimension = step, axis
                 scheme.zeroPoint = np.zeros(len(step), np.int64)
@@ -393,7 +396,7 @@ def _store_weights(model, schema, quantize):
         narrow = schema.TensorT()
         narrow.name, narrow.shape, narrow.hasRank = b"", tensor.shape, True
         kind = schema.TensorType
-        narrow.type = kind.INT8 if quantize == "int8" else kind.FLOAT16
+        narrow.type = kind.FLOAT16 if quantize == "float16" else kind.INT8
         narrow.buffer, narrow.quantization = stored[tensor.buffer]
         subgraph.tensors.append(narrow)
         widen = schema.OperatorT()

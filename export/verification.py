@@ -98,6 +98,7 @@ def check_golden(path, module):
     found = module.read_manifest(path)
     described = {entry["name"]: entry for entry in module.describe(path)["signatures"]}
     tolerance = TOLERANCES[found["quantization"]]
+    ties = 0 if found["quantization"] == "exact" else 1
     magnitudes = manifest.golden_magnitudes(found, path.name)
     largest_error, runs = 0.0, 0
     for name, batch_sizes, run in module.programs(path):
@@ -113,7 +114,7 @@ def check_golden(path, module):
             made = run({k: v[index] if k in batched else v for k, v in inputs.items()})
             for output, expected in outputs.items():
                 rows, magnitude = min(size, count), magnitudes.get(output, 0.0)
-                error = _error(made, output, expected, rows, magnitude, path.name)
+                error = _error(made, output, expected, rows, magnitude, path.name, ties)
                 largest_error = max(largest_error, error)
             runs += 1
     if not largest_error <= tolerance:
@@ -124,14 +125,14 @@ def check_golden(path, module):
     return largest_error, runs
 
 
-def _error(made, output, expected, rows, magnitude, name):
+def _error(made, output, expected, rows, magnitude, name, ties):
     array = made.get(output)
     if array is None or array.shape[1:] != expected.shape[1:] or len(array) < rows:
         raise ValueError(f"{name} gives no `{output}` of the shape that its manifest says.")
     if not np.isfinite(array).all():
         raise ValueError(f"{name} gives NaN or infinity in `{output}`.")
     # The golden sample comes first; what fills the batch up has another place in a sampler's seed.
-    return parity.difference(array[:rows], expected[:rows], magnitude)
+    return parity.difference(array[:rows], expected[:rows], magnitude, ties)
 
 
 def _run_apart(path, module):

@@ -422,7 +422,7 @@ def test_the_margin_is_the_distance_to_the_nearest_border():
     logits = np.log([[0.2, 0.5, 0.3]]).astype("float32")
 
     def drawn(uniform, temperature):
-        made = networks.sequences.draw(
+        made = networks.arithmetic.draw(
             ops.convert_to_tensor(logits),
             ops.convert_to_tensor(np.array([uniform], "float32")),
             ops.convert_to_tensor(np.array([temperature], "float32")),

@@ -83,7 +83,16 @@ class DrawsTokens:
     """Makes data by drawing tokens one after the other, each given those before it.
 
     So decoding takes numbers to draw with and a temperature, and gives int32 tokens.
+
+    Attributes:
+        is_exact: Bool. Whether it computes them with whole numbers, and draws the same everywhere.
     """
+
+    is_exact = False
+
+    def as_exact(self):
+        """A model that does."""
+        raise NotImplementedError
 
     def generate(self, z, uniform, token_temperature, conditions=None):
         """Tokens of codes, as tensors, and how near the closest draw came to a border."""

@@ -8,6 +8,7 @@ import numpy as np
 from keras_vae import likelihoods, portable_random, seeds
 from keras_vae.models.capabilities import DrawsTokens
 from keras_vae.models.vae import VAE
+from keras_vae.networks import exact
 from keras_vae.networks.sequences import ConditionByStep, SequenceDecoder
 from keras_vae.training import inputs as model_inputs
 from keras_vae.training.batched import in_batches
@@ -123,7 +124,7 @@ class SequenceVAE(VAE, DrawsTokens):
         Raises:
             ValueError: If a shape, a condition or the temperature does not fit.
         """
-        _check_temperature(token_temperature)
+        self._check_temperature(token_temperature)
         self._ensure_built()
         z = self._check_codes(z)
         conditions = {} if conditions is None else conditions
@@ -168,7 +169,7 @@ class SequenceVAE(VAE, DrawsTokens):
         Returns:
             int32 array `(n, steps, voices)`.
         """
-        _check_temperature(token_temperature)
+        self._check_temperature(token_temperature)
         self._ensure_built()
         seed = seeds.given_or_drawn(seed)
         condition = None
@@ -181,6 +182,66 @@ class SequenceVAE(VAE, DrawsTokens):
         portable_random.check(seed, count, self.latent_dim)
         z = self.prior.sample(count, self.latent_dim, temperature, seed, condition)
         return self.decode(z, conditions, token_temperature=token_temperature, seed=seed)
+
+    def _check_temperature(self, token_temperature):
+        low, high = exact.TEMPERATURES if self.is_exact else (0, math.inf)
+        if token_temperature == 0 or low <= token_temperature <= high < math.inf:
+            return
+        if low > 0:
+            raise ValueError(
+                f"`token_temperature` of an exact model must be 0, or from {low} to {high:g}. "
+                f"Received: {token_temperature!r}."
+            )
+        if not (math.isfinite(token_temperature) and token_temperature >= 0):
+            raise ValueError(
+                "`token_temperature` must be a number of at least 0. Received: "
+                f"{token_temperature!r}"
+            )
+
+    # Whole numbers
+
+    def fit(self, *args, **kwargs):
+        """As `VAE.fit`; an exact model is not trained.
+
+        Raises:
+            ValueError: If the model is exact.
+        """
+        if self.is_exact:
+            raise ValueError(
+                "An exact model is not trained. Train the one that it was made of, and call its "
+                "as_exact() again."
+            )
+        return super().fit(*args, **kwargs)
+
+    @property
+    def is_exact(self):
+        """Whether the decoder computes with whole numbers, and draws the same everywhere."""
+        return self.decoder.exact
+
+    def as_exact(self):
+        """Make a model whose decoder computes with whole numbers: `networks.exact`.
+
+        For one seed it draws the same tokens on every backend and in every exported file, to the
+        last one, because it rounds nothing that could be rounded in two ways. It is a function of
+        this model's weights alone, needs no data, and is not trained.
+
+        Returns:
+            A model of the same class; an exact model returns itself.
+
+        Raises:
+            ValueError: If the decoder is a GRU or a conductor, a condition is of real numbers, the
+                prior is none whose draws are the same bits everywhere, or weights are too large.
+        """
+        if self.is_exact:
+            return self
+        exact.check(self)
+        self._ensure_built()
+        config = self.get_config()
+        config["decoder"] = exact.config_of(self.decoder)
+        model = type(self).from_config(config)
+        model.build()
+        exact.copy(self, model)
+        return model
 
     def get_config(self):
         config = super().get_config()
@@ -210,10 +271,3 @@ def _count(conditions, count):
         )
     given = [number for number in (conditions, count) if number is not None]
     return given[0] if given else 1
-
-
-def _check_temperature(token_temperature):
-    if not (math.isfinite(token_temperature) and token_temperature >= 0):
-        raise ValueError(
-            f"`token_temperature` must be a number of at least 0. Received: {token_temperature!r}"
-        )

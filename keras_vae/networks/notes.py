@@ -9,6 +9,7 @@ those of `networks.sequences`; what is new here are the features.
 """
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_vae import arguments, seeds
@@ -253,10 +254,12 @@ class NotesEncoder(StoredModel, NoteFeatures, GivenVoices, Dropout):
 class NoteChain(VoiceChain):
     """A `VoiceChain` that may answer with the distance from a voice's last note, too."""
 
-    def __init__(self, voices, num_tokens, width, above_sizes, **kwargs):
-        super().__init__(voices, num_tokens, width, above_sizes, **kwargs)
-        dense = keras.layers.Dense
-        self.moves = [dense(2 * REACH + 1, dtype=self.variable_dtype) for _ in range(voices)]
+    def __init__(self, voices, num_tokens, width, above_sizes, arithmetic, **kwargs):
+        super().__init__(voices, num_tokens, width, above_sizes, arithmetic, **kwargs)
+        self.moves = [
+            arithmetic.dense(2 * REACH + 1, gives="logits", dtype=self.variable_dtype)
+            for _ in range(voices)
+        ]
 
     def build(self, state_shape):
         super().build(state_shape)
@@ -287,7 +290,8 @@ class NotesDecoder(CausalDecoder, NoteFeatures, GivenVoices):
         given: Int, how many conditions of each step are voices above those of `x`, such as 1 for a
             melody to harmonise. They are heard at all steps, past and future.
         steps_per_beat: Int. It divides the steps; the code has a part for every beat.
-        voice_units, dilations, past_dropout, dropout, seed, step_conditions: As of `CausalDecoder`.
+        voice_units, dilations, past_dropout, dropout, seed, step_conditions, exact: As of
+            `CausalDecoder`.
 
     Call arguments:
         inputs: As of `SequenceDecoder`; the code has a multiple of the beats.
@@ -327,23 +331,28 @@ class NotesDecoder(CausalDecoder, NoteFeatures, GivenVoices):
         pair = MOTIONS + SPACINGS + PITCH_CLASSES + CROSSINGS
         above = [self.given + voice for voice in range(self.data_shape[1])]
         sizes = [count and count * pair + PITCH_CLASSES for count in above]
-        return NoteChain(self.data_shape[1], self.num_tokens, self.voice_units, sizes)
+        size = self.data_shape[1], self.num_tokens, self.voice_units
+        return NoteChain(*size, sizes, self.arithmetic)
 
     def add_layers(self):
         self.beats = _beats(self.data_shape[0], self._steps_per_beat)
-        dense, plan = keras.layers.Dense, self._plan_width
-        self.by_example = dense(plan, name="by_example")
-        self.by_step = dense(plan, use_bias=False, name="by_step")
-        self.given_blocks = [DilatedBlock(self._given_width, d) for d in (1, 2, 4, 8)]
-        self.given_embedding = dense(self._given_width, use_bias=False, name="given_embedding")
+        dense, plan = self.dense, self._plan_width
+        features = {"reads": "features", "use_bias": False}
+        shares = {"reads": "share", "use_bias": False}
+        self.by_example = dense(plan, reads="features", name="by_example")
+        self.by_step = dense(plan, name="by_step", **features)
+        self.given_blocks = [self.block(self._given_width, d) for d in (1, 2, 4, 8)]
+        self.given_embedding = dense(self._given_width, name="given_embedding", **features)
         self.given_out = dense(plan, name="given_out")
-        self.given_classes = dense(plan, use_bias=False, name="given_classes")
-        self.first = dense(plan)
-        self.coarse_blocks = [DilatedBlock(plan, d) for d in (1, 2)]
+        self.given_classes = dense(plan, name="given_classes", **shares)
+        self.first = dense(plan, reads="code", signed=True)
+        self.coarse_blocks = [self.block(plan, d) for d in (1, 2)]
         self.up = dense(self._steps_per_beat * plan)
-        self.to_past = dense(self.width)
-        self.history = dense(self.width, use_bias=False, name="history")
-        self.past_blocks = [DilatedBlock(self.width, d, causal=True) for d in self._dilations]
+        self.to_past = dense(self.width, signed=True)
+        self.history = dense(self.width, name="history", **shares)
+        self.past_blocks = [self.block(self.width, d, causal=True) for d in self._dilations]
+        steps = np.arange(self.data_shape[0])
+        self.parts_of_past = self.arithmetic.reciprocals(np.maximum(steps, 1) * self.all_voices)
 
     def build(self, input_shape):
         (_, latent_dim), size = shapes_of(input_shape)
@@ -387,7 +396,7 @@ class NotesDecoder(CausalDecoder, NoteFeatures, GivenVoices):
         drop = self.drop_in(training)
         z, condition = split_condition(inputs)
         rest, by_step = self.split(condition)
-        plan = self.plan(z, drop)
+        plan = self.plan(self.arithmetic.code(z), drop)
         if rest is not None:
             plan = plan + self.by_example(rest)[:, None]
         if not self.given:
@@ -421,7 +430,9 @@ class NotesDecoder(CausalDecoder, NoteFeatures, GivenVoices):
         for block in self.given_blocks:
             h = block(h, drop=drop)
         heard = self.given_out(ops.relu(h))
-        return heard + self.given_classes(ops.mean(classes, axis=1))[:, None]
+        share = self.arithmetic.share
+        parts = share(ops.sum(classes, axis=1), self.arithmetic.reciprocals(self.data_shape[0]))
+        return heard + self.given_classes(parts)[:, None]
 
     def _given_at(self, plan, steps_ago):
         """Tokens of the given voices `(..., given)`, out of the plan."""
@@ -474,9 +485,9 @@ class NotesDecoder(CausalDecoder, NoteFeatures, GivenVoices):
     # The steps
 
     def states(self, plan, features, drop):
-        steps = ops.maximum(ops.arange(self.data_shape[0], dtype="float32"), 1.0)
-        heard = ops.cumsum(self._classes_of(features), axis=1) / steps[:, None]
-        past = self.embedding(features) + self.history(heard)
+        heard = ops.cumsum(self._classes_of(features), axis=1)
+        parts = self.arithmetic.share(heard, self.parts_of_past[:, None])
+        past = self.embedding(features) + self.history(parts)
         h = self.to_past(plan[..., : self._plan_width]) + past
         for block in self.past_blocks:
             h = block(h, drop=drop)
@@ -490,8 +501,8 @@ class NotesDecoder(CausalDecoder, NoteFeatures, GivenVoices):
     def advance(self, memory, plan, features, at):
         heard, *memory = memory
         heard = heard + self._classes_of(features)
-        steps = ops.maximum(ops.cast(at, "float32"), 1.0)
-        past = self.embedding(features) + self.history(heard / steps)
+        part = ops.take(ops.convert_to_tensor(self.parts_of_past), at, axis=0)
+        past = self.embedding(features) + self.history(self.arithmetic.share(heard, part))
         h, after = self.to_past(plan[..., : self._plan_width]) + past, [heard]
         for block, before in zip(self.past_blocks, memory, strict=True):
             h, now = block.advance(h, before)
@@ -499,9 +510,9 @@ class NotesDecoder(CausalDecoder, NoteFeatures, GivenVoices):
         return self._seen(h, past, plan), after
 
     def _classes_of(self, features):
-        """How often each pitch class sounds in a step, as a part of the voices."""
+        """How many voices sound each pitch class in a step."""
         start = (self.all_voices + 1) * (self.num_pitches + 1)
-        return features[..., start : start + PITCH_CLASSES - 1] / self.all_voices
+        return features[..., start : start + PITCH_CLASSES - 1]
 
     def _seen(self, h, past, plan):
         plan = ops.relu(plan[..., : self._plan_width])

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_vae import arguments
-from keras_vae.networks.sequences import DilatedBlock, SequenceDecoder
+from keras_vae.networks.sequences import SequenceDecoder
 
 # Steps that share one vector of the plan: those of a quarter note.
 _PLANNED_TOGETHER = 4
@@ -16,7 +16,7 @@ class CausalDecoder(SequenceDecoder):
 
     Args:
         output_shape, num_tokens, width, voice_units, past_dropout, dropout, seed,
-            step_conditions: As of `SequenceDecoder`.
+            step_conditions, exact: As of `SequenceDecoder`.
         dilations: Tuple of ints, of the blocks over the past. With (1, 2, 4, 8) a step sees the
             31 before it.
 
@@ -24,15 +24,17 @@ class CausalDecoder(SequenceDecoder):
         - van den Oord et al., 2016. https://arxiv.org/abs/1609.03499
     """
 
+    can_be_exact = True
+
     def __init__(self, output_shape, num_tokens, width=96, dilations=(1, 2, 4, 8), **kwargs):
         self._dilations = arguments.wholes(dilations, "dilations")
         super().__init__(output_shape, num_tokens, width, **kwargs)
 
     def add_layers(self):
         self.planned = -(-self.data_shape[0] // _PLANNED_TOGETHER)
-        self.first = keras.layers.Dense(self.planned * self.width)
-        self.coarse_blocks = [DilatedBlock(self.width, d) for d in (1, 2)]
-        self.past_blocks = [DilatedBlock(self.width, d, causal=True) for d in self._dilations]
+        self.first = self.dense(self.planned * self.width, reads="code", signed=True)
+        self.coarse_blocks = [self.block(self.width, d) for d in (1, 2)]
+        self.past_blocks = [self.block(self.width, d, causal=True) for d in self._dilations]
 
     def build_layers(self, latent_dim):
         self.first.build((None, latent_dim))

@@ -18,7 +18,9 @@ import keras
 from keras import ops
 
 from keras_vae import arguments, replica, seeds
+from keras_vae.networks.arithmetic import Floats
 from keras_vae.networks.dense import split_condition
+from keras_vae.networks.exact import Wholes, refusal
 from keras_vae.storage.stored import StoredModel
 
 
@@ -99,13 +101,14 @@ class DilatedBlock(keras.layers.Layer):
         width: Int, channels.
         dilation: Int. Steps between those that are seen together.
         causal: Whether it sees a step and those before it, rather than both sides.
+        dense: Function from units to a dense layer.
     """
 
-    def __init__(self, width, dilation, causal=False, **kwargs):
+    def __init__(self, width, dilation, causal=False, dense=keras.layers.Dense, **kwargs):
         super().__init__(**kwargs)
         self.width, self.dilation, self.causal = width, dilation, causal
-        self.convolution = keras.layers.Dense(width)
-        self.out = keras.layers.Dense(width)
+        self.convolution = dense(width)
+        self.out = dense(width)
 
     def build(self, input_shape=None):
         self.convolution.build((None, 3 * self.width))
@@ -142,20 +145,25 @@ class VoiceChain(keras.layers.Layer):
         num_tokens: Int.
         width: Int, hidden units of each voice.
         above_sizes: Tuple of ints, how many features of the voices above each voice sees.
+        arithmetic: `Floats`, or what is in its place.
 
     References:
         - Larochelle & Murray, 2011, NADE. https://proceedings.mlr.press/v15/larochelle11a
     """
 
-    def __init__(self, voices, num_tokens, width, above_sizes, **kwargs):
+    def __init__(self, voices, num_tokens, width, above_sizes, arithmetic, **kwargs):
         super().__init__(**kwargs)
         self.voices, self.num_tokens, self.width = voices, num_tokens, width
         self.above_sizes = tuple(above_sizes)
-        dense = keras.layers.Dense
-        self.from_state = dense(voices * width)
-        self.from_above = [dense(width, use_bias=False) for size in self.above_sizes if size]
+        dense = arithmetic.dense
+        self.from_state = dense(voices * width, signed=True)
+        self.from_above = [
+            dense(width, reads="features", use_bias=False) for size in self.above_sizes if size
+        ]
         self.hidden = [dense(width, activation="relu") for _ in range(voices)]
-        self.outs = [dense(num_tokens, dtype=self.variable_dtype) for _ in range(voices)]
+        self.outs = [
+            dense(num_tokens, gives="logits", dtype=self.variable_dtype) for _ in range(voices)
+        ]
 
     def build(self, state_shape):
         self.from_state.build((None, state_shape[-1]))
@@ -203,6 +211,8 @@ class SequenceDecoder(StoredModel, ConditionByStep, Dropout):
         dropout: Float in [0, 1). Share of the channels that training hides, of all steps together.
         seed: Optional int, for what is hidden.
         step_conditions: Where the vector of conditions holds sequences; the model sets it.
+        exact: Whether to compute with whole numbers, so that every device draws the same tokens
+            (`networks.exact`). Such a decoder is not trained, but made by `SequenceVAE.as_exact`.
 
     Call arguments:
         inputs: `z`, float `(batch, latent)`, or a list `[z, condition]` with a float
@@ -211,6 +221,8 @@ class SequenceDecoder(StoredModel, ConditionByStep, Dropout):
     Returns:
         Float tensor `(batch, steps, width)`, the plan.
     """
+
+    can_be_exact = False
 
     def __init__(
         self,
@@ -222,6 +234,7 @@ class SequenceDecoder(StoredModel, ConditionByStep, Dropout):
         dropout=0.0,
         seed=None,
         step_conditions=None,
+        exact=False,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -240,12 +253,25 @@ class SequenceDecoder(StoredModel, ConditionByStep, Dropout):
         self.seed_generator = seeds.stream(seed, "past") if hides else None
         if step_conditions is not None:
             self.set_step_conditions(step_conditions)
-        self.embedding = keras.layers.Dense(self.width, use_bias=False, name="embedding")
+        if exact and not self.can_be_exact:
+            raise ValueError(refusal(self))
+        self.exact = bool(exact)
+        self.arithmetic = (Wholes if exact else Floats)(self.num_tokens)
+        of_features = {"reads": "features", "use_bias": False}
+        self.embedding = self.dense(self.width, name="embedding", **of_features)
         self.voices = self.make_voices()
-        self.by_example = keras.layers.Dense(self.width, name="by_example")
-        self.by_step = keras.layers.Dense(self.width, use_bias=False, name="by_step")
-        self.given_blocks = [DilatedBlock(self.width, d) for d in (1, 2, 4)]
+        self.by_example = self.dense(self.width, reads="features", name="by_example")
+        self.by_step = self.dense(self.width, name="by_step", **of_features)
+        self.given_blocks = [self.block(self.width, d) for d in (1, 2, 4)]
         self.add_layers()
+
+    def dense(self, units, **options):
+        """A dense layer of this decoder's arithmetic, as of `Floats.dense`."""
+        return self.arithmetic.dense(units, **options)
+
+    def block(self, width, dilation, causal=False):
+        """A `DilatedBlock` of this decoder's arithmetic."""
+        return DilatedBlock(width, dilation, causal, self.dense)
 
     def build(self, input_shape):
         (_, latent_dim), size = shapes_of(input_shape)
@@ -263,7 +289,7 @@ class SequenceDecoder(StoredModel, ConditionByStep, Dropout):
     def call(self, inputs, training=None):
         drop = self.drop_in(training)
         z, condition = split_condition(inputs)
-        plan = self.plan(z, drop)
+        plan = self.plan(self.arithmetic.code(z), drop)
         rest, by_step = self.split(condition)
         if rest is not None:
             plan = plan + self.by_example(rest)[:, None]
@@ -300,7 +326,7 @@ class SequenceDecoder(StoredModel, ConditionByStep, Dropout):
             self.voice_logits(state, plan, past, tokens[..., :voice], voice, drop)
             for voice in range(self.data_shape[1])
         ]
-        return ops.stack(logits, axis=-2)
+        return self.arithmetic.nats(ops.stack(logits, axis=-2))
 
     # One step after the other
 
@@ -316,10 +342,11 @@ class SequenceDecoder(StoredModel, ConditionByStep, Dropout):
         Returns:
             Tuple of the tokens, int32 `(batch, steps, voices)`, and a float32 tensor `(batch,)`:
             how near the closest number came to a border between two tokens, as a part of 1. Where
-            it is above what rounding makes, every device draws the same.
+            it is above what rounding makes, every device draws the same. It is 1 where `exact`.
         """
         steps, voices = self.data_shape
         place = ops.arange(steps, dtype="int32")[None, :, None]
+        numbers, setting = self.arithmetic.begin_draws(uniform, temperature)
         first = uniform[:, 0]
         tokens = ops.cast(zeros(first, steps, voices), "int32")
         no_past = tokens[:, 0] - 1
@@ -327,7 +354,7 @@ class SequenceDecoder(StoredModel, ConditionByStep, Dropout):
 
         def step(at, state):
             past, before, tokens, margin, *memory = state
-            plan_now, numbers = ops.take(plan, at, axis=1), ops.take(uniform, at, axis=1)
+            plan_now, now = ops.take(plan, at, axis=1), ops.take(numbers, at, axis=1)
             features = self.past_features(plan_now, past, before)
             h, memory = self.advance(memory, plan_now, features, at)
             state = self.voices.from_state(h)
@@ -335,15 +362,14 @@ class SequenceDecoder(StoredModel, ConditionByStep, Dropout):
             for voice in range(voices):
                 above = ops.stack(drawn, axis=-1) if drawn else past[:, :0]
                 logits = self.voice_logits(state, plan_now, past, above, voice)
-                logits = ops.cast(logits, "float32")
-                token, distance = draw(logits, numbers[:, voice], temperature)
+                token, distance = self.arithmetic.draw(logits, now[:, voice], setting)
                 margin = ops.minimum(margin, distance)
                 drawn.append(token)
-            now = ops.stack(drawn, axis=-1)
-            tokens = ops.where(place == at, now[:, None], tokens)
+            drawn = ops.stack(drawn, axis=-1)
+            tokens = ops.where(place == at, drawn[:, None], tokens)
             # Computed, because LiteRT's loop hands on what it has written over already.
             before = ops.maximum(past, -1)
-            return [now, before, tokens, margin, *memory]
+            return [drawn, before, tokens, margin, *memory]
 
         state = [no_past, no_past - 1, tokens, margin, *self.begin(plan)]
         _, _, tokens, margin, *_ = ops.fori_loop(0, steps, step, state)
@@ -373,7 +399,8 @@ class SequenceDecoder(StoredModel, ConditionByStep, Dropout):
     def make_voices(self):
         """The `VoiceChain`."""
         voices, size = self.data_shape[1], self.num_tokens
-        return VoiceChain(voices, size, self.voice_units, [v * size for v in range(voices)])
+        above = [voice * size for voice in range(voices)]
+        return VoiceChain(voices, size, self.voice_units, above, self.arithmetic)
 
     def voice_logits(self, state, plan, past, above, voice, drop=lambda h: h):
         """Logits of one voice.
@@ -386,7 +413,7 @@ class SequenceDecoder(StoredModel, ConditionByStep, Dropout):
             drop: Function of hidden units, for training.
 
         Returns:
-            Float tensor `(..., num_tokens)`.
+            Float tensor `(..., num_tokens)`, where `exact` in steps of 1/64 nat.
         """
         above = one_hots(above, self.num_tokens) if voice else None
         return self.voices.voice(state, above, voice, drop)
@@ -449,37 +476,8 @@ class SequenceDecoder(StoredModel, ConditionByStep, Dropout):
             "dropout": self.dropout,
             "seed": self.seed,
             "step_conditions": self.step_conditions,
+            "exact": self.exact,
         }
-
-
-def draw(logits, uniform, temperature):
-    """Draw tokens by the inverse of their cumulated probabilities.
-
-    Args:
-        logits: Float tensor `(batch, num_tokens)`.
-        uniform: Float tensor `(batch,)`, in (0, 1).
-        temperature: Float tensor `(1,)`, at least 0; 0 takes the likeliest token.
-
-    Returns:
-        Tuple of int32 tokens `(batch,)` and the distance of each number from the nearest border
-        between two tokens, as a part of 1; where the temperature is 0, that of the two likeliest
-        tokens' probabilities at temperature 1.
-    """
-    num_tokens = logits.shape[-1]
-    is_greedy = temperature <= 0
-    divisor = ops.where(is_greedy, ops.ones_like(temperature), temperature)
-    shifted = logits - ops.max(logits, axis=-1, keepdims=True)
-    weights = ops.exp(shifted / divisor)
-    cumulated = ops.cumsum(weights, axis=-1)
-    total = cumulated[:, -1:]
-    wanted = uniform[:, None] * total
-    drawn = ops.sum(ops.cast(cumulated < wanted, "int32"), axis=-1)
-    near = ops.min(ops.abs(cumulated[:, :-1] - wanted) / total, axis=-1)
-    best = ops.cast(ops.argmax(logits, axis=-1), "int32")
-    others = ops.where(one_hot(best, num_tokens) > 0, 0.0, weights)
-    apart = (1.0 - ops.max(others, axis=-1)) / total[:, 0]
-    token = ops.where(is_greedy, best, ops.minimum(drawn, num_tokens - 1))
-    return ops.cast(token, "int32"), ops.where(is_greedy, apart, near)
 
 
 def zeros(like, *sides):

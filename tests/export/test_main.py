@@ -116,7 +116,7 @@ def test_inspect_of_a_huge_file_is_one_line(format, tmp_path, capsys):
         (["--format", "coreml"], "`format` must be one of tflite, onnx, c. Received: 'coreml'"),
         (["--format", "tflite,"], "`format` must be one of"),
         (["--graph", "painter"], "`graph` must be one of decoder, encoder, sampler, scorer"),
-        (["--quantize", "int4"], "`quantize` must be one of none, float16, int8, int8-full"),
+        (["--quantize", "int4"], "`quantize` must be one of none, float16, int8, int8-full, exact"),
         (["--format", "onnx", "--quantize", "int8-full"], "The onnx format has the quantizations"),
         (["--graph", "decoder,scorer", "--quantize", "int8-full"], "does not fit into 8 bits"),
         (["--report", "--quantize", "int8"], "--report exports every quantization"),

@@ -11,7 +11,7 @@ from keras import ops
 
 import export
 import keras_vae
-from export import graphs, oracle, parity, quantization
+from export import graphs, oracle, parity, quantization, verification
 from keras_vae.data import Notes, midi
 from tests.conftest import ordinary_on
 from tests.export.exported import FORMATS, new_folder
@@ -44,6 +44,7 @@ def exported_sequence_vae():
     """A model and its folder of files, all its graphs exported to both formats."""
     model, folder = make_sequence_vae(), new_folder()
     export.export_files(model, [(format, "none") for format in FORMATS], export.GRAPHS, folder)
+    export.export_files(model, [(format, "exact") for format in FORMATS], ("sampler",), folder)
     return model, folder
 
 
@@ -118,6 +119,50 @@ def test_the_loop_is_a_builtin_and_nothing_draws(format):
         "unknown": True,
     }
     assert manifest["golden"]["token_temperature"] == 0.7
+
+
+@converts_here
+@pytest.mark.parametrize("format", FORMATS)
+def test_an_exact_file_draws_the_tokens_that_keras_draws_to_the_last_one(format):
+    model, folder = exported_sequence_vae()
+    path, module = folder / f"sampler.exact.{format}", export.module_of(format)
+    exact, run = model.as_exact(), module.load(path)
+    melody = np.random.default_rng(1).integers(0, VALUES + 1, (16, STEPS)).astype("int32")
+    for seed, token_temperature in enumerate((0, 0.1, 0.7, 1, 1.3, 16)):
+        given = settings(seed, token_temperature)
+        made = run({"melody": melody, "temperature": np.array([0.9], "float32"), **given})
+        options = {"temperature": 0.9, "seed": seed, "token_temperature": token_temperature}
+        np.testing.assert_array_equal(made["x"], exact.sample({"melody": melody}, **options))
+        assert made["margin"].tolist() == [1.0] * 16
+    assert module.read_manifest(path)["quantization"] == "exact"
+    error, runs = verification.check_golden(path, module)
+    assert error == 0
+    assert runs > 1
+    graph = graphs.sampler(exact)
+    expected = parity.reference(graph)
+    parity.verify(graph, path, module, expected, "exact")
+    # A single token that differs is an error.
+    expected[16][0].outputs["x"][7, 3, 0] += 1
+    with pytest.raises(parity.ParityError, match="in a token whose draw was 1 from a border"):
+        parity.verify(graph, path, module, expected, "exact")
+
+
+@ordinary_on("torch")
+def test_what_has_no_exact_file_is_refused_in_one_line(tmp_path):
+    model = make_sequence_vae()
+    refused = [
+        (model, "encoder", "exact", "The encoder cannot be exact: a code is made of real numbers."),
+        (model, "scorer", "exact", "The scorer cannot be exact: a score is a real number."),
+        (model.as_exact(), "decoder", "int8", 'An exact model is exported with quantize="exact".'),
+    ]
+    for one, graph, quantize, words in refused:
+        with pytest.raises(ValueError, match=f"^{words}") as error:
+            export.export(one, graph=graph, quantize=quantize, out=tmp_path)
+        assert "\n" not in str(error.value)
+    with pytest.raises(ValueError, match=r'^quantize="exact" needs a model with a decoder'):
+        export.models_of(keras_vae.models.VAE, [export.Job("decoder", "exact", "tflite", "x")])
+    with pytest.raises(ValueError, match=r"^The c format has the quantizations int8. Received"):
+        export.export(model, format="c", quantize="exact", out=tmp_path)
 
 
 @ordinary_on("tensorflow")
@@ -280,7 +325,8 @@ def test_a_harmoniser_that_hears_intervals_is_exported(tmp_path):
 
     model = notes_model()
     model.build()
-    plain, rounded = [("tflite", "none"), ("onnx", "none")], [("tflite", "int8")]
+    plain = [("tflite", "none"), ("onnx", "none")]
+    rounded = [("tflite", "int8"), ("tflite", "exact"), ("onnx", "exact")]
     files = export.export_files(shaken(model), plain, export.GRAPHS, tmp_path)
     files += export.export_files(model, rounded, ("decoder", "sampler"), tmp_path)
-    assert len(files) == len(plain) * len(export.GRAPHS) + 2
+    assert len(files) == len(plain) * len(export.GRAPHS) + 2 * len(rounded)
