@@ -75,14 +75,8 @@ def test_keras_finds_our_classes_in_files_when_it_is_imported_after_us():
     assert len(said.split()) == len(NAMES)
 
 
-@ordinary_on("torch")
-@pytest.mark.parametrize(
-    "first",
-    [
-        "import keras, keras_vae",
-        pytest.param("import keras_vae.networks, keras", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("first", ["import keras, keras_vae", "import keras_vae.networks, keras"])
 def test_keras_finds_our_classes_in_files_whatever_is_imported_first(first):
     program = f"{first}\n{LOADED}"
     status, said, errors = run("-c", program, folder=GOLDEN, PYTHONPATH=_with_ours())

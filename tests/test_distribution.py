@@ -187,7 +187,7 @@ def test_what_no_strategy_can_train_is_refused():
         prior.fit(np.zeros((4, 2, 2), "int32"), verbose=0)
 
 
-@ordinary_on("jax", "tensorflow")
+@ordinary_on("jax")
 def test_the_documented_program_runs(tmp_path):
     page = (pathlib.Path(__file__).parents[1] / "docs" / "scale_out.md").read_text("utf-8")
     own = {"jax": "keras.distribution", "tensorflow": "Mirrored", "torch": "torch.distributed"}

@@ -11,12 +11,13 @@ from PIL import Image
 
 from tests.conftest import BACKEND
 from tests.shown import shown
+from tests.test_sequence_commands import write_scales
 
 ROOT = pathlib.Path(__file__).parents[1]
 # Where each runs in the ordinary suite; all run on all backends in `make test-slow`.
 BACKEND_OF = {
     "autoencoder": "torch",
-    "backends": "torch",
+    "backends": None,  # it starts a process for each backend
     "colour": "torch",
     "conditional_vae": "tensorflow",
     "export_to_device": "tensorflow",
@@ -30,7 +31,7 @@ BACKEND_OF = {
     "vq_vae": "torch",
 }
 # These have tests of their own, or take a minute and no arguments.
-ELSEWHERE = {"demo", "quickstart", "score_function"}
+ELSEWHERE = {"chorale_morph", "demo", "harmoniser", "quickstart", "score_function"}
 # An import of TensorFlow costs more than the rest.
 FASTER = {"backends": ["--backends", "jax"]}
 
@@ -71,13 +72,29 @@ def test_an_example_runs(name, tmp_path, capsys, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["harmoniser", "chorale_morph"])
+def test_an_example_of_music_runs(name, tmp_path, capsys, monkeypatch):
+    scales = tmp_path / "scales.json"
+    write_scales(scales)
+    out = tmp_path / "out"
+    arguments = ["--epochs", "1", "--data", scales, "--out", out]
+    run(ROOT / "examples" / f"{name}.py", arguments, monkeypatch)
+    check_pictures(tmp_path, capsys.readouterr().out)
+    assert {path.suffix for path in out.iterdir()} == {".mid", ".png", ".wav"}
+
+
+@pytest.mark.slow
 def test_the_score_function_runs(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run(ROOT / "examples" / "score_function.py", [], monkeypatch)
     check_pictures(tmp_path, capsys.readouterr().out)
 
 
-NOTEBOOKS = {"first_vae": "jax", "conditional_vae_to_device": "tensorflow"}
+NOTEBOOKS = {
+    "chorales": None,  # two minutes
+    "conditional_vae_to_device": "tensorflow",
+    "first_vae": "jax",
+}
 
 
 def run_notebook(path, folder, monkeypatch):

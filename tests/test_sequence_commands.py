@@ -28,13 +28,17 @@ def piece(rng):
     return [[int(n), int(n) - 5, int(n) - 12, int(n) - 24] for n in soprano for _ in range(4)]
 
 
-@pytest.fixture(scope="module")
-def music(tmp_path_factory):
-    rng, path = np.random.default_rng(0), tmp_path_factory.mktemp("music") / "scales.json"
-    counts = {"train": 3, "valid": 1, "test": 2}
+def write_scales(path):
+    rng, counts = np.random.default_rng(0), {"train": 3, "valid": 1, "test": 2}
     path.write_text(
         json.dumps({name: [piece(rng) for _ in range(n)] for name, n in counts.items()})
     )
+
+
+@pytest.fixture(scope="module")
+def music(tmp_path_factory):
+    path = tmp_path_factory.mktemp("music") / "scales.json"
+    write_scales(path)
     return path
 
 
