@@ -143,8 +143,9 @@ def gru(size):
 
 def notes(size):
     encoder = networks.NotesEncoder(4, 5, 60, 6, 4, 4, given=1, steps_per_beat=3, dropout=0.2)
+    past = {"past_dropout": 0.3, "past_noise": 0.2}
     decoder = networks.NotesDecoder(
-        *((6, 2), 5, 60, 4, 4, 4, 1, 3), voice_units=4, dilations=(1, 2), past_dropout=0.3
+        *((6, 2), 5, 60, 4, 4, 4, 1, 3), voice_units=4, dilations=(1, 2), **past
     )
     return encoder, decoder
 

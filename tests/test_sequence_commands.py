@@ -58,6 +58,8 @@ def test_train_leaves_a_run_folder_that_says_what_the_notes_are(run, capsys):
     config, model = Run(run).config(), keras_vae.load_model(run)
     assert config["arguments"]["condition"] == ["melody", "key"]
     assert config["arguments"]["total_free_bits"] == 13 == model.total_free_bits
+    assert config["arguments"]["past_noise"] == 0.03 == model.decoder.past_noise
+    assert config["arguments"]["prior_share"] == 0.2 == model.prior_share
     assert config["data_shape"] == [STEPS, 3]
     assert data.Notes.from_config(config["schema"]) == model.schema == Run(run).schema()
     found = json.loads((run / "evaluation.json").read_text())["music"]
@@ -136,6 +138,12 @@ def test_figures_are_piano_rolls(run, capsys):
         ),
         "train --data MUSIC --out NEW --model sequence_vae --kl-warmup 9": (
             "--kl-warmup must be at most --epochs, 2. Received: 9"
+        ),
+        "train --data MUSIC --out NEW --model sequence_vae --past-noise 0.1 --decoder gru": (
+            "--past-noise needs --decoder notes. Received: --decoder gru"
+        ),
+        "train --data MUSIC --out NEW --model sequence_vae --past-noise -0.1": (
+            "`--past-noise` must be in [0, 1). Received: -0.1"
         ),
         "train --data MUSIC --out NEW --model sequence_vae --steps 99": "at least `steps` steps",
         "train --data MUSIC --out RUN --model sequence_vae": "holds a run already",

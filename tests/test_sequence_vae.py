@@ -9,7 +9,7 @@ import pytest
 from keras import ops
 
 import keras_vae
-from keras_vae import distributions, likelihoods, networks, portable_random
+from keras_vae import distributions, likelihoods, networks, portable_random, replica
 from tests.conftest import ordinary_on
 
 STEPS, VOICES, TOKENS, LATENT = 8, 3, 5, 4
@@ -337,6 +337,115 @@ def test_the_past_is_hidden_in_training_alone():
     assert (hidden != with_past).any()
     assert (hidden != again).any()
     np.testing.assert_array_equal(hidden[:, 0], with_past[:, 0])  # which has no past
+
+
+@ordinary_on("torch")
+def test_notes_slip_by_a_tone_at_most_and_stay_notes():
+    decoder = networks.NotesDecoder((8, 2), 49, 60, 4, 4, 4, repeats=True, voice_units=4)
+    moved = {
+        5: [3, 4, 6, 7, 5, 5],
+        1: [1, 1, 2, 3, 1, 1],  # the lowest pitch
+        24: [22, 23, 24, 24, 24, 24],  # the highest
+        25: [25, 25, 26, 27, 25, 25],  # the lowest, struck again
+        40: [38, 39, 41, 42, 40, 40],
+        0: [0] * 6,  # a rest
+        -1: [-1] * 6,  # hidden, or beyond the end
+    }
+    tokens = np.repeat(np.array(list(moved), "int32")[:, None], 6, axis=1)
+    numbers = np.tile(np.array([0.0, 0.3, 0.6, 0.9, 1.0, 7.0], "float32"), (len(moved), 1))
+    found = decoder.slipped(ops.convert_to_tensor(tokens), ops.convert_to_tensor(numbers))
+    np.testing.assert_array_equal(ops.convert_to_numpy(found), list(moved.values()))
+
+
+@ordinary_on("torch")
+def test_notes_of_the_past_slip_in_training_alone():
+    model = notes_model(past_noise=0.3)
+    model.build()
+    decoder = shaken(model).decoder
+    middle = ops.convert_to_tensor(np.full((400, STEPS, 2), 3, "int32"))
+    seen = ops.convert_to_numpy(decoder.past_in_training(middle))
+    shares = np.bincount(seen.ravel(), minlength=6) / seen.size
+    expected = np.array([0, 0.075, 0.075, 0.7, 0.075, 0.075])
+    assert (np.abs(shares - expected) <= 4.5 * np.sqrt(expected * (1 - expected) / seen.size)).all()
+    vector = model.condition_vectors({"melody": np.minimum(MELODY, 6), "label": LABEL})
+    plan = decoder([ops.zeros((16, 4)), ops.convert_to_tensor(vector)])
+    x = RNG.integers(1, 6, (16, STEPS, 2)).astype("int32")
+    calm, again, slipped = (
+        ops.convert_to_numpy(decoder.logits(plan, x, training=training))
+        for training in (False, False, True)
+    )
+    np.testing.assert_array_equal(calm, again)
+    np.testing.assert_array_equal(slipped[:, 0], calm[:, 0])  # which has no past
+    assert (slipped[:, 1:] != calm[:, 1:]).any()
+
+
+@ordinary_on("torch")
+def test_a_share_of_the_examples_is_decoded_from_the_prior():
+    """The others from their posterior, and all of them in evaluation."""
+    model = built(condition=CONDITION, prior_share=0.3)
+    vector = ops.convert_to_tensor(model.condition_vectors({"melody": MELODY, "label": LABEL}))
+    shares = []
+    for training in (True, True, True, True, False):
+        outputs = model(INPUTS, draw=True, training=training)
+        of_posterior = ops.convert_to_numpy(model.decoder([outputs["z"], vector]))
+        apart = np.abs(ops.convert_to_numpy(outputs["parameters"]) - of_posterior).max(axis=(1, 2))
+        is_other = apart > 0.05
+        assert (apart[~is_other] < 1e-4).all()
+        shares.append(is_other.mean())
+    assert shares.pop() == 0
+    assert abs(np.mean(shares) - 0.3) < 4.5 * np.sqrt(0.3 * 0.7 / 64)
+    again = keras_vae.SequenceVAE.from_config(model.get_config())
+    assert again.prior_share == 0.3
+    assert "prior_share" not in make_model().get_config()
+
+
+@ordinary_on("torch")
+def test_codes_of_the_prior_are_those_of_each_examples_condition():
+    prior, objective = keras_vae.priors.ConditionalNormal(), keras_vae.objectives.ELBO(2)
+    condition = {"label": keras_vae.Categorical(3)}
+    model = built("causal", condition, prior=prior, objective=objective, prior_share=0.99)
+    rows = 600
+    label = (np.arange(rows) % 3).astype("int32")
+    vector = ops.convert_to_tensor(model.condition_vectors({"label": label}))
+    far = ops.full((2 * rows, LATENT), 1e3)
+    z = ops.convert_to_numpy(model._decoded_code(far, vector, training=True))
+    is_prior = z[:, 0] < 500
+    assert abs(is_prior.mean() - 0.99) < 4.5 * np.sqrt(0.99 * 0.01 / len(z))
+    np.testing.assert_array_equal(z[~is_prior], 1e3)
+    p = model.prior(vector[:3])
+    loc, scale = (ops.convert_to_numpy(t) for t in (p.loc, ops.exp(p.log_var / 2)))
+    for value in range(3):
+        noise = (z[is_prior & (np.tile(label, 2) == value)] - loc[value]) / scale[value]
+        assert (np.abs(noise.mean(axis=0)) < 4.5 / np.sqrt(len(noise))).all()
+        assert (np.abs(noise.var(axis=0) - 1) < 4.5 * np.sqrt(2 / len(noise))).all()
+
+
+@ordinary_on("torch")
+def test_replicas_decode_the_codes_that_one_device_would():
+    model = built(prior_share=0.5)
+    state, z = model.prior_codes_generator.state, ops.zeros((16, LATENT))
+    begin = ops.convert_to_numpy(state)
+
+    def decoded(z, part):
+        state.assign(begin)
+        with replica.working_on(part):
+            return ops.convert_to_numpy(model._decoded_code(z, None, training=True))
+
+    parts = [replica.OneOfSeveral(8, start, 16) for start in (0, 8)]
+    expected = decoded(z, None)
+    assert 0 < (expected == 0).all(axis=1).sum() < 16
+    np.testing.assert_array_equal(np.concatenate([decoded(z[:8], p) for p in parts]), expected)
+
+
+@ordinary_on("torch")
+def test_codes_of_the_prior_are_refused_where_they_would_be_wrong():
+    for objective in ("iwae", keras_vae.objectives.ELBO(gradient="score_function")):
+        with pytest.raises(ValueError, match=r"^`prior_share` above 0 needs the reparameterized"):
+            make_model(objective=objective, prior_share=0.2)
+    with pytest.raises(ValueError, match=r"^`prior_share` above 0 needs a prior to draw from"):
+        make_model(prior=keras_vae.priors.VampPrior(), prior_share=0.2)
+    with pytest.raises(ValueError, match=r"^`prior_share` must be"):
+        make_model(prior_share=1.0)
 
 
 @ordinary_on("torch")

@@ -17,6 +17,7 @@ DEFAULTS = {"latent_dim": 32, "epochs": 2, "batch_size": 16, "learning_rate": 2e
 # for it costs less where nothing is hidden.
 FREE_BITS = 13.0, 21.0
 WEIGHT_DECAY = 0.1
+PAST_NOISE = 0.03
 SUFFIXES = (".mid", ".wav", ".npy")
 PIECES = 4
 
@@ -63,6 +64,8 @@ def prepare(args):
         )
     if args.total_free_bits is None:
         args.total_free_bits = FREE_BITS[0 if args.condition else 1]
+    if args.past_noise is None:
+        args.past_noise = PAST_NOISE if args.decoder == "notes" else 0.0
     if args.kl_warmup > args.epochs:
         raise ValueError(
             f"--kl-warmup must be at most --epochs, {args.epochs}. Received: {args.kl_warmup}"
@@ -118,7 +121,9 @@ def make_model(args, music):
         encoder = networks.NotesEncoder(
             args.latent_dim, *of_notes, steps=music.steps, **notes, **hidden
         )
-        decoder = networks.NotesDecoder(shape, *of_notes, **notes, **past)
+        decoder = networks.NotesDecoder(
+            shape, *of_notes, **notes, **past, past_noise=args.past_noise
+        )
     else:
         encoder = networks.SequenceEncoder(args.latent_dim, schema.num_tokens, **hidden)
         kind, options = {
@@ -137,6 +142,7 @@ def make_model(args, music):
         schema=schema,
         kl_weight=kl_weight,
         total_free_bits=args.total_free_bits,
+        prior_share=args.prior_share,
         seed=args.seed,
     )
 

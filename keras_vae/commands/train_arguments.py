@@ -125,7 +125,9 @@ OPTIONS_OF = {
         "steps",
         "decoder",
         "total_free_bits",
+        "prior_share",
         "past_dropout",
+        "past_noise",
         "dropout",
     ),
     IMAGE_MODELS: (
@@ -309,6 +311,19 @@ def add_arguments(parser):
         help="share of a sequence_vae's past steps that training hides (default: 0.15)",
     )
     parser.add_argument(
+        "--past-noise",
+        type=float,
+        help="share of the past notes that training moves by a semitone or two (default: 0.03 with "
+        "--decoder notes, which alone can)",
+    )
+    parser.add_argument(
+        "--prior-share",
+        type=float,
+        default=0.2,
+        help="share of a sequence_vae's examples that training decodes from codes of the prior "
+        "(default: 0.2)",
+    )
+    parser.add_argument(
         "--dropout",
         type=float,
         default=0.2,
@@ -395,7 +410,13 @@ def check_options(args):
         arguments.not_negative(args.total_free_bits, "--total-free-bits")
     if args.fit and not args.image_size:
         raise ValueError(f"--fit needs --image-size. Received: --fit {args.fit} without.")
-    for name in ("unknown_rate", "label_smoothing", "past_dropout", "dropout"):
+    if args.past_noise:
+        arguments.part_of_one(args.past_noise, "--past-noise")
+        if args.decoder != "notes":
+            raise ValueError(
+                f"--past-noise needs --decoder notes. Received: --decoder {args.decoder}."
+            )
+    for name in ("unknown_rate", "label_smoothing", "past_dropout", "prior_share", "dropout"):
         arguments.part_of_one(getattr(args, name), flag(name))
     arguments.whole(args.num_codes, "--num-codes", 2)
     arguments.wholes(args.levels or (), "--levels", 2, "8,6,5")

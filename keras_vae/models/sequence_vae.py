@@ -4,8 +4,9 @@ import math
 
 import keras
 import numpy as np
+from keras import ops
 
-from keras_vae import likelihoods, portable_random, seeds
+from keras_vae import arguments, likelihoods, objectives, portable_random, replica, seeds
 from keras_vae.models.capabilities import DrawsTokens
 from keras_vae.models.vae import VAE
 from keras_vae.networks import exact
@@ -31,6 +32,12 @@ class SequenceVAE(VAE, DrawsTokens):
             examples and of each step, such as the melody to harmonise.
         schema: Optional object that says what tokens are, such as `data.Notes`: saved with the
             model and written into exported files.
+        prior_share: Float in [0, 1). Share of the examples, drawn anew for every batch, that
+            training decodes from a code of the prior in place of the posterior's, so that the
+            decoder has seen such codes before `sample` gives it some. What is minimised of them,
+            `-E_p(z)[log p(x|z)]` and the posterior's KL, bounds `-log p(x)` as well, less
+            tightly: the loss of training is higher for it, the bound of `evaluate` is the usual
+            one. For the reparameterized ELBO, and a prior that can be drawn from in training.
         **kwargs: As for `VAE`, but for the likelihood, which is the decoder's.
 
     Call arguments:
@@ -50,7 +57,7 @@ class SequenceVAE(VAE, DrawsTokens):
     conditional = True
     conditional_class = "SequenceVAE"
 
-    def __init__(self, encoder, decoder, condition=None, schema=None, **kwargs):
+    def __init__(self, encoder, decoder, condition=None, schema=None, prior_share=0.0, **kwargs):
         if not isinstance(decoder, SequenceDecoder):
             raise ValueError(
                 "`decoder` must be a networks.SequenceDecoder, such as CausalDecoder. Received: "
@@ -67,6 +74,28 @@ class SequenceVAE(VAE, DrawsTokens):
         likelihood = likelihoods.Autoregressive(decoder)
         super().__init__(encoder, decoder, condition=condition, likelihood=likelihood, **kwargs)
         self.schema = schema
+        self.prior_share = arguments.part_of_one(prior_share, "prior_share")
+        self.prior_codes_generator = None
+        if self.prior_share:
+            _check_prior_share(self.objective, self.prior)
+            self.prior_codes_generator = seeds.stream(self.seed, "prior codes")
+
+    def _decoded_code(self, z, condition, training):
+        if not (training and self.prior_share):
+            return z
+        draw, shape = replica.current().draw, ops.shape(z)
+        seed = keras.random.randint((1,), 0, 2**31 - 1, seed=self.prior_codes_generator)
+        drawn = draw(keras.random.uniform, (shape[0], 1), seed=self.prior_codes_generator)
+        if condition is not None:
+            condition = replica.current().gather(condition)
+
+        def codes(shape):
+            index, given = ops.arange(shape[0], dtype="int32"), condition
+            if given is not None:
+                given = ops.tile(given, (self.num_samples, 1))
+            return self.prior.draw(seed, index, ops.ones((1,)), shape[1], given)
+
+        return ops.where(drawn < self.prior_share, ops.cast(draw(codes, shape), z.dtype), z)
 
     def _check_made(self, made, data_shape):
         if self.decoder.data_shape != data_shape:
@@ -247,7 +276,9 @@ class SequenceVAE(VAE, DrawsTokens):
         config = super().get_config()
         del config["likelihood"]
         schema = None if self.schema is None else keras.saving.serialize_keras_object(self.schema)
-        return {**config, "schema": schema}
+        # Where it is left out, earlier versions read the file, too.
+        share = {"prior_share": self.prior_share} if self.prior_share else {}
+        return {**config, "schema": schema, **share}
 
 
 def _tell_places(condition, networks):
@@ -260,6 +291,21 @@ def _tell_places(condition, networks):
     for network in networks:
         if isinstance(network, ConditionByStep) and network.step_conditions is None:
             network.set_step_conditions(places)
+
+
+def _check_prior_share(objective, prior):
+    """Refuse codes of the prior where a loss takes all codes for the posterior's."""
+    is_elbo = isinstance(objective, objectives.ELBO) and objective.gradient == "reparameterized"
+    if not is_elbo:
+        raise ValueError(
+            "`prior_share` above 0 needs the reparameterized ELBO, as other objectives take all "
+            f"codes for the posterior's. Received: {type(objective).__name__}. Leave it at 0."
+        )
+    if not prior.draws_in_training:
+        raise ValueError(
+            "`prior_share` above 0 needs a prior to draw from while it is learned: "
+            f"StandardNormal, ConditionalNormal or RealNVP. Received: {type(prior).__name__}."
+        )
 
 
 def _count(conditions, count):

@@ -154,14 +154,19 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores):
             self.add_loss(self.kl_weight * self._counted_kl(kl, q, p, given, sample_weight))
         code = self.objective.gradient_gate(z) if draws else {"z": z}
         rows = repeat(condition, max(draws, 1))
+        decoded = self._decoded_code(code["z"], condition, training)
         return {
-            "parameters": self.decoder(join(code["z"], rows), training=training),  # p(x|z, c)
+            "parameters": self.decoder(join(decoded, rows), training=training),  # p(x|z, c)
             "z_mean": _by_row(given.loc),
             "z_log_var": _by_row(given.log_var),
             "kl": kl,
             **code,
             **({} if condition is None else {"condition": condition}),
         }
+
+    def _decoded_code(self, z, condition, training):
+        """What the decoder is to see in place of codes `(draws * batch, latent)`."""
+        return z
 
     def _counted_kl(self, kl, q, p, given, sample_weight):
         """The KL averaged over the batch, no less than the free bits."""

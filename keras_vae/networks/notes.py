@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_vae import arguments, seeds
+from keras_vae import arguments, replica, seeds
 from keras_vae.networks.dense import split_condition
 from keras_vae.networks.sequence_decoders import CausalDecoder
 from keras_vae.networks.sequences import (
@@ -38,6 +38,8 @@ LARGEST_STEP, CROSSINGS = 6, 40
 OCTAVES = 132
 # Of the answers relative to a voice's last note.
 REACH = 15
+# Semitones by which training moves notes of the past.
+SLIPS = (-2, -1, 1, 2)
 
 
 class NoteFeatures:
@@ -290,6 +292,10 @@ class NotesDecoder(CausalDecoder, NoteFeatures, GivenVoices):
         given: Int, how many conditions of each step are voices above those of `x`, such as 1 for a
             melody to harmonise. They are heard at all steps, past and future.
         steps_per_beat: Int. It divides the steps; the code has a part for every beat.
+        past_noise: Float in [0, 1). Share of the notes of the past that training moves by a
+            semitone or two, drawn anew every time, in what later steps see and not in what they
+            are to say: so the decoder learns to go on from slips of its own, of which a piece
+            has none.
         voice_units, dilations, past_dropout, dropout, seed, step_conditions, exact: As of
             `CausalDecoder`.
 
@@ -299,6 +305,11 @@ class NotesDecoder(CausalDecoder, NoteFeatures, GivenVoices):
     Returns:
         Float tensor `(batch, steps, plan_width + 3 given)`: the plan, and the given notes of each
         step and of the two before it.
+
+    References:
+        - Bengio et al., 2015, scheduled sampling, for why: there the wrong past is drawn from the
+          model, which takes a pass for every step; `past_noise` takes none.
+          https://arxiv.org/abs/1506.03099
     """
 
     def __init__(
@@ -313,6 +324,7 @@ class NotesDecoder(CausalDecoder, NoteFeatures, GivenVoices):
         steps_per_beat=4,
         repeats=False,
         voice_units=88,
+        past_noise=0.0,
         **kwargs,
     ):
         self._notes = num_tokens, low, repeats
@@ -321,6 +333,8 @@ class NotesDecoder(CausalDecoder, NoteFeatures, GivenVoices):
         self._given = arguments.whole(given, "given", 0)
         self._steps_per_beat = arguments.whole(steps_per_beat, "steps_per_beat")
         super().__init__(output_shape, num_tokens, width, voice_units=voice_units, **kwargs)
+        self.past_noise = arguments.part_of_one(past_noise, "past_noise")
+        self.noise_generator = seeds.stream(self.seed, "past noise") if self.past_noise else None
 
     # Layers
 
@@ -456,6 +470,27 @@ class NotesDecoder(CausalDecoder, NoteFeatures, GivenVoices):
             past = ops.where(hidden, -1, past)
         return seen * self.step_features(self.sounding(past), self.sounding(before))
 
+    def past_in_training(self, past):
+        if self.past_noise:
+            draw, shape = replica.current().draw, ops.shape(past)
+            drawn = draw(keras.random.uniform, shape, seed=self.noise_generator)
+            past = self.slipped(past, drawn / self.past_noise)
+        return super().past_in_training(past)
+
+    def slipped(self, tokens, drawn):
+        """Tokens of notes moved by one of `SLIPS`, where that is a pitch and a number is below 1.
+
+        Args:
+            tokens: Int32 `(batch, steps, voices)`. A note that is struck again stays so.
+            drawn: Float tensor, same shape. Each quarter of [0, 1) stands for one of the four.
+        """
+        which = ops.cast(ops.floor(ops.minimum(drawn, 1.0) * len(SLIPS)), "int32")
+        by = ops.take(ops.convert_to_tensor((*SLIPS, 0), "int32"), which)
+        pitch = self.sounding(tokens)
+        moved = pitch + by
+        is_pitch = ops.logical_and(moved >= 1, moved <= self.num_pitches)
+        return ops.where(ops.logical_and(is_pitch, pitch > 0), tokens + by, tokens)
+
     def voice_logits(self, state, plan, past, above, voice, drop=lambda h: h):
         hidden, last = past[..., :1] < 0, past
         if self.given:
@@ -526,6 +561,7 @@ class NotesDecoder(CausalDecoder, NoteFeatures, GivenVoices):
             "given_width": self._given_width,
             "given": self.given,
             "steps_per_beat": self._steps_per_beat,
+            "past_noise": self.past_noise,
         }
 
 

@@ -316,10 +316,8 @@ class SequenceDecoder(StoredModel, ConditionByStep, Dropout):
         drop = self.drop_in(training)
         tokens = ops.cast(tokens, "int32")
         past = shifted(tokens)
-        if training and self.past_dropout:
-            shape = (*ops.shape(past)[:2], 1)
-            drawn = replica.current().draw(keras.random.uniform, shape, seed=self.seed_generator)
-            past = ops.where(drawn >= self.past_dropout, past, -1)
+        if training:
+            past = self.past_in_training(past)
         features = self.past_features(plan, past, shifted(past))
         state = self.voices.from_state(self.states(plan, features, drop))
         logits = [
@@ -327,6 +325,14 @@ class SequenceDecoder(StoredModel, ConditionByStep, Dropout):
             for voice in range(self.data_shape[1])
         ]
         return self.arithmetic.nats(ops.stack(logits, axis=-2))
+
+    def past_in_training(self, past):
+        """What training sees of int32 tokens `(batch, steps, voices)`: some steps are hidden."""
+        if not self.past_dropout:
+            return past
+        shape = (*ops.shape(past)[:2], 1)
+        drawn = replica.current().draw(keras.random.uniform, shape, seed=self.seed_generator)
+        return ops.where(drawn >= self.past_dropout, past, -1)
 
     # One step after the other
 
