@@ -87,6 +87,21 @@ def test_a_layer_computes_what_whole_numbers_do():
 
 
 @ordinary_on("torch")
+def test_features_take_the_room_of_counts_alone():
+    """What is 0, 1 or a count of voices, however many there are, leaves room for the others."""
+    trained = keras.layers.Dense(12)
+    trained.build((None, 40))
+    most = {}
+    for reads in ("hidden", "features"):
+        made = exact.ExactDense(12, reads)
+        made.build((None, 40))
+        most[reads] = made.take(trained)
+    sums = np.abs(ops.convert_to_numpy(trained.kernel)).sum(axis=0).max()
+    assert 0.9 < most["features"] / (64 * 64 * sums) < 1.1  # 64 voices, in steps of 1/64
+    assert most["features"] > most["hidden"] > most["features"] / 4
+
+
+@ordinary_on("torch")
 def test_weights_that_are_too_large_are_refused_in_one_line():
     model = settled("causal")
     kernel = model.decoder.voices.from_state.kernel

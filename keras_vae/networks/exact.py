@@ -31,6 +31,8 @@ LIMIT = 2.0**24
 LARGEST_WEIGHT = 127
 # The most that a layer reads, in whole numbers: 32 of hidden values, of which ten are rare.
 LARGEST_INPUT = 2**11 - 1
+# The most that a feature is: how many voices sound a pitch.
+LARGEST_FEATURE = 64
 # The smallest token temperature above 0, the largest, and the steps between.
 TEMPERATURES, TEMPERATURE_STEPS = (1 / 32, 16.0), 1024
 # The steps of a logit below the largest that a draw tells apart; how finely the temperature divides
@@ -174,6 +176,8 @@ class ExactDense(keras.layers.Layer):
         if layer.bias is not None:
             bias = ops.convert_to_numpy(layer.bias).astype("float64")
         kernel, bias, reach = rounded(kernel, bias, BITS[self.reads], BITS[self.gives])
+        if self.reads == "features":
+            reach = np.minimum(reach, LARGEST_FEATURE)
         if reach < 2.0 ** BITS[self.reads]:
             raise ValueError(
                 f"An exact decoder needs weights of which sums stay small. Received: sums over "
