@@ -1,4 +1,4 @@
-"""Data to train with: `load` gives labelled images, `sequences` pieces of music.
+"""Data to train with: `load` gives labelled images, `sequences` pieces of music, `table` tables.
 
 Files are untrusted: what they claim is checked before memory is allocated for it, nothing is
 unpickled, and whatever is refused is refused in one line.
@@ -12,6 +12,7 @@ import numpy as np
 
 from keras_vae.arguments import bounds
 from keras_vae.data import audio, datasets, midi, npz
+from keras_vae.data.columns import Binary, Category, Count, Numeric
 from keras_vae.data.datasets import Dataset
 from keras_vae.data.errors import DataError, explained, shortened
 from keras_vae.data.image_files import Framing, ImageFiles, warn_of_broken, whole
@@ -19,13 +20,21 @@ from keras_vae.data.image_folders import UNLABELLED, find
 from keras_vae.data.images import as_float, binarize, looks_channels_first
 from keras_vae.data.notes import Notes
 from keras_vae.data.sequences import Sequences, is_music, sequences
+from keras_vae.data.table_schema import TableSchema
+from keras_vae.data.tables import Table, table
 
 __all__ = [
+    "Binary",
+    "Category",
+    "Count",
     "DataError",
     "Dataset",
     "ImageFiles",
     "Notes",
+    "Numeric",
     "Sequences",
+    "Table",
+    "TableSchema",
     "as_float",
     "audio",
     "binarize",
@@ -37,6 +46,7 @@ __all__ = [
     "needs_keras",
     "options_of",
     "sequences",
+    "table",
 ]
 
 # The most memory that the arrays of one set may need.

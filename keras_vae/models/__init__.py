@@ -3,6 +3,7 @@
 import keras
 
 from keras_vae.data.notes import Notes
+from keras_vae.data.table_schema import TableSchema
 from keras_vae.models.autoencoder import Autoencoder
 from keras_vae.models.base import LatentVariableModel
 from keras_vae.models.capabilities import (
@@ -45,5 +46,6 @@ __all__ = [
     "load_model",
 ]
 
-# The schema that a model holds; reading data needs no Keras.
-keras.saving.register_keras_serializable("keras_vae")(Notes)
+# The schemas that a model holds; reading data needs no Keras.
+for _schema in (Notes, TableSchema):
+    keras.saving.register_keras_serializable("keras_vae")(_schema)
