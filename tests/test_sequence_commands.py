@@ -137,7 +137,7 @@ def test_figures_are_piano_rolls(run, capsys):
             "--decoder conductor needs whole bars, --steps of 16, 32 and so on. Received: 12"
         ),
         "train --data MUSIC --out NEW --model sequence_vae --kl-warmup 9": (
-            "--kl-warmup must be at most --epochs, 2. Received: 9"
+            "--kl-warmup must be at most --epochs, 3. Received: 9"
         ),
         "train --data MUSIC --out NEW --model sequence_vae --past-noise 0.1 --decoder gru": (
             "--past-noise needs --decoder notes. Received: --decoder gru"

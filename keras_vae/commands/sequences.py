@@ -12,7 +12,7 @@ from keras_vae.commands.start import start_keras
 from keras_vae.commands.train_arguments import run_folder
 
 # What `train` uses where an argument is left out.
-DEFAULTS = {"latent_dim": 32, "epochs": 2, "batch_size": 16, "learning_rate": 2e-3}
+DEFAULTS = {"latent_dim": 32, "epochs": 3, "batch_size": 16, "learning_rate": 2e-3}
 # Nats that the code costs at least, with conditions and without: half a nat or one above 12 and 20,
 # for it costs less where nothing is hidden.
 FREE_BITS = 13.0, 21.0
