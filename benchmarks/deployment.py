@@ -106,7 +106,7 @@ def main():
         paths = {}
         for format in ("tflite", "onnx"):
             module = export.module_of(format)
-            for quantize in module.QUANTIZATIONS:
+            for quantize in (name for name in module.QUANTIZATIONS if name != "exact"):
                 paths[format, quantize] = export.export(model, format, "decoder", quantize, folder)
             paths[format, "sampler"] = export.export(model, format, "sampler", out=folder)
         paths["c", "int8"] = export.export(model, "c", "decoder", "int8", folder)
