@@ -89,6 +89,7 @@ class Graph:
 
         from export import operators
         from keras_vae.exceptions import reason
+        from keras_vae.networks import doubling
 
         names = [spec.name for spec in self.inputs]
         signature = [
@@ -107,6 +108,7 @@ class Graph:
             try:
                 with (
                     tracing.upsampling_as_resize(self.model),
+                    doubling.transposed(False),  # LiteRT is slower with it, and rounds it worse
                     operators.replaced(format),
                     labels(),
                     steps(self.model),

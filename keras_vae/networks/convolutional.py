@@ -12,6 +12,7 @@ from keras_vae.networks.dense import (
     join_condition,
     split_condition,
 )
+from keras_vae.networks.doubling import double_and_convolve
 from keras_vae.storage.stored import StoredModel
 
 
@@ -221,9 +222,19 @@ def _finish_stage(batch_normalization, negative_slope):
 
 
 def _apply(layers, h, training):
+    double = None
     for layer in layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
+        if double is not None:
+            h, double = double_and_convolve(h, double, layer), None
+        elif isinstance(layer, keras.layers.BatchNormalization):
             h = layer(h, training=training)
+        elif isinstance(layer, keras.layers.UpSampling2D) and not _is_cropped(layers):
+            double = layer
         else:
             h = layer(h)
     return h
+
+
+def _is_cropped(layers):
+    """Whether a stage cuts its image after doubling it, which is then convolved apart."""
+    return any(isinstance(layer, keras.layers.Cropping2D) for layer in layers)
