@@ -252,6 +252,12 @@ LAYERS = [
     (layers.VectorQuantizer, lambda: layers.VectorQuantizer(4, 1, seed=1), X, False),
     (layers.FiniteScalarQuantizer, lambda: layers.FiniteScalarQuantizer((4,)), X, False),
     (layers.MaskedConv2D, lambda: layers.MaskedConv2D(3, 3, "vertical", True), X, False),
+    (
+        layers.ResidualBlock,
+        lambda: layers.ResidualBlock(SHAPE[-1], 5, False, 0.3),
+        X,
+        False,
+    ),
     (networks.ConvGridEncoder, lambda: networks.ConvGridEncoder(3, (2,), 5), X, False),
     (
         networks.ConvGridDecoder,
@@ -272,7 +278,7 @@ LAYERS = [
     ),
     (networks.DenseEncoder, lambda: networks.DenseEncoder(3, (5, 4), "tanh"), [X, CODES], False),
     (networks.DenseDecoder, lambda: networks.DenseDecoder(SHAPE, (5,), "tanh"), Z, False),
-    (networks.ConvEncoder, lambda: networks.ConvEncoder(3, (2,), 5), X, False),
+    (networks.ConvEncoder, lambda: networks.ConvEncoder(3, (2,), 5, residual_blocks=1), X, False),
     (
         networks.ConvDecoder,
         lambda: networks.ConvDecoder(SHAPE, (2,), 5, False, 0.3, transposed=True),

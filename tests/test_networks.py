@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from keras_vae.layers import ResidualBlock
 from keras_vae.networks import ConvDecoder, ConvEncoder, DenseDecoder, DenseEncoder
 from tests.conftest import ordinary_on
 
@@ -141,6 +142,48 @@ def test_the_decoder_repeats_pixels_then_convolves():
     # Measured: 4e-7 on each backend.
     got = ops.convert_to_numpy(decoder(Z))
     np.testing.assert_allclose(got, expected, atol=2e-6)
+
+
+def test_a_residual_block_adds_two_convolutions_to_what_it_is_given():
+    x = GENERATOR.normal(size=(2, 5, 4, 3)).astype("float32")
+    block = ResidualBlock(3, batch_normalization=False, negative_slope=0.3)
+    new = ops.convert_to_numpy(block(x))
+    np.testing.assert_allclose(new, np.where(x > 0, x, 0.3 * x), atol=0.5)
+    for weight in block.weights:
+        weight.assign(GENERATOR.normal(size=weight.shape))
+    first, last = (
+        [ops.convert_to_numpy(v).astype("f8") for v in layer.weights]
+        for layer in block.convolutions
+    )
+    for image, made in zip(x.astype("f8"), ops.convert_to_numpy(block(x)), strict=True):
+        h = convolve_in_numpy(image, *first)
+        h = image + convolve_in_numpy(np.where(h > 0, h, 0.3 * h), *last)
+        # Measured: 4e-6 of values of 30.
+        np.testing.assert_allclose(made, np.where(h > 0, h, 0.3 * h), rtol=0, atol=4e-5)
+
+
+def test_a_residual_block_normalises_both_convolutions():
+    x = GENERATOR.normal(size=(64, 4, 4, 2)).astype("float32")
+    block = ResidualBlock(2)
+    block.build(x.shape)
+    block.normalizations[1].gamma.assign([1.0, 1.0])
+    added = ops.convert_to_numpy(block(x, training=True))
+    added = np.where(added > 0, added, added / 0.2) - x
+    np.testing.assert_allclose(added.mean((0, 1, 2)), 0, atol=1e-4)
+    np.testing.assert_allclose(added.std((0, 1, 2)), 1, atol=1e-2)
+    assert float(np.abs(ops.convert_to_numpy(block.normalizations[1].moving_mean)).max()) > 0
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 1), (45, 60, 1)])
+def test_residual_blocks_stand_where_images_are_small(shape):
+    encoder = ConvEncoder(3, (2, 4), residual_blocks=2)
+    decoder = ConvDecoder(shape, (4, 2), residual_blocks=2)
+    assert tuple(decoder(encoder(images(shape))[0]).shape) == (2, *shape)
+    for network, widths in ((encoder, (2, 4)), (decoder, (4, 4))):
+        for stage, width in zip(network.stages, widths, strict=True):
+            blocks = [layer for layer in stage if isinstance(layer, ResidualBlock)]
+            assert [block.options["filters"] for block in blocks] == [width] * 2
+    assert "residual_blocks" not in ConvEncoder(3).get_config()  # as earlier versions wrote it
 
 
 def test_batch_normalisation_uses_the_batch_in_training_only():

@@ -3,6 +3,7 @@
 from keras_vae.layers.conditioning import Categorical, Conditioning, Continuous, Sequence
 from keras_vae.layers.masked_convolution import MaskedConv2D
 from keras_vae.layers.quantizers import FiniteScalarQuantizer, Quantizer, VectorQuantizer
+from keras_vae.layers.residual import ResidualBlock
 from keras_vae.layers.sampling import Sampling
 from keras_vae.layers.spectral import SpectralNormalization
 
@@ -13,6 +14,7 @@ __all__ = [
     "FiniteScalarQuantizer",
     "MaskedConv2D",
     "Quantizer",
+    "ResidualBlock",
     "Sampling",
     "Sequence",
     "SpectralNormalization",

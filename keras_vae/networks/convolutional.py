@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_vae import arguments
+from keras_vae.layers.residual import ResidualBlock
 from keras_vae.networks.dense import (
     GaussianEncoder,
     check_count,
@@ -30,6 +31,7 @@ class ConvEncoder(GaussianEncoder):
         batch_normalization: Bool. Without it the convolutions have a bias instead.
         negative_slope: Float, of LeakyReLU.
         full_covariance: As for `DenseEncoder`.
+        residual_blocks: Int, the `layers.ResidualBlock`s after each stage.
 
     Call arguments:
         inputs: `x`, float `(batch, height, width, channels)`, or a list `[x, condition]` with a
@@ -51,14 +53,17 @@ class ConvEncoder(GaussianEncoder):
         batch_normalization=True,
         negative_slope=0.2,
         full_covariance=None,
+        residual_blocks=0,
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.options = _options(hidden_units, kernel_size, batch_normalization, negative_slope)
+        options = kernel_size, batch_normalization, negative_slope
+        self.options = _options(hidden_units, *options, residual_blocks)
         self.stages = [
             [
                 convolution(width, kernel_size, strides=2, use_bias=not batch_normalization),
                 *_finish_stage(batch_normalization, negative_slope),
+                *_blocks(residual_blocks, width, *options),
             ]
             for width in hidden_units
         ]
@@ -97,6 +102,8 @@ class ConvDecoder(StoredModel):
         transposed: Bool. Double by transposed convolutions instead.
         parameters_per_value: Int, the likelihood's parameters for each value of the data.
             Left out, the model sets it by its likelihood.
+        residual_blocks: Int, the `layers.ResidualBlock`s before each stage, where its image is
+            small.
 
     Call arguments:
         inputs: `z`, float `(batch, latent)`, or a list `[z, condition]` with a float
@@ -119,6 +126,7 @@ class ConvDecoder(StoredModel):
         negative_slope=0.2,
         transposed=False,
         parameters_per_value=None,
+        residual_blocks=0,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -128,7 +136,8 @@ class ConvDecoder(StoredModel):
                 f"`output_shape` must be (height, width, channels). Received: {self.data_shape}"
             )
         self.transposed = transposed
-        self.options = _options(hidden_units, kernel_size, batch_normalization, negative_slope)
+        options = kernel_size, batch_normalization, negative_slope
+        self.options = _options(hidden_units, *options, residual_blocks)
 
         sizes = [self.data_shape[:2]]
         for _ in hidden_units:
@@ -137,7 +146,9 @@ class ConvDecoder(StoredModel):
         self.project = self._project(smallest)
         self.reshape = keras.layers.Reshape(smallest)
         self.stages = []
+        widths = hidden_units[0], *hidden_units
         for width, before, after in zip(hidden_units, sizes, targets, strict=False):
+            blocks = _blocks(residual_blocks, widths[len(self.stages)], *options)
             use_bias = not batch_normalization
             if transposed:
                 double = [
@@ -158,7 +169,7 @@ class ConvDecoder(StoredModel):
             if any(end for _, end in crop):
                 double.append(keras.layers.Cropping2D(crop, data_format="channels_last"))
             finish = _finish_stage(batch_normalization, negative_slope)
-            self.stages.append([*double, *convolve, *finish])
+            self.stages.append([*blocks, *double, *convolve, *finish])
         self.channels = convolution(
             self.data_shape[2], kernel_size, dtype=self.variable_dtype, name="parameters"
         )
@@ -199,7 +210,7 @@ def convolution(filters, kernel_size, **kwargs):
     )
 
 
-def _options(hidden_units, kernel_size, batch_normalization, negative_slope):
+def _options(hidden_units, kernel_size, batch_normalization, negative_slope, residual_blocks=0):
     hidden_units = arguments.wholes(hidden_units, "hidden_units")
     if not hidden_units:
         raise ValueError("`hidden_units` must name at least one stage. Received: ()")
@@ -208,7 +219,16 @@ def _options(hidden_units, kernel_size, batch_normalization, negative_slope):
         "kernel_size": arguments.whole(kernel_size, "kernel_size"),
         "batch_normalization": batch_normalization,
         "negative_slope": arguments.not_negative(negative_slope, "negative_slope"),
+        # Where it is left out, earlier versions read the file, too.
+        **({"residual_blocks": residual_blocks} if residual_blocks else {}),
     }
+
+
+def _blocks(count, width, *options):
+    """Residual blocks of one width."""
+    return [
+        ResidualBlock(width, *options) for _ in range(arguments.whole(count, "residual_blocks", 0))
+    ]
 
 
 def _finish_stage(batch_normalization, negative_slope):
@@ -226,7 +246,7 @@ def _apply(layers, h, training):
     for layer in layers:
         if double is not None:
             h, double = double_and_convolve(h, double, layer), None
-        elif isinstance(layer, keras.layers.BatchNormalization):
+        elif isinstance(layer, keras.layers.BatchNormalization | ResidualBlock):
             h = layer(h, training=training)
         elif isinstance(layer, keras.layers.UpSampling2D) and not _is_cropped(layers):
             double = layer
