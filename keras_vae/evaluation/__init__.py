@@ -6,12 +6,14 @@ from keras_vae.evaluation.classifier import train_classifier
 from keras_vae.evaluation.images import evaluate_reconstructions, ssim
 from keras_vae.evaluation.latents import evaluate_latents
 from keras_vae.evaluation.likelihood import bits_per_dimension, log_likelihoods
+from keras_vae.evaluation.prior_choice import choose_prior
 from keras_vae.evaluation.scorecard import diversity, scorecard
 from keras_vae.evaluation.terms import evaluate, evaluate_codes
 
 __all__ = [
     "annealed_log_likelihood",
     "bits_per_dimension",
+    "choose_prior",
     "diversity",
     "evaluate",
     "evaluate_codes",

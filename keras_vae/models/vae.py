@@ -275,8 +275,10 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores):
 
         Args:
             inputs: As in `fit`: the training data.
-            kind: `"gaussian"`, diagonal; `"mixture"`, of diagonal Gaussians; or
-                `"kernel_density"`, one equal Gaussian for each of some codes.
+            kind: `"gaussian"`, diagonal; `"mixture"`, of diagonal Gaussians;
+                `"kernel_density"`, one equal Gaussian for each of some codes; or `"auto"`, of
+                these the one under which a fifth of the codes, set apart, is likeliest, fitted to
+                all in the end (`evaluation.choose_prior` judges by samples instead).
             per_class: Whether to fit one density for each class, and one to all codes for
                 *unknown*; with several labels, the name of one. Defaults to whether the model has
                 one label.
@@ -298,6 +300,38 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores):
             - Ghosh et al., 2020, section 4, for deterministic codes.
               https://arxiv.org/abs/1903.12436
         """
+        codes, labels, table, rng = self._codes_to_fit(inputs, per_class, batch_size, seed)
+        if kind != "auto":
+            self.replace_prior(fitted.fit(codes, labels, kind, num_components, *table, rng))
+            return self.prior
+        if num_components is not None:
+            raise ValueError("`num_components` goes with one kind of prior. Received: 'auto'.")
+        rows = rng.permutation(len(codes))
+        held_out, rest = np.split(rows, [len(rows) // 5])
+        found = fitted.candidates(*fitted.part(codes, labels, rest), *table, rng)
+        scores = {
+            name: fitted.mean_log_prob(prior, *fitted.part(codes, labels, held_out))
+            for name, prior in found.items()
+        }
+        best = max(scores, key=scores.get)
+        self.replace_prior(fitted.candidates(codes, labels, *table, rng, only=best)[best])
+        return self.prior
+
+    def prior_candidates(self, inputs, per_class=None, batch_size=256, seed=None):
+        """Fit every kind of prior that there are codes enough for, and leave `prior` as it is.
+
+        Args:
+            inputs, per_class, batch_size, seed: As for `fit_prior`.
+
+        Returns:
+            Dict from a name, such as `"mixture of 3"`, to a `priors.FittedMixture`, for
+            `replace_prior`.
+        """
+        codes, labels, table, rng = self._codes_to_fit(inputs, per_class, batch_size, seed)
+        return fitted.candidates(codes, labels, *table, rng)
+
+    def _codes_to_fit(self, inputs, per_class, batch_size, seed):
+        """A code of every example, their rows of the mixture, what these mean, and a generator."""
         if not self.built:
             raise ValueError(
                 f"`fit_prior` needs a trained model. Received: a {type(self).__name__} that is "
@@ -310,9 +344,7 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores):
             classes = [entry for entry in fitted.classes_of(self) if entry[0] == name]
             labels, names = inputs[name], self.condition[name].names
         rng = seeds.generator(seed, "fit_prior")
-        codes = self.draw_codes(inputs, rng, batch_size)
-        self._replace_prior(fitted.fit(codes, labels, kind, num_components, classes, names, rng))
-        return self.prior
+        return self.draw_codes(inputs, rng, batch_size), labels, (classes, names), rng
 
     def draw_codes(self, inputs, seed=None, batch_size=256):
         """Draw a code from the posterior of every example.
@@ -362,13 +394,23 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores):
         inputs = model_inputs.check_examples(self, inputs)
         return in_batches(self.as_compiled(measure), inputs, batch_size)[0]
 
-    def _replace_prior(self, prior):
-        """Change the prior of a built model, to which Keras lets no part be added."""
+    def replace_prior(self, prior):
+        """Change the prior of a built model, to which Keras lets no part be added.
+
+        Args:
+            prior: Object of `keras_vae.priors`. If it takes the place of one with trainable
+                weights, or has some, the optimizer starts anew; `free_bits` are 0 from then on if
+                its KL is no sum over dimensions.
+
+        Raises:
+            ValueError: If it does not fit the model.
+        """
         prior.build_for(self)
         trainable = len(self.trainable_variables)
         with keras_internals.unlocked(self):
             if isinstance(self.prior, keras.layers.Layer):
                 keras_internals.untrack(self, self.prior)
+                del self.prior  # PyTorch lets a module give way to modules alone
             self.prior = prior
         if not prior.kl_adds_up:
             self.free_bits = 0.0

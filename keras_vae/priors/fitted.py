@@ -197,6 +197,65 @@ def gaussians(locs, log_vars, log_weights):
     return Mixture(locs, log_vars, log_weights)
 
 
+# What is tried where nobody says which: a name, its kind and its components for each class.
+CANDIDATES = {
+    "gaussian": ("gaussian", None),
+    "mixture of 3": ("mixture", 3),
+    "mixture of 10": ("mixture", 10),
+    "kernel density": ("kernel_density", None),
+}
+
+
+def candidates(codes, labels, classes=(), names=(), rng=None, only=None):
+    """Fit all of `CANDIDATES` that there are codes enough for.
+
+    Args:
+        codes, labels, classes, names, rng: As for `fit`.
+        only: Optional name of the one to fit.
+
+    Returns:
+        Dict from name to `FittedMixture`, at least one.
+
+    Raises:
+        ValueError: If there are too few codes for a Gaussian.
+        ImportError: Without scikit-learn.
+    """
+    found = {}
+    for name, (kind, count) in CANDIDATES.items():
+        if only in (None, name):
+            try:
+                found[name] = fit(codes, labels, kind, count, classes, names, rng)
+            except TooFewError:
+                if name in ("gaussian", only):
+                    raise
+    return found
+
+
+class TooFewError(ValueError):
+    """There are too few codes of a class for so many components."""
+
+
+def part(codes, labels, rows):
+    """Some of the codes and their labels, which may be None."""
+    return codes[rows], None if labels is None else labels[rows]
+
+
+def mean_log_prob(prior, codes, labels=None):
+    """Mean log-density of codes, nats.
+
+    Args:
+        prior: `FittedMixture` that depends on one label or on none.
+        codes: Float array `(n, latent)`.
+        labels: Int array `(n,)`, where the prior depends on a label.
+    """
+    condition = None
+    if prior.classes:
+        [(_, start, count)] = prior.classes
+        condition = np.zeros((len(codes), start + count), "float32")
+        condition[:, start:] = np.eye(count + 1, count, dtype="float32")[labels]
+    return float(np.mean(ops.convert_to_numpy(prior.log_prob(codes, condition))))
+
+
 def fit(codes, labels, kind, num_components=None, classes=(), names=(), rng=None):
     """Fit a mixture to codes of the aggregated posterior, through scikit-learn.
 
@@ -240,7 +299,7 @@ def fit(codes, labels, kind, num_components=None, classes=(), names=(), rng=None
     least = max(num_components, _FOLDS if kind == "kernel_density" else 2)
     for name, group in zip([*names, "all"], [*groups, codes], strict=True):
         if len(group) < least:
-            raise ValueError(
+            raise TooFewError(
                 f"Fitting a prior of {num_components} components needs at least {least} examples "
                 f"of each class. Received: {len(group)} of {name}. Pass more, ask for fewer "
                 "`num_components`, or use per_class=False."

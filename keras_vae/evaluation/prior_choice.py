@@ -1,0 +1,124 @@
+"""Which prior makes the best samples of a trained model: each is judged as a scorecard does."""
+
+import keras
+import numpy as np
+
+from keras_vae.evaluation.classifier import (
+    features,
+    frechet_distance,
+    predicted,
+    train_classifier,
+)
+from keras_vae.models.capabilities import Samples
+
+SAMPLES = 2000
+# Of priors whose samples are of the right class this much less often than the best, none is kept.
+ACCURACY_MARGIN = 0.05
+# Of those that are as near as the nearest but for chance, the one with the fewest numbers is kept.
+DISTANCE_MARGIN = 1.05
+AS_TRAINED = "as trained"
+
+
+def choose_prior(model, dataset, classifier=None, seed=0, say=None, verbose=0):
+    """Fit every kind of prior to a model's codes, measure all, and keep the best.
+
+    Of a model that samples by one label, every prior's samples are judged by a classifier of real
+    images: the share that is of the class asked for, and the Frechet distance to real held-out
+    images. Kept is the smallest distance among those whose share is within 0.05 of the best; of
+    such that differ by less than 5 %, the simplest. Of other models, the prior is kept under which
+    held-out codes are likeliest.
+
+    Args:
+        model: A trained `VAE` or `ConditionalVAE`.
+        dataset: `data.Dataset`: priors are fitted to the codes of its training images, and measured
+            by its test images.
+        classifier: Optional Keras model, as of `train_classifier`, or function that makes it.
+        seed: Int, from 0 to 2^31 - 1.
+        say: Optional function of a line.
+        verbose: As in Keras, of the classifier's training.
+
+    Returns:
+        Dict of `kept`, the name of the prior that the model now has, and `priors`, a dict from each
+        one's name to a dict of floats: `sample_accuracy` and `classifier_frechet_distance`, or
+        `held_out_log_prob` in nats.
+
+    Raises:
+        ValueError: If there are too few images of a class.
+        ImportError: Without scikit-learn.
+    """
+    say = say or (lambda line: None)
+    inputs = _inputs(model, dataset.x_train, dataset.y_train)
+    found = {AS_TRAINED: model.prior, **model.prior_candidates(inputs, seed=seed)}
+    labels = [kind for kind in model.condition.values() if kind.kind == "categorical"]
+    is_judged = isinstance(model, Samples) and len(labels) == len(model.condition) == 1
+    if is_judged and len(dataset.class_names) > 1:
+        if not hasattr(classifier, "predict"):
+            classifier = classifier() if classifier else train_classifier(dataset, verbose=verbose)
+        measured = _judged(model, dataset, classifier, found, seed)
+        best = max(figures["sample_accuracy"] for figures in measured.values())
+        good = [n for n in found if measured[n]["sample_accuracy"] >= best - ACCURACY_MARGIN]
+        distances = {name: measured[name]["classifier_frechet_distance"] for name in good}
+        least = min(distances.values())
+        kept = next(name for name in good if distances[name] <= DISTANCE_MARGIN * least)
+    else:
+        measured = _log_probs(model, dataset, found, seed)
+        kept = max(found, key=lambda name: measured[name]["held_out_log_prob"])
+    if found[kept] is not model.prior:
+        model.replace_prior(found[kept])
+    for line in lines(kept, measured):
+        say(line)
+    return {"kept": kept, "priors": measured}
+
+
+def lines(kept, measured):
+    """Yield a table of what was measured, the kept one marked."""
+    for name, figures in measured.items():
+        told = {
+            "sample_accuracy": "right class {:.3f}",
+            "classifier_frechet_distance": "Fréchet distance {:.1f}",
+            "held_out_log_prob": "held-out codes {:.2f} nats",
+        }
+        text = ", ".join(told[key].format(value) for key, value in figures.items())
+        yield f"  {name:>16}: {text}{'  <- kept' if name == kept else ''}"
+
+
+def _judged(model, dataset, classifier, found, seed):
+    """The figures of samples of each prior, by the classes' shares in the test images."""
+    [label] = model.condition
+    shares = np.bincount(dataset.y_test, minlength=len(dataset.class_names)) / len(dataset.y_test)
+    classes = np.arange(len(shares), dtype="int32")
+    of_shares = np.repeat(classes, np.maximum(np.round(shares * SAMPLES).astype(int), 2))
+    each = np.repeat(classes, max(2, SAMPLES // len(classes)))
+    real = features(classifier, dataset.x_test)
+    trained, free_bits, measured = model.prior, model.free_bits, {}
+    try:
+        for name, prior in found.items():
+            if prior is not model.prior:
+                model.replace_prior(prior)
+            given = predicted(classifier, model.sample({label: each}, seed=seed))
+            made = features(classifier, model.sample({label: of_shares}, seed=seed))
+            measured[name] = {
+                "sample_accuracy": float(np.mean(given == each)),
+                "classifier_frechet_distance": frechet_distance(made, real),
+            }
+    finally:
+        if model.prior is not trained:
+            model.replace_prior(trained)
+        model.free_bits = free_bits
+    return measured
+
+
+def _log_probs(model, dataset, found, seed):
+    """The mean log-density of held-out codes under each prior."""
+    inputs = _inputs(model, dataset.x_test, dataset.y_test)
+    codes = model.draw_codes(inputs, seed)
+    condition = model.condition_vectors({name: inputs[name] for name in model.condition})
+    measured = {}
+    for name, prior in found.items():
+        log_prob = keras.ops.convert_to_numpy(prior.log_prob(codes, condition))
+        measured[name] = {"held_out_log_prob": float(np.mean(log_prob))}
+    return measured
+
+
+def _inputs(model, x, y):
+    return {"x": x, next(iter(model.condition)): y} if model.condition else x
