@@ -23,7 +23,7 @@ import receipts
 from keras_vae import data
 from keras_vae.commands.build import make_gan, make_optimizer
 from keras_vae.commands.main import make_parser
-from keras_vae.commands.train_arguments import fill_defaults
+from keras_vae.commands.train_defaults import fill_defaults
 
 
 def main():

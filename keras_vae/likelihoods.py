@@ -461,13 +461,17 @@ class Autoregressive(Likelihood):
 def get(identifier):
     """Return a likelihood from its name, such as `"bernoulli"`, or the likelihood itself.
 
+    `"gaussian_optimal"` is `Gaussian("optimal")`.
+
     Raises:
         ValueError: If there is none of that name, or it is no likelihood.
     """
     if isinstance(identifier, str) and identifier in LIKELIHOODS:
         return LIKELIHOODS[identifier]()
+    if identifier == "gaussian_optimal":
+        return Gaussian("optimal")
     if not isinstance(identifier, Likelihood):
-        names = ", ".join(map(repr, LIKELIHOODS))
+        names = ", ".join(map(repr, (*LIKELIHOODS, "gaussian_optimal")))
         raise ValueError(
             f"`likelihood` must be one of {names}, or an object of `keras_vae.likelihoods`. "
             f"Received: {identifier!r}"

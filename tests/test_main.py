@@ -19,11 +19,13 @@ from export import examples
 from keras_vae import callbacks, data
 from keras_vae.__main__ import main
 from keras_vae.commands.main import make_parser, with_arguments_of_run
-from keras_vae.commands.train_arguments import (
+from keras_vae.commands.train_arguments import LIKELIHOODS
+from keras_vae.commands.train_defaults import (
     DEFAULTS,
+    EPOCHS_OF_COLOUR,
     FEW,
     GAN_DEFAULTS,
-    LIKELIHOODS,
+    IMAGES_SEEN,
     fill_defaults,
 )
 from keras_vae.storage import files
@@ -121,7 +123,8 @@ def test_one_class_and_a_latent_of_one_dimension_are_measured(tmp_path, capsys):
 
 
 def test_train_takes_likelihoods_that_are_there():
-    assert set(LIKELIHOODS) <= set(keras_vae.likelihoods.LIKELIHOODS)
+    for name in LIKELIHOODS:
+        assert isinstance(keras_vae.likelihoods.get(name), keras_vae.likelihoods.Likelihood)
 
 
 @ordinary_on("torch")
@@ -499,6 +502,73 @@ def test_few_greys_get_fewer_latents_and_more_epochs():
         x = np.broadcast_to(np.zeros((), "uint8"), (count, 28, 28, 1))
         fill_defaults(args, data.Dataset("many", x, None, x, None, ("a", "b")))
         assert (args.latent_dim, args.epochs) == expected
+
+
+def chosen_for(shape, count=1700, *options):
+    args = make_parser().parse_args(["train", *options])
+    x = np.broadcast_to(np.zeros((), "uint8"), (count, *shape))
+    return args, fill_defaults(args, data.Dataset("many", x, None, x, None, ("a", "b")))
+
+
+@pytest.mark.parametrize(
+    ("side", "widths", "latent_dim"),
+    [
+        (16, (32, 64), 64),
+        (32, (32, 64, 128), 64),
+        (48, (32, 64, 128), 64),
+        (64, (32, 64, 128, 128), 96),
+        (96, (16, 32, 64, 128), 128),
+        (128, (16, 32, 64, 128, 128), 128),
+    ],
+)
+def test_colour_gets_a_network_by_its_size(side, widths, latent_dim):
+    args, said = chosen_for((side, side, 3))
+    assert (args.network, args.hidden_units, args.latent_dim) == ("conv", widths, latent_dim)
+    assert 4 <= -(-side // 2 ** len(widths)) <= 7
+    assert (args.likelihood, args.prior, args.residual_blocks) == ("gaussian_optimal", "auto", 1)
+    assert said.startswith(
+        f"For 1,700 images of {side}x{side} colour: --network conv --hidden-units"
+    )
+
+
+def test_what_is_asked_for_is_never_changed():
+    args, said = chosen_for((32, 32, 3), 1700, "--prior", "standard_normal", "--epochs", "3")
+    assert (args.prior, args.epochs) == ("standard_normal", 3)
+    assert "--prior" not in said
+    args, _ = chosen_for((32, 32, 3), 1700, "--dynamic-binarization")
+    assert args.likelihood == "bernoulli"
+    args, _ = chosen_for((32, 32, 3), 1700, "--network", "dense")
+    assert (args.hidden_units, args.residual_blocks) == ((512, 512), None)
+    args, _ = chosen_for((28, 28, 1))
+    assert (args.likelihood, args.prior) == ("bernoulli", "standard_normal")
+    with pytest.raises(ValueError, match="--residual-blocks needs --network conv"):
+        chosen_for((28, 28, 1), 1700, "--residual-blocks", "1")
+
+
+def test_many_colour_images_get_fewer_epochs():
+    epochs = [chosen_for((32, 32, 3), count)[0].epochs for count in (500, 4000, 50_000)]
+    assert epochs == [EPOCHS_OF_COLOUR[1], IMAGES_SEEN // 4000, EPOCHS_OF_COLOUR[0]]
+
+
+@ordinary_on("torch")
+def test_colour_is_trained_and_given_the_best_prior(tmp_path, capsys):
+    y = np.arange(48) % 2
+    x = np.random.default_rng(0).integers(0, 60, (48, 8, 8, 3)).astype("uint8")
+    x[np.arange(48), :, 4 * y] += 180
+    arrays = {"x_train": x[:36], "y_train": y[:36], "x_test": x[36:], "y_test": y[36:]}
+    np.savez(tmp_path / "colours.npz", **arrays)
+    run = tmp_path / "run"
+    options = ["--hidden-units", "4", "--latent-dim", "2", "--epochs", "2", "--out", str(run)]
+    assert main(["train", "--data", str(tmp_path / "colours.npz"), *options]) == 0
+    said = capsys.readouterr().out
+    assert "For 36 images of 8x8 colour: --network conv --batch-size" in said
+    assert "Choosing the prior by 12 held-out images" in said
+    choice = json.loads((run / "config.json").read_text())["prior_choice"]
+    assert choice["kept"] in choice["priors"]
+    model = keras_vae.load_model(run)
+    is_fitted = isinstance(model.prior, keras_vae.priors.FittedMixture)
+    assert is_fitted == (choice["kept"] != "as trained")
+    assert model.likelihood.scale == "optimal"
 
 
 VQ_VAE = ["--model", "vq_vae", "--hidden-units", "4", "--epochs", "2", "--batch-size", "16"]

@@ -3,7 +3,7 @@
 import functools
 import math
 
-from keras_vae.commands.train_arguments import is_gan
+from keras_vae.commands.train_defaults import is_gan
 
 
 def make_optimizer(args, dataset):
@@ -57,8 +57,9 @@ def make_model(args, dataset):
         encoder = networks.DenseEncoder(args.latent_dim, args.hidden_units)
         decoder = networks.DenseDecoder(shape, reverse)
     else:
-        encoder = networks.ConvEncoder(args.latent_dim, args.hidden_units)
-        decoder = networks.ConvDecoder(shape, reverse)
+        blocks = {"residual_blocks": args.residual_blocks or 0}
+        encoder = networks.ConvEncoder(args.latent_dim, args.hidden_units, **blocks)
+        decoder = networks.ConvDecoder(shape, reverse, **blocks)
     if args.model == "autoencoder":
         return keras_vae.Autoencoder(encoder, decoder, **settings)
     kl_weight = args.kl_weight

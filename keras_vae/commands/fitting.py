@@ -57,7 +57,8 @@ def claimed(run, args, model, described):
         run: `Run`.
         args: The arguments of `train`.
         model: The model, compiled and built.
-        described: Dict of what `config.json` is to say of the data.
+        described: Dict of what `config.json` is to say of the data; what is added to it within the
+            block is said, too.
     """
     import keras
 
@@ -87,7 +88,8 @@ def claimed(run, args, model, described):
             raise
         run.save_model(model)
         seconds = round(time.perf_counter() - start, 1)
-        run.write_json(run.config_path, {**config, "finished": now(), "seconds": seconds})
+        ended = {**described, "finished": now(), "seconds": seconds}
+        run.write_json(run.config_path, {**config, **ended})
         run.delete_checkpoints()
 
 

@@ -1,5 +1,7 @@
 """Train a model and write a run folder."""
 
+import sys
+
 from keras_vae.commands import sequences
 from keras_vae.commands.build import make_model, make_optimizer
 from keras_vae.commands.evaluate import measure, model_inputs
@@ -20,9 +22,9 @@ from keras_vae.commands.train_arguments import (
     check_labels,
     check_options,
     check_source,
-    fill_defaults,
     run_folder,
 )
+from keras_vae.commands.train_defaults import fill_defaults
 
 __all__ = ["add_arguments", "main"]
 
@@ -68,8 +70,10 @@ def prepare(args):
     options = data.options_of(vars(args))
     dataset = run.dataset(args.data) if args.resume else data.load(args.data, **options)
     check_labels(args, dataset)
-    fill_defaults(args, dataset)
+    chosen = fill_defaults(args, dataset)
     check_is_unlocked(run)
+    if not launch.is_one_of_several():
+        print(chosen, flush=True)
     return run, dataset
 
 
@@ -127,17 +131,41 @@ def train_in(run, args, dataset):
                     *lines,
                 ],
             )
-        fit_prior(model, args, dataset)
+        described |= fit_prior(run, model, args, dataset)
     return model
 
 
-def fit_prior(model, args, dataset):
-    """Fit the prior to the trained model's codes, if the arguments ask for it."""
+def fit_prior(run, model, args, dataset):
+    """Fit the prior to the trained model's codes, if the arguments ask for it.
+
+    Returns:
+        Dict of what `config.json` is to say of it.
+    """
+    if args.prior == "auto":
+        return keep_best_prior(run, model, args, dataset)
     fitted, _, kind = args.prior.partition("fitted_")
     if kind and not fitted:
         print("Fitting the prior to the codes", flush=True)
         inputs = model_inputs(model, dataset.x_train, dataset.y_train)
         model.fit_prior(inputs, kind, seed=args.seed)
+    return {}
+
+
+def keep_best_prior(run, model, args, dataset):
+    """Give the model the prior that makes the best samples, and say by which figures."""
+    from keras_vae.evaluation import choose_prior, classifier
+
+    print(
+        f"Choosing the prior by {len(dataset.x_test):,} held-out images (--prior standard_normal "
+        "leaves it as trained)",
+        flush=True,
+    )
+    verbose = 2 if sys.stdout.isatty() else 0
+
+    def kept_classifier():
+        return classifier.kept_classifier(run, dataset, print, verbose)
+
+    return {"prior_choice": choose_prior(model, dataset, kept_classifier, args.seed, print)}
 
 
 def sample_gif(run, model, dataset):

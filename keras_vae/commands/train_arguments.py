@@ -1,4 +1,4 @@
-"""What `train` is asked for: its arguments, their defaults by the data, and what excludes what."""
+"""What `train` is asked for: its arguments, and what excludes what."""
 
 import argparse
 import math
@@ -18,6 +18,7 @@ LIKELIHOODS = (
     "bernoulli",
     "continuous_bernoulli",
     "gaussian",
+    "gaussian_optimal",
     "laplace",
     "discretized_logistic_mixture",
     "categorical",
@@ -36,9 +37,11 @@ MODELS = {
 }
 IMAGE_MODELS = tuple(name for name in MODELS if name != "sequence_vae")
 
-# What `train --prior` takes; the last three are fitted to the trained model's codes.
+# What `train --prior` takes; "auto" and the last three are fitted to the trained model's codes.
 PRIORS = {
-    "standard_normal": "N(0, I), the default",
+    "auto": "N(0, I) in training, then that or the fitted one whose samples are best, the default "
+    "for colour",
+    "standard_normal": "N(0, I), the default for greys",
     "conditional_normal": "a Gaussian for each class, learned",
     "gaussian_mixture": "10 Gaussians, learned",
     "vamp": "the mean of 100 posteriors of learned pseudo-inputs",
@@ -48,58 +51,8 @@ PRIORS = {
     "fitted_kernel_density": "after training, up to 500 kernels for each class",
 }
 
-# What `train` uses where an argument is left out. The networks of 28x28 greys are those that
-# benchmarks/conditional_quality.py measures.
-DEFAULTS = {
-    "digits": {
-        "network": "dense",
-        "hidden_units": (256, 256),
-        "latent_dim": 4,
-        "epochs": 100,
-        "batch_size": 64,
-        "learning_rate": 2e-3,
-    },
-    "grey": {
-        "network": "dense",
-        "hidden_units": (512, 512, 512),
-        "latent_dim": 5,
-        "epochs": 20,
-        "batch_size": 128,
-        "learning_rate": 1e-3,
-    },
-    "colour": {
-        "network": "conv",
-        "hidden_units": (32, 64, 128),
-        "latent_dim": 64,
-        "epochs": 20,
-        "batch_size": 128,
-        "learning_rate": 1e-3,
-    },
-}
-
-# What differs for fewer greys than `FEW`: they fill fewer latents, and an epoch has few steps.
-FEW = 20_000
-FEW_GREYS = {"latent_dim": 4, "epochs": 60}
-
-# What differs for a GAN. The network of 28x28 greys is that of benchmarks/conditional_gan.py.
-GAN_DEFAULTS = {
-    "digits": {"latent_dim": 16, "epochs": 200, "learning_rate": 1e-3},
-    "grey": {
-        "network": "conv",
-        "hidden_units": (16, 32),
-        "latent_dim": 32,
-        "epochs": 12,
-        "learning_rate": 4e-4,
-    },
-    "colour": {"latent_dim": 64, "epochs": 50, "learning_rate": 2e-4},
-}
-
-# What differs for a ladder: one entry for each level, from the data up.
-LADDER_DEFAULTS = {
-    "digits": {"hidden_units": (128, 64), "latent_dims": (8, 4)},
-    "grey": {"hidden_units": (512, 256, 128), "latent_dims": (32, 16, 8)},
-    "colour": {"hidden_units": (512, 256, 128), "latent_dims": (64, 32, 16)},
-}
+# What 0.1.0 had, whatever the data, and wrote into every run's config.
+ONCE_DEFAULT = {"likelihood": "bernoulli", "prior": "standard_normal"}
 
 # Options that only some of them know.
 OPTIONS_OF = {
@@ -118,6 +71,7 @@ OPTIONS_OF = {
     ),
     tuple(name for name in MODELS if name != "ladder_vae"): ("latent_dim",),
     ("conditional_vae", "vq_vae", "conditional_gan"): ("unknown_rate",),
+    ("autoencoder", "vae", "conditional_vae"): ("residual_blocks",),
     ("gan", "conditional_gan"): ("label_smoothing", "spectral_normalization"),
     ("vq_vae",): ("num_codes", "levels", "prior_epochs"),
     ("sequence_vae",): (
@@ -184,6 +138,12 @@ def add_arguments(parser):
         help="widths of the encoder's hidden layers, by commas; the "
         "decoder has them in reverse (default: by the data)",
     )
+    parser.add_argument(
+        "--residual-blocks",
+        type=non_negative_int,
+        metavar="N",
+        help="of convolutional networks, in each stage (default: by the data)",
+    )
     parser.add_argument("--latent-dim", type=positive_int, help="default: by the data")
     parser.add_argument(
         "--latent-dims",
@@ -201,8 +161,7 @@ def add_arguments(parser):
     parser.add_argument(
         "--likelihood",
         choices=LIKELIHOODS,
-        default="bernoulli",
-        help="what the decoder says about a pixel (default: bernoulli)",
+        help="what the decoder says about a pixel (default: bernoulli, of colour gaussian_optimal)",
     )
     parser.add_argument("--kl-weight", type=float, default=1.0, help="beta (default: 1)")
     parser.add_argument(
@@ -232,7 +191,6 @@ def add_arguments(parser):
     parser.add_argument(
         "--prior",
         choices=PRIORS,
-        default="standard_normal",
         metavar="NAME",
         help="; ".join(f"{name}: {text}" for name, text in PRIORS.items()),
     )
@@ -373,7 +331,8 @@ def check_options(args):
     add_arguments(parser)
     for models, names in OPTIONS_OF.items():
         for name in names:
-            if args.model not in models and getattr(args, name) != parser.get_default(name):
+            unset = parser.get_default(name), ONCE_DEFAULT.get(name)
+            if args.model not in models and getattr(args, name) not in unset:
                 raise ValueError(
                     f"{flag(name)} needs --model {' or '.join(models)}. Received: "
                     f"--model {args.model}."
@@ -395,10 +354,7 @@ def check_options(args):
     check_levels(args)
     if args.model in ("vae", "ladder_vae") and args.prior == "conditional_normal":
         raise ValueError("--prior conditional_normal needs --model conditional_vae.")
-    if args.prior.startswith("fitted_") and not backends.is_installed("sklearn"):
-        raise ImportError(
-            f"--prior {args.prior} needs scikit-learn. Install it with: {backends.install('cli')}"
-        )
+    check_prior(args)
     if args.condition:
         from keras_vae.data.sequences import CONDITIONS
 
@@ -452,6 +408,16 @@ def check_labels(args, dataset):
         )
 
 
+def check_prior(args):
+    """See that a prior that is fitted can be."""
+    is_fitted = args.prior == "auto" or (args.prior or "").startswith("fitted_")
+    if is_fitted and not backends.is_installed("sklearn"):
+        raise ImportError(
+            f"--prior {args.prior} needs scikit-learn. Install it with: {backends.install('cli')} "
+            "Or train with --prior standard_normal."
+        )
+
+
 def check_levels(args):
     """See that a ladder has as many widths as levels, if both are known by now."""
     sizes, widths = args.latent_dims, args.hidden_units
@@ -465,32 +431,3 @@ def check_levels(args):
 def flag(name):
     """How an argument is written on the command line."""
     return f"--{name.replace('_', '-')}"
-
-
-def fill_defaults(args, dataset):
-    """Set what was left out by what the data are."""
-    shape = dataset.x_train.shape[1:]
-    small = max(shape[:2]) <= 16
-    kind = "colour" if shape[2] == 3 else "digits" if small else "grey"
-    few = FEW_GREYS if kind == "grey" and len(dataset.x_train) < FEW else {}
-    defaults = {**DEFAULTS[kind], **few, **(GAN_DEFAULTS[kind] if is_gan(args) else {})}
-    if args.model == "vq_vae":
-        grids = {"network": "conv", "hidden_units": (64,) if small else (32, 64)}
-        defaults = {**defaults, **grids, "latent_dim": len(args.levels or range(16))}
-    if args.model == "ladder_vae":
-        defaults = {**defaults, "network": "dense", **LADDER_DEFAULTS[kind]}
-        del defaults["latent_dim"]
-    for name, value in defaults.items():
-        if name == "hidden_units" and args.network != defaults["network"]:
-            value = (32, 64) if args.network == "conv" else (512, 512)
-        if getattr(args, name) is None:
-            setattr(args, name, value)
-    check_levels(args)
-    if args.kl_warmup > args.epochs:
-        raise ValueError(
-            f"--kl-warmup must be at most --epochs, {args.epochs}. Received: {args.kl_warmup}"
-        )
-
-
-def is_gan(args):
-    return args.model in ("gan", "conditional_gan")
