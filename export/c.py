@@ -5,8 +5,6 @@ Nothing is needed but a compiler and `math.h`; nothing is allocated, nothing is 
 """
 
 import ctypes
-import dataclasses
-import itertools
 import json
 import math
 import os
@@ -19,19 +17,16 @@ import tempfile
 
 import numpy as np
 
-from export import graphs, manifest
+from export import c_layers, c_prior, graphs, manifest
 from export.c_program import (
-    ACTIVATIONS,
     FLAGS,
     LIKELIHOODS,
     MANIFEST,
     SIGNATURE,
     TAKEN,
     Condition,
-    Layer,
     Program,
     in_comment,
-    literal,
 )
 from export.parts import PART
 from keras_vae.exceptions import one_line
@@ -43,7 +38,6 @@ PACKAGES = ("tensorflow",)
 GRAPHS = ("decoder", "sampler")
 
 COMPILERS = ("cc", "gcc", "clang")
-_ELSEWHERE = 'Export it to "tflite" or "onnx".'
 
 
 def converter():
@@ -200,39 +194,41 @@ def _program(graph):
     from keras_vae import portable_random
     from keras_vae.layers.conditioning import Categorical, Continuous
     from keras_vae.models.generative import GenerativeModel
-    from keras_vae.priors import StandardNormal
 
     model = graph.model
     if graph.name not in GRAPHS:
         raise ValueError(
             f"The C format holds the graphs {' and '.join(GRAPHS)}. Received: {graph.name}. "
-            f"{_ELSEWHERE}"
+            f"{c_layers.ELSEWHERE}"
         )
     is_own = isinstance(model, GenerativeModel)
     if not is_own or type(model).decode_mean is not GenerativeModel.decode_mean:
         raise ValueError(
             "The C format holds models of `keras_vae` that decode a latent code. Received: "
-            f"{type(model).__name__}. {_ELSEWHERE}"
+            f"{type(model).__name__}. {c_layers.ELSEWHERE}"
         )
-    layers = _layers(model.decoder)
+    layers = c_layers.of(model.decoder)
     for name, kind in model.condition.items():
         if type(kind) not in (Categorical, Continuous):
             raise ValueError(
                 "The C format holds the conditions Categorical and Continuous. Received: "
-                f"{type(kind).__name__} for `{name}`. {_ELSEWHERE}"
+                f"{type(kind).__name__} for `{name}`. {c_layers.ELSEWHERE}"
             )
     likelihood = model.likelihood.name
-    if likelihood not in LIKELIHOODS:
+    if likelihood not in LIKELIHOODS or model.likelihood.parameters_per_value > 1:
         raise ValueError(
-            f"The C format holds the likelihoods {', '.join(LIKELIHOODS)}. Received: "
-            f"{likelihood}. {_ELSEWHERE}"
+            f"The C format holds the likelihoods {', '.join(LIKELIHOODS)}, of one parameter per "
+            f"value. Received: {likelihood}. {c_layers.ELSEWHERE}"
         )
+    conditions = tuple(
+        Condition(name, c_name, kind.size, getattr(kind, "names", None))
+        for (name, kind), c_name in zip(
+            model.condition.items(), _c_names(model.condition), strict=True
+        )
+    )
+    prior = None
     if graph.name == "sampler":
-        if type(model.prior) is not StandardNormal:
-            raise ValueError(
-                "The C format draws from the prior StandardNormal. Received: "
-                f"{type(model.prior).__name__}. Export the `decoder`."
-            )
+        prior = c_prior.of(model.prior, conditions)
         portable_random.check(0, 1, model.latent_dim)
     data_range = model.likelihood.data_range
     if not all(map(math.isfinite, data_range)):
@@ -242,124 +238,13 @@ def _program(graph):
         type(model).__name__,
         tuple([_port(spec) for spec in specs] for specs in (graph.inputs, graph.outputs)),
         int(model.latent_dim),
-        tuple(
-            Condition(name, c_name, kind.size, getattr(kind, "names", None))
-            for (name, kind), c_name in zip(
-                model.condition.items(), _c_names(model.condition), strict=True
-            )
-        ),
+        conditions,
         layers,
         LIKELIHOODS[likelihood],
         tuple(map(int, model.data_shape)),
         data_range,
+        prior,
     )
-
-
-def _layers(decoder):
-    """The layers of a decoder, normalisation and activation folded in."""
-    from keras_vae.networks import ConvDecoder, DenseDecoder
-
-    # Of a subclass, nothing is known.
-    if type(decoder) is DenseDecoder:
-        layers = [_dense(layer) for layer in (*decoder.hidden, decoder.outputs_dense)]
-    elif type(decoder) is ConvDecoder:
-        layers = _convolutions(decoder)
-    else:
-        raise ValueError(
-            "The C format holds the decoders DenseDecoder and ConvDecoder as they are. Received: "
-            f"{type(decoder).__name__}. {_ELSEWHERE}"
-        )
-    if not all(np.isfinite(array).all() for x in layers for array in (x.kernel, x.bias)):
-        raise ValueError(
-            "The decoder's weights must be finite. Received: NaN or infinity. Train it again, or "
-            "load an earlier checkpoint."
-        )
-    return tuple(layers)
-
-
-def _dense(layer):
-    kernel = _numpy(layer.kernel).T
-    outputs, inputs = kernel.shape
-    activation = _activation(layer.activation)
-    return Layer("dense", kernel, _bias(layer), (inputs,), (outputs,), activation)
-
-
-def _convolutions(decoder):
-    import keras
-
-    layers, repeat = [_dense(decoder.project)], 1
-    layers[0] = dataclasses.replace(layers[0], shape=tuple(decoder.reshape.target_shape))
-    x_shape = height, width, _ = layers[0].shape
-    for layer in (*itertools.chain(*decoder.stages), decoder.channels):
-        if isinstance(layer, keras.layers.UpSampling2D):
-            repeat, height, width = 2, 2 * height, 2 * width
-        elif isinstance(layer, keras.layers.Conv2DTranspose):
-            height, width = 2 * height, 2 * width
-            kernel = _numpy(layer.kernel).transpose(2, 0, 1, 3)
-            shape = (height, width, layer.filters)
-            layers.append(Layer("transpose", kernel, _bias(layer), x_shape, shape))
-        elif isinstance(layer, keras.layers.Cropping2D):
-            (_, bottom), (_, right) = layer.cropping
-            height, width = height - bottom, width - right
-            if repeat == 1:
-                shape = (height, width, layers[-1].shape[2])
-                layers[-1] = dataclasses.replace(layers[-1], shape=shape)
-        elif isinstance(layer, keras.layers.Conv2D):
-            kernel = _numpy(layer.kernel).transpose(3, 0, 1, 2)
-            shape = (height, width, layer.filters)
-            layers.append(Layer("convolve", kernel, _bias(layer), x_shape, shape, repeat=repeat))
-            repeat = 1
-        elif isinstance(layer, keras.layers.BatchNormalization):
-            layers[-1] = _normalized(layers[-1], layer)
-        else:
-            layers[-1] = dataclasses.replace(layers[-1], activation=_activation(layer))
-        x_shape = layers[-1].shape
-    return layers
-
-
-def _normalized(layer, normalization):
-    """A layer with the batch normalisation after it folded into its weights."""
-    gamma, beta, mean, variance = (
-        _numpy(weight)
-        for weight in (
-            normalization.gamma,
-            normalization.beta,
-            normalization.moving_mean,
-            normalization.moving_variance,
-        )
-    )
-    gain = gamma / np.sqrt(variance + normalization.epsilon)
-    return dataclasses.replace(
-        layer,
-        kernel=layer.kernel * gain[:, None, None, None],
-        bias=(layer.bias - mean) * gain + beta,
-    )
-
-
-def _activation(function):
-    """The C expression of an activation, a function or a layer, of a value `v`; None if linear."""
-    import keras
-
-    if isinstance(function, keras.layers.LeakyReLU):
-        return f"v > 0.0f ? v : {literal(function.negative_slope)} * v"
-    name = getattr(function, "__name__", type(function).__name__)
-    if name not in ACTIVATIONS or getattr(keras.activations, name) is not function:
-        raise ValueError(
-            f"The C format holds the activations {', '.join(ACTIVATIONS)} and the layer LeakyReLU. "
-            f"Received: {name}. {_ELSEWHERE}"
-        )
-    return ACTIVATIONS[name]
-
-
-def _numpy(variable):
-    import keras
-
-    return keras.ops.convert_to_numpy(variable).astype(np.float64)
-
-
-def _bias(layer):
-    outputs = layer.units if hasattr(layer, "units") else layer.filters
-    return np.zeros(outputs) if layer.bias is None else _numpy(layer.bias)
 
 
 def _stem(path):

@@ -7,10 +7,10 @@ import textwrap
 
 import numpy as np
 
-from export import manifest, quantization
+from export import c_prior, manifest, quantization
 
-# The mean, of one parameter `v`, by the likelihood's name.
-LIKELIHOODS = {"bernoulli": "1.0f / (1.0f + expf(-v))"}
+# The mean, of one parameter `v`, by the likelihood's name; None is `v` itself.
+LIKELIHOODS = {"bernoulli": "1.0f / (1.0f + expf(-v))", "gaussian": None, "laplace": None}
 
 # By the name in `keras.activations`, with the defaults that they have there.
 ACTIVATIONS = {
@@ -45,7 +45,8 @@ TAKEN = """
     static_assert static_cast struct switch template this thread_local throw true try typedef typeid
     typename typeof typeof_unqual union unix unsigned using virtual void volatile wchar_t while xor
     xor_eq
-    decode draw i index isfinite latent seed temperature work x z
+    at chosen decode draw edges i index isfinite latent means part seed spread spreads temperature
+    thresholds uniform work x z
 """
 _DOT = """\
 /* Four sums at once: each addition need not wait for the last. */
@@ -142,26 +143,6 @@ static void transpose(const int8_t *weights, const float *scales, const float *b
 }
 """
 _FUNCTIONS = {"dense": _DENSE, "convolve": _CONVOLVE, "transpose": _TRANSPOSE}
-# `keras_vae.portable_random.normal`; its file says why no product overflows.
-_DRAW = """\
-/* One draw from N(0, 1): the same bits for the same arguments on every machine. */
-static float draw(int32_t seed, int32_t index, int32_t dimension)
-{
-    const int32_t low = seed % 65536;
-    const int32_t high = seed / 65536;
-    const int32_t mixed = (low * 20077 + high * 25057) % 65536;
-    const int32_t key[3] = {low + 40503, high + 35129, mixed + 46337};
-    int32_t left = index / 65536 * 4096 + dimension;
-    int32_t right = index % 65536;
-    for (int32_t n = 0; n < 7; n++) {
-        const int32_t sum = right + key[n % 3];
-        const int32_t next = (sum * (sum / 16) / 128 + left) % 65536;
-        left = right;
-        right = next;
-    }
-    return normal_a[left / 16] + normal_b[right / 16];
-}
-"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,6 +157,7 @@ class Layer:
         shape: Shape of what it makes.
         activation: Optional C expression of a value `v`.
         repeat: How often `convolve` repeats each pixel first.
+        is_added: Whether the result is added to what the layer before was given.
     """
 
     kind: str
@@ -185,6 +167,7 @@ class Layer:
     shape: tuple
     activation: str | None = None
     repeat: int = 1
+    is_added: bool = False
 
     @property
     def arguments(self):
@@ -223,9 +206,10 @@ class Program:
         latent_dim: Int.
         conditions: Tuple of `Condition`.
         layers: Tuple of `Layer`.
-        mean: C expression of the likelihood's mean.
+        mean: Optional C expression of the likelihood's mean.
         data_shape: Tuple of ints.
         data_range: Optional tuple of two floats.
+        prior: Optional `c_prior.Mixture` that a sampler draws from; None is N(0, I).
     """
 
     graph: str
@@ -237,13 +221,18 @@ class Program:
     mean: str
     data_shape: tuple
     data_range: tuple | None
+    prior: c_prior.Mixture | None = None
 
     @property
     def buffer_sizes(self):
-        """Floats of the two parts of `work`, which the layers read and write in turn."""
+        """Floats of the parts of `work`: two that the layers read and write in turn, and one more.
+
+        The third is for what is added to another.
+        """
         shapes = [self.layers[0].x_shape, *(layer.shape for layer in self.layers[:-1])]
         sizes = [math.prod(shape) for shape in shapes]
-        return max(sizes[0::2]), max(sizes[1::2], default=0)
+        added = [math.prod(layer.shape) for layer in self.layers if layer.is_added]
+        return max(sizes[0::2]), max(sizes[1::2], default=0), max(added, default=0)
 
     @property
     def parameters(self):
@@ -372,7 +361,9 @@ class Program:
         if self.graph == "sampler":
             tables = zip("ab", portable_random.tables(), strict=True)
             parts += [_array("float", f"normal_{name}", table) for name, table in tables]
-            parts.append(_DRAW)
+            parts.append(c_prior.DRAW)
+            if self.prior is not None:
+                parts += [_array(*table) for table in self.prior.tables] + self.prior.functions
         return "\n".join([*parts, self._run(prefix), self._signature(prefix)])
 
     def _signature(self, prefix):
@@ -401,22 +392,23 @@ class Program:
 
     def _decode(self):
         """The function from what `work` begins with to `x`."""
-        first, second = self.buffer_sizes
+        first, second, third = self.buffer_sizes
         lines = [
             "static void decode(float *work, float *x)",
             "{",
             "    float *const a = work;",
             *([f"    float *const b = work + {first};"] if second else []),
+            *([f"    float *const c = work + {first + second};"] if third else []),
         ]
         for index, layer in enumerate(self.layers):
             last = index == len(self.layers) - 1
             taken, made = "ab"[index % 2], "x" if last else "ab"[1 - index % 2]
             arguments = ", ".join(map(str, layer.arguments))
-            call = f"    {layer.kind}("
+            call, into = f"    {layer.kind}(", "c" if layer.is_added else made
             lines += [
                 f"{call}weights_{index}, scales_{index}, biases_{index},",
-                f"{' ' * len(call)}{arguments}, {taken}, {made});",
-                *_for_each(math.prod(layer.shape), made, layer.activation),
+                f"{' ' * len(call)}{arguments}, {taken}, {into});",
+                *_for_each(math.prod(layer.shape), made, layer.activation, layer.is_added),
             ]
         lines += [*_for_each(math.prod(self.data_shape), "x", self.mean), "}", ""]
         return "\n".join(lines)
@@ -442,7 +434,7 @@ class Program:
         if refused:
             lines += [f"    if ({(chr(10) + '        || ').join(refused)}) {{", "        return 1;"]
             lines += ["    }"]
-        lines += _loop(self.latent_dim, code)
+        lines += _loop(self.latent_dim, code) if self.prior is None else self.prior.lines()
         start = self.latent_dim
         for entry in self.conditions:
             value = f"{entry.c_name}[i]"
@@ -456,7 +448,7 @@ class Program:
 def _array(c_type, name, values):
     """The definition of a constant array."""
     values = np.asarray(values).reshape(-1)
-    as_text, columns = (str, 16) if c_type == "int8_t" else (literal, 5)
+    as_text, columns = (literal, 5) if c_type == "float" else (str, 16 if c_type == "int8_t" else 6)
     literals = [as_text(value) for value in values.tolist()]
     lines = [
         "    " + ", ".join(literals[start : start + columns]) + ","
@@ -470,14 +462,14 @@ def literal(value):
     return f"{np.float32(value)!s}f"
 
 
-def _for_each(count, array, expression):
-    """Lines that apply an expression of `v` to every value of an array."""
-    if expression is None:
+def _for_each(count, array, expression, is_added=False):
+    """Lines that apply an expression of `v` to every value of an array, with `c` added or not."""
+    if expression is None and not is_added:
         return []
     return [
         f"    for (int32_t i = 0; i < {count}; i++) {{",
-        f"        const float v = {array}[i];",
-        f"        {array}[i] = {expression};",
+        f"        const float v = {array}[i]{' + c[i]' if is_added else ''};",
+        f"        {array}[i] = {expression or 'v'};",
         "    }",
     ]
 

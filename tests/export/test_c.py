@@ -1,6 +1,7 @@
 """A C file computes what its int8 weights say, needs nothing, and cannot be led outside itself."""
 
 import functools
+import itertools
 import json
 import math
 import os
@@ -14,8 +15,9 @@ import numpy as np
 import pytest
 
 import keras_vae
-from export import c, graphs
-from keras_vae import networks, portable_random
+from export import c, c_program, graphs
+from keras_vae import networks, portable_random, priors
+from keras_vae.priors import fitted
 from tests.export.exported import CustomDecoder, conditions_of
 from tests.export.test_parity import converts_here
 
@@ -40,6 +42,18 @@ KINDS = {
         (8, 8, 1),
         {"hidden_units": (6, 4, 5), "batch_normalization": False, "negative_slope": 0.3},
         TWO,
+    ),
+    "residual": (
+        networks.ConvDecoder,
+        (9, 8, 2),
+        {"hidden_units": (6, 4), "residual_blocks": 2},
+        LABEL,
+    ),
+    "residual biased": (
+        networks.ConvDecoder,
+        (5, 8, 1),
+        {"hidden_units": (5,), "residual_blocks": 1, "batch_normalization": False},
+        {},
     ),
     "even kernel": (
         networks.ConvDecoder,
@@ -173,7 +187,7 @@ def test_weights_are_off_by_half_a_step_at_most():
 
 
 @needs_compiler
-@pytest.mark.parametrize("activation", c.ACTIVATIONS)
+@pytest.mark.parametrize("activation", c_program.ACTIVATIONS)
 def test_activations_are_those_of_keras(activation, tmp_path):
     decoder = networks.DenseDecoder((6,), hidden_units=(40,), activation=activation)
     # Wide enough to pass every kink.
@@ -220,6 +234,40 @@ def test_the_sampler_draws_the_same_bits(seed, written):
     # The same code made the same compiler's way.
     decoded = c.load(written("dense"))({"z": z})["x"]
     np.testing.assert_allclose(made["x"], decoded, rtol=0, atol=1e-7)
+
+
+@needs_compiler
+@pytest.mark.parametrize("components", [1, 4])
+@pytest.mark.parametrize("condition", [{}, LABEL, BOTH])
+def test_the_sampler_draws_the_same_bits_of_a_fitted_prior(components, condition, tmp_path):
+    model = make(networks.DenseDecoder((4,), (5,)), condition)
+    classes = fitted.classes_of(model)
+    rows = math.prod(count + 1 for _, _, count in classes)
+    rng = np.random.default_rng(0)
+    means, scales = rng.normal(size=(2, rows, components, 3))
+    weights = rng.dirichlet(np.ones(components), rows)
+    prior = priors.FittedMixture.of(means, np.abs(scales) + 0.1, weights, classes)
+    model.replace_prior(prior)
+    c.write(c.convert(graphs.sampler(model)), tmp_path / "sampler.c")
+    index, given = np.arange(16, dtype=np.int32), conditions_of(model, 16)
+    inputs = {**given, **({} if condition else {"index": index})}
+    made = c.load(tmp_path / "sampler.c")({**inputs, **draw_of(9, 0.7)})["z"]
+    seed, temperature = (draw_of(9, 0.7)[name] for name in ("seed", "temperature"))
+    vectors = model.condition_vectors(given)
+    expected = prior.draw(seed, index, temperature, 3, vectors, np).astype("float32")
+    np.testing.assert_array_equal(made.view(np.int32), expected.view(np.int32))
+
+
+@needs_compiler
+def test_a_gaussian_gives_its_mean_as_it_is(tmp_path):
+    decoder = networks.DenseDecoder((4,), (5,))
+    model = keras_vae.VAE(networks.DenseEncoder(3, ()), decoder, likelihood="gaussian_optimal")
+    model.build()
+    decoder.outputs_dense.bias.assign([-3.0, 0.0, 5.0, 2.0])
+    c.write(c.convert(graphs.decoder(model)), tmp_path / "decoder.c")
+    made = c.load(tmp_path / "decoder.c")(inputs_of(model))["x"]
+    # Measured: 0.006, of weights in 8 bits.
+    np.testing.assert_allclose(made, decoded(model), rtol=0, atol=0.03)
 
 
 @needs_compiler
@@ -568,9 +616,16 @@ def test_other_activations_likelihoods_conditions_and_priors_are_refused():
         """A prior of the user's own."""
 
     model.prior = Wider()
-    with refused("draws from the prior StandardNormal", "Wider"):
+    with refused("draws from the priors StandardNormal and FittedMixture", "Wider"):
         c.convert(graphs.sampler(model))
-    model.likelihood = types.SimpleNamespace(name="cauchy", holds_tokens=False)
+    model.likelihood = types.SimpleNamespace(
+        name="gaussian", parameters_per_value=2, holds_tokens=False
+    )
+    with refused("of one parameter per value", "gaussian"):
+        c.convert(graphs.decoder(model))
+    model.likelihood = types.SimpleNamespace(
+        name="cauchy", parameters_per_value=1, holds_tokens=False
+    )
     with refused("likelihoods bernoulli", "cauchy"):
         c.convert(graphs.decoder(model))
 
@@ -654,10 +709,16 @@ def oracle(model, source, inputs):
         kernel, bias = kernel_and_bias(0)
         h = (h @ kernel.T + bias).reshape(len(h), *sides[0], -1)
         double = spread if decoder.transposed else repeat
-        for index, (height, width) in enumerate(sides[1:], 1):
-            h = double(h, *kernel_and_bias(index, k, k), height, width)
+        numbers = itertools.count(1)
+        for height, width in sides[1:]:
+            for _ in range(decoder.options.get("residual_blocks", 0)):
+                inner = convolve(h, *kernel_and_bias(next(numbers), k, k))
+                inner = np.where(inner > 0, inner, slope * inner)
+                h = h + convolve(inner, *kernel_and_bias(next(numbers), k, k))
+                h = np.where(h > 0, h, slope * h)
+            h = double(h, *kernel_and_bias(next(numbers), k, k), height, width)
             h = np.where(h > 0, h, slope * h)
-        h = convolve(h, *kernel_and_bias(len(sides), k, k))
+        h = convolve(h, *kernel_and_bias(next(numbers), k, k))
     return sigmoid(h).reshape(len(h), *model.data_shape)
 
 

@@ -1,0 +1,134 @@
+"""The layers of a decoder as a C program computes them, normalisation and activation folded in."""
+
+import dataclasses
+import itertools
+
+import numpy as np
+
+from export.c_program import ACTIVATIONS, Layer, literal
+
+ELSEWHERE = 'Export it to "tflite" or "onnx".'
+
+
+def of(decoder):
+    """The layers of a decoder, normalisation and activation folded in."""
+    from keras_vae.networks import ConvDecoder, DenseDecoder
+
+    # Of a subclass, nothing is known.
+    if type(decoder) is DenseDecoder:
+        layers = [_dense(layer) for layer in (*decoder.hidden, decoder.outputs_dense)]
+    elif type(decoder) is ConvDecoder:
+        layers = _convolutions(decoder)
+    else:
+        raise ValueError(
+            "The C format holds the decoders DenseDecoder and ConvDecoder as they are. Received: "
+            f"{type(decoder).__name__}. {ELSEWHERE}"
+        )
+    if not all(np.isfinite(array).all() for x in layers for array in (x.kernel, x.bias)):
+        raise ValueError(
+            "The decoder's weights must be finite. Received: NaN or infinity. Train it again, or "
+            "load an earlier checkpoint."
+        )
+    return tuple(layers)
+
+
+def _dense(layer):
+    kernel = _numpy(layer.kernel).T
+    outputs, inputs = kernel.shape
+    activation = _activation(layer.activation)
+    return Layer("dense", kernel, _bias(layer), (inputs,), (outputs,), activation)
+
+
+def _convolutions(decoder):
+    import keras
+
+    from keras_vae.layers import ResidualBlock
+
+    layers, repeat = [_dense(decoder.project)], 1
+    layers[0] = dataclasses.replace(layers[0], shape=tuple(decoder.reshape.target_shape))
+    x_shape = height, width, _ = layers[0].shape
+    for layer in (*itertools.chain(*decoder.stages), decoder.channels):
+        if isinstance(layer, ResidualBlock):
+            layers += _residual(layer, x_shape)
+            continue
+        if isinstance(layer, keras.layers.UpSampling2D):
+            repeat, height, width = 2, 2 * height, 2 * width
+        elif isinstance(layer, keras.layers.Conv2DTranspose):
+            height, width = 2 * height, 2 * width
+            kernel = _numpy(layer.kernel).transpose(2, 0, 1, 3)
+            shape = (height, width, layer.filters)
+            layers.append(Layer("transpose", kernel, _bias(layer), x_shape, shape))
+        elif isinstance(layer, keras.layers.Cropping2D):
+            (_, bottom), (_, right) = layer.cropping
+            height, width = height - bottom, width - right
+            if repeat == 1:
+                shape = (height, width, layers[-1].shape[2])
+                layers[-1] = dataclasses.replace(layers[-1], shape=shape)
+        elif isinstance(layer, keras.layers.Conv2D):
+            kernel = _numpy(layer.kernel).transpose(3, 0, 1, 2)
+            shape = (height, width, layer.filters)
+            layers.append(Layer("convolve", kernel, _bias(layer), x_shape, shape, repeat=repeat))
+            repeat = 1
+        elif isinstance(layer, keras.layers.BatchNormalization):
+            layers[-1] = _normalized(layers[-1], layer)
+        else:
+            layers[-1] = dataclasses.replace(layers[-1], activation=_activation(layer))
+        x_shape = layers[-1].shape
+    return layers
+
+
+def _residual(block, shape):
+    """The two layers of a residual block, the second added to what the first is given."""
+    made = []
+    for index, convolution in enumerate(block.convolutions):
+        kernel = _numpy(convolution.kernel).transpose(3, 0, 1, 2)
+        layer = Layer("convolve", kernel, _bias(convolution), shape, shape, is_added=index == 1)
+        if block.normalizations:
+            layer = _normalized(layer, block.normalizations[index])
+        made.append(dataclasses.replace(layer, activation=_activation(block.activation)))
+    return made
+
+
+def _normalized(layer, normalization):
+    """A layer with the batch normalisation after it folded into its weights."""
+    gamma, beta, mean, variance = (
+        _numpy(weight)
+        for weight in (
+            normalization.gamma,
+            normalization.beta,
+            normalization.moving_mean,
+            normalization.moving_variance,
+        )
+    )
+    gain = gamma / np.sqrt(variance + normalization.epsilon)
+    return dataclasses.replace(
+        layer,
+        kernel=layer.kernel * gain[:, None, None, None],
+        bias=(layer.bias - mean) * gain + beta,
+    )
+
+
+def _activation(function):
+    """The C expression of an activation, a function or a layer, of a value `v`; None if linear."""
+    import keras
+
+    if isinstance(function, keras.layers.LeakyReLU):
+        return f"v > 0.0f ? v : {literal(function.negative_slope)} * v"
+    name = getattr(function, "__name__", type(function).__name__)
+    if name not in ACTIVATIONS or getattr(keras.activations, name) is not function:
+        raise ValueError(
+            f"The C format holds the activations {', '.join(ACTIVATIONS)} and the layer LeakyReLU. "
+            f"Received: {name}. {ELSEWHERE}"
+        )
+    return ACTIVATIONS[name]
+
+
+def _numpy(variable):
+    import keras
+
+    return keras.ops.convert_to_numpy(variable).astype(np.float64)
+
+
+def _bias(layer):
+    outputs = layer.units if hasattr(layer, "units") else layer.filters
+    return np.zeros(outputs) if layer.bias is None else _numpy(layer.bias)
