@@ -11,7 +11,7 @@ from keras import ops
 
 import export
 import keras_vae
-from export import graphs, oracle, parity, quantization, verification
+from export import graphs, oracle, parity, quantization, report, verification
 from keras_vae.data import Notes, midi
 from tests.conftest import ordinary_on
 from tests.export.exported import FORMATS, new_folder
@@ -145,6 +145,27 @@ def test_an_exact_file_draws_the_tokens_that_keras_draws_to_the_last_one(format)
     expected[16][0].outputs["x"][7, 3, 0] += 1
     with pytest.raises(parity.ParityError, match="in a token whose draw was 1 from a border"):
         parity.verify(graph, path, module, expected, "exact")
+
+
+@converts_here
+@pytest.mark.parametrize("graph", ["sampler", "scorer"])
+def test_the_report_asks_no_more_at_once_than_a_file_takes(graph):
+    model, folder = exported_sequence_vae()
+    reporter = report.Reporter(model, graph)
+    rows = [reporter.measure(folder / f"{graph}.{f}", export.module_of(f))[0] for f in FORMATS]
+    if graph == "scorer":
+        assert all(row.largest_error < 1e-3 and row.psnr > 80 for row in rows)
+        return
+    # A draw within rounding of a border, of 1,920.
+    assert all(row.largest_error <= 2 / 160 and row.psnr is None for row in rows)
+    row, made = reporter.measure(folder / "sampler.exact.tflite", export.module_of("tflite"))
+    others = made["x"] != reporter.expected["x"]
+    assert made["x"].shape == (160, STEPS, VOICES)
+    assert row.mean_error == pytest.approx(others.mean())
+    assert 0 < row.mean_error < row.largest_error < 1
+    head, _, line = report.table([row], reporter.baseline)
+    assert "other samples  other tokens" in head
+    assert f"{others.mean():.1%}" in line
 
 
 @ordinary_on("torch")
