@@ -77,8 +77,17 @@ def predicted(classifier, images, batch_size=500):
 
 def features(classifier, images, batch_size=500):
     """What a classifier's last hidden layer makes of images, float64 `(n, features)`."""
+    return extracted(feature_model(classifier), images, batch_size)
+
+
+def feature_model(classifier):
+    """A classifier up to its last hidden layer, which is compiled once for many `extracted`."""
     hidden = [layer for layer in classifier.layers if isinstance(layer, keras.layers.Dense)][-2]
-    extract = keras.Model(classifier.inputs, hidden.output)
+    return keras.Model(classifier.inputs, hidden.output)
+
+
+def extracted(extract, images, batch_size=500):
+    """As `features`, of a `feature_model`."""
     made = extract.predict(data.as_float(images), batch_size, verbose=0)
     return made.astype("float64")
 

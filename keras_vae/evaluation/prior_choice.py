@@ -4,7 +4,8 @@ import keras
 import numpy as np
 
 from keras_vae.evaluation.classifier import (
-    features,
+    extracted,
+    feature_model,
     frechet_distance,
     predicted,
     train_classifier,
@@ -89,14 +90,15 @@ def _judged(model, dataset, classifier, found, seed):
     classes = np.arange(len(shares), dtype="int32")
     of_shares = np.repeat(classes, np.maximum(np.round(shares * SAMPLES).astype(int), 2))
     each = np.repeat(classes, max(2, SAMPLES // len(classes)))
-    real = features(classifier, dataset.x_test)
+    extract = feature_model(classifier)
+    real = extracted(extract, dataset.x_test)
     trained, free_bits, measured = model.prior, model.free_bits, {}
     try:
         for name, prior in found.items():
             if prior is not model.prior:
                 model.replace_prior(prior)
             given = predicted(classifier, model.sample({label: each}, seed=seed))
-            made = features(classifier, model.sample({label: of_shares}, seed=seed))
+            made = extracted(extract, model.sample({label: of_shares}, seed=seed))
             measured[name] = {
                 "sample_accuracy": float(np.mean(given == each)),
                 "classifier_frechet_distance": frechet_distance(made, real),
