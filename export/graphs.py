@@ -109,6 +109,7 @@ class Graph:
                 with (
                     tracing.upsampling_as_resize(self.model),
                     doubling.transposed(False),  # LiteRT is slower with it, and rounds it worse
+                    tracing.looked_up_plainly(),
                     operators.replaced(format),
                     labels(),
                     steps(self.model),

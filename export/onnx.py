@@ -184,6 +184,7 @@ def _convert(graph):
                 ("batch" if spec.batched else spec.shape[0], *spec.shape[1:]),
             ).tensor_type.shape
         )
+    _free_of_invariants(model)
     for node in model.graph.node:
         if node.op_type == "Resize":
             _modernize_resize(node)
@@ -192,6 +193,35 @@ def _convert(graph):
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as err:
         raise ExportError(f"tf2onnx made an invalid model: {one_line(err)}") from err
     return model
+
+
+def _free_of_invariants(model):
+    """Let the body of a loop read what no step changes, such as weights, from around the loop.
+
+    tf2onnx hands it from step to step, so that a weight is no constant there.
+    """
+    for loop in (node for node in model.graph.node if node.op_type == "Loop"):
+        [body] = [entry.g for entry in loop.attribute if entry.name == "body"]
+        # Before the values that are handed on stand the step and whether to go on.
+        kept, outside = [], {}
+        carried = zip(loop.input[2:], loop.output, body.input[2:], body.output[1:], strict=True)
+        for place, (given, made, before, after) in enumerate(carried):
+            if before.name == after.name and not _is_read(model, made):
+                outside[before.name] = given
+            else:
+                kept.append(place)
+        for field, first in ((loop.input, 2), (loop.output, 0), (body.input, 2), (body.output, 1)):
+            entries = [*field[:first], *(field[first + place] for place in kept)]
+            del field[:]
+            field.extend(entries)
+        for node in body.node:
+            for place, name in enumerate(node.input):
+                node.input[place] = outside.get(name, name)
+
+
+def _is_read(model, name):
+    ends = (value.name for value in model.graph.output)
+    return name in ends or any(name in node.input for node in model.graph.node)
 
 
 def _store_weights(model, quantize):
@@ -204,7 +234,7 @@ def _store_weights(model, quantize):
 
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
     widen = []
-    for node in model.graph.node:
+    for node in (node for graph in _graphs(model) for node in graph.node):
         axis = _weight_axis(node)
         tensor = weights.pop(node.input[1], None) if axis is not None else None
         if tensor is None:

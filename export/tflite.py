@@ -11,7 +11,7 @@ import warnings
 
 import numpy as np
 
-from export import flatbuffer, graphs, manifest, quantization
+from export import flatbuffer, graphs, manifest, quantization, tflite_edits
 from export.errors import ExportError
 from keras_vae import processes
 from keras_vae.exceptions import one_line
@@ -33,14 +33,6 @@ _FORBIDDEN = (
     "RANDOM_UNIFORM",
     "MULTINOMIAL",
 )
-# The axis of the output channels in the weights of each operator, which are its second input.
-_WEIGHT_AXES = {
-    "FULLY_CONNECTED": 0,
-    "CONV_2D": 0,
-    "TRANSPOSE_CONV": 0,
-    "DEPTHWISE_CONV_2D": 3,
-}
-_LOGIT_STEP = 12.5 / 255
 
 
 def converter():
@@ -74,11 +66,11 @@ def convert(graph, quantize="none", calibration=None):
             f"An all-integer file must be a graph without a loop. Received: the `{graph.name}` of "
             f'a {type(graph.model).__name__}, which draws tokens. Take quantize="int8".'
         )
-    content = _edited(_convert(graph, quantize, calibration), _drop_names)
+    content = _edited(_convert(graph, quantize, calibration), tflite_edits.compact)
     if quantize == "int8-full":
-        return _edited(content, _saturate_logits)
+        return _edited(content, tflite_edits.saturate_logits)
     if quantize != "none":
-        return _edited(content, functools.partial(_store_weights, quantize=quantize))
+        return _edited(content, functools.partial(tflite_edits.store_weights, quantize=quantize))
     return content
 
 
@@ -331,95 +323,6 @@ def _packed(model):
     builder = AlignedBuilder(1024)
     builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
     return bytes(builder.Output())
-
-
-def _operators_of(model, schema, *names):
-    """Pairs of a subgraph and an operator, for the operators of some names."""
-    wanted = {
-        index
-        for index, code in enumerate(model.operatorCodes)
-        if max(code.builtinCode, code.deprecatedBuiltinCode)
-        in [getattr(schema.BuiltinOperator, name) for name in names]
-    }
-    for subgraph in model.subgraphs:
-        for operator in subgraph.operators:
-            if operator.opcodeIndex in wanted:
-                yield subgraph, operator
-
-
-def _drop_names(model, schema):
-    """Drop the names of what is neither an input nor an output: a third of a sampler's own size."""
-    for subgraph in model.subgraphs:
-        ports = {*subgraph.inputs, *subgraph.outputs}
-        for index, tensor in enumerate(subgraph.tensors):
-            if index not in ports:
-                tensor.name = b""
-
-
-def _store_weights(model, schema, quantize):
-    """Store the weights of matrix products and convolutions in fewer bits.
-
-    A DEQUANTIZE operator, which the runtime executes once, gives them back as float32.
-    """
-    code = schema.OperatorCodeT()
-    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.DEQUANTIZE
-    code.version = 3 if quantize == "float16" else 5
-    stored = {}
-    pending = list(_operators_of(model, schema, *_WEIGHT_AXES))
-    names = {value: name for name, value in vars(schema.BuiltinOperator).items()}
-    codes = [max(c.builtinCode, c.deprecatedBuiltinCode) for c in model.operatorCodes]
-    model.operatorCodes.append(code)
-    for subgraph, operator in pending:
-        index = operator.inputs[1]
-        tensor = subgraph.tensors[index]
-        data = model.buffers[tensor.buffer].data
-        is_float = tensor.type == schema.TensorType.FLOAT32
-        if not is_float or data is None or len(data) < 4 * quantization.SMALLEST_WEIGHT:
-            continue
-        axis = _WEIGHT_AXES[names[codes[operator.opcodeIndex]]]
-        if tensor.buffer not in stored:
-            weights = np.frombuffer(bytes(data), np.float32).reshape(tensor.shape)
-            buffer, scheme = schema.BufferT(), None
-            if quantize != "float16":
-                found = quantization.STORED[quantize](weights, axis)
-                if found is None:
-                    continue
-                weights, step = found
-                scheme = schema.QuantizationParametersT()
-                scheme.scale, scheme.quantizedDimension = step, axis
-                scheme.zeroPoint = np.zeros(len(step), np.int64)
-            else:
-                weights = weights.astype(np.float16)
-            buffer.data = np.frombuffer(weights.tobytes(), np.uint8)
-            model.buffers.append(buffer)
-            stored[tensor.buffer] = len(model.buffers) - 1, scheme
-        narrow = schema.TensorT()
-        narrow.name, narrow.shape, narrow.hasRank = b"", tensor.shape, True
-        kind = schema.TensorType
-        narrow.type = kind.FLOAT16 if quantize == "float16" else kind.INT8
-        narrow.buffer, narrow.quantization = stored[tensor.buffer]
-        subgraph.tensors.append(narrow)
-        widen = schema.OperatorT()
-        widen.opcodeIndex = len(model.operatorCodes) - 1
-        widen.inputs, widen.outputs = [len(subgraph.tensors) - 1], [index]
-        widen.builtinOptionsType = schema.BuiltinOptions.DequantizeOptions
-        widen.builtinOptions = schema.DequantizeOptionsT()
-        subgraph.operators.insert(0, widen)
-        tensor.buffer = 0
-    for buffer in stored:
-        model.buffers[buffer].data = None
-
-
-def _saturate_logits(model, schema):
-    """Spend the 8 bits of a sigmoid's input on the range in which its 8-bit output moves.
-
-    Beyond 6.25 the output is within one step of 0 or 1, and logits reach 50.
-    """
-    for subgraph, operator in _operators_of(model, schema, "LOGISTIC"):
-        scheme = subgraph.tensors[operator.inputs[0]].quantization
-        if scheme is not None and scheme.scale is not None and scheme.scale[0] > _LOGIT_STEP:
-            scheme.scale = np.array([_LOGIT_STEP], np.float32)
-            scheme.zeroPoint = np.array([0], np.int64)
 
 
 def _run(runner, inputs):

@@ -110,6 +110,25 @@ def labels_from_table():
         Categorical.encode = original
 
 
+@contextlib.contextmanager
+def looked_up_plainly():
+    """Let decoders of sequences look up by GATHER alone, within the block, on TensorFlow.
+
+    Keras adds three operators for indices below 0, which there are none of, at each of 30 look-ups
+    in a step.
+    """
+    import tensorflow as tf
+
+    from keras_vae.networks import arithmetic
+
+    original = arithmetic.look_up
+    try:
+        arithmetic.look_up = lambda table, index, axis=0: tf.gather(table, index, axis=axis)
+        yield
+    finally:
+        arithmetic.look_up = original
+
+
 def layers_with_loops(model):
     """A model's recurrent layers that loop over time, wherever they are, as in `Bidirectional`."""
     import keras

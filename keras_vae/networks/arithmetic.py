@@ -5,6 +5,12 @@ import numpy as np
 from keras import ops
 
 
+def look_up(table, index, axis=0):
+    """Entries of a tensor at indices from 0 on. Exported files do without the care of `ops.take`
+    for negative ones (`export.tracing`)."""
+    return ops.take(table, index, axis=axis)
+
+
 class Floats:
     """Layers, and what else in a decoder depends on how it computes.
 

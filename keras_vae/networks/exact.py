@@ -21,7 +21,7 @@ import numpy as np
 from keras import ops
 
 from keras_vae import keras_internals
-from keras_vae.networks.arithmetic import Floats
+from keras_vae.networks import arithmetic
 from keras_vae.priors.standard_normal import StandardNormal
 
 # What a value is: a whole number of 2^-bits. Features are 0, 1 or counts.
@@ -42,7 +42,7 @@ GAPS, INVERSE_STEPS, WEIGHTS_PER_NAT = 2048, 1024, 256
 LARGEST_TOTAL, WORD = 2**18, 2**12
 
 
-class Wholes(Floats):
+class Wholes(arithmetic.Floats):
     """The arithmetic of whole numbers, in the place of `Floats`."""
 
     is_exact = True
@@ -82,13 +82,13 @@ class Wholes(Floats):
         divisor //= WEIGHTS_PER_NAT
         weights = weights_below(self.num_tokens)
         index = ops.minimum((gaps * inverse + divisor // 2) // divisor, len(weights) - 1)
-        table = ops.take(ops.convert_to_tensor(weights), index, axis=0)
+        table = arithmetic.look_up(ops.convert_to_tensor(weights), index, axis=0)
         return words, ops.where(gaps > 0, table * is_warm, table)
 
     def draw(self, logits, numbers, setting):
         """Tokens as of `Floats.draw`; no draw is near a border, for nothing is rounded: 1."""
         gap = ops.minimum(ops.max(logits, axis=-1, keepdims=True) - logits, GAPS - 1.0)
-        cumulated = ops.cumsum(ops.take(setting, ops.cast(gap, "int32"), axis=0), axis=-1)
+        cumulated = ops.cumsum(arithmetic.look_up(setting, ops.cast(gap, "int32"), axis=0), axis=-1)
         total = ops.cast(cumulated[:, -1:], "int32")
         first, second = numbers[:, :1], numbers[:, 1:]
         # The whole part of the total times a number of two words: none of these reaches 2^31.

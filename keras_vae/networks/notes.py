@@ -13,6 +13,7 @@ import numpy as np
 from keras import ops
 
 from keras_vae import arguments, replica, seeds
+from keras_vae.networks import arithmetic
 from keras_vae.networks.dense import split_condition
 from keras_vae.networks.sequence_decoders import CausalDecoder
 from keras_vae.networks.sequences import (
@@ -73,14 +74,18 @@ class NoteFeatures:
         Which notes sound in each voice, and in any; their pitch classes; the interval of every
         pair of voices; how each voice moved.
         """
-        count, size = notes.shape[-1], self.num_pitches + 1
-        voice = [notes[..., v] for v in range(count)]
-        exact = [one_hot(v, size) for v in voice]
-        classes = [one_hot(self.pitch_class(v), PITCH_CLASSES) for v in voice]
-        pairs = [(upper, lower) for lower in range(count) for upper in range(lower)]
-        intervals = [one_hot(_interval(voice[u], voice[v]), PITCH_CLASSES) for u, v in pairs]
-        motions = [one_hot(_motion(before[..., v], voice[v]), MOTIONS) for v in range(count)]
-        return ops.concatenate([*exact, sum(exact), sum(classes), *intervals, *motions], axis=-1)
+        voices = range(notes.shape[-1])
+        pairs = [(upper, lower) for lower in voices for upper in range(lower)]
+        exact = _one_hot(notes, self.num_pitches + 1)
+        classes = _one_hot(self.pitch_class(notes), PITCH_CLASSES)
+        features = [_side_by_side(exact), ops.sum(exact, axis=-2), ops.sum(classes, axis=-2)]
+        if pairs:
+            upper, lower = (
+                arithmetic.look_up(notes, each, axis=-1) for each in zip(*pairs, strict=True)
+            )
+            features.append(_side_by_side(_one_hot(_interval(upper, lower), PITCH_CLASSES)))
+        motions = _one_hot(_motion(before, notes), MOTIONS)
+        return ops.concatenate([*features, _side_by_side(motions)], axis=-1)
 
     def step_size(self, voices):
         pairs = voices * (voices - 1) // 2
@@ -89,6 +94,19 @@ class NoteFeatures:
 
     def get_notes_config(self):
         return {"num_tokens": self.num_tokens, "low": self.low, "repeats": self.repeats}
+
+
+def _one_hot(classes, size):
+    """As `one_hot` of classes from 0 on; of one step by look-up, at which LiteRT is faster."""
+    if len(classes.shape) > 2:
+        return one_hot(classes, size)
+    return arithmetic.look_up(ops.eye(size, dtype="float32"), classes, axis=0)
+
+
+def _side_by_side(vectors):
+    """Vectors `(..., count, size)` as one `(..., count * size)`."""
+    *_, count, size = vectors.shape
+    return ops.reshape(vectors, (-1, *vectors.shape[1:-2], count * size))
 
 
 def _or_none(is_there, value, classes):
@@ -271,12 +289,29 @@ class NoteChain(VoiceChain):
     def logits(self, state, above, voice, last, drop):
         """As `voice`, with logits of moves from the last note `(...)`, 0 where there is none."""
         h = self.hidden_of(state, above, voice, drop)
-        token = ops.arange(self.num_tokens, dtype="int32")[:, None]
+        moves, token = self.moves[voice](h), ops.arange(self.num_tokens, dtype="int32")
+        if len(h.shape) == 2:
+            return self.outs[voice](h) + _moved(moves, token, last)
+        # For the gradient, for which XLA is slow where something is looked up.
         move = ops.arange(-REACH, REACH + 1, dtype="int32")
-        reached = ops.logical_and(token == last[..., None, None] + move, token > 0)
+        reached = ops.logical_and(
+            token[:, None] == last[..., None, None] + move, token[:, None] > 0
+        )
         reached = ops.logical_and(reached, last[..., None, None] > 0)
-        moves = self.moves[voice](h)[..., None, :]
-        return self.outs[voice](h) + ops.sum(ops.where(reached, moves, 0.0), axis=-1)
+        return self.outs[voice](h) + ops.sum(ops.where(reached, moves[..., None, :], 0.0), axis=-1)
+
+
+def _moved(moves, token, last):
+    """Logits of moves `(batch, 2 REACH + 1)` at the tokens where they lead from the last note, by
+    look-up: devices are slow at comparing all of both."""
+    nowhere = 2 * REACH + 1
+    padded = ops.pad(moves, ((0, 0), (0, 1)))
+    move = token - last[:, None] + REACH
+    reached = ops.logical_and(move >= 0, move < nowhere)
+    reached = ops.logical_and(reached, ops.logical_and(token > 0, last[:, None] > 0))
+    first = (ops.cumsum(ops.ones_like(last), axis=0) - 1) * (nowhere + 1)
+    index = first[:, None] + ops.where(reached, move, nowhere)
+    return arithmetic.look_up(ops.reshape(padded, (-1,)), index, axis=0)
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -497,25 +532,21 @@ class NotesDecoder(CausalDecoder, NoteFeatures, GivenVoices):
             given = self._given_at(plan, 0)
             above = ops.concatenate([given, above], axis=-1) if voice else given
             last = ops.concatenate([self._given_at(plan, 1), past], axis=-1)
-        above, last = self.sounding(above), self.sounding(ops.where(hidden, -1, last))
-        own = last[..., self.given + voice]
-        features = []
-        for upper in range(self.given + voice):
-            now, before = above[..., upper], last[..., upper]
-            features += [
-                one_hot(_motion(before, now), MOTIONS),
-                one_hot(_spacing(now, own), SPACINGS),
-                one_hot(_interval(now, own), PITCH_CLASSES),
-                one_hot(_crossing(before, own, now), CROSSINGS),
-            ]
-        if not features:
+        last = self.sounding(ops.where(hidden, -1, last))
+        count = self.given + voice
+        own = last[..., count]
+        if not count:
             return self.voices.logits(state, None, voice, own, drop)
-        classes = [
-            one_hot(self.pitch_class(above[..., upper]), PITCH_CLASSES)
-            for upper in range(self.given + voice)
+        now, before, under = self.sounding(above), last[..., :count], own[..., None]
+        of_each = [
+            _one_hot(_motion(before, now), MOTIONS),
+            _one_hot(_spacing(now, under), SPACINGS),
+            _one_hot(_interval(now, under), PITCH_CLASSES),
+            _one_hot(_crossing(before, under, now), CROSSINGS),
         ]
-        features = ops.concatenate([*features, sum(classes)], axis=-1)
-        return self.voices.logits(state, features, voice, own, drop)
+        classes = _one_hot(self.pitch_class(now), PITCH_CLASSES)
+        features = _side_by_side(ops.concatenate(of_each, axis=-1)), ops.sum(classes, axis=-2)
+        return self.voices.logits(state, ops.concatenate(features, axis=-1), voice, own, drop)
 
     # The steps
 
@@ -536,7 +567,7 @@ class NotesDecoder(CausalDecoder, NoteFeatures, GivenVoices):
     def advance(self, memory, plan, features, at):
         heard, *memory = memory
         heard = heard + self._classes_of(features)
-        part = ops.take(ops.convert_to_tensor(self.parts_of_past), at, axis=0)
+        part = arithmetic.look_up(ops.convert_to_tensor(self.parts_of_past), at, axis=0)
         past = self.embedding(features) + self.history(self.arithmetic.share(heard, part))
         h, after = self.to_past(plan[..., : self._plan_width]) + past, [heard]
         for block, before in zip(self.past_blocks, memory, strict=True):

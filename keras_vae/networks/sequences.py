@@ -18,7 +18,7 @@ import keras
 from keras import ops
 
 from keras_vae import arguments, replica, seeds
-from keras_vae.networks.arithmetic import Floats
+from keras_vae.networks import arithmetic
 from keras_vae.networks.dense import split_condition
 from keras_vae.networks.exact import Wholes, refusal
 from keras_vae.storage.stored import StoredModel
@@ -129,8 +129,13 @@ class DilatedBlock(keras.layers.Layer):
     def advance(self, h, memory):
         """Compute one step `(batch, width)`; return it and the memory after it."""
         a = ops.relu(h)
-        seen = ops.concatenate([memory[:, 0], memory[:, self.dilation], a], axis=-1)
-        memory = ops.concatenate([memory[:, 1:], a[:, None]], axis=1)
+        # Without slices, which LiteRT copies value by value.
+        before = ops.reshape(
+            arithmetic.look_up(memory, [0, self.dilation], axis=1), (-1, 2 * self.width)
+        )
+        _, kept = ops.split(memory, [1], axis=1)
+        seen = ops.concatenate([before, a], axis=-1)
+        memory = ops.concatenate([kept, a[:, None]], axis=1)
         return h + self.out(self._convolved(seen)), memory
 
     def _convolved(self, seen):
@@ -187,7 +192,7 @@ class VoiceChain(keras.layers.Layer):
 
     def hidden_of(self, state, above, voice, drop):
         """Hidden units of one voice, `(..., width)`, from what `voice` takes."""
-        h = state[..., voice * self.width : (voice + 1) * self.width]
+        h = ops.split(state, self.voices, axis=-1)[voice]
         if above is not None:
             place = sum(size > 0 for size in self.above_sizes[:voice])
             h = h + self.from_above[place](above)
@@ -256,7 +261,7 @@ class SequenceDecoder(StoredModel, ConditionByStep, Dropout):
         if exact and not self.can_be_exact:
             raise ValueError(refusal(self))
         self.exact = bool(exact)
-        self.arithmetic = (Wholes if exact else Floats)(self.num_tokens)
+        self.arithmetic = (Wholes if exact else arithmetic.Floats)(self.num_tokens)
         of_features = {"reads": "features", "use_bias": False}
         self.embedding = self.dense(self.width, name="embedding", **of_features)
         self.voices = self.make_voices()
@@ -360,7 +365,10 @@ class SequenceDecoder(StoredModel, ConditionByStep, Dropout):
 
         def step(at, state):
             past, before, tokens, margin, *memory = state
-            plan_now, now = ops.take(plan, at, axis=1), ops.take(numbers, at, axis=1)
+            plan_now, now = (
+                arithmetic.look_up(plan, at, axis=1),
+                arithmetic.look_up(numbers, at, axis=1),
+            )
             features = self.past_features(plan_now, past, before)
             h, memory = self.advance(memory, plan_now, features, at)
             state = self.voices.from_state(h)

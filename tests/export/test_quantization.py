@@ -51,6 +51,20 @@ def test_other_weights_are_rounded_to_the_nearest_level():
     assert np.all(np.abs(stored * steps - weights) <= steps / 2 * 1.001)
 
 
+def test_whole_numbers_times_powers_of_two_are_stored_exactly():
+    rng = np.random.default_rng(0)
+    whole = rng.integers(-127, 128, (40, 6))
+    whole[:, 0], whole[:, 1] = 0, 64
+    weights = (whole * 2.0 ** np.array([0, -30, 3, -7, -9, 20])).astype("float32")
+    for array, axis in ((weights, 1), (weights.T.copy(), 0)):
+        levels, steps = quantization.as_exact_int8(array, axis)
+        assert levels.dtype == np.int8
+        np.testing.assert_array_equal(levels * np.expand_dims(steps, 1 - axis), array)
+        assert np.all(np.log2(steps) % 1 == 0)
+    # Others have no such form.
+    assert quantization.as_exact_int8(weights + np.float32(0.1), 1) is None
+
+
 def test_rounding_together_is_better_than_one_by_one():
     # Inputs that move together, as a layer's do.
     x = RNG.standard_normal((4000, 64)) @ RNG.standard_normal((64, 64)) * 0.3

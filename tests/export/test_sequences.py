@@ -11,7 +11,7 @@ from keras import ops
 
 import export
 import keras_vae
-from export import graphs, oracle, parity, quantization, report, verification
+from export import graphs, oracle, parity, quantization, report, tflite_edits, verification
 from keras_vae.data import Notes, midi
 from tests.conftest import ordinary_on
 from tests.export.exported import FORMATS, new_folder
@@ -119,6 +119,59 @@ def test_the_loop_is_a_builtin_and_nothing_draws(format):
         "unknown": True,
     }
     assert manifest["golden"]["token_temperature"] == 0.7
+
+
+@converts_here
+def test_an_onnx_loop_hands_on_what_it_changes_alone():
+    """Weights that are handed on are no constants, and stay float32 in a file of int8."""
+    import onnx
+
+    _, folder = exported_sequence_vae()
+    [loop] = [n for n in onnx.load(folder / "sampler.onnx").graph.node if n.op_type == "Loop"]
+    [body] = [entry.g for entry in loop.attribute if entry.name == "body"]
+    carried = zip(body.input[2:], body.output[1:], strict=True)
+    assert [before.name for before, after in carried if before.name == after.name] == []
+    assert len(loop.input) == len(body.input) == len(body.output) + 1 == len(loop.output) + 2
+
+
+@converts_here
+def test_a_tflite_file_holds_no_constant_twice():
+    from ai_edge_litert import schema_py_generated as schema
+
+    _, folder = exported_sequence_vae()
+    content = (folder / "sampler.tflite").read_bytes()
+    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    held = [bytes(buffer.data) for buffer in model.buffers if buffer.data is not None]
+    assert len(held) == len(set(held)) > 10
+    assert len(model.buffers) - len(held) <= 1
+
+
+@ordinary_on("torch")
+def test_zeros_that_a_loop_begins_with_are_made_by_fill():
+    from ai_edge_litert import schema_py_generated as schema
+
+    zeros, ones = schema.BufferT(), schema.BufferT()
+    zeros.data = np.zeros(4 * 2048, np.uint8)
+    ones.data = np.ones(4 * 2048, np.uint8)
+    model, graph, loop = schema.ModelT(), schema.SubGraphT(), schema.OperatorT()
+    graph.inputs, graph.outputs, graph.tensors = [], [], []
+    for buffer in (1, 2):
+        tensor = schema.TensorT()
+        tensor.shape, tensor.type, tensor.buffer = [2, 1024], schema.TensorType.FLOAT32, buffer
+        graph.tensors.append(tensor)
+    loop.opcodeIndex, loop.inputs, loop.outputs = 0, [0, 1], []
+    graph.operators, model.subgraphs = [loop], [graph]
+    model.buffers, model.operatorCodes = [schema.BufferT(), zeros, ones], []
+    model.operatorCodes.append(tflite_edits._operator_code(schema, "WHILE", 1))
+    tflite_edits.compact(model, schema)
+    fill, last = graph.operators
+    assert last is loop
+    assert (fill.opcodeIndex, list(fill.outputs)) == (1, [0])
+    made = [bytes(model.buffers[graph.tensors[at].buffer].data) for at in fill.inputs]
+    assert made == [np.array([2, 1024], "int32").tobytes(), bytes(4)]
+    assert graph.tensors[0].buffer == 0
+    assert bytes(model.buffers[graph.tensors[1].buffer].data) == bytes(ones.data)
+    assert len(model.buffers) == 4
 
 
 @converts_here
