@@ -112,7 +112,7 @@ def missing(script):
 
 
 def run_elsewhere(folder, name, command, **environment):
-    """Run a program that answers the requests: x (None from Keras) and z."""
+    """Run a program that answers the requests: x and z, None where it gives none."""
     done = subprocess.run(
         [*map(str, command), str(folder)],
         env={**os.environ, "PYTHONPATH": str(HERE.parent), **environment},
@@ -123,7 +123,7 @@ def run_elsewhere(folder, name, command, **environment):
     if done.returncode:
         raise SystemExit(f"{name} failed:\n{done.stderr[-2000:]}")
     found = {path.suffix[1:]: np.fromfile(path, "float32") for path in folder.glob(f"{name}.[xz]")}
-    return found.get("x"), found["z"]
+    return found.get("x"), found.get("z")
 
 
 def runtimes(folder, requests):

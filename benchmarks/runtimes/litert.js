@@ -31,10 +31,10 @@ await answer(
   folder,
   "litert.js",
   (rows) => `sampler_${rows}` in model.signatures,
-  async (inputs, rows) => {
+  async (inputs, rows, shapes) => {
     const tensors = {};
     for (const [name, values] of Object.entries(inputs)) {
-      tensors[name] = new Tensor(values, [values.length]);
+      tensors[name] = new Tensor(values, shapes[name]);
     }
     const outputs = await model.run(`sampler_${rows}`, tensors);
     const copies = {};

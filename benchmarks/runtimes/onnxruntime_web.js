@@ -14,13 +14,13 @@ await answer(
   folder,
   "onnxruntime-web",
   () => true,
-  async (inputs) => {
+  async (inputs, rows, shapes) => {
     const feeds = {};
     for (const [name, values] of Object.entries(inputs)) {
       const dtype = values instanceof Int32Array ? "int32" : "float32";
-      feeds[name] = new ort.Tensor(dtype, values, [values.length]);
+      feeds[name] = new ort.Tensor(dtype, values, shapes[name]);
     }
     const outputs = await session.run(feeds);
-    return { x: outputs.x.data, z: outputs.z.data };
+    return { x: Float32Array.from(outputs.x.data), z: outputs.z.data };
   },
 );
