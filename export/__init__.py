@@ -321,7 +321,9 @@ def models_of(model, jobs):
         if _form(job) == "exact" and "exact" not in models:
             require(model, DrawsTokens, 'quantize="exact"')
             models["exact"] = model.as_exact()
-        elif job.quantize not in ("none", "exact") and getattr(model, "is_exact", False):
+        elif job.quantize in ("none", "exact") or not isinstance(model, DrawsTokens):
+            continue
+        elif model.is_exact:
             raise ValueError(
                 f'An exact model is exported with quantize="exact". Received: {job.quantize!r}.'
             )
