@@ -416,6 +416,12 @@ def _check(model, graph):
             f"The `{graph}` graph needs a model of `keras_vae` that has it; for another Keras "
             f"model, name its `inputs`. Received: {type(model).__name__}."
         )
+    if model.likelihood.takes_missing:
+        raise ValueError(
+            "A model of a table cannot be exported yet: a file would hold neither what is missing "
+            f"nor its units. Received: a {type(model).__name__} with the {model.likelihood.name} "
+            "likelihood. Draw its rows with model.sample."
+        )
     needed = {"encoder": Encodes, "sampler": Samples, "scorer": Scores}
     if graph in needed:
         require(model, needed[graph], f"The `{graph}` graph")

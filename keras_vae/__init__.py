@@ -36,6 +36,7 @@ _MODULES = {
     "posteriors": "keras_vae.posteriors",
     "priors": "keras_vae.priors",
     "schedules": "keras_vae.schedules",
+    "table_vae": "keras_vae.models",
 }
 
 __all__ = ["__version__", *_MODULES]

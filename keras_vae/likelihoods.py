@@ -8,20 +8,22 @@
 | `laplace` | any number | 1, or 2 | the same with outliers |
 | `discretized_logistic_mixture` | levels in [0, 1] | 3 per component | 8-bit images |
 | `categorical` | levels in [0, 1] | 1 per level | few levels of any distribution |
+| `Table(blocks)` | columns of several kinds | by column | tables, with missing values |
 
 A decoder gives `parameters_per_value` parameters for each value of the data, as so many groups of
 channels: `(batch, *data_shape[:-1], parameters_per_value * data_shape[-1])`, of which the first
-`data_shape[-1]` channels are every value's first parameter, and so on. Whatever the likelihood,
-uint8 is an 8-bit picture, whose 0 to 255 stand for 0 to 1; a `Categorical` of other than 256 levels
-refuses it.
+`data_shape[-1]` channels are every value's first parameter, and so on; a `Table` has a layout of
+its own. Whatever the likelihood, uint8 is an 8-bit picture, whose 0 to 255 stand for 0 to 1; a
+`Categorical` of other than 256 levels, and a `Table`, refuse it.
 """
 
 import math
 
 import keras
+import numpy as np
 from keras import ops
 
-from keras_vae import distributions
+from keras_vae import column_distributions, distributions, portable_random
 from keras_vae.arguments import bounds
 from keras_vae.distributions import Shaped, flat
 
@@ -46,6 +48,8 @@ class Likelihood:
         holds_tokens: Bool. Whether data are whole numbers that stand for symbols: then uint8 is
             what it is, no picture.
         takes_pictures: Bool. Whether uint8, an 8-bit picture, has a meaning.
+        takes_missing: Bool. Whether a value may be NaN, which is then left out.
+        observes: Bool. Whether it has `noise` and `from_noise`, draws that are the same everywhere.
         takes_logits: Bool. Whether the parameters are any numbers, so that no sigmoid or softmax
             may come before.
         levels: Int, how many values in [0, 1] there are, or None for any.
@@ -60,6 +64,8 @@ class Likelihood:
     takes_logits = True
     levels = None
     scale = None
+    takes_missing = False
+    observes = False
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -77,6 +83,10 @@ class Likelihood:
             `distributions.Distribution` of data `(batch, *data_shape)`.
         """
         return Shaped(self.distribution, parameters, self.parameters_per_value)
+
+    def parameters_shape(self, data_shape):
+        """The shape of an example's parameters, as the decoder gives them: a tuple of ints."""
+        return (*data_shape[:-1], data_shape[-1] * self.parameters_per_value)
 
     def distribution(self, parameters):
         """The distribution of each value by itself; it may be a class of `distributions`.
@@ -425,6 +435,86 @@ class Categorical(_Levels):
     @property
     def takes_pictures(self):
         return self.levels == 256
+
+
+@keras.saving.register_keras_serializable("keras_vae", name="TableLikelihood")
+class Table(Likelihood):
+    """A product over the columns of a table, each with a distribution of its own.
+
+    A missing value, NaN, is left out. The scale of a normal column is kept within 0.05 and 5, of
+    numbers near N(0, 1).
+
+    Args:
+        blocks: Sequence of one block a column: `("normal",)`, `("bernoulli",)` of 0 and 1,
+            `("negative_binomial", most)` of counts, of which draws beyond `most` are it, and
+            `("categorical", n)` of the indices 0 to n - 1. `data.TableSchema.blocks` has them.
+
+    Raises:
+        ValueError: If a block is none of these.
+    """
+
+    data_range = (-math.inf, math.inf)
+    takes_pictures = False
+    takes_logits = False
+    takes_missing = True
+    observes = True
+
+    def __init__(self, blocks):
+        self.name = "table"
+        plain = ((block,) if isinstance(block, str) else tuple(block) for block in blocks)
+        self.layout = column_distributions.layout(tuple(plain))
+        self.parameters_per_value = max(2, round(self.layout.size / len(self.layout.blocks)))
+
+    def parameters_shape(self, data_shape):
+        return (*data_shape[:-1], self.layout.size)
+
+    def __call__(self, parameters):
+        return column_distributions.Columns(self.layout, parameters)
+
+    def valid(self, x):
+        """Bool tensor `(batch,)`: whether every value is NaN or one that its column may have."""
+        low = [-math.inf if kind == "normal" else 0.0 for kind, *_ in self.layout.blocks]
+        high = [
+            {"categorical": most[0] - 1 if most else 0, "bernoulli": 1}.get(kind, math.inf)
+            for kind, *most in self.layout.blocks
+        ]
+        known = ops.where(ops.abs(x) < 1e30, x, 0.0)
+        inside = ops.logical_and(
+            known >= ops.convert_to_tensor(np.array(low, "f4")),
+            known <= ops.convert_to_tensor(np.array(high, "f4")),
+        )
+        whole = known == ops.floor(known)
+        free = np.array([kind == "normal" for kind, *_ in self.layout.blocks])
+        fits = ops.logical_and(inside, ops.logical_or(whole, free))
+        return ops.all(ops.logical_and(fits, ops.logical_or(x != x, ops.abs(x) < 1e30)), axis=1)
+
+    def noise(self, seed, index, first):
+        """What rows are drawn with, by the portable generator: the same bits everywhere.
+
+        Args:
+            seed: Integer array `(1,)`, from 0 to 2^31 - 1.
+            index: Integer array `(n,)`. Which examples of the seed.
+            first: Int. Dimensions that the code of an example takes.
+
+        Returns:
+            Tuple of float32 arrays: of N(0, 1), one a normal column, and of (0, 1), one for each
+            other column.
+        """
+        normals, uniforms = self.layout.num_normals, self.layout.num_uniforms
+        normal = portable_random.normal(seed, index, first + normals)[:, first:]
+        return normal, portable_random.uniforms(seed, index, first + normals, uniforms)
+
+    def from_noise(self, parameters, normal, uniform):
+        """As `sample`, with what `noise` gives: float32 `(batch, columns)`."""
+        return self(parameters).from_noise(normal, uniform)
+
+    def fill(self, x, mean):
+        """Rows with what is missing taken from a mean, as whole numbers where others are such."""
+        free = np.array([kind == "normal" for kind, *_ in self.layout.blocks])
+        return np.where(np.isnan(x), np.where(free, mean, np.rint(mean)), x).astype("float32")
+
+    def get_config(self):
+        return {"blocks": [list(block) for block in self.layout.blocks]}
 
 
 class Autoregressive(Likelihood):

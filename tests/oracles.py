@@ -1,6 +1,7 @@
 """The formulas in float64 NumPy, restated from the papers without importing the package."""
 
 import numpy as np
+import scipy.stats
 
 
 def gaussian_kl(z_mean, z_log_var):
@@ -355,3 +356,28 @@ def gaussian_kl_between(mean, covariance, other_mean, other_covariance):
     log_ratio = np.linalg.slogdet(other_covariance)[1] - np.linalg.slogdet(covariance)[1]
     trace = np.trace(precision @ covariance)
     return (trace + shift @ precision @ shift - len(mean) + log_ratio) / 2
+
+
+def columns(x, blocks, parameters):
+    """Log-probability of every value of a table, by SciPy's distributions; 0 of a missing one.
+
+    Args:
+        x: float64 `(n, columns)`.
+        blocks: A tuple for each column: its kind and, of some, a number.
+        parameters: For each column its own, `(n, k)`: mean and scale; logit; mean and shape; or
+            logits.
+    """
+    found = []
+    for values, (kind, *_), own in zip(x.T, blocks, parameters, strict=True):
+        known = np.nan_to_num(values)
+        if kind == "normal":
+            log_prob = scipy.stats.norm(own[:, 0], own[:, 1]).logpdf(known)
+        elif kind == "bernoulli":
+            log_prob = scipy.stats.bernoulli(1 / (1 + np.exp(-own[:, 0]))).logpmf(known)
+        elif kind == "negative_binomial":
+            mean, shape = own.T
+            log_prob = scipy.stats.nbinom(shape, shape / (shape + mean)).logpmf(known)
+        else:
+            log_prob = np.log(softmax(own.T)[known.astype(int), np.arange(len(known))])
+        found.append(np.where(np.isnan(values), 0.0, log_prob))
+    return np.stack(found, axis=1)

@@ -41,6 +41,8 @@ CODES = GENERATOR.normal(size=(16, 7)).astype("float32")
 ANGLE = GENERATOR.normal(size=(16, 2)).astype("float32")
 LABEL = (np.arange(16) % 3).astype("int32")
 TOKENS = GENERATOR.integers(0, 4, (16, 6, 2)).astype("int8")
+BLOCKS = (("categorical", 3), ("normal",), ("negative_binomial", 9), ("bernoulli",))
+TABLE = np.array([LABEL, CODES[:, 0], LABEL, LABEL % 2], "float32").T
 MELODY = GENERATOR.integers(0, 6, (16, 6)).astype("int32")  # 5 is unknown
 
 
@@ -298,6 +300,10 @@ LAYERS = [
         False,
     ),
 ]
+LAYERS += [
+    (networks.TableEncoder, lambda: networks.TableEncoder(BLOCKS, 3, (5,)), [TABLE, CODES], False),
+    (networks.TableDecoder, lambda: networks.TableDecoder(BLOCKS, (5,), "tanh"), [Z, CODES], False),
+]
 CONFIGURABLE = [
     (Categorical, lambda: Categorical(3, names=("a", "b", "c"), unknown_rate=0.1)),
     (Continuous, lambda: Continuous(2)),
@@ -326,6 +332,7 @@ CONFIGURABLE = [
         lambda: likelihoods.DiscretizedLogisticMixture(2, levels=16),
     ),
     (likelihoods.Categorical, lambda: likelihoods.Categorical(16)),
+    (likelihoods.Table, lambda: likelihoods.Table(BLOCKS)),
 ]
 # What a VAE may minimise, beside the default.
 OBJECTIVES = {

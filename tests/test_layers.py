@@ -20,6 +20,7 @@ REPOSITORY = pathlib.Path(__file__).parents[1]
 ROOMS = {
     "foundations": (
         *("_lazy", "arguments", "backends", "distributions", "divergences", "exceptions"),
+        "column_distributions",
         *(
             "keras_internals",
             "portable_random",

@@ -21,6 +21,7 @@ from keras_vae.models.gan import GAN
 from keras_vae.models.generative import GenerativeModel
 from keras_vae.models.pixel_cnn import PixelCNN
 from keras_vae.models.sequence_vae import SequenceVAE
+from keras_vae.models.table_vae import table_vae
 from keras_vae.models.vae import VAE
 from keras_vae.models.vq_vae import VQVAE
 from keras_vae.storage.stored import load_model
@@ -44,6 +45,7 @@ __all__ = [
     "Scores",
     "SequenceVAE",
     "load_model",
+    "table_vae",
 ]
 
 # The schemas that a model holds; reading data needs no Keras.

@@ -125,10 +125,17 @@ class LatentVariableModel(GenerativeModel, Encodes):
                 f"The decoder must make what the data are, {data_shape}. Received: {made}. Set the "
                 "decoder's output_shape."
             )
-        if count > 1 and made != (*data_shape[:-1], data_shape[-1] * count):
+        needed = self.likelihood.parameters_shape(data_shape)
+        if self.likelihood.takes_missing and made != needed:
+            raise ValueError(
+                f"The {self.likelihood.name} likelihood needs the parameters {needed} of a row "
+                f"from the decoder. Received: {made}. Use a networks.TableDecoder of the same "
+                "blocks."
+            )
+        if count > 1 and made != needed:
             raise ValueError(
                 f"The {self.likelihood.name} likelihood needs {count} parameters for each value of "
-                f"the data {data_shape}: {(*data_shape[:-1], data_shape[-1] * count)}. Received "
+                f"the data {data_shape}: {needed}. Received "
                 f"from the decoder: {made}. Set its parameters_per_value={count}."
             )
 

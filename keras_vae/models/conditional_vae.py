@@ -38,7 +38,7 @@ class ConditionalVAE(VAE):
         model_inputs.check_kinds(condition)
         super().__init__(encoder, decoder, condition=condition, **kwargs)
 
-    def sample(self, conditions=None, temperature=1.0, seed=None, count=None):
+    def sample(self, conditions=None, temperature=1.0, seed=None, count=None, observation=None):
         """Decode codes drawn from the prior, one for each row of the conditions.
 
         Args:
@@ -50,9 +50,10 @@ class ConditionalVAE(VAE):
             seed: Optional int, from 0 to 2^31 - 1. The same seed gives the same codes on every
                 backend and on devices.
             count: Optional int, n. Defaults to the number of values, 1 if they are single.
+            observation: Optional bool, as for `VAE.sample`.
 
         Returns:
-            float32 array `(n, *data_shape)`, the likelihood's mean.
+            float32 array `(n, *data_shape)`, the likelihood's mean or draws.
 
         Raises:
             ValueError: If a condition is missing or a label is no class.
@@ -64,4 +65,4 @@ class ConditionalVAE(VAE):
         portable_random.check(seed, count, self.latent_dim)
         condition = self.condition_vectors(conditions)
         z = self.prior.sample(count, self.latent_dim, temperature, seed, condition)
-        return self.decode(z, conditions)
+        return self._made(z, conditions, observation, seed)

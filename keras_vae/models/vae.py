@@ -15,6 +15,7 @@ from keras_vae import (
     replica,
     seeds,
 )
+from keras_vae.data.table_schema import TableSchema
 from keras_vae.distributions import Normal, by_draw, repeat
 from keras_vae.layers.sampling import Sampling
 from keras_vae.models import importance
@@ -64,6 +65,7 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores):
         gradient: Optional name of the gradient's estimator, of those that the objective knows:
             `"reparameterized"`; `"score_function"` for the ELBO; `"doubly_reparameterized"` for
             the IWAE.
+        schema: Optional `data.TableSchema`, of a table: saved with the model.
         seed: Optional int, for the draws and the order of the batches.
 
     Call arguments:
@@ -100,6 +102,7 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores):
         gradient=None,
         posterior=None,
         total_free_bits=0.0,
+        schema=None,
         **kwargs,
     ):
         schedule = kl_weight if isinstance(kl_weight, Schedule) else None
@@ -117,6 +120,8 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores):
             _check_total_free_bits(objective, free_bits)
         posterior.prepare(encoder, decoder)
         super().__init__(encoder, decoder, **kwargs)
+        if schema is not None:
+            self.schema = _checked(schema, self.likelihood)
         self.prior = prior
         self.posterior = posterior
         self.sampling = Sampling(self.seed)
@@ -237,7 +242,7 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores):
         marginals = self.infer(x, condition, training=training).marginals()
         return marginals.loc, marginals.log_var
 
-    def sample(self, count=1, temperature=1.0, seed=None):
+    def sample(self, count=1, temperature=1.0, seed=None, observation=None):
         """Decode codes drawn from the prior.
 
         Args:
@@ -245,9 +250,12 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores):
             temperature: Float, at least 0. Scales the prior's standard deviation.
             seed: Optional int, from 0 to 2^31 - 1. The same seed gives the same codes on every
                 backend and on devices.
+            observation: Optional bool. Whether data are drawn from the likelihood, too, rather than
+                its mean taken. Default: True of a `likelihoods.Table`, which alone has draws that
+                are the same everywhere.
 
         Returns:
-            float32 array `(count, *data_shape)`, the likelihood's mean.
+            float32 array `(count, *data_shape)`, the likelihood's mean or draws.
         """
         if isinstance(count, dict):
             raise ValueError(
@@ -255,7 +263,55 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores):
                 f"Pass sample(count=16), or train a {self.conditional_class}."
             )
         self._ensure_built()
-        return self.decode(self.prior.sample(count, self.latent_dim, temperature, seed))
+        seed = seeds.given_or_drawn(seed)
+        z = self.prior.sample(count, self.latent_dim, temperature, seed)
+        return self._made(z, {}, observation, seed)
+
+    def _made(self, z, conditions, observation, seed):
+        """What codes are decoded to: the likelihood's mean, or draws from it."""
+        observation = self.likelihood.observes if observation is None else observation
+        if not observation:
+            return self.decode(z, conditions)
+        if not self.likelihood.observes:
+            raise ValueError(
+                "`observation=True` needs a likelihoods.Table, whose draws are the same everywhere."
+                f" Received: {self.likelihood.name}. Leave it out, for the likelihood's mean."
+            )
+        index = np.arange(len(z), dtype="int32")
+        noise = self.likelihood.noise(np.array([seed], "int32"), index, self.latent_dim)
+
+        def draw(batch):
+            given = {name: batch[name] for name in self.condition}
+            parameters = self.decode_parameters(batch["z"], given)
+            return [self.likelihood.from_noise(parameters, batch["normal"], batch["uniform"])]
+
+        arrays = {"z": z, "normal": noise[0], "uniform": noise[1], **conditions}
+        return in_batches(self.as_compiled(draw), arrays, 256)[0]
+
+    def impute(self, inputs, batch_size=256):
+        """Fill what is missing in rows of a table with what the model expects.
+
+        That is the likelihood's mean given the code that the encoder expects, of categories the
+        likeliest. What is not missing stays as it is.
+
+        Args:
+            inputs: As in `fit`, NaN where a value is missing, as `TableSchema.encode` gives them.
+            batch_size: Int. Examples computed at once.
+
+        Returns:
+            float32 array `(n, columns)`, for `TableSchema.decode`.
+
+        Raises:
+            ValueError: If the likelihood takes no missing values.
+        """
+        if not self.likelihood.takes_missing:
+            raise ValueError(
+                "`impute` needs a likelihoods.Table, which takes missing values. Received: "
+                f"{self.likelihood.name}."
+            )
+        x = self.named_inputs(inputs)[0]
+        x = np.asarray(model_inputs.to_numpy(x), "float32")
+        return self.likelihood.fill(x, self.reconstruct(inputs, batch_size))
 
     def fit_prior(
         self,
@@ -526,6 +582,7 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores):
             # Where it is left out, earlier versions read the file, too.
             **({"total_free_bits": self.total_free_bits} if self.total_free_bits else {}),
             "objective": serialize(self.objective),
+            **({} if self.schema is None else {"schema": serialize(self.schema)}),
         }
 
 
@@ -537,6 +594,18 @@ def _by_row(tensor):
 def with_noise(noise):
     """A sampling function, as `draw` takes it, of noise that is given."""
     return lambda z_mean, z_log_var: Normal(z_mean, z_log_var).from_noise(noise)
+
+
+def _checked(schema, likelihood):
+    """A schema, or a ValueError if the likelihood is none of its columns."""
+    if not isinstance(schema, TableSchema):
+        raise ValueError(f"`schema` must be a data.TableSchema. Received: {type(schema).__name__}.")
+    if not likelihood.observes or likelihood.layout.blocks != schema.blocks:
+        raise ValueError(
+            "`schema` needs the likelihood of its columns, likelihoods.Table(schema.blocks). "
+            f"Received: {likelihood.name}, of others."
+        )
+    return schema
 
 
 def _check_prior(objective, prior):

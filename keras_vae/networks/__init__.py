@@ -15,6 +15,7 @@ from keras_vae.networks.notes import NotesDecoder, NotesEncoder
 from keras_vae.networks.sequence_decoders import CausalDecoder, ConductorDecoder, GRUDecoder
 from keras_vae.networks.sequence_encoders import SequenceEncoder
 from keras_vae.networks.sequences import SequenceDecoder
+from keras_vae.networks.tables import TableDecoder, TableEncoder
 
 __all__ = [
     "CausalDecoder",
@@ -35,6 +36,8 @@ __all__ = [
     "NotesEncoder",
     "SequenceDecoder",
     "SequenceEncoder",
+    "TableDecoder",
+    "TableEncoder",
     "join_condition",
     "split_condition",
 ]

@@ -71,6 +71,8 @@ def check_data(model, x, name):
         return _check_tokens(model, x, name)
     if isinstance(x, image_data.ImageFiles) or x.dtype == np.uint8:
         return x
+    if model.likelihood.takes_missing:
+        return _check_rows(model.likelihood, x, name)
     low, high = image_data.bounds(*model.likelihood.data_range)
     smallest, largest = float(x.min()), float(x.max())
     if not (np.isfinite(smallest) and np.isfinite(largest)):
@@ -110,6 +112,20 @@ def _check_tokens(model, x, name):
             f"values from {low:g} to {high:g}."
         )
     return x.astype("int8" if most < 128 else "int16" if most < 2**15 else "int32")
+
+
+def _check_rows(likelihood, x, name):
+    """Check rows of a table, of which NaN is a missing value, and return them as float32."""
+    x = x.astype("float32")
+    valid = keras.ops.convert_to_numpy(likelihood.valid(keras.ops.convert_to_tensor(x)))
+    if not valid.all():
+        row = int(np.argmin(valid))
+        raise ValueError(
+            f"`{name}` must hold in every column what its kind has, or NaN: finite numbers, "
+            f"indices of names, counts, 0 and 1. Received: {x[row].tolist()} in row {row + 1}. Use "
+            "the encode of a data.TableSchema."
+        )
+    return x
 
 
 def check_layout(model, shape):

@@ -36,6 +36,17 @@ TOKENS = RNG.integers(0, 4, (16, 6, 2)).astype("int8")
 MELODY = RNG.integers(0, 5, (16, 6)).astype("int32")
 DATA = {"x": X, "label": LABEL, "angle": ANGLE, "melody": MELODY}
 NAMES = ("cat", "dog", "owl")
+TABLE = keras_vae.data.table(
+    {
+        "height": [1.5, 1.7, None, 1.8, 1.6, 1.9, 1.65, 1.55, 1.75],
+        "calls": [0, 3, 1, 0, None, 7, 2, 2, 1],
+        "pet": [None if k is None else NAMES[k] for k in (0, 1, 2, 0, 1, None, 2, 0, 1)],
+        "smokes": ["no", "yes", "no", None, "no", "yes", "yes", "no", "no"],
+        "sex": ["f", "m", "m", "f", "f", "m", "f", "m", "f"],
+    },
+    "sex",
+    kinds={"calls": keras_vae.data.Count()},
+)
 
 
 def dense():
@@ -179,6 +190,10 @@ def sequence_vae_conductor():
     )
 
 
+def conditional_vae_table():
+    return keras_vae.table_vae(TABLE.schema, latent_dim=3, hidden_units=(8,))
+
+
 # By the backend that writes them: each says its own things in a file.
 MODELS = {
     "tensorflow": (vae_conv, vae_mixture, conditional_vae_conv, vq_vae, gan, sequence_vae_gru),
@@ -190,6 +205,7 @@ MODELS = {
         conditional_gan,
         sequence_vae_conductor,
         sequence_vae_notes,
+        conditional_vae_table,
     ),
 }
 
@@ -205,7 +221,7 @@ def train(make):
     model = make()
     model.compile(keras.optimizers.Adam(1e-2))
     names = ["x", *model.condition]
-    given = {name: DATA[name] for name in names}
+    given = TABLE.train if make is conditional_vae_table else {n: DATA[n] for n in names}
     if isinstance(model, keras_vae.SequenceVAE):
         given["x"] = TOKENS
     model.fit(given if model.condition else given["x"], batch_size=8, epochs=1, verbose=0)

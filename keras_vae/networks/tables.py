@@ -1,0 +1,129 @@
+"""Encoder and decoder of rows of a table, whose columns are of several kinds."""
+
+import keras
+from keras import ops
+
+from keras_vae import arguments
+from keras_vae.column_distributions import layout
+from keras_vae.networks.dense import GaussianEncoder, dense_stack, join_condition, split_condition
+from keras_vae.storage.stored import StoredModel
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class TableEncoder(GaussianEncoder):
+    """Dense layers from a row to the mean and log-variance of its latent code.
+
+    They see numbers as they are, counts as `log(1 + x)`, categories as one-hot vectors, and beside
+    them for each column whether it is missing; a missing one is 0 otherwise.
+
+    Args:
+        blocks: Sequence of one block a column, as of `likelihoods.Table`, such as
+            `TableSchema.blocks`.
+        latent_dim, hidden_units, activation, full_covariance: As for `DenseEncoder`.
+
+    Call arguments:
+        inputs: `x`, float `(batch, columns)` with NaN for a missing value, or a list
+            `[x, condition]` with a float `(batch, size)`.
+
+    Returns:
+        As `DenseEncoder`.
+    """
+
+    def __init__(
+        self,
+        blocks,
+        latent_dim,
+        hidden_units=(256,),
+        activation="relu",
+        full_covariance=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.blocks = layout(_plain(blocks)).blocks
+        self.hidden_units = arguments.wholes(hidden_units, "hidden_units")
+        self.activation = arguments.activation(activation)
+        self.hidden = dense_stack(self.hidden_units, activation)
+        self.add_heads(latent_dim, full_covariance)
+
+    def call(self, inputs):
+        x, condition = split_condition(inputs)
+        h = self.features(x)
+        if condition is not None:
+            h = ops.concatenate([h, ops.cast(condition, h.dtype)], axis=-1)
+        for layer in self.hidden:
+            h = layer(h)
+        return self.heads(h)
+
+    def features(self, x):
+        """What the layers see of rows `(batch, columns)`: float `(batch, features)`."""
+        places = layout(self.blocks)
+        observed = ops.abs(x) < 1e30  # of NaN no comparison holds
+        x = ops.where(observed, x, 0.0)
+        seen = ops.cast(observed, x.dtype)
+        parts = [seen]
+        for kind, columns in places.columns.items():
+            if len(columns):
+                values = places.take(x, columns)
+                is_count = kind == "negative_binomial"
+                parts.append(ops.log(1 + ops.relu(values)) if is_count else values)
+        for columns, names in zip(places.groups, places.names, strict=True):
+            most = int(names.max())
+            value, known = (places.take(part, columns)[..., None] for part in (x, seen))
+            one_hot = ops.round(value) == ops.arange(most, dtype="float32")
+            parts.append(ops.reshape(ops.cast(one_hot, x.dtype) * known, (-1, len(names) * most)))
+        return ops.concatenate(parts, axis=-1)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "blocks": [list(block) for block in self.blocks],
+            "hidden_units": list(self.hidden_units),
+            "activation": self.activation,
+        }
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class TableDecoder(StoredModel):
+    """Dense layers from a latent code to the parameters of every column.
+
+    Args:
+        blocks: As for `TableEncoder`.
+        hidden_units: Tuple of ints, the widths of the hidden layers.
+        activation: Activation of the hidden layers.
+
+    Call arguments:
+        inputs: `z`, float `(batch, latent)`, or a list `[z, condition]` with a float
+            `(batch, size)`.
+
+    Returns:
+        float32 tensor `(batch, parameters)`, as `likelihoods.Table` of the same blocks takes it.
+    """
+
+    def __init__(self, blocks, hidden_units=(256,), activation="relu", **kwargs):
+        super().__init__(**kwargs)
+        self.blocks = layout(_plain(blocks)).blocks
+        self.data_shape = (len(self.blocks),)
+        self.hidden_units = arguments.wholes(hidden_units, "hidden_units")
+        self.activation = arguments.activation(activation)
+        self.hidden = dense_stack(self.hidden_units, activation)
+        self.outputs_dense = keras.layers.Dense(
+            layout(self.blocks).size, dtype=self.variable_dtype, name="parameters"
+        )
+
+    def call(self, inputs):
+        h = join_condition(inputs)
+        for layer in self.hidden:
+            h = layer(h)
+        return self.outputs_dense(h)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "blocks": [list(block) for block in self.blocks],
+            "hidden_units": list(self.hidden_units),
+            "activation": self.activation,
+        }
+
+
+def _plain(blocks):
+    return tuple((block,) if isinstance(block, str) else tuple(block) for block in blocks)
