@@ -108,7 +108,7 @@ class Reporter:
             Tuple of a `Row` and the outputs of the samples.
         """
         path = pathlib.Path(path)
-        self.say(f"{path.name}: sampling {SAMPLES:,} examples")
+        self.say(f"{path.name}: sampling {self._samples():,} examples")
         run = self._in_parts(module.load(path))
         made = run(self.inputs)
         elbo, baseline = self._elbo(run), self.baseline["elbo"]
