@@ -10,6 +10,7 @@ beside the same of Bach. Windows whose melody no training window has in any key 
 - `harmoniser`: alto, tenor and bass under a given soprano, the code costs 12 nats at least.
 - `unconditional`: four voices, the plain bound, for which the code is hardly used.
 - `kl20`: four voices, the code costs 20 nats at least.
+- `small`: a harmoniser narrow enough for a page, the one that mobile_demo ships.
 - `reconstruction`: four voices brought back from a code of 40 nats at least.
 """
 
@@ -26,12 +27,14 @@ import keras_vae
 from keras_vae import data, networks
 from keras_vae.evaluation import sequences
 
-# Of networks (`latent_dim` to `beat_width`), of training (the rest), where a row says nothing else.
+# Of networks, down to `voice_units`, and of training, where a row says nothing else.
 RECIPE = {
     "conditions": (),
     "latent_dim": 32,
     "encoder_width": 64,
     "beat_width": 128,
+    "decoder_width": 88,
+    "voice_units": 88,
     "dropout": 0.2,
     "past_dropout": 0.15,
     "past_noise": 0.03,
@@ -41,6 +44,13 @@ RECIPE = {
 }
 ROWS = {
     "harmoniser": {"conditions": ("melody",), "total_free_bits": 13.0},
+    "small": {
+        "conditions": ("melody",),
+        "decoder_width": 76,
+        "voice_units": 72,
+        "total_free_bits": 13.0,
+        "epochs": 4,
+    },
     "unconditional": {"past_dropout": 0.05, "prior_share": 0.0},
     "kl20": {"total_free_bits": 21.0},
     "reconstruction": {
@@ -78,6 +88,8 @@ def make_model(music, recipe, seed):
         shape,
         schema.num_tokens,
         schema.low,
+        recipe["decoder_width"],
+        voice_units=recipe["voice_units"],
         past_dropout=recipe["past_dropout"],
         past_noise=recipe["past_noise"],
         **notes,

@@ -270,9 +270,9 @@ def _next_command(path):
     words = ["python", "mobile_demo/edge/sample.py", "--model", str(path)]
     prior = found["prior"] or {}
     is_drawn = prior.get("kind") == "standard_normal" or "means" in prior
-    if found["graph"] == "decoder" and not is_drawn:
-        return shlex.join([*words, "--self-test"])
     is_music = found.get("data", {}).get("kind") == "notes"
+    if found["graph"] == "decoder" and (is_music or not is_drawn):
+        return shlex.join([*words, "--self-test"])
     for condition in found["conditions"]:
         if condition["kind"] == "sequence":
             words += ["--melody", "tune.mid"] if condition["name"] == "melody" else []

@@ -406,7 +406,7 @@ def self_test(manifest, run, runtime):
             drawn = draw(seed, len(target), manifest["latent_dim"], temperature)
         elif can_draw(manifest["prior"]):
             drawn = draw_code(manifest, inputs, seed, len(target), temperature)
-        sound = 0 <= seed < SEEDS and 0 < tolerance <= LARGEST_TOLERANCE
+        sound = 0 <= seed < SEEDS and 0 <= tolerance <= LARGEST_TOLERANCE
         bound = tolerance * size_of(golden, "x", target)
         # An all-integer sampler gives its code in 8 bits.
         step = tolerance * max(1.0, float(np.max(np.abs(code))))

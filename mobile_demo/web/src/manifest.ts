@@ -207,7 +207,7 @@ function checkGolden(item: unknown, conditions: Condition[]): Golden | null {
   const tokenTemperature = item.token_temperature ?? 1;
   if (!isSize(seed, 2 ** 31 - 1, 0) || !isNumber(temperature) || !isNumber(tolerance)) return null;
   if (!isNumber(tokenTemperature) || tokenTemperature < 0) return null;
-  if (temperature < 0 || tolerance <= 0 || tolerance > 0.05) return null;
+  if (temperature < 0 || tolerance < 0 || tolerance > 0.05) return null;
   const values: Record<string, Float64Array> = {};
   let rows = 0;
   const given = { ...item, ...item.conditions } as Record<string, unknown>;

@@ -175,6 +175,7 @@ test.each<[string, (manifest: Record<string, any>) => unknown]>([
   ["a thousand conditions", (m) => ({ ...m, conditions: Array(1000).fill(m.conditions[0]) })],
   ["no golden sample", (m) => ({ ...m, golden: null })],
   ["a wide tolerance", (m) => ({ ...m, golden: { ...golden(), tolerance: 0.5 } })],
+  ["a negative tolerance", (m) => ({ ...m, golden: { ...golden(), tolerance: -1e-5 } })],
   ["a negative seed", (m) => ({ ...m, golden: { ...golden(), seed: -1 } })],
   ["text among the golden values", (m) => ({ ...m, golden: { ...golden(), z: [["a", "b"], [0, 0]] } })],
   ["magnitudes that are no numbers", (m) => ({ ...m, golden: { ...golden(), magnitudes: { x: "2" } } })],
