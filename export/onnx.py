@@ -202,26 +202,29 @@ def _free_of_invariants(model):
     """
     for loop in (node for node in model.graph.node if node.op_type == "Loop"):
         [body] = [entry.g for entry in loop.attribute if entry.name == "body"]
-        # Before the values that are handed on stand the step and whether to go on.
-        kept, outside = [], {}
-        carried = zip(loop.input[2:], loop.output, body.input[2:], body.output[1:], strict=True)
+        # Before the values that are handed on stand the step and whether to go on, behind what
+        # leaves the body those that are gathered from every step.
+        kept, outside, count = [], {}, len(loop.input) - 2
+        ends = loop.output[:count], body.input[2:], body.output[1 : 1 + count]
+        carried = zip(loop.input[2:], *ends, strict=True)
         for place, (given, made, before, after) in enumerate(carried):
             if before.name == after.name and not _is_read(model, made):
                 outside[before.name] = given
             else:
                 kept.append(place)
         for field, first in ((loop.input, 2), (loop.output, 0), (body.input, 2), (body.output, 1)):
-            entries = [*field[:first], *(field[first + place] for place in kept)]
+            handed_on = [field[first + place] for place in kept]
+            entries = [*field[:first], *handed_on, *field[first + count :]]
             del field[:]
             field.extend(entries)
-        for node in body.node:
+        for node in (node for graph in _within(body) for node in graph.node):
             for place, name in enumerate(node.input):
                 node.input[place] = outside.get(name, name)
 
 
 def _is_read(model, name):
     ends = (value.name for value in model.graph.output)
-    return name in ends or any(name in node.input for node in model.graph.node)
+    return name in ends or any(name in node.input for g in _graphs(model) for node in g.node)
 
 
 def _store_weights(model, quantize):
@@ -342,7 +345,12 @@ def _tensors(model):
 
 def _graphs(model):
     """The graph, the functions, and the graphs inside their operators."""
-    pending = [model.graph, *model.functions]
+    return _within(model.graph, *model.functions)
+
+
+def _within(*graphs):
+    """Graphs, and those inside their operators."""
+    pending = [*graphs]
     while pending:
         graph = pending.pop()
         yield graph

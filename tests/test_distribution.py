@@ -156,8 +156,8 @@ def test_the_command_line_refuses_what_it_cannot_divide(capsys):
 def test_the_command_line_refuses_more_devices_than_there_are():
     command = [sys.executable, "-m", "keras_vae", "train", "--devices", "1000"]
     [found] = finish(start(command), status=2)
-    # Below the line that says what is starting.
-    starting, error = found.splitlines()
+    # Below the lines that say what was chosen and what is starting.
+    *_, starting, error = found.splitlines()
     assert "starting Keras" in starting
     assert error.startswith("error: --devices must be at most")
 

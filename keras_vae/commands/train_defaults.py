@@ -36,7 +36,7 @@ DEFAULTS = {
 
 # How many colour images a training sees, the same ones again and again, and in how many epochs:
 # what two cores do in about twenty minutes at 32x32.
-IMAGES_SEEN = 400_000
+IMAGES_SEEN = 200_000
 EPOCHS_OF_COLOUR = (20, 250)
 
 # What differs for fewer greys than `FEW`: they fill fewer latents, and an epoch has few steps.

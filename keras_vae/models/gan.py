@@ -268,7 +268,7 @@ class GAN(GenerativeModel, Samples, Adversarial):
         )
 
     # A code is drawn and decoded as a VAE's is.
-    sample = VAE.sample
+    sample, _made = VAE.sample, VAE._made
 
     def get_config(self):
         return {

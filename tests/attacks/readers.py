@@ -4,6 +4,7 @@ import contextlib
 import io
 import pathlib
 import resource
+import warnings
 
 import keras
 
@@ -65,8 +66,11 @@ READERS = {
 
 
 def _refusal(read, path):
-    try:
-        read(path)
-    except (ValueError, FileNotFoundError, export.ExportError) as err:
-        return str(err)
+    with warnings.catch_warnings():
+        # What is read with a warning, such as of an animation its first frame, is read.
+        warnings.simplefilter("ignore", UserWarning)
+        try:
+            read(path)
+        except (ValueError, FileNotFoundError, export.ExportError) as err:
+            return str(err)
     return None

@@ -619,12 +619,12 @@ def test_other_activations_likelihoods_conditions_and_priors_are_refused():
     with refused("draws from the priors StandardNormal and FittedMixture", "Wider"):
         c.convert(graphs.sampler(model))
     model.likelihood = types.SimpleNamespace(
-        name="gaussian", parameters_per_value=2, holds_tokens=False
+        name="gaussian", parameters_per_value=2, holds_tokens=False, takes_missing=False
     )
     with refused("of one parameter per value", "gaussian"):
         c.convert(graphs.decoder(model))
     model.likelihood = types.SimpleNamespace(
-        name="cauchy", parameters_per_value=1, holds_tokens=False
+        name="cauchy", parameters_per_value=1, holds_tokens=False, takes_missing=False
     )
     with refused("likelihoods bernoulli", "cauchy"):
         c.convert(graphs.decoder(model))

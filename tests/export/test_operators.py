@@ -10,7 +10,7 @@ from keras import layers
 
 import export
 import keras_vae
-from export import keras_models, operators, parity
+from export import c_layers, keras_models, operators, parity
 from tests.export.exported import FORMATS
 from tests.export.operators import GROUPS, INPUTS, REFUSED, model_of
 from tests.export.test_parity import converts_here
@@ -318,15 +318,15 @@ def test_networks_of_a_users_own_can_be_exported(tmp_path):
 
 
 def test_the_c_format_holds_an_activation_or_refuses_it_in_one_line():
-    names = set(export.module_of("c").ACTIVATIONS)
+    names = set(c_layers.ACTIVATIONS)
     for name, function in vars(keras.activations).items():
         if name.startswith("_") or name in ("get", "serialize", "deserialize"):
             continue
         if function.__name__ in names:
-            assert export.module_of("c")._activation(function) is not None or name == "linear"
+            assert c_layers._activation(function) is not None or name == "linear"
             continue
         with pytest.raises(
             ValueError, match=f"holds the activations .* Received: {name}"
         ) as caught:
-            export.module_of("c")._activation(function)
+            c_layers._activation(function)
         assert len(str(caught.value).splitlines()) == 1
