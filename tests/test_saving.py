@@ -96,7 +96,8 @@ def test_what_a_file_holds_limits_what_its_config_may_ask_for():
     empty = untrusted.Limits.of({})
     with pytest.raises(ValueError, match="a config of more than 4000 objects"):
         untrusted.check_config(config, empty)
-    held = {str(i): np.zeros((1000, 1000)) for i in range(2200)}
+    # One number in memory: a large process would write each of a million zeros, 18 GB.
+    held = {str(i): np.broadcast_to(0.0, (1000, 1000)) for i in range(2200)}
     untrusted.check_config(config, untrusted.Limits.of(held))
     for name, value in (("num_classes", 10**5), ("depth", 1100), ("kernel_size", [300, 300])):
         config = {**layer, "config": {name: value}}
