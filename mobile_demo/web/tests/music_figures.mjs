@@ -29,7 +29,7 @@ export async function musicFigures(browser, server) {
     const page = await context.newPage();
     await page.goto(`${server.url}#view=music`);
     await ready(page);
-    await choose(page, runtime);
+    await choose(page, runtime, await page.evaluate(() => document.body.dataset.precision));
     await page.waitForSelector('body[data-kept="kept"]', { timeout: 60_000 });
     await page.locator(".roll").scrollIntoViewIfNeeded();
     const box = await page.locator(".roll canvas").boundingBox();
@@ -45,7 +45,7 @@ export async function musicFigures(browser, server) {
       const { conditions } = model.manifest;
       const row = Object.fromEntries(conditions.map(({ name, kind, size }) => [name, kind === "categorical" ? 0 : Array(size).fill(0)]));
       const times = {};
-      for (const rows of [1, 10, 16]) {
+      for (const rows of model.has("sampler") ? [1, 10, 16] : []) {
         times[rows] = [];
         for (let i = 0; i < runs; i++) {
           const start = performance.now();
