@@ -6,42 +6,39 @@ import numpy as np
 
 # `keras_vae.portable_random.normal`; its file says why no product overflows.
 DRAW = """\
+/* Seven rounds over a seed, an image and a dimension: two halves of 16 bits each. */
+static void rounds(int32_t seed, int32_t index, int32_t dimension, int32_t half[2])
+{
+    const int32_t low = seed % 65536;
+    const int32_t high = seed / 65536;
+    const int32_t mixed = (low * 20077 + high * 25057) % 65536;
+    const int32_t key[3] = {low + 40503, high + 35129, mixed + 46337};
+    half[0] = index / 65536 * 4096 + dimension;
+    half[1] = index % 65536;
+    for (int32_t n = 0; n < 7; n++) {
+        const int32_t sum = half[1] + key[n % 3];
+        const int32_t next = (sum * (sum / 16) / 128 + half[0]) % 65536;
+        half[0] = half[1];
+        half[1] = next;
+    }
+}
+
 /* One draw from N(0, 1): the same bits for the same arguments on every machine. */
 static float draw(int32_t seed, int32_t index, int32_t dimension)
 {
-    const int32_t low = seed % 65536;
-    const int32_t high = seed / 65536;
-    const int32_t mixed = (low * 20077 + high * 25057) % 65536;
-    const int32_t key[3] = {low + 40503, high + 35129, mixed + 46337};
-    int32_t left = index / 65536 * 4096 + dimension;
-    int32_t right = index % 65536;
-    for (int32_t n = 0; n < 7; n++) {
-        const int32_t sum = right + key[n % 3];
-        const int32_t next = (sum * (sum / 16) / 128 + left) % 65536;
-        left = right;
-        right = next;
-    }
-    return normal_a[left / 16] + normal_b[right / 16];
+    int32_t half[2];
+    rounds(seed, index, dimension, half);
+    return normal_a[half[0] / 16] + normal_b[half[1] / 16];
 }
 """
-# `keras_vae.portable_random.uniform`.
+# `keras_vae.portable_random.uniform`, of the last dimension.
 _UNIFORM = """\
-/* A whole number from 0 to 2147483647 by the same rounds, as the last dimension. */
+/* A whole number from 0 to 2147483647. */
 static int32_t uniform(int32_t seed, int32_t index)
 {
-    const int32_t low = seed % 65536;
-    const int32_t high = seed / 65536;
-    const int32_t mixed = (low * 20077 + high * 25057) % 65536;
-    const int32_t key[3] = {low + 40503, high + 35129, mixed + 46337};
-    int32_t left = index / 65536 * 4096 + 4095;
-    int32_t right = index % 65536;
-    for (int32_t n = 0; n < 7; n++) {
-        const int32_t sum = right + key[n % 3];
-        const int32_t next = (sum * (sum / 16) / 128 + left) % 65536;
-        left = right;
-        right = next;
-    }
-    return left * 32768 + right / 2;
+    int32_t half[2];
+    rounds(seed, index, 4095, half);
+    return half[0] * 32768 + half[1] / 2;
 }
 """
 

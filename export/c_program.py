@@ -45,8 +45,8 @@ TAKEN = """
     static_assert static_cast struct switch template this thread_local throw true try typedef typeid
     typename typeof typeof_unqual union unix unsigned using virtual void volatile wchar_t while xor
     xor_eq
-    at chosen decode draw edges i index isfinite latent means part seed spread spreads temperature
-    thresholds uniform work x z
+    at chosen decode draw edges i index isfinite latent means part rounds seed spread spreads
+    temperature thresholds uniform work x z
 """
 _DOT = """\
 /* Four sums at once: each addition need not wait for the last. */

@@ -5,7 +5,7 @@ relations themselves, as table look-ups, and may answer with an interval from a 
 chorales are learnt from fewer pieces, and fewer fifths move in parallel.
 
 Tokens are those of `data.Notes`. A note that is struck again counts as its pitch. References are
-those of `networks.sequences`; what is new here are the features.
+those of `networks.sequences`; what is new are the features, in `networks.note_features`.
 """
 
 import keras
@@ -15,13 +15,25 @@ from keras import ops
 from keras_vae import arguments, replica, seeds
 from keras_vae.networks import arithmetic
 from keras_vae.networks.dense import split_condition
+from keras_vae.networks.note_features import (
+    CROSSINGS,
+    MOTIONS,
+    PITCH_CLASSES,
+    SPACINGS,
+    GivenVoices,
+    NoteFeatures,
+    crossing,
+    feature,
+    interval,
+    motion,
+    side_by_side,
+    spacing,
+)
 from keras_vae.networks.sequence_decoders import CausalDecoder
 from keras_vae.networks.sequences import (
-    ConditionByStep,
     DilatedBlock,
     Dropout,
     VoiceChain,
-    one_hot,
     one_hots,
     shapes_of,
     shifted,
@@ -29,133 +41,10 @@ from keras_vae.networks.sequences import (
 )
 from keras_vae.storage.stored import StoredModel
 
-# Semitones: motions and leaps beyond these count as these; the classes of each feature, the last
-# for what has a rest or nothing at one of its ends.
-LARGEST_MOTION, MOTIONS = 13, 28
-LOWEST_SPACING, HIGHEST_SPACING, SPACINGS = -12, 36, 50
-PITCH_CLASSES = 13
-LARGEST_STEP, CROSSINGS = 6, 40
-# A multiple of 12 above every pitch: formats differ in what is left of negative numbers.
-OCTAVES = 132
 # Of the answers relative to a voice's last note.
 REACH = 15
 # Semitones by which training moves notes of the past.
 SLIPS = (-2, -1, 1, 2)
-
-
-class NoteFeatures:
-    """What is heard of tokens of notes, as one-hot vectors side by side; networks inherit it.
-
-    Attributes:
-        num_tokens: Int.
-        low: Int, the MIDI pitch of token 1.
-        num_pitches: Int. Larger tokens are these pitches struck again.
-    """
-
-    def set_notes(self, num_tokens, low, repeats):
-        self.num_tokens = arguments.whole(num_tokens, "num_tokens")
-        self.low = arguments.whole(low, "low", 0)
-        self.repeats = bool(repeats)
-        self.num_pitches = (self.num_tokens - 1) // (2 if self.repeats else 1)
-
-    def sounding(self, tokens):
-        """Int32: 1 to `num_pitches` for a pitch, 0 for a rest or no step."""
-        tokens = ops.maximum(tokens, 0)
-        if not self.repeats:
-            return tokens
-        return ops.where(tokens > self.num_pitches, tokens - self.num_pitches, tokens)
-
-    def pitch_class(self, note):
-        return _or_none(note > 0, (note + self.low + 11) % 12, PITCH_CLASSES)
-
-    def step_features(self, notes, before):
-        """Of a step and the one before it, notes `(..., voices)`: its size is `step_size`.
-
-        Which notes sound in each voice, and in any; their pitch classes; the interval of every
-        pair of voices; how each voice moved.
-        """
-        voices = range(notes.shape[-1])
-        pairs = [(upper, lower) for lower in voices for upper in range(lower)]
-        exact = _one_hot(notes, self.num_pitches + 1)
-        classes = _one_hot(self.pitch_class(notes), PITCH_CLASSES)
-        features = [_side_by_side(exact), ops.sum(exact, axis=-2), ops.sum(classes, axis=-2)]
-        if pairs:
-            upper, lower = (
-                arithmetic.look_up(notes, each, axis=-1) for each in zip(*pairs, strict=True)
-            )
-            features.append(_side_by_side(_one_hot(_interval(upper, lower), PITCH_CLASSES)))
-        motions = _one_hot(_motion(before, notes), MOTIONS)
-        return ops.concatenate([*features, _side_by_side(motions)], axis=-1)
-
-    def step_size(self, voices):
-        pairs = voices * (voices - 1) // 2
-        size = self.num_pitches + 1
-        return (voices + 1) * size + (1 + pairs) * PITCH_CLASSES + voices * MOTIONS
-
-    def get_notes_config(self):
-        return {"num_tokens": self.num_tokens, "low": self.low, "repeats": self.repeats}
-
-
-def _one_hot(classes, size):
-    """As `one_hot` of classes from 0 on; of one step by look-up, at which LiteRT is faster."""
-    if len(classes.shape) > 2:
-        return one_hot(classes, size)
-    return arithmetic.look_up(ops.eye(size, dtype="float32"), classes, axis=0)
-
-
-def _side_by_side(vectors):
-    """Vectors `(..., count, size)` as one `(..., count * size)`."""
-    *_, count, size = vectors.shape
-    return ops.reshape(vectors, (-1, *vectors.shape[1:-2], count * size))
-
-
-def _or_none(is_there, value, classes):
-    """A class, or the last one where there is none."""
-    return ops.where(is_there, value, classes - 1)
-
-
-def _motion(before, now):
-    value = ops.clip(now - before, -LARGEST_MOTION, LARGEST_MOTION) + LARGEST_MOTION
-    return _or_none(ops.logical_and(before > 0, now > 0), value, MOTIONS)
-
-
-def _interval(upper, lower):
-    return _or_none(
-        ops.logical_and(upper > 0, lower > 0), (upper - lower + OCTAVES) % 12, PITCH_CLASSES
-    )
-
-
-def _spacing(upper, lower):
-    value = ops.clip(upper - lower, LOWEST_SPACING, HIGHEST_SPACING) - LOWEST_SPACING
-    return _or_none(ops.logical_and(upper > 0, lower > 0), value, SPACINGS)
-
-
-def _crossing(upper_before, lower_before, upper):
-    """Octave, fifth or other interval of the step before, with how the upper voice moved."""
-    all_sound = ops.logical_and(ops.logical_and(upper_before > 0, lower_before > 0), upper > 0)
-    interval = (upper_before - lower_before + OCTAVES) % 12
-    kind = ops.where(interval == 0, 0, ops.where(interval == 7, 1, 2))
-    moved = ops.clip(upper - upper_before, -LARGEST_STEP, LARGEST_STEP) + LARGEST_STEP
-    return _or_none(all_sound, (2 * LARGEST_STEP + 1) * kind + moved, CROSSINGS)
-
-
-class GivenVoices(ConditionByStep):
-    """Reads the voices that conditions give, such as a melody; networks inherit it.
-
-    Args:
-        given: Int, how many of the conditions of each step are voices above the others, from the
-            first. The other conditions of each step are features as they are.
-    """
-
-    def given_notes(self, by_step):
-        """Tokens `(batch, steps, given)`, -1 where they are unknown, and what else there is."""
-        size, tokens = self.num_tokens, []
-        values = ops.arange(1, size + 1, dtype="float32")
-        for voice in range(self.given):
-            part = ops.cast(by_step[..., voice * size : (voice + 1) * size], "float32")
-            tokens.append(ops.cast(ops.sum(part * values, axis=-1), "int32") - 1)
-        rest = by_step[..., self.given * size :]
-        return ops.stack(tokens, axis=-1), rest if rest.shape[-1] else None
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -472,8 +361,8 @@ class NotesDecoder(CausalDecoder, NoteFeatures, GivenVoices):
         features = [
             one_hots(notes, self.num_pitches + 1),
             classes,
-            one_hots(_motion(before, notes), MOTIONS),
-            one_hots(_motion(notes, after), MOTIONS),
+            one_hots(motion(before, notes), MOTIONS),
+            one_hots(motion(notes, after), MOTIONS),
         ]
         h = self.given_embedding(ops.concatenate(features, axis=-1))
         for block in self.given_blocks:
@@ -539,13 +428,13 @@ class NotesDecoder(CausalDecoder, NoteFeatures, GivenVoices):
             return self.voices.logits(state, None, voice, own, drop)
         now, before, under = self.sounding(above), last[..., :count], own[..., None]
         of_each = [
-            _one_hot(_motion(before, now), MOTIONS),
-            _one_hot(_spacing(now, under), SPACINGS),
-            _one_hot(_interval(now, under), PITCH_CLASSES),
-            _one_hot(_crossing(before, under, now), CROSSINGS),
+            feature(motion(before, now), MOTIONS),
+            feature(spacing(now, under), SPACINGS),
+            feature(interval(now, under), PITCH_CLASSES),
+            feature(crossing(before, under, now), CROSSINGS),
         ]
-        classes = _one_hot(self.pitch_class(now), PITCH_CLASSES)
-        features = _side_by_side(ops.concatenate(of_each, axis=-1)), ops.sum(classes, axis=-2)
+        classes = feature(self.pitch_class(now), PITCH_CLASSES)
+        features = side_by_side(ops.concatenate(of_each, axis=-1)), ops.sum(classes, axis=-2)
         return self.voices.logits(state, ops.concatenate(features, axis=-1), voice, own, drop)
 
     # The steps
