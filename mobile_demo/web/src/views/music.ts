@@ -14,6 +14,7 @@ import { midiFile } from "../music/midi";
 import { lineFrom, notesOf, pairsOf, voicesOf } from "../music/notes";
 import type { Line } from "../music/notes";
 import { Player } from "../music/player";
+import { readMelody } from "../music/read_midi";
 import { Roll } from "../music/roll";
 import type { Edit } from "../music/roll";
 import { SEEDS } from "../random";
@@ -45,6 +46,7 @@ export class MusicView implements View {
   private readonly takesGroup = new Choices("Pieces", (value) => this.choose(Number(value)));
   private readonly melodies = el("select", { "aria-label": "Melody" });
   private readonly lengths = new Choices("Length of a tapped note", (value) => this.setGrid(Number(value)));
+  private readonly file = el("input", { type: "file", accept: ".mid,.midi,audio/midi", hidden: true, "aria-label": "MIDI file", change: () => void this.open() });
   private readonly melodyRow = el("div", { class: "melody" });
   private readonly others = el("div", { class: "others" });
   private readonly seed = el("input", { type: "number", min: "0", max: String(SEEDS - 1), step: "1", value: "42", inputmode: "numeric" });
@@ -84,9 +86,10 @@ export class MusicView implements View {
     this.timbres.set(TIMBRES.map((value) => ({ value, label: value })), this.player.timbre);
     const dice = el("button", { type: "button", "aria-label": "Another seed", click: () => this.another() }, "⚄");
     const clear = el("button", { type: "button", class: "quiet", click: () => this.clear() }, "Clear");
+    const open = el("button", { type: "button", class: "quiet", click: () => this.file.click() }, "Open MIDI");
     const link = el("button", { type: "button", class: "quiet", click: () => void copyLink(this.stage, "sings the same") }, "Copy link");
     const save = el("button", { type: "button", class: "quiet", click: () => void this.save() }, "Save MIDI");
-    this.melodyRow.append(el("label", { class: "field" }, "melody", this.melodies), this.lengths.element, clear);
+    this.melodyRow.append(el("label", { class: "field" }, "melody", this.melodies), this.lengths.element, clear, open, this.file);
     this.element = el(
       "section",
       { class: "view music", id: "view-music", role: "tabpanel", "aria-labelledby": "tab-music" },
@@ -211,6 +214,32 @@ export class MusicView implements View {
     this.melody = this.melody.map(() => ({ pitch: 0, struck: false }));
     this.melodies.value = OWN;
     this.update();
+  }
+
+  /** The melody of a MIDI file, as much of it as there is room for, and moved to where it can be sung. */
+  private async open(): Promise<void> {
+    const file = this.file.files?.[0];
+    if (!file || !this.running) return;
+    const notes = this.running.model.manifest.notes!;
+    try {
+      const { line, isWhole } = readMelody(new Uint8Array(await file.arrayBuffer()), notes.stepsPerBeat, notes.steps);
+      const melody = within(line, notes);
+      const isMoved = melody.some(({ pitch }, step) => pitch > 0 && pitch !== line[step]!.pitch);
+      const lost = melody.filter(({ pitch }, step) => pitch === 0 && line[step]!.pitch > 0).length;
+      this.melody = melody;
+      this.melodies.value = OWN;
+      this.update();
+      const what = [
+        ...(isWhole ? [] : [`its first ${notes.steps / notes.stepsPerBeat} beats`]),
+        ...(isMoved ? ["moved by octaves into the range"] : []),
+        ...(lost ? [`${lost} steps out of the range are rests`] : []),
+      ];
+      if (what.length > 0) this.stage.notice(`${file.name}: ${what.join(", ")}.`);
+    } catch (err) {
+      this.stage.fail(err);
+    }
+    // So that the same file may be opened again.
+    this.file.value = "";
   }
 
   private setGrid(grid: number): void {

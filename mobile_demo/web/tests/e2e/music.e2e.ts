@@ -205,6 +205,15 @@ describe.skipIf(!bundles.some(({ music }) => music))("music", () => {
     const content = fs.readFileSync(await download.path());
     expect(content.subarray(0, 4).toString()).toBe("MThd");
     expect(content.readUInt16BE(10)).toBe(5);
+    // Its highest voice is the melody, which comes back; what is no MIDI file is refused.
+    const before = await roll(page);
+    await page.getByRole("button", { name: "Clear" }).click();
+    await page.waitForFunction((was) => document.querySelector<HTMLCanvasElement>(".roll canvas")!.toDataURL() !== was, before);
+    await page.getByLabel("MIDI file").setInputFiles({ name: "piece.mid", mimeType: "audio/midi", buffer: content });
+    await page.waitForFunction((was) => document.querySelector<HTMLCanvasElement>(".roll canvas")!.toDataURL() === was, before);
+    await page.getByLabel("MIDI file").setInputFiles({ name: "picture.mid", mimeType: "audio/midi", buffer: Buffer.from("GIF89a  and more") });
+    await page.locator("#notices", { hasText: "no MIDI file" }).waitFor();
+    expect(await roll(page)).toBe(before);
   });
 
   test.each(["organ", "choir"])("the %s is loud, not too loud, and clicks nowhere", async (timbre) => {

@@ -1,6 +1,6 @@
 // Notes, melodies, MIDI and time, without a browser; a model that says what it was asked.
 
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 
 import { inputsOf, outputsOf } from "../../src/engines/engine";
 import type { Manifest, Notes } from "../../src/manifest";
@@ -9,9 +9,11 @@ import type { Choice, Drawing, Model } from "../../src/model";
 import { between, compose } from "../../src/music/compose";
 import { MELODIES, melodyOf, within } from "../../src/music/melodies";
 import { midiFile } from "../../src/music/midi";
+import { readMelody } from "../../src/music/read_midi";
 import { lineFrom, linesOf, nameOf, notesOf, pairsOf, tokensOf, voicesOf } from "../../src/music/notes";
 import type { Line, Note } from "../../src/music/notes";
 import { Schedule } from "../../src/music/schedule";
+import { words } from "../../src/random";
 
 const schema: Notes = { low: 36, high: 81, voices: ["alto", "tenor", "bass"], given: { melody: "soprano" }, steps: 32, stepsPerBeat: 4, repeats: false };
 const repeating: Notes = { ...schema, repeats: true };
@@ -270,4 +272,74 @@ test("the way between two pieces begins and ends with them, and has each end's d
   expect(await first(0.75)).toBe(4 + 13);
   expect(asked.slice(1).map(({ choices, drawn: told }) => [choices.length, told])).toEqual([[2, drawn], [5, drawn]]);
   expect(await first(1e-9)).toBe(await first(0));
+});
+
+describe("a MIDI file that is opened", () => {
+  const chunk = (kind: string, content: number[]) => [...Array.from(kind, (letter) => letter.charCodeAt(0)), 0, 0, content.length >> 8, content.length & 255, ...content];
+  const file = (tracks: number[][], { format = 1, ticks = 4 } = {}) =>
+    Uint8Array.from([...chunk("MThd", [0, format, 0, tracks.length, ticks >> 8, ticks & 255]), ...tracks.flatMap((track) => chunk("MTrk", [...track, 0, 0xff, 0x2f, 0]))]);
+  const pitches = (line: Line) => line.map(({ pitch }) => pitch);
+
+  test("gives back the highest voice of what the page saved", () => {
+    for (let seed = 0; seed < 20; seed++) {
+      const line = melodyOf(seed, 32);
+      const low = line.map(({ pitch, struck }) => ({ pitch: pitch && pitch - 12, struck }));
+      const content = midiFile({ notes: notesOf([low, line]), voices: ["alto", "soprano"], stepsPerBeat: 4, tempo: 80, program: 19 });
+      expect(readMelody(content, 4, 32)).toEqual({ line, isWhole: true });
+    }
+  });
+
+  test("may use a running status, silent notes as ends, words about itself and other chunks", () => {
+    const said = [0, 0xff, 3, 2, 72, 105, 0, 0xf0, 1, 0xf7, 0, 0xc0, 19];
+    const track = [...said, 0, 0x90, 60, 80, 4, 60, 0, 0, 62, 80, 2, 62, 0, 0, 0xb0, 7, 100];
+    const content = file([track]);
+    const other = [...content.subarray(0, 14), ...chunk("XFIH", [1, 2, 3]), ...content.subarray(14)];
+    for (const each of [content, Uint8Array.from(other)]) {
+      const { line, isWhole } = readMelody(each, 4, 8);
+      expect(pitches(line)).toEqual([60, 60, 60, 60, 62, 62, 0, 0]);
+      expect([line[0]!.struck, line[1]!.struck, line[4]!.struck, isWhole]).toEqual([true, false, true, true]);
+    }
+  });
+
+  test("is taken from the bar of its first note, as far as there is room", () => {
+    const notes = (from: number) => [from, 0x90, 60, 80, 20, 60, 0];
+    const late = readMelody(file([notes(35)]), 4, 16);
+    expect(pitches(late.line)).toEqual([0, 0, 0, ...Array(13).fill(60)]);
+    expect(late.isWhole).toBe(false);
+  });
+
+  test("may overlap as played notes do, by less than a step", () => {
+    const { line } = readMelody(file([[0, 0x90, 60, 80, 39, 62, 80, 2, 60, 0, 38, 62, 0]], { ticks: 40 }), 4, 8);
+    expect(pitches(line)).toEqual([60, 60, 60, 60, 62, 62, 62, 62]);
+  });
+
+  test.each([
+    ["no MIDI file", Uint8Array.from([...chunk("RIFF", [0, 1, 0, 1, 0, 4])])],
+    ["cut off", file([[0, 0x90, 60, 80, 4, 60, 0]]).subarray(0, 28)],
+    ["no MIDI file", Uint8Array.from([1, 2, 3])],
+    ["cut off", file([[0xff, 0xff, 0xff, 0xff, 0x90, 60, 80]])],
+    ["cut off", file([[0, 60, 80]])],
+    ["cut off", file([[0, 0x90, 200, 80]])],
+    ["format 0 or 1, not 2", file([[]], { format: 2 })],
+    ["not in seconds", file([[]], { ticks: 0xe728 })],
+    ["it has none", file([[0, 0xc0, 19]])],
+    ["drums alone", file([[0, 0x99, 40, 80, 4, 40, 0]])],
+    ["one note at a time, not 60 and 64", file([[0, 0x90, 60, 80, 0, 64, 80, 4, 60, 0, 0, 64, 0]])],
+    ["at most 1,048,576 bytes", new Uint8Array(2 ** 20 + 1)],
+  ])("is refused in one line: %s", (words, content) => {
+    expect(() => readMelody(content, 4, 32)).toThrow(words);
+  });
+
+  test("never does worse than that, whatever its bytes are", () => {
+    const content = file([[0, 0x90, 60, 80, 4, 60, 0, 0, 62, 80, 4, 62, 0]]);
+    for (let seed = 0; seed < 2000; seed++) {
+      const broken = content.slice();
+      for (let i = 0; i < 3; i++) broken[words(seed, i, 1)[0] % broken.length] = words(seed, i, 2)[0] & 255;
+      try {
+        expect(readMelody(broken, 4, 32).line).toHaveLength(32);
+      } catch (err) {
+        expect((err as Error).message).toMatch(/^[^\n]*MIDI|melody/);
+      }
+    }
+  });
 });
