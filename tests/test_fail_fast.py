@@ -84,6 +84,22 @@ REFUSED = {
     "train --model sequence_vae --data nosuch.json": "Received: 'nosuch.json', none of these",
     "train --model vae --dropout 0.5": "--dropout needs --model sequence_vae",
     "train --data good.npz --kl-warmup 300": "--kl-warmup must be at most --epochs",
+    "train --data nosuch.csv": "Received: 'nosuch.csv', no such file",
+    "train --data empty.csv": "must have a header and rows. Received: an empty file",
+    "train --data huge.csv": "must be at most 2 GiB, as it is read at once. Received: 10.0 GiB",
+    "train --data twice.csv": "columns of different names. Received: 'a' twice",
+    "train --data word.csv": "Column 'b' must be numbers. Received: 'many' in row 40000",
+    "train --data ids.csv": "'who' is different in every row, an identifier",
+    "train --data ids.csv --drop whom": "Received: 'whom'",
+    "train --data ids.csv --drop who --condition whom": "`conditions` must be columns of 'ids.csv'",
+    "train --data ids.csv --kinds a=hat": "--kinds must be NAME=KIND, of numeric, count, category",
+    "train --data ids.csv --kinds x=count --drop who": "`kinds` must be columns of 'ids.csv'",
+    "train --data ids.csv --drop who --prior conditional_normal": "needs --condition. Received: no",
+    "train --data ids.csv --model vae": "ids.csv is a table, for --model table_vae. Received",
+    "train --data ids.csv --network dense": "--network needs --model",
+    "train --data ids.csv --drop who --kl-warmup 300": "--kl-warmup must be at most --epochs, 200",
+    "train --model table_vae": "--model table_vae needs a table, a .csv or .parquet file",
+    "train --drop a": "--drop needs --model table_vae. Received: --model conditional_vae",
     "evaluate nosuch": "There must be a run folder at nosuch",
     "evaluate empty": "must hold model.keras",
     "evaluate damaged": "must be a .keras file that is whole",
@@ -93,6 +109,7 @@ REFUSED = {
     "sample run --out x.jpg": "--out must end with .png or .npy",
     "sample run --out nosuch/x.png --label 9": "count them from 0 to 1. Received: '9'",
     "sample run --label four": "The classes are: ",
+    "sample run --condition a=1": "--condition needs a model of a table. Received: ",
     "sample run --melody own.mid": "--melody needs a SequenceVAE",
     "sample run --temperature -1": "`--temperature` must be",
     "sample run --seed -1": "not negative: -1",
@@ -127,6 +144,14 @@ def folder(tmp_path_factory):
     }.items():
         arrays = {key: value for key, value in {**good, **changed}.items() if value is not None}
         np.savez(folder / f"{name}.npz", **arrays)
+    (folder / "empty.csv").touch()
+    with open(folder / "huge.csv", "wb") as file:
+        file.truncate(10 * 2**30)
+    (folder / "twice.csv").write_text("a,b,a\n1,2,3\n")
+    rows = [f"{n % 7},{n % 11}" for n in range(41_000)]
+    rows[39_999] = "3,many"
+    (folder / "word.csv").write_text("\n".join(["a,b", *rows]))
+    (folder / "ids.csv").write_text("\n".join(["a,who", *(f"{n % 7},p{n}" for n in range(50))]))
     (folder / "empty").mkdir()
     (folder / "mixed").mkdir()
     for size in range(4, 7):

@@ -505,7 +505,7 @@ def test_few_greys_get_fewer_latents_and_more_epochs():
 
 
 def chosen_for(shape, count=1700, *options):
-    args = make_parser().parse_args(["train", *options])
+    args = make_parser().parse_args(["train", "--model", "conditional_vae", *options])
     x = np.broadcast_to(np.zeros((), "uint8"), (count, *shape))
     return args, fill_defaults(args, data.Dataset("many", x, None, x, None, ("a", "b")))
 

@@ -3,7 +3,7 @@
 import sys
 
 from keras_vae import backends, progress
-from keras_vae.commands import sequences
+from keras_vae.commands import sequences, tables
 from keras_vae.commands.argument_types import ints, non_negative_int, positive_int
 from keras_vae.commands.output import print_next
 from keras_vae.commands.reporting import examine, name_asked, report_evaluation
@@ -65,6 +65,8 @@ def main(args):
         )
     if kind == "SequenceVAE":
         return sequences.evaluate(args, run)
+    if run.table_schema() is not None:
+        return tables.evaluate(args, run)
     if data.needs_keras(source := run.config()["arguments"]["data"]):
         start_keras(args.backend, purpose=f"{source} by keras.datasets")
     dataset = run.dataset()

@@ -5,7 +5,7 @@ import math
 import pathlib
 
 from keras_vae import arguments
-from keras_vae.commands import sequences
+from keras_vae.commands import sequences, tables
 from keras_vae.commands.argument_types import non_negative_int, positive_int
 from keras_vae.commands.output import print_next_export
 from keras_vae.commands.start import start_keras
@@ -23,7 +23,15 @@ def add_arguments(parser):
         help="class by name or index, several by commas (default: every class, one row each)",
     )
     parser.add_argument(
-        "--count", type=positive_int, help="samples per class (default: 16), or pieces (default: 4)"
+        "--condition",
+        action="append",
+        metavar="NAME=VALUE",
+        help="what rows of a table are to be, once for each condition (default: as training rows)",
+    )
+    parser.add_argument(
+        "--count",
+        type=positive_int,
+        help="samples per class (default: 16), pieces (default: 4), or rows (default: 10)",
     )
     parser.add_argument("--seed", type=non_negative_int, help="repeats the same samples")
     parser.add_argument("--temperature", type=float, default=1.0, help="default: 1")
@@ -39,7 +47,7 @@ def add_arguments(parser):
     parser.add_argument(
         "--out",
         help=".png, or .npy for the values (default: samples.png); of pieces .mid, .wav or .npy "
-        "(default: samples.mid)",
+        "(default: samples.mid); of rows .csv (default: shows some)",
     )
 
 
@@ -56,6 +64,10 @@ def main(args):
         return sequences.sample(args, run)
     if args.melody:
         raise ValueError(f"--melody needs a SequenceVAE. Received: {kind}.")
+    if (schema := run.table_schema()) is not None:
+        return tables.sample(args, run, schema)
+    if args.condition:
+        raise ValueError(f"--condition needs a model of a table. Received: {kind}. Use --label.")
     out = pathlib.Path(args.out or "samples.png")
     if out.suffix not in (".png", ".npy"):
         raise ValueError(f"--out must end with .png or .npy. Received: {out}")

@@ -227,8 +227,9 @@ def sample(args, run):
     out = pathlib.Path(args.out or "samples.mid")
     if out.suffix not in SUFFIXES:
         raise ValueError(f"--out must end with .mid, .wav or .npy for music. Received: {out}")
-    if args.label:
-        raise ValueError("A SequenceVAE takes no --label.")
+    for name in ("label", "condition"):
+        if getattr(args, name):
+            raise ValueError(f"A SequenceVAE takes no --{name}.")
     arguments.not_negative(args.token_temperature, "--token-temperature")
     check_folder_can_be(out.parent)
     count = args.count or PIECES

@@ -28,38 +28,46 @@ LIKELIHOODS = (
 MODELS = {
     "autoencoder": "a code to reconstruct from, nothing to sample",
     "vae": "samples and scores without classes",
-    "conditional_vae": "samples of a class and scores, the default",
+    "conditional_vae": "samples of a class and scores, the default for images",
     "ladder_vae": "as vae, with codes on several levels, for higher likelihoods",
     "vq_vae": "a grid of discrete codes, sharp reconstructions, a prior over the codes",
     "gan": "sharp samples, no scores",
     "conditional_gan": "sharp samples of a class, no scores",
     "sequence_vae": "pieces of music in several voices, or the voices under a melody",
+    "table_vae": "rows of a table, the default for one",
 }
-IMAGE_MODELS = tuple(name for name in MODELS if name != "sequence_vae")
+IMAGE_MODELS = tuple(name for name in MODELS if name not in ("sequence_vae", "table_vae"))
 
 # What `train --prior` takes; "auto" and the last three are fitted to the trained model's codes.
 PRIORS = {
     "auto": "N(0, I) in training, then that or the fitted one whose samples are best, the default "
-    "for colour",
+    "for colour; of tables the fitted one under which held-out codes are likeliest",
     "standard_normal": "N(0, I), the default for greys",
     "conditional_normal": "a Gaussian for each class, learned",
     "gaussian_mixture": "10 Gaussians, learned",
     "vamp": "the mean of 100 posteriors of learned pseudo-inputs",
     "real_nvp": "a normalizing flow, for each class",
     "fitted_gaussian": "after training, a Gaussian for each class",
-    "fitted_mixture": "after training, 10 Gaussians for each class",
+    "fitted_mixture": "after training, 10 Gaussians for each class; for tables the default, 20 of "
+    "all rows",
     "fitted_kernel_density": "after training, up to 500 kernels for each class",
 }
+
+# What `train --kinds` calls a column, the names in `keras_vae.data` in small letters.
+KINDS = ("numeric", "count", "category", "binary")
 
 # What 0.1.0 had, whatever the data, and wrote into every run's config.
 ONCE_DEFAULT = {"likelihood": "bernoulli", "prior": "standard_normal"}
 
 # Options that only some of them know.
 OPTIONS_OF = {
-    ("vae", "conditional_vae"): ("posterior",),
+    ("vae", "conditional_vae", "table_vae"): ("posterior",),
     ("ladder_vae",): ("latent_dims",),
-    ("vae", "conditional_vae", "ladder_vae", "sequence_vae"): ("kl_weight", "kl_warmup"),
-    ("vae", "conditional_vae", "ladder_vae"): (
+    ("vae", "conditional_vae", "ladder_vae", "sequence_vae", "table_vae"): (
+        "kl_weight",
+        "kl_warmup",
+    ),
+    ("vae", "conditional_vae", "ladder_vae", "table_vae"): (
         "prior",
         "free_bits",
         "objective",
@@ -74,8 +82,10 @@ OPTIONS_OF = {
     ("autoencoder", "vae", "conditional_vae"): ("residual_blocks",),
     ("gan", "conditional_gan"): ("label_smoothing", "spectral_normalization"),
     ("vq_vae",): ("num_codes", "levels", "prior_epochs"),
+    ("sequence_vae", "table_vae"): ("condition",),
+    ("table_vae",): ("drop", "kinds"),
+    (*IMAGE_MODELS, "table_vae"): ("hidden_units",),
     ("sequence_vae",): (
-        "condition",
         "steps",
         "decoder",
         "total_free_bits",
@@ -85,7 +95,7 @@ OPTIONS_OF = {
         "dropout",
     ),
     IMAGE_MODELS: (
-        *("network", "hidden_units", "devices", "gif"),
+        *("network", "devices", "gif"),
         *("image_size", "fit", "background", "skip_broken"),
     ),
 }
@@ -95,7 +105,6 @@ def add_arguments(parser):
     parser.add_argument(
         "--model",
         choices=MODELS,
-        default="conditional_vae",
         metavar="NAME",
         help="; ".join(f"{name}: {text}" for name, text in MODELS.items()),
     )
@@ -104,7 +113,8 @@ def add_arguments(parser):
         default="digits",
         help="digits, mnist_small (which comes along), mnist, fashion_mnist, cifar10, an .npz file "
         "or a folder of images, with one sub-folder per class where the model needs classes "
-        "(default: digits); of a sequence_vae jsb, a .json file or a folder of .mid files",
+        "(default: digits); a table, .csv or .parquet; of a sequence_vae jsb, a .json file or a "
+        "folder of .mid files",
     )
     parser.add_argument(
         "--image-size",
@@ -243,8 +253,22 @@ def add_arguments(parser):
         type=words,
         default=(),
         metavar="NAME,NAME",
-        help="what a sequence_vae is told: melody (it then makes the voices below), key, mode, "
-        "density (default: nothing)",
+        help="columns of a table whose values samples can be asked for; or what a sequence_vae is "
+        "told: melody (it then makes the voices below), key, mode, density (default: none)",
+    )
+    parser.add_argument(
+        "--drop",
+        type=words,
+        default=(),
+        metavar="NAME,NAME",
+        help="columns of a table to leave out",
+    )
+    parser.add_argument(
+        "--kinds",
+        type=words,
+        default=(),
+        metavar="NAME=KIND,...",
+        help=f"what columns of a table are, where it is not as inferred: {', '.join(KINDS)}",
     )
     parser.add_argument(
         "--steps", type=positive_int, help="of a sequence_vae's windows (default: 32, two bars)"
@@ -326,7 +350,11 @@ def no_interrupted_run(folder):
 
 
 def check_options(args):
-    """Refuse options that mean nothing to the model, rather than ignore them."""
+    """Choose the model by the data, and refuse options that mean nothing to it."""
+    from keras_vae import data
+
+    if args.model is None:
+        args.model = "table_vae" if data.is_table(args.data) else "conditional_vae"
     parser = argparse.ArgumentParser()
     add_arguments(parser)
     for models, names in OPTIONS_OF.items():
@@ -354,8 +382,10 @@ def check_options(args):
     check_levels(args)
     if args.model in ("vae", "ladder_vae") and args.prior == "conditional_normal":
         raise ValueError("--prior conditional_normal needs --model conditional_vae.")
+    if args.model == "table_vae" and args.prior == "conditional_normal" and not args.condition:
+        raise ValueError("--prior conditional_normal needs --condition. Received: none.")
     check_prior(args)
-    if args.condition:
+    if args.condition and args.model == "sequence_vae":
         from keras_vae.data.sequences import CONDITIONS
 
         for name in args.condition:
@@ -382,8 +412,19 @@ def check_options(args):
 
 
 def check_source(args):
-    """Refuse images for a model of music, and music for a model of images."""
+    """Refuse data of one kind for a model of another."""
     from keras_vae import data
+
+    is_table = data.is_table(args.data)
+    if args.model == "table_vae" and not is_table:
+        raise ValueError(
+            "--model table_vae needs a table, a .csv or .parquet file. Received: --data "
+            f"{args.data}."
+        )
+    if args.model != "table_vae" and is_table:
+        raise ValueError(
+            f"--data {args.data} is a table, for --model table_vae. Received: --model {args.model}."
+        )
 
     is_music = data.is_music(args.data)
     if args.model == "sequence_vae" and not is_music:

@@ -21,6 +21,7 @@ from keras_vae.data.images import as_float, binarize, looks_channels_first
 from keras_vae.data.notes import Notes
 from keras_vae.data.sequences import Sequences, is_music, sequences
 from keras_vae.data.table_schema import TableSchema
+from keras_vae.data.table_sources import is_table
 from keras_vae.data.tables import Table, table
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "binarize",
     "bounds",
     "is_music",
+    "is_table",
     "load",
     "looks_channels_first",
     "midi",

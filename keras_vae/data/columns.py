@@ -436,6 +436,8 @@ def present(values):
 
 def is_missing(value):
     """Whether it is None, NaN, or what a frame has for them."""
+    if isinstance(value, str):
+        return False
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
     return isinstance(value, float | np.floating) and math.isnan(value)

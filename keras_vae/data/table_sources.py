@@ -1,6 +1,7 @@
 """Tables as they come: CSV and Parquet files, frames, dicts of columns."""
 
 import csv
+import io
 import os
 import re
 
@@ -9,6 +10,7 @@ import numpy as np
 from keras_vae.data.columns import is_missing
 from keras_vae.data.errors import DataError, explained, shortened
 
+SUFFIXES = (".csv", ".tsv", ".txt", ".parquet", ".pq")
 MISSING = ("", "?", "NaN", "nan")
 SEPARATORS = (",", ";", "\t", "|")
 # A file is read at once, and needs some times its size in memory.
@@ -16,6 +18,11 @@ MAX_BYTES = 2**31
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,?\d+([eE][+-]?\d+)?")
 # Lines of a file that are looked at for what separates its values.
 _LINES = 20
+
+
+def is_table(source):
+    """Whether a path is that of a table, by its ending alone."""
+    return os.fspath(source).lower().endswith(SUFFIXES)
 
 
 def read(source, missing=MISSING):
@@ -61,6 +68,35 @@ def read(source, missing=MISSING):
             f"of {len(columns)} columns. Check the source."
         )
     return name, columns
+
+
+def as_csv(columns):
+    """Write columns as the content of a CSV file.
+
+    Args:
+        columns: Dict from a column's name to its values `(n,)`, numbers or names; NaN or None where
+            one is missing.
+
+    Returns:
+        Bytes: UTF-8, with a header, by commas. Whole numbers have no point, others nine digits, and
+        a missing value is empty.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(zip(*(as_texts(values) for values in columns.values()), strict=True))
+    return text.getvalue().encode()
+
+
+def as_texts(values):
+    """Values of a column as `as_csv` writes them, a list of str."""
+    values = np.asarray(values)
+    if values.dtype == object:
+        return ["" if value is None else str(value) for value in values.tolist()]
+    return [
+        "" if value != value else str(int(value)) if value == int(value) else f"{value:.9g}"
+        for value in values.tolist()
+    ]
 
 
 def _from_file(path, missing):

@@ -72,6 +72,11 @@ def class_of_model(path):
     Raises:
         ValueError: If it is no such file, or damaged.
     """
+    return config_of_model(path)[0]
+
+
+def config_of_model(path):
+    """As `class_of_model`, with the model's own config, a dict: `(name, config)`."""
     if path.suffix != ".keras":
         raise ValueError(f"A model must be a .keras file. Received: {path}.")
     try:
@@ -79,7 +84,7 @@ def class_of_model(path):
             if archive.getinfo("config.json").file_size > MAX_CONFIG_BYTES:
                 raise ValueError(f"a config.json of more than {MAX_CONFIG_BYTES} bytes")
             config = json.loads(read(archive, "config.json"))
-        return str(config["class_name"])
+        return str(config["class_name"]), dict(config["config"])
     except (ValueError, KeyError, TypeError, RecursionError) as err:
         raise ValueError(
             f"{path} must be a .keras file that is whole and safe to load. Received: {err}"

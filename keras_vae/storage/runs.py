@@ -113,9 +113,12 @@ class Run:
             source: Optional name or path of the data, should they be elsewhere by now.
 
         Returns:
-            `data.Dataset`; of a training on music `data.Sequences`, in the pieces' own keys alone.
+            `data.Dataset`; of a training on music `data.Sequences`, in the pieces' own keys alone;
+            of one on a table `data.Table`.
         """
         config = self.config()
+        if data.is_table(config["arguments"]["data"]):
+            return self._table(source, config)
         if "schema" in config:
             return self._sequences(source, config)
         names = config.get("class_names")
@@ -125,6 +128,25 @@ class Run:
         arguments = config["arguments"]
         source = source or arguments["data"]
         return data.load(source, class_names=names, **data.options_of(arguments))
+
+    def table_schema(self):
+        """What the columns of the trained model mean, a `data.TableSchema`; None of another model.
+
+        Raises:
+            ValueError: If the file is damaged.
+        """
+        schema = archives.config_of_model(self.model_path)[1].get("schema") or {}
+        if schema.get("class_name") != "TableSchema":
+            return None
+        try:
+            return data.TableSchema.from_config(schema["config"])
+        except (KeyError, TypeError, ValueError) as err:
+            raise ValueError(f"{self.model_path} is damaged: {err}") from err
+
+    def _table(self, source, config):
+        arguments = config["arguments"]
+        schema = self.table_schema()
+        return data.table(source or arguments["data"], drop=arguments["drop"], schema=schema)
 
     def schema(self):
         """What the tokens of a training on music mean, a `data.Notes`."""
