@@ -148,6 +148,20 @@ def test_what_is_not_asked_for_is_as_in_training_rows(run, people, tmp_path):
     assert {row["sex"] for row in rows} == {"f", "m"}
 
 
+def test_evaluate_says_how_close_rows_are_and_whether_they_are_copies(run, capsys):
+    assert main(["evaluate", str(run), "--scorecard", "--doctor", "--target", "height"]) == 0
+    said = capsys.readouterr().out
+    for words in ("numeric_distance", "Drawn rows judged", "synthetic_training_r2", "exact_copies"):
+        assert words in said
+    assert "Reconstructions of" not in said
+    results = json.loads((run / "evaluation.json").read_text())
+    assert set(results["rows"]["column_distances"]) == {"height", "calls", "job, now"}
+    assert results["scorecard"]["target"] == "height"
+    assert results["scorecard"]["samples"] == 160
+    names = {finding["name"] for finding in results["findings"]["found"]}
+    assert not {"copied_rows", "unfit_data", "unstable_training"} & names
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     {
@@ -163,6 +177,8 @@ def test_what_is_not_asked_for_is_as_in_training_rows(run, people, tmp_path):
         "sample RUN --out x.png": "--out must end with .csv for rows of a table",
         "sample RUN --melody x.mid": "--melody needs a SequenceVAE",
         "sample RUN --temperature -1": "`--temperature` must be",
+        "evaluate RUN --scorecard --target hat": "height, calls, sex, job, now. Received: hat",
+        "evaluate RUN --target sex": "Received: sex, without --scorecard",
         "train --data TABLE --out RUN": "holds a run already",
     }.items(),
 )

@@ -40,7 +40,14 @@ def add_arguments(parser):
     parser.add_argument(
         "--scorecard",
         action="store_true",
-        help="also judge samples by a classifier of real images; minutes",
+        help="also judge samples by a classifier of real images, minutes; rows of a table by what "
+        "can be learnt of them and by how near they are to training rows, seconds",
+    )
+    parser.add_argument(
+        "--target",
+        metavar="NAME",
+        help="column that --scorecard learns of a table (default: the first condition, else the "
+        "last column)",
     )
     parser.add_argument(
         "--doctor", action="store_true", help="also say in plain words what went wrong in training"
@@ -65,8 +72,10 @@ def main(args):
         )
     if kind == "SequenceVAE":
         return sequences.evaluate(args, run)
-    if run.table_schema() is not None:
-        return tables.evaluate(args, run)
+    if (schema := run.table_schema()) is not None:
+        return tables.evaluate(args, run, schema)
+    if args.target:
+        raise ValueError(f"--target needs a model of a table. Received: {kind}. Leave it out.")
     if data.needs_keras(source := run.config()["arguments"]["data"]):
         start_keras(args.backend, purpose=f"{source} by keras.datasets")
     dataset = run.dataset()

@@ -19,7 +19,7 @@ DEFAULTS = {
 }
 # Steps of a training, and what it may take of batches and epochs to get there.
 STEPS = 3000
-BATCH_SIZES, EPOCHS = (32, 500), (5, 200)
+BATCH_SIZES, EPOCHS = (32, 500), (5, 60)
 # Gaussians of the prior, for so many rows each.
 COMPONENTS, ROWS_OF_COMPONENT = 20, 10
 # Rows that are shown, and characters of a line.
@@ -37,6 +37,7 @@ def train(args):
     start_keras(args.backend, purpose=f"{args.model} on {table.name}")
     model = train_in(run, args, table)
     report_evaluation(run, measure(model, table, args.batch_size))
+    print_next("evaluate", run.folder, "--scorecard")
     print_next("figures", run.folder)
     print_next("sample", run.folder, *condition_asked(table), "--count", 1000, "--out", "rows.csv")
 
@@ -187,11 +188,17 @@ def condition_asked(table):
 # evaluate
 
 
-def evaluate(args, run):
+def evaluate(args, run, schema):
     """Measure a run's model on its test rows."""
+    if args.target is not None and (not args.scorecard or args.target not in schema.columns):
+        columns = ", ".join(schema.columns)
+        raise ValueError(
+            f"--target must be a column that --scorecard learns, of {columns}. Received: "
+            f"{args.target}{'' if args.scorecard else ', without --scorecard'}."
+        )
     table = run.dataset()
     start_keras(args.backend, purpose=f"{run.model_class()} of {run.folder}")
-    from keras_vae.evaluation import report
+    from keras_vae.evaluation import evaluate_rows, judge_rows, report
 
     model = run.load_model()
     test = report.first_of(table.test, args.examples)
@@ -201,17 +208,22 @@ def evaluate(args, run):
     results = report.measure_all(model, test, counts, args.ais, progress.bar, batch_size)
     name_asked(results, args.num_samples)
     results["examples"] = rows_of(test)
+    results["rows"] = evaluate_rows(model, test)
+    if args.scorecard:
+        results["scorecard"] = judge_rows(model, table.train, test, args.target, say=print)
     if args.doctor:
-        results["findings"] = examine(run, model, table.train, test)
+        findings = examine(run, model, table.train, test, results.get("scorecard"))
+        results["findings"] = findings
     report_evaluation(run, results)
     print_next("figures", run.folder)
 
 
 def measure(model, table, batch_size):
     """What `train` reports."""
-    from keras_vae.evaluation import report
+    from keras_vae.evaluation import evaluate, evaluate_rows
 
-    return report.evaluate(model, table.test, batch_size, progress.bar("Evaluating"))
+    results = evaluate(model, table.test, batch_size, progress.bar("Evaluating"))
+    return {**results, "rows": evaluate_rows(model, table.test)}
 
 
 # sample

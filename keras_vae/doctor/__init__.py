@@ -29,6 +29,7 @@ from keras_vae.doctor.curves import (
 from keras_vae.doctor.finding import Finding as Finding
 from keras_vae.doctor.samples import (
     alike_samples,
+    copied_rows,
     ignored_labels,
     meaningless_labels,
     missed_labels,
@@ -69,6 +70,7 @@ DIAGNOSES = {
         ignored_labels,
         missed_labels,
         alike_samples,
+        copied_rows,
     )
 }
 

@@ -219,6 +219,8 @@ def of_codes(model, train, held_out, epochs, seed, left_out):
     latent_dim = z_mean.shape[1]
     if isinstance(model, DrawsTokens):
         explained, possible = explained_tokens(model, inputs, z_mean), None
+    elif model.likelihood.takes_missing:
+        explained, possible = explained_columns(model.schema, model.reconstruct(inputs), x), None
     else:
         _, x_train, rows_train = _in_classes(model, held_out if train is None else train, seed)
         explained = explained_by_reconstructions(model.reconstruct(inputs), x, rows)
@@ -240,7 +242,8 @@ def of_codes(model, train, held_out, epochs, seed, left_out):
     }
     if possible is None:
         del numbers["low_kl"]
-        left_out["low_kl"] = "tokens have no principal components to compare with"
+        what = "tokens" if isinstance(model, DrawsTokens) else "columns of several kinds"
+        left_out["low_kl"] = f"{what} have no principal components to compare with"
     if has_posterior:
         numbers["exploding_log_variance"] = {
             "z_log_var": z_log_var,
@@ -325,6 +328,27 @@ def explained_tokens(model, inputs, z_mean):
         for z in (z_mean, np.roll(z_mean, len(z_mean) // 2, axis=0))
     )
     return (right - wrong) / max(1 - wrong, 1e-6)
+
+
+def explained_columns(schema, reconstructions, x):
+    """The mean share of the columns of a table that reconstructions explain, at most 1.
+
+    Args:
+        schema: `data.TableSchema`.
+        reconstructions, x: Float arrays `(n, columns)`, NaN in `x` where a value is missing: of
+            numbers the share of the variance, of names the right ones beyond the most frequent.
+    """
+    shares = []
+    for name, made, real in zip(schema.names, reconstructions.T, x.T, strict=True):
+        made, real = made[~np.isnan(real)], real[~np.isnan(real)].astype("float64")
+        if not len(real) or real.min() == real.max():
+            continue
+        if hasattr(schema.columns[name], "names"):
+            chance = np.unique(real, return_counts=True)[1].max() / len(real)
+            shares.append((np.mean(np.round(made) == real) - chance) / (1 - chance))
+        else:
+            shares.append(1 - np.mean((real - made) ** 2) / real.var())
+    return float(np.mean(shares)) if shares else 0.0
 
 
 def explained_by_components(x_train, rows_train, x, rows, count):

@@ -4,12 +4,15 @@ import numpy as np
 from keras import ops
 
 from keras_vae import seeds
-from keras_vae.data import Dataset, as_float
+from keras_vae.data import Dataset, TableSchema, as_float
 from keras_vae.doctor import changes, thresholds
 from keras_vae.doctor.finding import Finding
 from keras_vae.evaluation.classifier import mean_distance, predicted, train_classifier
+from keras_vae.evaluation.report import first_of
 from keras_vae.evaluation.scorecard import DISTANCES_PER_CLASS, label_of
 from keras_vae.evaluation.scorecard import diversity as diversity_by_class
+from keras_vae.evaluation.table_scorecard import copies
+from keras_vae.evaluation.tables import draw_rows, matrix
 from keras_vae.models.capabilities import DiscreteCodes, Samples, lack
 from keras_vae.training.batched import in_batches
 from keras_vae.training.inputs import check_examples
@@ -101,6 +104,27 @@ def alike_samples(diversity, possible=1.0, of="", change=""):
     )
 
 
+def copied_rows(close_samples, close_held_out, change=""):
+    """Whether drawn rows of a table are training rows, or next to them.
+
+    Args:
+        close_samples: Float, the share of drawn rows that are as near to a training row as the
+            nearest of rows that the model has not seen.
+        close_held_out: Float, the share of these.
+        change: Str. The change that makes it forget them.
+    """
+    if close_samples - close_held_out <= thresholds.MOST_CLOSE:
+        return None
+    return Finding(
+        "copied_rows",
+        close_samples,
+        f"{100 * close_samples:.0f} % of the drawn rows are as near to a training row as the "
+        f"nearest {100 * close_held_out:.0f} % of rows that the model has not seen: it gives away "
+        "rows that it has learnt by heart.",
+        change,
+    )
+
+
 def skill_of(accuracy, chance):
     """A classifier's accuracy, from guessing, 0, to no mistake, 1."""
     return (accuracy - chance) / max(1 - chance, 1e-6)
@@ -152,6 +176,14 @@ def judged(model, train, test, seed, left_out):
     if test is None:
         return leave_out("it needs test data")
     x_test, conditions = model.named_inputs(test)
+    if isinstance(model.schema, TableSchema):
+        leave_out("the data are no images")
+        if train is None:
+            left_out["copied_rows"] = "it needs training data"
+            return None
+        drawn = draw_rows(model, first_of(train, SAMPLES), seed)
+        rows = [matrix(model.schema, part) for part in (drawn, train, test)]
+        return copies(model.schema, *rows, seed)
     if len(x_test.shape) != 4:
         return leave_out("the data are no images")
     try:
@@ -208,6 +240,10 @@ def of_samples(model, scorecard, test, x, epochs):
             "real_accuracy": scorecard["real_accuracy"],
             "change": changes.mended_prior(model),
         }
+    if "close_samples" in scorecard:
+        names = ("close_samples", "close_held_out")
+        numbers["copied_rows"] = {name: scorecard[name] for name in names}
+        numbers["copied_rows"]["change"] = changes.forgotten_rows(model)
     if scorecard.get("diversity") is not None:
         numbers["alike_samples"] = {
             "diversity": scorecard["diversity"],

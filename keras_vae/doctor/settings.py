@@ -160,7 +160,8 @@ def of_settings(model, inputs, epochs):
     """What needs no trained model."""
     given, _ = model.named_inputs(inputs)
     x = values_of(model, given)
-    numbers = {} if model.likelihood.holds_tokens else _of_pixels(model, x, given.dtype == np.uint8)
+    has_pixels = not (model.likelihood.holds_tokens or model.likelihood.takes_missing)
+    numbers = _of_pixels(model, x, given.dtype == np.uint8) if has_pixels else {}
     is_valid = bool(ops.all(model.likelihood.valid(x)))
     try:
         if is_valid:

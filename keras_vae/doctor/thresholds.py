@@ -44,3 +44,5 @@ LEAST_SKILL, LEAST_COUNTED = 0.2, 100
 # By how much fewer samples than real images are of the class that a classifier names.
 MOST_MISSED = 0.1
 LEAST_DIVERSITY = 0.6
+# Of drawn rows those as near to a training row as the nearest of held-out ones, beyond their share.
+MOST_CLOSE = 0.1

@@ -8,6 +8,8 @@ from keras_vae.evaluation.latents import evaluate_latents
 from keras_vae.evaluation.likelihood import bits_per_dimension, log_likelihoods
 from keras_vae.evaluation.prior_choice import choose_prior
 from keras_vae.evaluation.scorecard import diversity, scorecard
+from keras_vae.evaluation.table_scorecard import judge_rows
+from keras_vae.evaluation.tables import evaluate_rows
 from keras_vae.evaluation.terms import evaluate, evaluate_codes
 
 __all__ = [
@@ -19,6 +21,8 @@ __all__ = [
     "evaluate_codes",
     "evaluate_latents",
     "evaluate_reconstructions",
+    "evaluate_rows",
+    "judge_rows",
     "log_likelihoods",
     "music",
     "scorecard",

@@ -21,8 +21,12 @@ _HEADINGS = {
     "latents": "Latent code",
     "log_likelihoods": "log p(x) by importance sampling, nats",
     "annealed": "log p(x) by annealed importance sampling",
+    "rows": "Drawn rows against test rows",
     "scorecard": "Samples by label",
 }
+# What is no number of nats has one of these in its name.
+_SHARES = ("accuracy", "leakage", "frechet", "distance", "auroc", "_r2", "copies", "close_")
+_SHARES += ("equal_numbers", "of_real")
 
 
 def measure_all(model, inputs, num_samples=(), annealed=False, progress=None, batch_size=256):
@@ -55,7 +59,8 @@ def measure_all(model, inputs, num_samples=(), annealed=False, progress=None, ba
         )
     if not isinstance(model, Encodes):
         left_out["reconstructions"] = lack(model, Encodes)
-    elif not isinstance(model, DrawsTokens):  # `evaluate_sequences` counts the tokens of those
+    elif not (isinstance(model, DrawsTokens) or model.likelihood.takes_missing):
+        # Of tokens `evaluate_sequences` tells, of rows `evaluate_rows`.
         results["reconstructions"] = evaluate_reconstructions(
             model, inputs, progress=progress("Reconstructions")
         )
@@ -113,7 +118,12 @@ def table(results):
         elif name == "music":
             yield from ("", *sequences.table(value))
         elif name in _HEADINGS:
-            yield from ("", _HEADINGS[name], *table(value))
+            yield from ("", _heading(name, value), *table(value))
+        elif name == "column_distances":
+            furthest = ", ".join(f"{column} {far:.3f}" for column, far in [*value.items()][:3])
+            yield f"{'furthest columns':>36} {furthest}"
+        elif name == "target":
+            yield f"{name:>36} {value}"
         elif isinstance(value, list) and name.endswith("_interval"):
             yield f"{'95 % interval':>36} {value[0]:10.4f} to {value[1]:.4f}"
         elif isinstance(value, list | tuple) and value and isinstance(value[0], float):
@@ -125,6 +135,10 @@ def table(results):
         yield f"{name:>36} left out: {reason}"
 
 
+def _heading(name, value):
+    return "Drawn rows judged" if "target" in value else _HEADINGS[name]
+
+
 def _row(name, value):
     if isinstance(value, int):
         return f"{name:>36} {value:10,}"
@@ -132,8 +146,7 @@ def _row(name, value):
         return f"{name:>36} {value:10.2f} dB"
     if name == "bits_per_dimension":
         return f"{name:>36} {value:10.4f} bits"
-    is_proportion = "accuracy" in name or "leakage" in name or "frechet" in name
-    if is_proportion or name in _NUMBERS:
+    if any(word in name for word in _SHARES) or name in _NUMBERS:
         return f"{name:>36} {value:10.4g}"
     return f"{name:>36} {value:10.2f} nats"
 
