@@ -194,7 +194,8 @@ def _report(model_path, graphs, paths, say, data=None):
     for graph in graphs:
         reporter = report.Reporter(model, graph, run, say=say, data=data)
         rows, pictures = [], {}
-        if graph in ("decoder", "sampler") and not isinstance(model, DrawsTokens):
+        is_picture = "x" in reporter.expected and not isinstance(model, DrawsTokens)
+        if graph in ("decoder", "sampler") and is_picture:
             pictures["Keras"] = reporter.expected["x"]
         for path in paths:
             module = exporter.module_of(path.suffix[1:])
@@ -270,8 +271,8 @@ def _next_command(path):
     words = ["python", "mobile_demo/edge/sample.py", "--model", str(path)]
     prior = found["prior"] or {}
     is_drawn = prior.get("kind") == "standard_normal" or "means" in prior
-    is_music = found.get("data", {}).get("kind") == "notes"
-    if found["graph"] == "decoder" and (is_music or not is_drawn):
+    kind = found.get("data", {}).get("kind")
+    if found["graph"] == "decoder" and (kind or not is_drawn):
         return shlex.join([*words, "--self-test"])
     for condition in found["conditions"]:
         if condition["kind"] == "sequence":
@@ -283,7 +284,9 @@ def _next_command(path):
             words += ["--label", condition["names"][min(7, condition["size"] - 1)]]
         else:
             words += ["--condition", f"{condition['name']}={condition['names'][0]}"]
-    count, out = ("4", "piece.mid") if is_music else ("16", "samples.png")
+    count, out = {"notes": ("4", "piece.mid"), "table": ("100", "rows.csv")}.get(
+        kind, ("16", "samples.png")
+    )
     words += ["--count", count, "--seed", "42", "--out", out]
     return shlex.join(words)
 

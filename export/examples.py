@@ -4,8 +4,9 @@ import os
 
 import numpy as np
 
-from export import tracing
+from export import ports, tracing
 from keras_vae import data
+from keras_vae.data import table_sources
 from keras_vae.models.capabilities import DrawsTokens
 from keras_vae.storage.runs import Run
 
@@ -21,6 +22,8 @@ def dataset(model, run, source=None):
     """
     if source is None:
         return Run(run).dataset() if run and Run(run).config_path.is_file() else None
+    if isinstance(model.schema, data.TableSchema):
+        return _table(source, model.schema)
     if isinstance(model, DrawsTokens):
         steps, _ = model.data_shape
         return data.sequences(source, steps, tuple(model.condition), False, schema=model.schema)
@@ -36,13 +39,40 @@ def dataset(model, run, source=None):
     return found
 
 
+def _table(source, schema):
+    """A `data.Table` of the columns that a schema has."""
+    name, columns = table_sources.read(source)
+    if missing := [column for column in schema.columns if column not in columns]:
+        raise data.DataError(
+            f"{name} must have the columns of the model. Received: none of {missing[0]!r}. Pass "
+            "the table that it was trained on."
+        )
+    return data.table({column: columns[column] for column in schema.columns}, schema=schema)
+
+
 def knows_data(model):
-    """Whether the command line has data for a model: pieces of music, or images with labels."""
-    return isinstance(model, DrawsTokens) or set(model.condition) <= {"label"}
+    """Whether the command line has data for a model: a table, music, or images with labels."""
+    has_schema = isinstance(model, DrawsTokens) or isinstance(model.schema, data.TableSchema)
+    return has_schema or set(model.condition) <= {"label"}
 
 
-def sequences_of(model, found, part, count=None):
-    """The first windows of a part of `data.Sequences`, "train" or "test", as graphs take them."""
+def rows_of(model, found, part, count=None):
+    """The first examples of a part of data, "train" or "test", as the graphs take them.
+
+    Args:
+        model: A model of `keras_vae`.
+        found: `data.Sequences`, of which an example is a window, or `data.Table`.
+        part: Str.
+        count: Optional int. Default: all.
+
+    Returns:
+        Dict of arrays; None if these are no data of the model.
+    """
+    if isinstance(found, data.Table) and isinstance(model.schema, data.TableSchema):
+        arrays = ports.of(model).arrays(found.columns(part))
+        return {name: values[:count] for name, values in arrays.items()}
+    if not isinstance(found, data.Sequences):
+        return None
     x, conditions = model.named_inputs(getattr(found, part))
     return {"x": x[:count].astype("int32"), **{n: c[:count] for n, c in conditions.items()}}
 
@@ -58,9 +88,11 @@ def held_out(model, run, say, source=None):
             raise
         say(f"no map of the latent space and no percentiles of scores: {err}", done=True)
         return None
-    if isinstance(found, data.Sequences):
-        return sequences_of(model, found, "test", HELD_OUT)
-    if found is None or found.x_test.shape[1:] != tuple(model.data_shape or ()):
+    if (rows := rows_of(model, found, "test", HELD_OUT)) is not None:
+        return rows
+    if not isinstance(found, data.Dataset) or found.x_test.shape[1:] != tuple(
+        model.data_shape or ()
+    ):
         return None
     examples = {"x": data.as_float(found.x_test[:HELD_OUT]), "label": found.y_test[:HELD_OUT]}
     return examples if model.condition else {"x": examples["x"]}
@@ -75,7 +107,7 @@ def calibration_of(graph, calibration_data, run, source=None):
         return {
             spec.name: np.asarray(calibration_data[spec.name], spec.dtype) for spec in graph.inputs
         }
-    if "x" not in names:
+    if not graph.takes_data:
         return None
     own = tracing.own(graph.model)
     is_known = knows_data(own) if own else set(names) <= {"x", "label"}
@@ -86,6 +118,6 @@ def calibration_of(graph, calibration_data, run, source=None):
             "run folder, name the data by `data` (--data), or pass `calibration_data`, a dict of "
             f"arrays for {names}."
         )
-    if isinstance(found, data.Sequences):
-        return sequences_of(graph.model, found, "train")
+    if (rows := rows_of(graph.model, found, "train")) is not None:
+        return rows
     return {"x": found.x_train, "label": found.y_train} if len(names) > 1 else {"x": found.x_train}

@@ -8,34 +8,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from export import tracing
+from export import ports, tracing
 from export.errors import ExportError
+from export.ports import TensorSpec, draw_inputs
 
 OPSET = 18
 BATCH_SIZES = (1, 3, 16)
 STATIC_BATCH_SIZES = (1, 16)
-
-
-@dataclasses.dataclass(frozen=True)
-class TensorSpec:
-    """One named input or output of a graph.
-
-    Args:
-        name: The name that devices bind by.
-        dtype: `"float32"` or `"int32"`.
-        shape: Tuple; its first entry is None for the batch, or 1 for one value for all of it.
-        num_values: For int32: from 0 to `num_values - 1`.
-    """
-
-    name: str
-    dtype: str
-    shape: tuple
-    num_values: int | None = None
-
-    @property
-    def batched(self):
-        """Whether there is one row for each example."""
-        return self.shape[0] is None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +34,8 @@ class Graph:
         absolute_sums: Optional function, as `function`, to a dict from each output that is a sum
             of many terms to the sum of their absolute values, `(batch,)`.
         loops: Whether steps are repeated in a loop.
+        in_units: Dict from the names of inputs and outputs that are columns of a table, in units,
+            to how far numbers spread, or 1.
     """
 
     name: str
@@ -66,6 +47,7 @@ class Graph:
     row_by_row: bool = True
     absolute_sums: Callable[[dict], dict] | None = None
     loops: bool = False
+    in_units: dict = dataclasses.field(default_factory=dict)
     traces: dict = dataclasses.field(default_factory=dict, repr=False)
 
     def trace(self, batch_size=None, format="tflite", all_integer=False):
@@ -133,6 +115,11 @@ class Graph:
         """Number of weights that the graph reads."""
         return sum(math.prod(variable.shape) for variable in self.variables)
 
+    @property
+    def takes_data(self):
+        """Whether it takes examples of the model's data."""
+        return self.name in ("encoder", "scorer") or any(s.name == "x" for s in self.inputs)
+
     def rows(self, inputs, index):
         """The rows of the inputs at some positions; what is one for all of them stays."""
         batched = {spec.name for spec in self.inputs if spec.batched}
@@ -167,7 +154,7 @@ class Graph:
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-# Which examples of a seed to draw, where no condition says how many there are.
+# Which examples of a seed to draw: where no condition says how many there are, and of rows.
 INDEX = TensorSpec("index", "int32", (None,), 16)
 SEED = TensorSpec("seed", "int32", (1,))
 TEMPERATURE = TensorSpec("temperature", "float32", (1,))
@@ -182,9 +169,10 @@ def decoder(model):
 
     Returns:
         A `Graph` with the inputs `z`, or `codes` where the code is one of a codebook's indices,
-        and one for each condition, and the output `x`. Where tokens are drawn, with the inputs
-        `seed` and `token_temperature` besides, and the output `margin`: how near the closest draw
-        of an example came to a border between two tokens, as a part of 1.
+        and one for each condition, and the output `x`; of a table an output for each column, in
+        units. Where tokens are drawn, with the inputs `seed` and `token_temperature` besides, and
+        the output `margin`: how near the closest draw of an example came to a border between two
+        tokens, as a part of 1.
 
     Raises:
         ValueError: If the model has no latent code.
@@ -194,19 +182,44 @@ def decoder(model):
     _check(model, "decoder")
     if isinstance(model, DrawsTokens):
         return _decoder_to_tokens(model)
+    port = ports.of(model)
     [code] = _code_specs(model, ["z"])
-    inputs = (code, *condition_specs(model))
 
     def function(tensors):
-        return {"x": _mean(model, tensors[code.name], tensors)}
+        return port.given(model.decode_mean(tensors[code.name], port.conditions(tensors)))
 
     def draw(rows, rng):
-        drawn = draw_inputs(inputs, rows, rng)
+        drawn = {**draw_inputs([code], rows, rng), **port.draw_conditions(rows, rng)}
         if code.name == "z":
             drawn["z"] = as_prior(model, drawn["z"], drawn, rng)
         return drawn
 
-    return Graph("decoder", inputs, (data_spec(model, "x"),), function, model, draw)
+    inputs = (code, *port.condition_specs)
+    return Graph("decoder", inputs, port.outputs(), function, model, draw, in_units=port.in_units())
+
+
+def _decoder_to_rows(model):
+    """The decoder of a model whose data are drawn from its likelihood: of an example of a seed.
+
+    The numbers to draw with come from the portable generator.
+    """
+    port = ports.of(model)
+    batch = (*_code_specs(model, ["z"]), INDEX, *port.condition_specs)
+
+    def function(tensors):
+        from keras import ops
+
+        parameters = model.decode_parameters(tensors["z"], port.conditions(tensors))
+        noise = model.likelihood.noise(tensors["seed"], tensors["index"], model.latent_dim, ops)
+        return port.given(model.likelihood.from_noise(parameters, *noise))
+
+    def draw(rows, rng):
+        drawn = {**draw_inputs(batch[:2], rows, rng), **port.draw_conditions(rows, rng)}
+        drawn["z"] = as_prior(model, drawn["z"], drawn, rng)
+        return {**drawn, "seed": _draw_settings(rng)["seed"]}
+
+    inputs = (*batch, SEED)
+    return Graph("decoder", inputs, port.outputs(), function, model, draw, in_units=port.in_units())
 
 
 def _decoder_to_tokens(model):
@@ -214,14 +227,15 @@ def _decoder_to_tokens(model):
 
     The numbers to draw with come from the portable generator: no random operator is in the file.
     """
-    batch = (*_code_specs(model, ["z"]), *condition_specs(model))
+    port = ports.of(model)
+    batch = (*_code_specs(model, ["z"]), *port.condition_specs)
 
     def function(tensors):
         from keras import ops
 
         index = tensors["index"] if "index" in tensors else positions(tensors["z"])
         uniform = model.uniforms(tensors["seed"], index, ops)
-        conditions = {name: tensors[name] for name in model.condition}
+        conditions = port.conditions(tensors)
         temperature = tensors["token_temperature"]
         tokens, margin = model.generate(tensors["z"], uniform, temperature, conditions)
         return {"x": tokens, "margin": margin}
@@ -232,7 +246,7 @@ def _decoder_to_tokens(model):
         return {**drawn, **_draw_settings(rng)}
 
     inputs = (*batch, SEED, TOKEN_TEMPERATURE)
-    outputs = (data_spec(model, "x"), TensorSpec("margin", "float32", (None,)))
+    outputs = (*port.outputs(), TensorSpec("margin", "float32", (None,)))
     return Graph("decoder", inputs, outputs, function, model, draw, row_by_row=False, loops=True)
 
 
@@ -243,38 +257,41 @@ def encoder(model):
         model: A model of `keras_vae` with an encoder.
 
     Returns:
-        A `Graph` with the inputs `x` and one for each condition, and the outputs `z_mean` and
-        `z_log_var`, or `z` where the code is no distribution, or `codes`, int32.
+        A `Graph` with the inputs `x`, or a table's columns in units, and one for each condition,
+        and the outputs `z_mean` and `z_log_var`, or `z` where the code is no distribution, or
+        `codes`, int32.
 
     Raises:
         ValueError: If the model has no encoder.
     """
     _check(model, "encoder")
+    port = ports.of(model)
     outputs = _code_specs(model, model.code_names)
 
     def function(tensors):
         from keras import ops
 
-        code = _code(model, tensors)
+        code = model.code(port.data(tensors), condition_vector(model, tensors), training=False)
         return {s.name: ops.cast(y, s.dtype) for s, y in zip(outputs, code, strict=True)}
 
-    inputs = (data_spec(model, "x"), *condition_specs(model))
+    inputs = (*port.inputs, *port.condition_specs)
     draw = functools.partial(_draw_data, model)
-    return Graph("encoder", inputs, tuple(outputs), function, model, draw)
+    return Graph("encoder", inputs, tuple(outputs), function, model, draw, in_units=port.in_units())
 
 
 def sampler(model):
     """The graph from the conditions, a seed and a temperature to samples of the prior.
 
     Without a condition the input `index` says which examples of the seed to draw; with one they
-    are 0, 1, 2, ... in the order of the rows.
+    are 0, 1, 2, ... in the order of the rows. Rows of a table always have an `index`, and are drawn
+    from the likelihood, too, as `sample` draws them.
 
     Args:
         model: A model of `keras_vae` with a prior.
 
     Returns:
         A `Graph` with the inputs of the conditions, or `index`, and `seed` and `temperature`, and
-        the outputs `x` and `z`.
+        the outputs of the `decoder` and `z`.
 
     Raises:
         ValueError: If the model has no prior to draw from.
@@ -287,31 +304,46 @@ def sampler(model):
             "The `sampler` graph needs a model with a prior to draw from in one pass. Received: "
             f"{type(model).__name__}. Export its `decoder`."
         )
-    return sampler_over(decoder(model), model.prior.fixed())
+    made = _decoder_to_rows(model) if model.likelihood.observes else decoder(model)
+    return sampler_over(made, model.prior.fixed(), indexed=model.likelihood.observes)
 
 
-def sampler_over(decoder, prior):
-    """Put the draw of `z` from a fixed prior before a decoder."""
+def sampler_over(decoder, prior, indexed=False):
+    """Put the draw of `z` from a fixed prior before a decoder.
+
+    Args:
+        decoder: The `Graph`.
+        prior: `priors.Prior`.
+        indexed: Whether the decoder itself asks which examples of the seed to draw, by `INDEX`.
+    """
     [latent_dim] = [spec.shape[1] for spec in decoder.inputs if spec.name == "z"]
-    settings = tuple(spec for spec in (TOKEN_TEMPERATURE,) if spec in decoder.inputs)
-    conditions = tuple(spec for spec in decoder.inputs if spec.batched and spec.name != "z")
-    batch = conditions or (INDEX,)
-    inputs = (*batch, SEED, TEMPERATURE, *settings)
+    settings = tuple(spec for spec in decoder.inputs if not spec.batched)
+    others = ("z", "index") if indexed else ("z",)
+    conditions = tuple(s for s in decoder.inputs if s.batched and s.name not in others)
+    indexed = indexed or not conditions
+    batch = (INDEX, *conditions) if indexed else conditions
+    inputs = (*batch, *dict.fromkeys((SEED, TEMPERATURE, *settings)))
     outputs = (*decoder.outputs, TensorSpec("z", "float32", (None, latent_dim)))
 
     def function(tensors):
-        first = tensors[batch[0].name]
-        index = positions(first) if conditions else first
+        index = tensors["index"] if indexed else positions(tensors[batch[0].name])
         given = {spec.name: tensors[spec.name] for spec in conditions}
         condition = condition_vector(decoder.model, given)
         z = prior.draw(tensors["seed"], index, tensors["temperature"], latent_dim, condition)
         if settings:
-            given |= {"index": index, **{n: tensors[n] for n in ("seed", "token_temperature")}}
+            given |= {"index": index, **{spec.name: tensors[spec.name] for spec in settings}}
         return {**decoder.function({"z": z, **given}), "z": z}
 
+    draw_conditions = functools.partial(draw_inputs, conditions)
+    if tracing.own(decoder.model) is not None:
+        draw_conditions = ports.of(decoder.model).draw_conditions
+
     def draw(rows, rng):
-        drawn = {**draw_inputs(batch, rows, rng), **_draw_settings(rng)}
-        drawn["temperature"] = np.array([0.9], np.float32)
+        drawn = {
+            **draw_inputs((INDEX,) if indexed else (), rows, rng),
+            **draw_conditions(rows, rng),
+        }
+        drawn |= {**_draw_settings(rng), "temperature": np.array([0.9], np.float32)}
         return {spec.name: drawn[spec.name] for spec in inputs}
 
     return Graph(
@@ -321,8 +353,9 @@ def sampler_over(decoder, prior):
         function,
         decoder.model,
         draw,
-        row_by_row=not conditions,
+        row_by_row=indexed,
         loops=decoder.loops,
+        in_units=decoder.in_units,
     )
 
 
@@ -341,10 +374,10 @@ def scorer(model):
         model: A model of `keras_vae` that scores.
 
     Returns:
-        A `Graph` with the inputs `x` and one for each condition, and the outputs `score`, the
-        negative ELBO in nats at the posterior mean (for an autoencoder, the negative
-        log-likelihood; under a prior without a closed KL, with its estimate there, `Prior.kl`),
-        and `x_reconstructed`.
+        A `Graph` with the inputs of the `encoder`, and the outputs `score`, the negative ELBO in
+        nats at the posterior mean (for an autoencoder, the negative log-likelihood; under a prior
+        without a closed KL, with its estimate there, `Prior.kl`), and `x_reconstructed`, or for
+        each of a table's columns `NAME_reconstructed`.
 
     Raises:
         ValueError: If the model has no score.
@@ -352,40 +385,50 @@ def scorer(model):
     from keras_vae.models.capabilities import Bounds, DrawsTokens
 
     _check(model, "scorer")
-    outputs = (TensorSpec("score", "float32", (None,)), data_spec(model, "x_reconstructed"))
+    port = ports.of(model)
+    outputs = (TensorSpec("score", "float32", (None,)), *port.outputs(reconstructed=True))
     prior = model.prior.fixed() if isinstance(model, Bounds) else None
 
-    def parameters_and_kl(tensors):
-        conditions = {name: tensors[name] for name in model.condition}
+    def parameters_and_kl(x, tensors):
+        condition = condition_vector(model, tensors)
         if prior is None:
-            z, kl = _code(model, tensors)[0], 0.0
+            z, kl = model.code(x, condition, training=False)[0], 0.0
         else:
-            condition = condition_vector(model, tensors)
-            q = model.infer(tensors["x"], condition, training=False)
+            q = model.infer(x, condition, training=False)
             z, given = q.draw(None)
             kl = q.kl(prior(condition), z, given)
-        return model.decode_parameters(z, conditions), kl
+        return model.decode_parameters(z, port.conditions(tensors)), kl
 
     def function(tensors):
-        parameters, kl = parameters_and_kl(tensors)
-        score = -model.likelihood.log_prob(tensors["x"], parameters)
+        x = port.data(tensors)
+        parameters, kl = parameters_and_kl(x, tensors)
+        score = -model.likelihood.log_prob(x, parameters)
         if prior is not None:
             score = score + kl
-        mean = as_type(model.likelihood.mean(parameters), outputs[1].dtype)
-        return {"score": as_float32(score), "x_reconstructed": mean}
+        mean = model.likelihood.mean(parameters)
+        return {"score": ports.as_float32(score), **port.given(mean, reconstructed=True)}
 
     def absolute_sums(tensors):
         from keras import ops
 
-        parameters, kl = parameters_and_kl(tensors)
-        by_value = model.likelihood(parameters).log_prob_by_value(tensors["x"])
-        return {"score": as_float32(ops.sum(ops.abs(by_value), axis=1) + ops.abs(kl))}
+        x = port.data(tensors)
+        parameters, kl = parameters_and_kl(x, tensors)
+        by_value = model.likelihood(parameters).log_prob_by_value(x)
+        return {"score": ports.as_float32(ops.sum(ops.abs(by_value), axis=1) + ops.abs(kl))}
 
-    inputs = (data_spec(model, "x"), *condition_specs(model))
+    inputs = (*port.inputs, *port.condition_specs)
     draw = functools.partial(_draw_data, model)
     loops = isinstance(model, DrawsTokens)
     return Graph(
-        "scorer", inputs, outputs, function, model, draw, absolute_sums=absolute_sums, loops=loops
+        "scorer",
+        inputs,
+        outputs,
+        function,
+        model,
+        draw,
+        absolute_sums=absolute_sums,
+        loops=loops,
+        in_units=port.in_units(),
     )
 
 
@@ -416,29 +459,11 @@ def _check(model, graph):
             f"The `{graph}` graph needs a model of `keras_vae` that has it; for another Keras "
             f"model, name its `inputs`. Received: {type(model).__name__}."
         )
-    if model.likelihood.takes_missing:
-        raise ValueError(
-            "A model of a table cannot be exported yet: a file would hold neither what is missing "
-            f"nor its units. Received: a {type(model).__name__} with the {model.likelihood.name} "
-            "likelihood. Draw its rows with model.sample."
-        )
     needed = {"encoder": Encodes, "sampler": Samples, "scorer": Scores}
     if graph in needed:
         require(model, needed[graph], f"The `{graph}` graph")
     if not model.built:
         model.build()
-
-
-def condition_specs(model):
-    return tuple(_condition_spec(name, kind) for name, kind in model.condition.items())
-
-
-def _condition_spec(name, kind):
-    if kind.kind == "categorical":
-        return TensorSpec(name, "int32", (None,), kind.num_classes + 1)
-    if kind.kind == "sequence":
-        return TensorSpec(name, "int32", (None, kind.steps), kind.num_values + 1)
-    return TensorSpec(name, "float32", (None, kind.dim))
 
 
 def _code_specs(model, names):
@@ -451,27 +476,11 @@ def _code_specs(model, names):
     return tuple(TensorSpec(name, "float32", (None, model.latent_dim)) for name in names)
 
 
-def data_spec(model, name):
-    shape = (None, *model.data_shape)
-    if model.likelihood.holds_tokens:
-        return TensorSpec(name, "int32", shape, int(model.likelihood.data_range[1]) + 1)
-    return TensorSpec(name, "float32", shape)
-
-
-def _mean(model, z, tensors):
-    return as_float32(model.decode_mean(z, {name: tensors[name] for name in model.condition}))
-
-
-def _code(model, tensors):
-    return model.code(tensors["x"], condition_vector(model, tensors), training=False)
-
-
 def condition_vector(model, tensors):
     """The vector of a model's conditions, or None for one that has no such thing."""
     if tracing.own(model) is None or not model.condition:
         return None
-    conditions = {name: tensors[name] for name in model.condition}
-    return model.encode_condition(conditions, training=False)
+    return model.encode_condition(ports.of(model).conditions(tensors), training=False)
 
 
 def draw_codes(model, seed, rows, conditions, temperature=1.0):
@@ -496,28 +505,6 @@ def _tensor(array):
     return keras.ops.convert_to_tensor(array)
 
 
-def as_float32(tensor):
-    return as_type(tensor, "float32")
-
-
-def as_type(tensor, dtype):
-    import keras
-
-    return keras.ops.cast(tensor, dtype)
-
-
-def draw_inputs(specs, rows, rng):
-    """Normal floats, and integers shuffled, so that two do not always meet in the same pairs."""
-    return {
-        spec.name: rng.standard_normal((rows, *spec.shape[1:]), dtype=np.float32)
-        if spec.num_values is None
-        else rng.permutation(np.arange(rows * math.prod(spec.shape[1:])) % spec.num_values)
-        .astype(np.int32)
-        .reshape(rows, *spec.shape[1:])
-        for spec in specs
-    }
-
-
 def _draw_settings(rng):
     return {
         "seed": rng.integers(0, 2**31, 1).astype(np.int32),
@@ -526,9 +513,10 @@ def _draw_settings(rng):
 
 
 def _draw_data(model, rows, rng):
-    """Data that the model itself makes of its prior's codes."""
-    conditions = draw_inputs(condition_specs(model), rows, rng)
+    """Data that the model itself makes of its prior's codes; rows of a table by their kinds."""
+    port = ports.of(model)
+    conditions = port.draw_conditions(rows, rng)
     specs = _code_specs(model, ["z"])
     [code] = draw_inputs(specs, rows, rng).values()
     code = as_prior(model, code, conditions, rng) if specs[0].name == "z" else code
-    return {"x": model.decode(code, conditions), **conditions}
+    return {**port.draw_data(code, conditions, rng), **conditions}

@@ -6,7 +6,8 @@ import re
 
 import numpy as np
 
-from export.graphs import Graph, TensorSpec, as_float32, draw_inputs, sampler_over
+from export.graphs import Graph, sampler_over
+from export.ports import TensorSpec, as_float32, draw_inputs
 from keras_vae import keras_internals
 
 # What Keras names an input that nobody named.

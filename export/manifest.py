@@ -100,14 +100,18 @@ def range_of(graph, training=None):
         training: Optional dict, as from `training_of`.
 
     Returns:
-        List of two floats, or None for a model without an output `x`.
+        List of two floats, or None for a model without an output `x` that is a picture.
     """
     from export.graphs import decoder
     from export.tracing import own
 
     model = own(graph.model)
-    if found := _data_range(model) or (training and [0.0, 1.0]):
+    if found := _data_range(model):
         return found
+    if model and not model.likelihood.takes_pictures:
+        return None
+    if training:
+        return [0.0, 1.0]
     source = decoder(model) if model else graph
     if "x" not in {spec.name for spec in source.outputs}:
         return None
@@ -180,9 +184,22 @@ def loads(data, source):
     for key, kind in _TYPES.items():
         if not isinstance(manifest.get(key), kind) or isinstance(manifest.get(key), bool):
             raise ValueError(f"The manifest of {source} is damaged: `{key}` is missing or wrong.")
+    if not _is_data(manifest.get("data", {})):
+        raise ValueError(f"The manifest of {source} is damaged: `data` is missing or wrong.")
     if manifest["quantization"] not in QUANTIZATIONS:
         raise ValueError(f"The manifest of {source} is damaged: its quantization is unknown.")
     return manifest
+
+
+def _is_data(data):
+    """Whether what is said of the data can be read: of a table each column's kind and port."""
+    if not isinstance(data, dict) or data.get("kind") != "table":
+        return isinstance(data, dict)
+    columns = data.get("columns")
+    return isinstance(columns, dict) and all(
+        isinstance(column, dict) and all(isinstance(column.get(k), str) for k in ("kind", "port"))
+        for column in columns.values()
+    )
 
 
 def _check_schema(manifest, source):
@@ -215,8 +232,9 @@ def shorten(value, longest=8):
 
 
 def exact(array):
-    """float32 values as the shortest decimals that read back as the same float32."""
-    return [float(str(value)) for value in np.asarray(array, np.float32).reshape(-1)]
+    """float32 values as the shortest decimals that read back as the same float32, NaN as None."""
+    values = np.asarray(array, np.float32).reshape(-1)
+    return [None if np.isnan(value) else float(str(value)) for value in values]
 
 
 def golden(manifest, ports, source):
@@ -295,7 +313,8 @@ def _map(graph, held_out):
 
     model = graph.model
     has_codes = isinstance(model, Encodes) and not isinstance(model, DiscreteCodes)
-    if graph.name == "scorer" or held_out is None or not has_codes or model.latent_dim < 2:
+    is_known = held_out is not None and "x" in held_out
+    if graph.name == "scorer" or not is_known or not has_codes or model.latent_dim < 2:
         return None
     inputs = held_out if model.condition else held_out["x"]
     means = model.encode_means(model.as_observed(inputs, seed=0)).astype(np.float64)
@@ -357,7 +376,7 @@ def _golden(graph, quantize, run):
         "conditions": {name: _plain(inputs[name]) for name in inputs if name in conditions},
         **{name: _plain(inputs[name]) for name in ("x", "z", "codes") if name in inputs},
         **{
-            name: _plain(value) if name in ("z", "codes") else _rounded(value)
+            name: _plain(value) if name in ("z", "codes", *graph.in_units) else _rounded(value)
             for name, value in outputs.items()
         },
         # A reader that does not know them judges by the outputs alone, more strictly.

@@ -9,7 +9,7 @@ import inspect
 
 import numpy as np
 
-from export import keras_models, tracing
+from export import keras_models, table_oracle, tracing
 from keras_vae import keras_internals
 
 
@@ -28,17 +28,31 @@ def outputs(graph, inputs, batch_size=64):
 
     count = graph.count(inputs)
     batch_size = batch_size if graph.row_by_row else count
-    compute = _OTHERS if tracing.own(graph.model) is None else _OWN
     parts = []
     with tracing.on_cpu():
         for start in range(0, count, batch_size):
             batch = graph.rows(inputs, slice(start, start + batch_size))
-            made = compute[graph.name](graph, batch)
+            made = _of(graph)(graph, batch)
             parts.append({key: keras.ops.convert_to_numpy(y) for key, y in made.items()})
     return {
         spec.name: np.concatenate([part[spec.name] for part in parts]).astype(spec.dtype)
         for spec in graph.outputs
     }
+
+
+def limits(graph, inputs, made):
+    """Between which values each of a graph's outputs in units may lie: `table_oracle.limits`."""
+    if not graph.in_units:
+        return {}
+    with tracing.on_cpu():
+        return table_oracle.limits(graph, inputs, made)
+
+
+def _of(graph):
+    """The function from a graph and its inputs to what its model gives."""
+    if graph.in_units:
+        return table_oracle.outputs
+    return (_OTHERS if tracing.own(graph.model) is None else _OWN)[graph.name]
 
 
 def margins(graph, inputs, made):

@@ -14,6 +14,8 @@ from export.quantization import BOUNDS, SMALLEST_BYTES_PER_PARAMETER
 # to 10 bits; a mistake in the translation, such as another padding, is larger.
 BACKEND_BOUND = 5e-3
 LARGEST_BATCH = max(graphs.BATCH_SIZES)
+# How often a bound is halved to see how much of it was needed.
+_HALVES = 10
 # How near to a border between two tokens a draw may be for a file to draw the other one.
 MARGINS = {"none": 1e-4, "float16": 5e-3, "int8": 0.2, "exact": 0.0}
 # By which weights and inputs are shaken to see how far an output follows: small enough for it to
@@ -58,6 +60,7 @@ class Batch:
         inputs, outputs: Dicts of arrays.
         exact, lossy: Dicts of `magnitudes`, for files that are not quantized and for others.
         margins: Dict of `oracle.margins`, of outputs that are drawn tokens.
+        limits: Dict of `oracle.limits`, of outputs in units.
     """
 
     inputs: dict
@@ -65,6 +68,7 @@ class Batch:
     exact: dict
     lossy: dict
     margins: dict = dataclasses.field(default_factory=dict)
+    limits: dict = dataclasses.field(default_factory=dict)
 
     def magnitude(self, output, quantize):
         """The `magnitudes` of an output, an array `(rows,)`; or 0 where there are none."""
@@ -100,8 +104,8 @@ def reference(graph, seed=0):
             else:
                 made = {name: array[index] for name, array in outputs.items()}
             sizes = ({k: v[index] for k, v in found.items()} for found in (exact, lossy))
-            margins = oracle.margins(graph, batch, made)
-            batches[size].append(Batch(batch, made, *sizes, margins))
+            margins, limits = (of(graph, batch, made) for of in (oracle.margins, oracle.limits))
+            batches[size].append(Batch(batch, made, *sizes, margins, limits))
     # Uncompiled, too: TensorFlow's fused kernels make 0 of a NaN that a ReLU follows.
     for outputs in (graph.evaluate(inputs), *(b.outputs for b in batches[LARGEST_BATCH])):
         for name, array in outputs.items():
@@ -117,7 +121,8 @@ def magnitudes(graph, inputs, quantize="none", seed=0):
     """How large what an output is made of is: the scale of the rounding that a right file may show.
 
     Terms that cancel leave a small output, and the rounding of large ones. A sum's terms are those
-    that the graph tells of (`absolute_sums`). What cancels inside layers is seen from outside:
+    that the graph tells of (`absolute_sums`), and what is in units is as large as it spreads. What
+    cancels inside layers is seen from outside:
     every weight and float input is moved by one part in 4096, up or down at random, and the
     output's change, by that part, is the root of the sum of its squared terms. Of a quantized file
     only the former counts: where every rounding is multiplied, few bits are too few.
@@ -134,16 +139,28 @@ def magnitudes(graph, inputs, quantize="none", seed=0):
     sums = graph.evaluate(inputs, function=graph.absolute_sums) if graph.absolute_sums else {}
     # What tokens are drawn jumps: their margins say how far rounding may reach.
     gains = _gains(graph, inputs, seed) if quantize == "none" and not graph.loops else {}
-    return {name: np.fmax(sums.get(name, 0.0), gains.get(name, 0.0)) for name in {**gains, **sums}}
+    rows = graph.count(inputs)
+    names = [spec.name for spec in graph.outputs if spec.dtype == "float32"]
+    units = {name: np.full(rows, graph.in_units[name]) for name in names if name in graph.in_units}
+    return {
+        name: np.fmax(sums.get(name, 0.0), gains.get(name, 0.0)) for name in {**gains, **sums}
+    } | units
 
 
 def _gains(graph, inputs, seed):
-    """How much more than usual each float output follows the weights and inputs."""
+    """How much more than usual each float output follows the weights and inputs.
+
+    What is in units has steps, and goes through others: it is left alone.
+    """
     import keras
 
     rng = np.random.default_rng(seed)
     outputs = graph.evaluate(inputs)
-    found = {s.name: np.zeros(len(outputs[s.name])) for s in graph.outputs if s.dtype == "float32"}
+    found = {
+        spec.name: np.zeros(len(outputs[spec.name]))
+        for spec in graph.outputs
+        if spec.dtype == "float32" and spec.name not in graph.in_units
+    }
     weights = [weight for weight in graph.model.weights if "float" in weight.dtype]
     values = [keras.ops.convert_to_numpy(weight) for weight in weights]
 
@@ -156,7 +173,8 @@ def _gains(graph, inputs, seed):
         for _ in range(_SHAKES):
             for weight, value in zip(weights, values, strict=True):
                 weight.assign(shaken(value))
-            made = graph.evaluate({name: shaken(value) for name, value in inputs.items()})
+            moved = {n: v if n in graph.in_units else shaken(v) for n, v in inputs.items()}
+            made = graph.evaluate(moved)
             for name, most in found.items():
                 change = np.abs(made[name].astype(np.float64) - outputs[name])
                 change = change.reshape(len(most), -1).max(axis=1, initial=0.0)
@@ -239,7 +257,9 @@ def verify_backends(expected, path, is_exact=False, bound=BACKEND_BOUND):
             for name, array in batch.outputs.items():
                 where = f"the model on TensorFlow, `{name}`"
                 magnitude = batch.magnitude(name, "none")
-                if is_exact:
+                if name in batch.limits:
+                    _within(origin[f"{name}_{i}"], array, batch.limits[name], bound, where)
+                elif is_exact:
                     _error(array, origin[f"{name}_{i}"], 0.0, where, ties=0)
                 else:
                     _error(array, origin[f"{name}_{i}"], bound, where, magnitude)
@@ -289,10 +309,36 @@ def _compare(run, batches, quantize, batch_size, name):
                     found = made[output][agree]
                     _error(found, target[agree], MARGINS[quantize], where)
                 continue
-            magnitude = batch.magnitude(output, quantize)
-            error = _error(made.get(output), target, BOUNDS[quantize], where, magnitude)
+            if output in batch.limits:
+                found = made.get(output)
+                error = _within(found, target, batch.limits[output], BOUNDS[quantize], where)
+            else:
+                magnitude = batch.magnitude(output, quantize)
+                error = _error(made.get(output), target, BOUNDS[quantize], where, magnitude)
             largest_error = max(largest_error, error)
     return largest_error
+
+
+def _within(made, expected, limits, bound, where):
+    """The least bound, or twice it, whose limits hold all values; or a ParityError."""
+
+    def outside(bound):
+        low, high = limits(bound)
+        return ~((low <= made) & (made <= high))  # also of NaN
+
+    _check_layout(made, expected, where)
+    if outside(bound).any():
+        row = int(outside(bound).argmax())
+        low, high = (ends[row] for ends in limits(bound))
+        raise ParityError(
+            f"{where}: disagrees with the model, {made[row]:g} in row {row}, where it gives "
+            f"{expected[row]:g}, and {low:g} to {high:g} within its bound, {bound:.3g}."
+        )
+    for _ in range(_HALVES):
+        if outside(bound / 2).any():
+            return bound
+        bound /= 2
+    return 0.0
 
 
 def _agree(made, expected, margins, bound, where):

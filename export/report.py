@@ -12,7 +12,7 @@ import numpy as np
 
 from export import examples, graphs, oracle, tracing
 from export.quantization import calibration
-from keras_vae.data import Sequences, as_float
+from keras_vae.data import Dataset, as_float
 
 SAMPLES = 1000
 # Of a graph that repeats steps, whose files take so many at once at most.
@@ -30,9 +30,11 @@ class Row:
         file: String, the file's name.
         size: Int, bytes.
         largest_error, mean_error: Floats, against the model, over 1,000 seeded samples. Of a model
-            of tokens, over 160, the shares of the samples and of the tokens that are others.
+            of tokens, over 160, the shares of the samples and of the tokens that are others. Of a
+            table, the largest and the mean of all columns': of numbers the error over how far they
+            spread, of names the share of those that are others.
         psnr: Float, decibels: the data's range against the root of the mean squared error; or None
-            of tokens.
+            of tokens and tables.
         elbo_change: Float, nats per example: mean ELBO of 500 held-out examples through the file,
             at the posterior mean, less that of the model; or None where there are no data.
         accuracy: Float, the share of the samples that a classifier of real images gives the asked
@@ -40,6 +42,7 @@ class Row:
         milliseconds: Float, one image at batch size 1 in the real runtime, one thread.
         milliseconds_of_16: Float, an image at batch size 16.
         arena: Int, bytes of working memory in TFLite Micro; or None where it does not run there.
+        of_tokens: Whether the errors are shares of samples and tokens.
     """
 
     file: str
@@ -52,6 +55,7 @@ class Row:
     milliseconds: float
     milliseconds_of_16: float
     arena: int | None = None
+    of_tokens: bool = False
 
 
 class Reporter:
@@ -117,7 +121,7 @@ class Reporter:
         row = Row(
             file=path.name,
             size=path.stat().st_size,
-            **self._errors(made[self.output]),
+            **self._errors(made),
             elbo_change=None if elbo is None else elbo - baseline,
             accuracy=self._accuracy(made),
             milliseconds=_milliseconds(run, one),
@@ -144,11 +148,14 @@ class Reporter:
 
     def _errors(self, made):
         """The fields of a `Row` that compare what a file made with what the model does."""
-        expected = self.expected[self.output]
+        if self.output in self.graph.in_units:
+            return self._errors_in_units(made)
+        made, expected = made[self.output], self.expected[self.output]
         if self.is_tokens:
             others = made != expected
             of_samples = float(others.reshape(len(others), -1).any(axis=1).mean())
-            return {"largest_error": of_samples, "mean_error": float(others.mean()), "psnr": None}
+            errors = {"largest_error": of_samples, "mean_error": float(others.mean())}
+            return {**errors, "psnr": None, "of_tokens": True}
         error = made.astype(np.float64) - expected
         spread = np.ptp(expected)
         data_range = self.own.likelihood.data_range if self.own else None
@@ -161,8 +168,20 @@ class Reporter:
             "psnr": float(20 * math.log10(spread / noise)) if noise > 0 else math.inf,
         }
 
+    def _errors_in_units(self, made):
+        largest, mean = [], []
+        for name, spread in self.graph.in_units.items():
+            if name in self.expected:
+                error = np.abs(made[name].astype(np.float64) - self.expected[name])
+                is_name = self.expected[name].dtype.kind == "i"
+                error = error > 0 if is_name else error / spread
+                largest.append(error.mean() if is_name else error.max())
+                mean.append(error.mean())
+        errors = {"largest_error": float(max(largest)), "mean_error": float(np.mean(mean))}
+        return {**errors, "psnr": None}
+
     def _inputs(self):
-        if "x" not in {spec.name for spec in self.graph.inputs}:
+        if not self.graph.takes_data:
             data = self.graph.draw(self._samples(), np.random.default_rng(SEED))
             for spec in self.graph.inputs:
                 if spec.num_values is not None and self.classifier is not None:
@@ -177,8 +196,8 @@ class Reporter:
     def _held_out(self, most=None):
         if self.dataset is None:
             return None
-        if isinstance(self.dataset, Sequences):
-            return examples.sequences_of(self.own, self.dataset, "test", most)
+        if not isinstance(self.dataset, Dataset):
+            return examples.rows_of(self.own, self.dataset, "test", most)
         x, y = as_float(self.dataset.x_test[:most]), self.dataset.y_test[:most]
         return {"x": x, "label": y} if self.own and self.own.condition else {"x": x}
 
@@ -217,11 +236,12 @@ class Reporter:
         held_out = self._held_out(HELD_OUT)
         if self.graph.name == "scorer":
             return -float(np.mean(run(held_out)["score"], dtype="float64"))
-        model, x = self.model, held_out["x"]
+        model = self.model
         if not isinstance(model, Bounds) or isinstance(model, DrawsTokens):
             return None
         if model.parameters_per_value > 1:  # a decoder file gives their mean, and no more
             return None
+        x = held_out["x"]
         conditions = {name: held_out[name] for name in model.condition}
         inputs = held_out if conditions else x
         code = model.encode(inputs)
@@ -243,7 +263,7 @@ class Reporter:
 def table(rows, baseline):
     """The rows as lines of text, a header first."""
     form, errors = "{:.1e}", ("largest error", "mean error")
-    if any(row.psnr is None for row in rows):
+    if any(row.of_tokens for row in rows):
         form, errors = "{:.1%}", ("other samples", "other tokens")
     columns = [
         ("file", lambda row: row.file),

@@ -24,7 +24,7 @@ def compact(model, schema):
         ports = {*subgraph.inputs, *subgraph.outputs}
         for index, tensor in enumerate(subgraph.tensors):
             if index not in ports:
-                tensor.name = b""
+                tensor.name = None
             if tensor.quantization is not None and tensor.quantization.scale is None:
                 tensor.quantization = None
     _fill_zeros(model, schema)

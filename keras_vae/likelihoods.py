@@ -488,21 +488,21 @@ class Table(Likelihood):
         fits = ops.logical_and(inside, ops.logical_or(whole, free))
         return ops.all(ops.logical_and(fits, ops.logical_or(x != x, ops.abs(x) < 1e30)), axis=1)
 
-    def noise(self, seed, index, first):
+    def noise(self, seed, index, first, ops=np):
         """What rows are drawn with, by the portable generator: the same bits everywhere.
 
         Args:
-            seed: Integer array `(1,)`, from 0 to 2^31 - 1.
-            index: Integer array `(n,)`. Which examples of the seed.
+            seed: Integer array or tensor `(1,)`, from 0 to 2^31 - 1.
+            index: Integer array or tensor `(n,)`. Which examples of the seed.
             first: Int. Dimensions that the code of an example takes.
+            ops: As for `portable_random.normal`.
 
         Returns:
-            Tuple of float32 arrays: of N(0, 1), one a normal column, and of (0, 1), one for each
-            other column.
+            Tuple of float32 arrays or tensors: of N(0, 1), one a normal column, and of (0, 1), one
+            for each other column.
         """
-        normals, uniforms = self.layout.num_normals, self.layout.num_uniforms
-        normal = portable_random.normal(seed, index, first + normals)[:, first:]
-        return normal, portable_random.uniforms(seed, index, first + normals, uniforms)
+        sizes = self.layout.num_normals, self.layout.num_uniforms
+        return portable_random.normals_and_uniforms(seed, index, first, *sizes, ops)
 
     def from_noise(self, parameters, normal, uniform):
         """As `sample`, with what `noise` gives: float32 `(batch, columns)`."""

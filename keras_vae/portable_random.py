@@ -74,9 +74,7 @@ def normal(seed, index, latent_dim, ops=np):
             f"Received: {latent_dim}."
         )
     dimension = ops.arange(latent_dim, dtype="int32")[None]
-    first, second = words(seed[:, None], index[:, None], dimension)
-    a, b = tables()
-    return ops.take(a, first // 16, axis=0) + ops.take(b, second // 16, axis=0)
+    return _as_normal(*words(seed[:, None], index[:, None], dimension), ops)
 
 
 def uniform(seed, index):
@@ -113,16 +111,36 @@ def uniforms(seed, index, first, size, ops=np):
     Raises:
         ValueError: If there are not so many dimensions.
     """
+    return normals_and_uniforms(seed, index, first, 0, size, ops)[1]
+
+
+def normals_and_uniforms(seed, index, first, normals, uniforms, ops=np):
+    """Draw numbers of N(0, 1) for each example, and others from (0, 1), apart from its code.
+
+    Args:
+        seed, index, first, ops: As for `uniforms`.
+        normals: Int, how many of N(0, 1): those that `normal` gives behind the `first` ones.
+        uniforms: Int, how many from (0, 1), as `uniforms` gives them behind all of these.
+
+    Returns:
+        Tuple of float32 arrays or tensors `(n, normals)` and `(n, uniforms)`.
+
+    Raises:
+        ValueError: If there are not so many dimensions.
+    """
+    size = normals + uniforms
     if first + size >= MOST_DIMENSIONS:
         raise ValueError(
             f"The portable generator draws {MOST_DIMENSIONS - 1} numbers an example. Received: "
-            f"{first} dimensions of a code and {size} draws. Use shorter sequences."
+            f"{first} dimensions of a code and {size} draws. Use shorter sequences, or fewer "
+            "columns."
         )
     dimension = ops.arange(first, first + size, dtype="int32")[None]
     high, low = words(seed[:, None], index[:, None], dimension)
-    whole = high * 128 + low // 512
+    normal = _as_normal(high[:, :normals], low[:, :normals], ops)
+    whole = high[:, normals:] * 128 + low[:, normals:] // 512
     whole = whole.astype("float32") if ops is np else ops.cast(whole, "float32")
-    return (whole + np.float32(0.5)) * np.float32(2.0**-23)
+    return normal, (whole + np.float32(0.5)) * np.float32(2.0**-23)
 
 
 def words(seed, index, dimension):
@@ -142,6 +160,11 @@ def words(seed, index, dimension):
         x = right + key[n % 3]
         left, right = right, (x * (x // 16) // 128 + left) % 65536
     return left, right
+
+
+def _as_normal(first, second, ops):
+    a, b = tables()
+    return ops.take(a, first // 16, axis=0) + ops.take(b, second // 16, axis=0)
 
 
 @functools.cache

@@ -4,7 +4,6 @@ import keras
 import numpy as np
 import pytest
 
-import export
 import keras_vae
 from keras_vae import data, likelihoods, networks
 from tests.conftest import ordinary_on
@@ -141,8 +140,6 @@ def test_what_does_not_fit_is_refused(model, table):
     )
     decoder = networks.DenseDecoder((3,), (4,))
     parts = networks.TableEncoder(schema.blocks, 2), decoder
-    for graph in ("decoder", "encoder", "sampler", "scorer"):
-        refusal("A model of a table cannot be exported yet", export.build_graph, model, graph)
     refusal("must be a data.TableSchema", keras_vae.VAE, *parts, schema="x")
     short = keras_vae.VAE(*parts, likelihood=likelihoods.Table(schema.blocks))
     refusal("Use a networks.TableDecoder", short.build)

@@ -184,6 +184,10 @@ class Numeric(Column):
             "fitted": self.fitted,
         }
 
+    def manifest(self):
+        """As of the other kinds, without what the graphs of a file hold already."""
+        return {name: value for name, value in super().manifest().items() if name != "fitted"}
+
 
 class Count(Column):
     """How many: a whole number of at least 0, under a negative binomial distribution.

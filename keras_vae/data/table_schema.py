@@ -1,6 +1,7 @@
 """What the columns of a table are together: the schema that a model of it holds."""
 
 import copy
+import re
 
 import numpy as np
 
@@ -16,6 +17,13 @@ KINDS = {
         kinds_module.Binary,
     )
 }
+
+# What else files name so, or their golden samples.
+RESERVED = (
+    *("x", "z", "codes", "z_mean", "z_log_var", "score", "margin", "index"),
+    *("seed", "temperature", "token_temperature", "tolerance", "conditions", "magnitudes"),
+)
+RECONSTRUCTED = "_reconstructed"
 
 
 class TableSchema:
@@ -125,7 +133,7 @@ class TableSchema:
                 )
             else:
                 found = found.astype("float32")[:, None]
-            encoded[name] = found[0] if single else found
+            encoded[name] = found.reshape(-1)[0] if single else found
         return encoded
 
     def decode(self, x, conditions=None):
@@ -153,9 +161,27 @@ class TableSchema:
             encoded[name] = np.broadcast_to(values, len(x)) if len(values) == 1 else values
         return {n: kind.decode(encoded[n]) for n, kind in self.columns.items() if n in encoded}
 
+    @property
+    def ports(self):
+        """Dict from each column to its name in exported files: letters, digits and underscores."""
+        ports = {name: name for name in self.conditions}
+        for name in self.names:
+            port = re.sub("[^A-Za-z0-9_]", "_", name)
+            if not port[0].isalpha() or port in RESERVED or port.endswith(RECONSTRUCTED):
+                port = f"column_{port}"
+            taken, number = port, 1
+            while port in ports.values():
+                number += 1
+                port = f"{taken}_{number}"
+            ports[name] = port
+        return ports
+
     def manifest(self):
         """What a device must know, as plain data."""
-        columns = {name: kind.manifest() for name, kind in self.columns.items()}
+        ports = self.ports
+        columns = {
+            name: {**kind.manifest(), "port": ports[name]} for name, kind in self.columns.items()
+        }
         return {"kind": "table", "columns": columns, "conditions": list(self.conditions)}
 
     def get_config(self):
