@@ -21,6 +21,9 @@ SHOWN = shown()
 # Commands that are not run here, and who runs them or why nobody does.
 NOT_HERE = {
     r"python -m keras_vae .*adult.*": "minutes; test_table_commands.py",
+    r"python (-m export|(mobile_demo/edge/)?sample\.py) .*(runs/adult|rows\.csv).*": (
+        "tests/export/test_tables.py"
+    ),
     r"python -m (keras_vae|export) .*runs/bach.*": "minutes; test_sequence_commands.py",
     r"pip install .*": "tests/test_install.py runs them in empty environments",
     r"python3 -m venv \.venv|(\.|source) \.venv/.*": "tests/test_install.py makes environments",

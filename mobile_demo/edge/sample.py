@@ -4,6 +4,8 @@
     python sample.py --model decoder.onnx --out all.png          # every class, one row each
     python sample.py --model decoder.onnx --self-test
     python sample.py --model sampler.tflite --melody tune.mid --count 4 --out harmonised.mid
+    python sample.py --model sampler.tflite --condition income=">50K" --count 100 --out rows.csv
+    python sample.py --model scorer.tflite --score rows.csv --out scored.csv
     python sample.py --model scorer.tflite --score image.png --label 7
     python sample.py --model encoder.tflite --encode image.png --label 7
 
@@ -14,6 +16,8 @@ it to the device beside the model.
 
 import argparse
 import contextlib
+import csv
+import io
 import itertools
 import json
 import math
@@ -32,6 +36,7 @@ LARGEST_TOLERANCE = 0.05
 SEEDS = 2**31
 MOST_SAMPLES = 2**20
 LARGEST_BATCH = 64
+ROWS_AT_ONCE = 1024
 SMALLEST_TILE = 64
 GAP = 2
 FRAME = 96
@@ -40,6 +45,10 @@ MOST_VALUES = 2**28
 LARGEST_FILE = 2**31
 LARGEST_PICTURE = 2**26
 LARGEST_MIDI = 2**20
+LARGEST_TABLE = 2**30
+MOST_COLUMNS = 2**12
+MISSING = ("", "?", "NaN", "nan")
+SEPARATORS = (",", ";", "\t", "|")
 MOST_VOICES = 16
 MOST_PIECES = 1000
 MIDI_TICKS = 480  # a beat
@@ -66,7 +75,9 @@ def main(argv=None):
         manifest, run, runtime = load(options.model)
         if options.self_test:
             return 0 if self_test(manifest, run, runtime) else 1
-        if options.score or options.encode:
+        if has_rows(manifest):
+            use_table(options, manifest, run, runtime)
+        elif options.score or options.encode:
             look_at(options, manifest, run)
         elif has_notes(manifest):
             compose(options, manifest, run, runtime)
@@ -103,7 +114,9 @@ def parse_arguments(argv):
         metavar="NAME=VALUE[,VALUE]",
         help="any condition by its name: classes, or the numbers of a continuous one",
     )
-    parser.add_argument("--count", type=int, default=16, help="images per row of conditions")
+    parser.add_argument(
+        "--count", type=int, default=16, help="images, or rows, per row of conditions"
+    )
     parser.add_argument("--seed", type=int, help="repeats the same images (default: drawn anew)")
     parser.add_argument("--temperature", type=float, default=1.0, help="0 gives the prior's mean")
     parser.add_argument("--melody", metavar="FILE.mid", help="of music: what to harmonise")
@@ -114,10 +127,14 @@ def parse_arguments(argv):
         help="of music: how freely each note is drawn; 0 takes the likeliest",
     )
     parser.add_argument(
-        "--out", help=".png, or .npy for the values; of music .mid, or .npy (default: samples)"
+        "--out",
+        help=".png, or .npy for the values; of music .mid, or .npy; of a table .csv (default: "
+        "samples)",
     )
     parser.add_argument("--self-test", action="store_true", help="check the file's golden sample")
-    parser.add_argument("--score", metavar="IMAGE", help="score a .png or .npy image by a scorer")
+    parser.add_argument(
+        "--score", metavar="FILE", help="score a .png or .npy image, or rows of a .csv, by a scorer"
+    )
     parser.add_argument("--encode", metavar="IMAGE", help="encode a .png or .npy image")
     options = parser.parse_args(argv)
     if options.count < 1:
@@ -168,7 +185,8 @@ def sample(options, manifest, run, runtime):
             inputs["index"] = np.arange(total, dtype=np.int32)
         inputs["seed"] = np.array([seed], np.int32)
         inputs["temperature"] = np.array([options.temperature], np.float32)
-    images, milliseconds = run_in_batches(run, inputs, total)
+    made, milliseconds = run_in_batches(run, inputs, total)
+    images = made["x"]
     check_made(images, total, manifest)
     print(
         f"{total} images of {describe_rows(rows, manifest['conditions'])}, seed {seed}, "
@@ -202,7 +220,8 @@ def compose(options, manifest, run, runtime):
     inputs["seed"] = np.array([seed], np.int32)
     inputs["temperature"] = np.array([options.temperature], np.float32)
     inputs["token_temperature"] = np.array([options.token_temperature], np.float32)
-    pieces, milliseconds = run_in_batches(run, inputs, total)
+    made, milliseconds = run_in_batches(run, inputs, total)
+    pieces = made["x"]
     check_made(pieces, total, manifest)
     print(
         f"{total} pieces of {describe_rows(rows, manifest['conditions'])}, seed {seed}, "
@@ -236,11 +255,14 @@ def condition_inputs(rows, conditions, count):
 
 
 def self_test_of_data(manifest, run, runtime):
-    """As `self_test`, of an encoder or scorer."""
+    """As `self_test`, of an encoder or scorer, and of any graph of a table."""
     golden = manifest["golden"]
     try:
-        x = np.array(golden["x"], np.float32)
-        inputs = {"x": x.reshape(len(x), *manifest["data_shape"])}
+        if has_rows(manifest):
+            inputs = golden_rows(manifest)
+        else:
+            x = np.array(golden["x"], np.float32)
+            inputs = {"x": x.reshape(len(x), *manifest["data_shape"])}
         for condition in manifest["conditions"]:
             kind = np.float32 if condition["kind"] == "continuous" else np.int32
             inputs[condition["name"]] = np.array(golden["conditions"][condition["name"]], kind)
@@ -378,7 +400,7 @@ def draw(seed, count, latent_dim, temperature):
 def self_test(manifest, run, runtime):
     """Run the file's golden sample, print the largest error and return whether it is small."""
     golden = manifest["golden"]
-    if manifest["graph"] not in ("decoder", "sampler"):
+    if has_rows(manifest) or manifest["graph"] not in ("decoder", "sampler"):
         return self_test_of_data(manifest, run, runtime)
     is_sampler = manifest["graph"] == "sampler"
     try:
@@ -632,6 +654,10 @@ def rows_of_conditions(options, manifest):
             choices.append([parse_numbers(asked.get(name), condition)])
         elif name in asked:
             choices.append([i for text in asked[name] for i in parse_classes(text, condition)])
+        elif has_rows(manifest):
+            raise InputError(
+                f"this model needs --condition {name}=NAME, of {listing(condition['names'])}"
+            )
         elif name == main_name and not is_music:
             choices.append(list(range(condition["size"])))
         elif condition["unknown"]:
@@ -836,29 +862,31 @@ def load_onnx(content, name):
     return manifest, run, f"ONNX Runtime {onnxruntime.__version__}"
 
 
-def run_in_batches(run, inputs, total):
+def run_in_batches(run, inputs, total, most=LARGEST_BATCH):
     """Run all rows, a few at a time.
 
     Returns:
-        Tuple of the images and the milliseconds an image took, in a batch that was not the first.
+        Tuple of a dict of what was made and the milliseconds an example took, in a batch that was
+        not the first.
     """
     single = ("seed", "temperature", "token_temperature")
     # A sampler counts its rows itself, unless it is told by their index: no row may come apart.
     counts = "seed" in inputs and "index" not in inputs
-    size = total if counts else min(total, LARGEST_BATCH)
+    size = total if counts else min(total, most)
     batches = []
     for start in range(0, total, size):
         # The last batch is filled up: another size would need another interpreter.
         index = np.arange(start, start + size) % total
         begin = time.perf_counter()
         batch = {k: value if k in single else value[index] for k, value in inputs.items()}
-        batches.append(run(batch)["x"])
+        batches.append(run(batch))
         seconds = time.perf_counter() - begin
     if len(batches) == 1 and seconds < 0.1:
         begin = time.perf_counter()
         run(inputs)
         seconds = time.perf_counter() - begin
-    return np.concatenate(batches)[:total], 1000 * seconds / size
+    made = {name: np.concatenate([b[name] for b in batches])[:total] for name in batches[0]}
+    return made, 1000 * seconds / size
 
 
 def check_made(made, total, manifest):
@@ -928,6 +956,8 @@ def check_manifest(data, name):
             require(isinstance(condition.get("unknown"), bool), "unknown")
     if has_notes(manifest):
         require(are_notes(manifest["data"], shape), "data")
+    if has_rows(manifest):
+        require(are_columns(manifest["data"], manifest["conditions"], shape), "data")
     require("prior" in manifest, "prior")
     prior = manifest["prior"]
     require(prior is None or isinstance(prior, dict), "prior")
@@ -995,6 +1025,49 @@ def is_mixture(manifest):
         and bool(np.isfinite(means).all() and np.isfinite(scales).all())
         and (not thresholds.size or thresholds.dtype.kind == "i")
         and bool(np.all((thresholds >= 0) & (thresholds < SEEDS)))
+    )
+
+
+def has_rows(manifest):
+    """Whether a file is of a table."""
+    data = manifest.get("data")
+    return isinstance(data, dict) and data.get("kind") == "table"
+
+
+def are_columns(data, conditions, shape):
+    """Whether a manifest says all that is used of a table's columns."""
+    columns, asked = data.get("columns"), data.get("conditions")
+    if not (isinstance(columns, dict) and 0 < len(columns) <= MOST_COLUMNS):
+        return False
+    if asked != [condition["name"] for condition in conditions] or not {*asked} <= {*columns}:
+        return False
+    if shape != [len(columns) - len(asked)] or not all(map(is_column, columns.values())):
+        return False
+    ports = [column["port"] for column in columns.values()]
+    sizes = {condition["name"]: condition.get("names") for condition in conditions}
+    agree = all(columns[name].get("names") == names for name, names in sizes.items())
+    return len({*ports}) == len(ports) and agree
+
+
+def is_column(column):
+    """Whether a manifest says all that is used of one column."""
+    if not (isinstance(column, dict) and isinstance(column.get("port"), str)):
+        return False
+    if column.get("kind") in ("category", "binary"):
+        names = column.get("names")
+        words = isinstance(names, list) and all(isinstance(name, str) for name in names)
+        return words and len(names) == len({*names}) > 1
+    if column.get("kind") == "count":
+        return type(column.get("most")) is int and 0 < column["most"] <= 2**24
+    bounds = column.get("bounds")
+    return (
+        column.get("kind") == "numeric"
+        and isinstance(bounds, list)
+        and len(bounds) == 2
+        and all(type(end) in (int, float) and math.isfinite(end) for end in bounds)
+        and bounds[0] < bounds[1]
+        and isinstance(column.get("integer"), bool)
+        and isinstance(column.get("transform"), str)
     )
 
 
@@ -1296,6 +1369,231 @@ class MidiFile:
         raise InputError(f"{self.name} is damaged or cut off")
 
 
+# Tables
+
+
+def use_table(options, manifest, run, runtime):
+    """Draw rows of a table, or score those of a file."""
+    if options.encode or options.melody or options.label:
+        option = "--encode" if options.encode else "--melody" if options.melody else "--label"
+        raise InputError(f"this model is of a table, and takes no {option}")
+    graph = "scorer" if options.score else "sampler"
+    if manifest["graph"] != graph:
+        verb = "scores" if options.score else "draws"
+        raise InputError(
+            f"this program {verb} rows by the {graph}, not the {manifest['graph']}: "
+            f"python -m export --graph {graph}"
+        )
+    if options.score:
+        score_rows(options, manifest, run, runtime)
+    else:
+        draw_rows(options, manifest, run, runtime)
+
+
+def draw_rows(options, manifest, run, runtime):
+    """Draw rows in units, and write them as CSV."""
+    check_out(options, ".csv")
+    rows = rows_of_conditions(options, manifest)
+    total = len(rows) * options.count
+    if total > MOST_SAMPLES:
+        raise InputError(f"{total} rows are too many at once; ask for fewer with --count")
+    seed = secrets.randbelow(SEEDS) if options.seed is None else options.seed
+    inputs = condition_inputs(rows, manifest["conditions"], options.count)
+    inputs["index"] = np.arange(total, dtype=np.int32)
+    inputs["seed"] = np.array([seed], np.int32)
+    inputs["temperature"] = np.array([options.temperature], np.float32)
+    made, milliseconds = run_in_batches(run, inputs, total, ROWS_AT_ONCE)
+    texts = {
+        name: as_texts({**inputs, **made}.get(column["port"]), column, total)
+        for name, column in manifest["data"]["columns"].items()
+    }
+    print(
+        f"{total} rows of {describe_rows(rows, manifest['conditions'])}, seed {seed}, "
+        f"temperature {options.temperature:g}"
+    )
+    print(f"{milliseconds:.3f} ms a row in {runtime}")
+    write(options.out, csv_file([list(texts), *zip(*texts.values(), strict=True)]))
+    print(options.out)
+
+
+def score_rows(options, manifest, run, runtime):
+    """Add to the rows of a CSV file a column, the score: the negative ELBO in nats."""
+    options.out = options.out or "scored.csv"
+    check_out(options, ".csv")
+    if options.condition:
+        raise InputError("--score takes the conditions from the file's columns")
+    header, rows, separator = read_csv(options.score)
+    columns = manifest["data"]["columns"]
+    missing = [name for name in columns if name not in header]
+    extra = [name for name in header if name not in columns]
+    if missing or extra:
+        found = f"it lacks {listing(missing)}" if missing else f"it has {listing(extra)} besides"
+        raise InputError(f"{options.score} must have the columns {listing(columns, 30)}: {found}")
+    inputs = {}
+    for name, column in columns.items():
+        place = header.index(name)
+        texts = [row[place] for row in rows]
+        is_condition = name in manifest["data"]["conditions"]
+        values = from_texts(texts, name, column, options.score, separator, is_condition)
+        inputs[column["port"]] = (
+            values[:, None] if is_condition and values.dtype == np.float32 else values
+        )
+    made, milliseconds = run_in_batches(run, inputs, len(rows), ROWS_AT_ONCE)
+    scores = made.get("score", np.zeros(0))
+    if scores.shape != (len(rows),) or not np.isfinite(scores).all():
+        raise InputError("the model gave NaN or infinity: the file is damaged, export it again")
+    lines = [[*row, f"{score:.6g}"] for row, score in zip(rows, scores, strict=True)]
+    write(options.out, csv_file([[*header, "score"], *lines], separator))
+    print(f"{len(rows)} rows scored, {np.median(scores):.6g} nats in the middle")
+    print(f"{milliseconds:.3f} ms a row in {runtime}")
+    print(options.out)
+
+
+def as_texts(values, column, total):
+    """Values of a column as they are written: names, and numbers, whole ones without a point."""
+    names = column.get("names")
+    kind = np.float32 if names is None else np.int32
+    if values is None or values.dtype != kind or values.size != total:
+        raise InputError(f"the model gave no {column['port']} as its manifest says")
+    values = values.reshape(-1)
+    if names is not None:
+        if values.min() < 0 or values.max() > len(names):
+            raise InputError("the model gave no names: the file is damaged, export it again")
+        return [[*names, ""][value] for value in values.tolist()]
+    if not np.isfinite(values).all():
+        raise InputError("the model gave NaN or infinity: the file is damaged, export it again")
+    return [str(int(v)) if v == int(v) else f"{v:.9g}" for v in values.tolist()]
+
+
+def from_texts(texts, name, column, path, separator, is_condition):
+    """Values of a column as the model takes them: float32, or int32 of names.
+
+    Args:
+        texts: List of str.
+        name: Str, the column.
+        column: Dict, what the manifest says of it.
+        path, separator: Of the file.
+        is_condition: Whether a number must be known.
+
+    Returns:
+        Array `(rows,)`: NaN, or -1, where a value is missing.
+    """
+
+    def refuse(row, what):
+        received = "nothing" if texts[row] in MISSING else repr(texts[row][:40])
+        raise InputError(f"{path}: column {name!r} must be {what}, not {received} in row {row + 1}")
+
+    if (names := column.get("names")) is not None:
+        index = {known: k for k, known in enumerate(names)}
+        other = index.get("other") if column.get("other") else None
+        found = [-1 if t in MISSING else index.get(t, index.get(plain(t), other)) for t in texts]
+        if None in found:
+            refuse(found.index(None), f"one of {listing(names)}")
+        return np.array(found, np.int32)
+    found = np.array([as_number(text, separator) for text in texts], np.float64)
+    missing = np.array([text in MISSING for text in texts])
+    checks = [
+        (np.isnan(found) & ~missing, "numbers"),
+        (np.abs(found) > np.finfo(np.float32).max, "numbers that float32 holds"),
+        (missing & is_condition, "known"),
+        (found <= 0 if column.get("transform") == "log" else False, "above 0"),
+        (
+            (found < 0) | (found != np.floor(found)) & ~missing
+            if column["kind"] == "count"
+            else False,
+            "counts, whole numbers of at least 0",
+        ),
+    ]
+    for wrong, what in checks:
+        if np.any(wrong):
+            refuse(int(np.argmax(wrong)), what)
+    return found.astype(np.float32)
+
+
+def as_number(text, separator):
+    """The number in a text, NaN where there is none; with a decimal comma if no comma separates."""
+    if separator != "," and re.fullmatch(r"[+-]?\d*,?\d+([eE][+-]?\d+)?", text):
+        text = text.replace(",", ".")
+    try:
+        return float(text) if len(text) < 100 else math.nan
+    except ValueError:
+        return math.nan
+
+
+def plain(text):
+    """A whole number without a point, as names that are numbers are written."""
+    number = as_number(text, ",")
+    return str(int(number)) if math.isfinite(number) and number == int(number) else text
+
+
+def read_csv(path):
+    """Read a CSV file: its header, its rows, lists of str, and what separates their values."""
+    if not path.lower().endswith((".csv", ".tsv", ".txt")):
+        raise InputError(f"--score takes a .csv file, not {path}")
+    if os.path.getsize(path) > LARGEST_TABLE:
+        raise InputError(
+            f"{path} must be at most {LARGEST_TABLE // 2**20} MiB, as it is read at once, not "
+            f"{os.path.getsize(path) // 2**20} MiB: take a part of its rows"
+        )
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            separator = separator_of([line for _, line in zip(range(20), file, strict=False)])
+            file.seek(0)
+            reader = csv.reader(file, delimiter=separator, skipinitialspace=True, strict=True)
+            header = [name.strip() for name in next(reader, [])]
+            rows = []
+            for row in reader:
+                if row and len(row) != len(header):
+                    raise InputError(
+                        f"{path} must have {len(header)} values in every row, not {len(row)} as in "
+                        f"line {reader.line_num}"
+                    )
+                rows += [[value.strip() for value in row]] if row else []
+    except (UnicodeDecodeError, csv.Error) as err:
+        raise InputError(f"{path} is no CSV file in UTF-8: {one_line(err)}") from err
+    twice = [name for name in header if header.count(name) > 1]
+    if not rows or twice:
+        what = f"it has {twice[0]!r} twice" if twice else "it is empty"
+        raise InputError(f"{path} must have a header of different names, and rows: {what}")
+    return header, rows, separator
+
+
+def separator_of(lines):
+    """What splits the lines into the most values, of one number; else what the first has most."""
+    widths = {s: {len(row) for row in csv.reader(lines, delimiter=s) if row} for s in SEPARATORS}
+    even = {s: max(found) for s, found in widths.items() if len(found) == 1 and max(found) > 1}
+    if even:
+        return max(even, key=even.get)
+    return max(SEPARATORS, key=lambda s: lines[0].count(s) if lines else 0)
+
+
+def csv_file(rows, separator=","):
+    """Rows of str as the bytes of a CSV file."""
+    text = io.StringIO()
+    csv.writer(text, delimiter=separator, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode()
+
+
+def golden_rows(manifest):
+    """What a graph of a table takes for its golden sample, but for the conditions."""
+    golden, data = manifest["golden"], manifest["data"]
+    if manifest["graph"] == "decoder":
+        return {"z": np.array(golden["z"], np.float32)}
+    if manifest["graph"] == "sampler":
+        return {
+            "index": np.array(golden["conditions"]["index"], np.int32),
+            "seed": np.array([golden["seed"]], np.int32),
+            "temperature": np.array([golden["temperature"]], np.float32),
+        }
+    return {
+        column["port"]: np.array(
+            golden["conditions"][column["port"]], np.int32 if "names" in column else np.float32
+        )
+        for name, column in data["columns"].items()
+        if name not in data["conditions"]
+    }
+
+
 # Pictures
 
 
@@ -1354,8 +1652,6 @@ def png(picture):
 
 
 def npy(array):
-    import io
-
     file = io.BytesIO()
     np.save(file, array, allow_pickle=False)
     return file.getvalue()

@@ -2,7 +2,9 @@
 
 import csv
 import functools
+import importlib.util
 import json
+import pathlib
 import random
 
 import numpy as np
@@ -288,8 +290,152 @@ def test_data_are_given_as_a_graph_takes_them(tmp_path):
         export.examples.dataset(model, None, path)
 
 
+# The program for devices
+
+PROGRAM = pathlib.Path(__file__).parents[2] / "mobile_demo" / "edge" / "sample.py"
+
+
 def write_rows(path, columns, separator=",", encoding="utf-8"):
     with open(path, "w", encoding=encoding, newline="") as file:
         writer = csv.writer(file, delimiter=separator)
         writer.writerow(columns)
         writer.writerows(zip(*columns.values(), strict=True))
+
+
+@pytest.fixture
+def edge(capsys, tmp_path, monkeypatch):
+    """Calls the program in an empty folder."""
+    spec = importlib.util.spec_from_file_location("edge_sample", PROGRAM)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.chdir(tmp_path)
+
+    def call(graph, format, *arguments):
+        path = exported_table()[1] / f"{graph}.{format}"
+        status = module.main(["--model", str(path), *map(str, arguments)])
+        return status, *capsys.readouterr()
+
+    return call
+
+
+@converts_here
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_device_writes_the_rows_that_keras_draws(format, edge):
+    model, _ = exported_table()
+    asked = ("--condition", "age=30.5", "--condition", "sex=m", "--seed", 5)
+    status, said, errors = edge("sampler", format, *asked, "--count", 1500, "--out", "rows.csv")
+    assert (status, errors) == (0, "")
+    assert said.startswith("1500 rows of age [30.5] and sex m, seed 5, temperature 1\n")
+    text = pathlib.Path("rows.csv").read_text(encoding="utf-8")
+    rows = list(csv.DictReader(text.splitlines()))
+    given = model.schema.encode_conditions({"age": 30.5, "sex": "m"})
+    expected = model.schema.decode(model.sample(given, count=1500, seed=5), given)
+    assert list(rows[0]) == list(TABLE)
+    assert {(row["age"], row["sex"]) for row in rows} == {("30.5", "m")}
+    for name in ("job", "vip", "calls"):
+        differ = np.sum([row[name] for row in rows] != expected[name].astype(str))
+        assert differ <= 1  # a draw within rounding of a border
+    heights = np.array([row["height cm"] for row in rows], "f8")
+    spread = np.ptp(model.schema.columns["height cm"].bounds)
+    np.testing.assert_allclose(heights, expected["height cm"], rtol=0, atol=1e-5 * spread)
+    assert all("." not in row["gain"] for row in rows)
+    # And scores them.
+    status, said, errors = edge("scorer", format, "--score", "rows.csv")
+    assert (status, errors, said.splitlines()[-1]) == (0, "", "scored.csv")
+    assert said.startswith("1500 rows scored, ")
+
+
+@converts_here
+def test_a_device_scores_files_as_people_save_them(edge):
+    columns = {**TABLE, "job": [None, *TABLE["job"][1:]]}
+    write_rows("rows.csv", columns)
+    assert edge("scorer", "onnx", "--score", "rows.csv")[0] == 0
+    expected = pathlib.Path("scored.csv").read_text().splitlines()
+    model, _ = exported_table()
+    scores = load("scorer", "onnx")(ports.of(model).arrays(columns))["score"]
+    found = [float(line.rpartition(",")[2]) for line in expected[1:]]
+    np.testing.assert_allclose(found, scores, rtol=1e-5)
+    # With a byte-order mark, semicolons and decimal commas.
+    commas = {
+        name: [str(v).replace(".", ",") if v is not None else "?" for v in values]
+        for name, values in columns.items()
+    }
+    write_rows("other.csv", commas, ";", "utf-8-sig")
+    assert edge("scorer", "onnx", "--score", "other.csv", "--out", "b.csv")[0] == 0
+    other = pathlib.Path("b.csv").read_text().splitlines()
+    assert other[0] == ";".join([*TABLE, "score"])
+    assert [line.rpartition(";")[2] for line in other] == [
+        line.rpartition(",")[2] for line in expected
+    ]
+
+
+@converts_here
+@pytest.mark.parametrize("graph", export.GRAPHS)
+def test_a_device_tests_files_of_tables(graph, edge):
+    status, said, _ = edge(graph, "onnx", "--self-test")
+    assert (status, said.strip().rpartition(" ")[2]) == (0, "ok")
+
+
+def changed(name, row, value):
+    return {**TABLE, name: [value if k == row else v for k, v in enumerate(TABLE[name])]}
+
+
+@converts_here
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        (
+            {"gain": [1]},
+            "rows.csv must have the columns gain, height cm, seed, calls, job, vip, age",
+        ),
+        ({**TABLE, "id": [1] * ROWS}, "it has id besides"),
+        (changed("job", 39, "pilot"), "'job' must be one of {jobs}, not 'pilot' in row 40"),
+        (changed("height cm", 2, "tall"), "'height cm' must be numbers, not 'tall' in row 3"),
+        (changed("height cm", 2, "1e60"), "must be numbers that float32 holds, not '1e60'"),
+        (changed("seed", 0, -1), "'seed' must be above 0, not '-1' in row 1"),
+        (
+            changed("calls", 5, 1.5),
+            "'calls' must be counts, whole numbers of at least 0, not '1.5'",
+        ),
+        (changed("age", 7, ""), "'age' must be known, not nothing in row 8"),
+        ("gain,gain\n1,2\n", "it has 'gain' twice"),
+        ("", "it is empty"),
+        ("gain,job\n1,2,3\n", "must have 2 values in every row, not 3 as in line 2"),
+        ('gain,job\n1,"2\n', "is no CSV file in UTF-8"),
+        (b"gain,job\n1,\xff\n", "is no CSV file in UTF-8"),
+    ],
+)
+def test_rows_that_do_not_fit_are_refused_and_nothing_is_written(columns, words, edge):
+    if isinstance(columns, dict):
+        write_rows("rows.csv", columns)
+    else:
+        content = columns if isinstance(columns, bytes) else columns.encode()
+        pathlib.Path("rows.csv").write_bytes(content)
+    status, said, errors = edge("scorer", "onnx", "--score", "rows.csv")
+    jobs = ", ".join(exported_table()[0].schema.columns["job"].names)
+    assert (status, said) == (2, "")
+    assert words.format(jobs=jobs) in errors
+    assert errors.count("\n") == 1
+    assert [path.name for path in pathlib.Path().iterdir()] == ["rows.csv"]
+
+
+@converts_here
+@pytest.mark.parametrize(
+    ("graph", "arguments", "words"),
+    [
+        ("sampler", ["--condition", "age=30"], "this model needs --condition sex=NAME, of f, m"),
+        ("sampler", ["--condition", "sex=f"], "age must be 1 numbers"),
+        ("sampler", ["--condition", "sex=x", "--condition", "age=3"], "sex must be one of f, m"),
+        ("sampler", ["--condition", "job=cook"], "with a name of age, sex, not 'job=cook'"),
+        ("sampler", ["--out", "rows.png"], "--out must end with .csv"),
+        ("sampler", ["--label", "f"], "takes no --label"),
+        ("sampler", ["--score", "rows.csv"], "scores rows by the scorer, not the sampler"),
+        ("decoder", [], "draws rows by the sampler, not the decoder"),
+        ("scorer", ["--score", "none.csv"], "none.csv: No such file"),
+        ("scorer", ["--score", "rows.png"], "--score takes a .csv file"),
+    ],
+)
+def test_what_no_row_can_be_made_of_is_refused(graph, arguments, words, edge):
+    status, said, errors = edge(graph, "onnx", *arguments)
+    assert (status, said, errors.count("\n")) == (2, "", 1)
+    assert words in errors
