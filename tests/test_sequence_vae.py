@@ -33,7 +33,14 @@ DECODERS = {
         shape, tokens, 6, units=7, segment=shape[0] // 2, **options
     ),
 }
-each_decoder = pytest.mark.parametrize("kind", DECODERS)
+# JAX compiles every step of each.
+each_decoder = pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=() if kind == "notes" else ordinary_on("tensorflow", "torch"))
+        for kind in DECODERS
+    ],
+)
 
 
 def shaken(model):

@@ -26,7 +26,7 @@ ALL = [
 ]
 
 
-@ordinary_on("tensorflow", "torch")
+@ordinary_on("tensorflow")
 @pytest.mark.parametrize(
     ("kinds", "count"), [(FEW, 3), pytest.param(ALL, 7, marks=pytest.mark.slow)]
 )
