@@ -337,6 +337,23 @@ def test_the_scorecard_tells_a_model_that_listens_from_one_that_does_not(shapes,
     assert evaluation.scorecard(grids, shapes, classifier=judge)["samples_per_class"] == 100
 
 
+def test_samples_are_compared_in_the_shares_of_the_classes(shapes, monkeypatch):
+    of_class = (np.flatnonzero(shapes.y_test == index) for index in range(3))
+    rows = np.concatenate([each[:n] for each, n in zip(of_class, (20, 6, 2), strict=True)])
+    few = dataclasses.replace(shapes, x_test=shapes.x_test[rows], y_test=shapes.y_test[rows])
+    labels = np.repeat(np.arange(3), 50)
+    taken = SCORECARD.as_tested(labels, few)
+    np.testing.assert_array_equal(np.bincount(labels[taken]), [50, 15, 5])
+    assert len(set(taken)) == 70
+    judge = evaluation.train_classifier(shapes, epochs=10)
+    monkeypatch.setattr(SCORECARD, "train_classifier", lambda made, **_: judge)
+    distance = "classifier_frechet_distance"
+    found = evaluation.scorecard(Perfect(shapes), few, per_class=50, classifier=judge)
+    monkeypatch.setattr(SCORECARD, "as_tested", lambda labels, _: np.arange(len(labels)))
+    equal = evaluation.scorecard(Perfect(shapes), few, per_class=50, classifier=judge)
+    assert found[distance] < equal[distance] / 3
+
+
 def test_the_label_is_read_from_codes_that_hold_it(shapes, monkeypatch):
     encoder = keras_vae.networks.DenseEncoder(2, ())
     decoder = keras_vae.networks.DenseDecoder((6, 6, 1), ())

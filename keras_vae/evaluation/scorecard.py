@@ -63,9 +63,10 @@ def scorecard(model, dataset, per_class=None, seed=0, classifier=None, say=None,
           alone gives their label.
         - `diversity`: mean distance of two samples of a class over that of two real test images,
           averaged over the classes; `diversity_per_class`.
-        - `classifier_frechet_distance`: Frechet distance of samples and real test images by the
-          classifier's last hidden layer, and `classifier_frechet_distance_of_real`, that of
-          training and test images, its floor. Not FID, and comparable by one classifier only.
+        - `classifier_frechet_distance`: Frechet distance of samples, in the classes' shares of the
+          test images, and real test images by the classifier's last hidden layer, and
+          `classifier_frechet_distance_of_real`, that of training and test images, its floor. Not
+          FID, and comparable by one classifier only.
         - `label_leakage`: held-out codes whose label a logistic regression reads from `z`, and
           `label_leakage_by_chance`, the share of the most frequent label.
         - `samples_per_class`: how many were drawn.
@@ -115,7 +116,7 @@ def scorecard(model, dataset, per_class=None, seed=0, classifier=None, say=None,
         )
     results["diversity"] = float(np.mean(list(ratios.values()))) if ratios else None
     results["diversity_per_class"] = ratios
-    results |= _frechet(classifier, samples, dataset)
+    results |= _frechet(classifier, samples[as_tested(labels, dataset)], dataset)
     results |= _leakage(model, name, dataset, seed, left_out)
     return {**results, "samples_per_class": per_class, "left_out": left_out}
 
@@ -158,6 +159,23 @@ def diversity(samples, labels, dataset):
             made = samples[labels == index][:DISTANCES_PER_CLASS]
             ratios[name] = float(mean_distance(made) / spread)
     return ratios
+
+
+def as_tested(labels, dataset):
+    """Which of the samples of each class to take for the shares that it has of the test images.
+
+    Args:
+        labels: Int array `(n,)`, the classes that samples are of.
+        dataset: `data.Dataset`.
+
+    Returns:
+        Int array of indices, as many as there are samples for.
+    """
+    shares = np.bincount(dataset.y_test, minlength=len(dataset.class_names))
+    made = np.bincount(labels, minlength=len(shares))
+    room = np.min(made[shares > 0] / shares[shares > 0])
+    counts = np.round(room * shares).astype(int)
+    return np.concatenate([np.flatnonzero(labels == i)[:n] for i, n in enumerate(counts)])
 
 
 def _frechet(classifier, samples, dataset):
