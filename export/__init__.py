@@ -239,7 +239,7 @@ def _export_here(
         for name, form in dict.fromkeys((job.graph, _form(job)) for job in jobs):
             built = build_graph(models[form], name, inputs)
             expected = parity.reference(built)
-            picture_range = manifest.range_of(built, training)
+            picture_range = manifest.range_of(built, known=bool(training or held_out))
             if origin is not None:
                 parity.verify_backends(expected, origin / f"{name}.{form}.npz", form == "exact")
             for quantize in dict.fromkeys(job.quantize for job in jobs if _form(job) == form):

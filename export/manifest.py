@@ -73,7 +73,7 @@ def build(
         **_codebook(model),
         "data_shape": None if None in data_shape else [int(size) for size in data_shape],
         "data_range": _data_range(model),
-        "range": picture_range or range_of(graph, training),
+        "range": picture_range or range_of(graph, known=bool(training or held_out)),
         "conditions": _conditions(graph),
         "prior": prior,
         **_data(model),
@@ -89,15 +89,15 @@ def build(
     }
 
 
-def range_of(graph, training=None):
+def range_of(graph, known=False):
     """Between which values a model's pictures are drawn, in all of its files: black and white.
 
-    That is the range of its likelihood. Where that has none, it is [0, 1] for the model of a run,
-    whose data lie there, and else what the model itself makes of some codes of its prior.
+    That is the range of its likelihood. Where that has none, it is [0, 1] if the data are known,
+    and else what the model itself makes of some codes of its prior.
 
     Args:
         graph: A `Graph` of the model.
-        training: Optional dict, as from `training_of`.
+        known: Whether the data are those of a run, or were named: images that lie in [0, 1].
 
     Returns:
         List of two floats, or None for a model without an output `x` that is a picture.
@@ -110,7 +110,7 @@ def range_of(graph, training=None):
         return found
     if model and not model.likelihood.takes_pictures:
         return None
-    if training:
+    if known:
         return [0.0, 1.0]
     source = decoder(model) if model else graph
     if "x" not in {spec.name for spec in source.outputs}:

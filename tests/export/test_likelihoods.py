@@ -8,7 +8,7 @@ import pytest
 
 import export
 import keras_vae
-from export import onnx, tflite
+from export import graphs, manifest, onnx, tflite
 from keras_vae import likelihoods
 from keras_vae.networks import DenseDecoder, DenseEncoder
 from tests.export.exported import VARIANTS
@@ -55,6 +55,8 @@ def test_decoder_and_scorer_compute_what_the_model_computes(likelihood, tmp_path
         # Of 64 samples, and wide enough for these; measured: 0.999 of the values.
         assert np.mean((samples >= low) & (samples <= high)) > 0.95
         assert high - low < 2 * np.ptp(samples)
+        # What the model makes may lie anywhere; images that are named lie in [0, 1].
+        assert manifest.range_of(graphs.decoder(model), known=True) == [0.0, 1.0]
     x = np.random.default_rng(0).uniform(size=(3, *SHAPE)).astype("float32")
     outputs = model(x, draw=False, training=False)
     parameters = np.asarray(outputs["parameters"])

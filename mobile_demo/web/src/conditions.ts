@@ -13,7 +13,7 @@ export function classButtons(onChoose: (value: string) => void): Choices {
 }
 
 export function classOptions(condition: Condition | null): { value: string; label: string }[] {
-  return condition?.names.map((label, i) => ({ value: String(i), label })) ?? [];
+  return condition?.names.map((name, i) => ({ value: String(i), label: name.replaceAll("_", " ") })) ?? [];
 }
 
 /** Controls for the conditions besides the main one, and melodies; of music for all others. */

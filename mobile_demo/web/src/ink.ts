@@ -20,7 +20,7 @@ export class Painter {
 
   constructor(private readonly manifest: Manifest) {
     const { height, width, channels } = manifest;
-    this.isInk = channels === 1 && hasEmptyBorder(manifest);
+    this.isInk = isInk(manifest);
     this.by = Math.max(1, Math.min(14, Math.ceil(SHOWN_SIDE / Math.max(height, width))));
     this.height = height * this.by;
     this.width = width * this.by;
@@ -114,8 +114,9 @@ function mitchell(x: number): number {
   return ((7 * x - 12) * x * x + 16 / 3) / 6;
 }
 
-/** Whether the golden sample is empty at its border, as handwriting is. */
-function hasEmptyBorder({ golden, height, width, range }: Manifest): boolean {
+/** Whether a model is of handwriting: grey, and its golden sample empty at the border. */
+export function isInk({ golden, height, width, channels, range }: Manifest): boolean {
+  if (channels !== 1) return false;
   const images = golden.values.x ?? golden.values.x_reconstructed;
   if (!images) return false;
   const [low, high] = range;

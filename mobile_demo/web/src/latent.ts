@@ -78,9 +78,32 @@ export async function inEveryClass(model: Model, z: Float32Array, choice: Choice
   return model.decode(codes, Array<Choice>(VARIATIONS).fill(choice));
 }
 
-export function tileNames(manifest: Manifest): string[] {
+export function tileNames(manifest: Manifest, yours: string): string[] {
   const main = mainCondition(manifest);
-  return main ? main.names : Array.from({ length: VARIATIONS }, (_, i) => (i ? `variation ${i}` : "your drawing"));
+  return main ? main.names : Array.from({ length: VARIATIONS }, (_, i) => (i ? `variation ${i}` : yours));
+}
+
+/** What lies between two numbers or codes, at a time from 0 to 1. */
+export function mix(a: ArrayLike<number>, b: ArrayLike<number>, t: number): Float32Array {
+  return Float32Array.from(a, (value, i) => value + t * (b[i]! - value));
+}
+
+/** Codes of two classes as one image: from the first's to the second's around the middle. */
+async function faded(model: Model, codes: Float32Array, choices: [Choice, Choice], time: number): Promise<Float32Array> {
+  const images = await model.decode(codes, choices);
+  const size = images.length / 2;
+  const fade = Math.min(1, Math.max(0, (time - 0.4) / 0.2));
+  return mix(images.subarray(0, size), images.subarray(size), fade * fade * (3 - 2 * fade));
+}
+
+export interface Place {
+  z: Float32Array;
+  choice: Choice;
+}
+
+/** The image on the straight line between the codes of two, each of its class. */
+export async function between(model: Model, from: Place, to: Place, time: number): Promise<Float32Array> {
+  return faded(model, repeated(mix(from.z, to.z, time), 2), [from.choice, to.choice], time);
 }
 
 /** A walk from one class to another at a code: how to make the image at each time from 0 to 1. */
@@ -101,8 +124,6 @@ export async function walk(model: Model, z: Float32Array, from: Choice, to: Choi
     const codes = await model.encode(repeated(between, 2), [from, to]);
     [last, first] = [codes.slice(0, z.length), codes.slice(z.length)];
   }
-  const mix = (a: ArrayLike<number>, b: ArrayLike<number>, t: number) =>
-    Float32Array.from(a, (value, i) => value + t * (b[i]! - value));
   return {
     async at(time) {
       const along = Math.min(1, 2 * time);
@@ -110,11 +131,8 @@ export async function walk(model: Model, z: Float32Array, from: Choice, to: Choi
       const codes = new Float32Array(2 * z.length);
       codes.set(mix(z, last, along));
       codes.set(mix(first, z, back), z.length);
-      const images = await model.decode(codes, [from, to]);
-      const size = images.length / 2;
       // The two differ a little where they meet: one fades into the other.
-      const fade = Math.min(1, Math.max(0, (time - 0.4) / 0.2));
-      return mix(images.subarray(0, size), images.subarray(size), fade * fade * (3 - 2 * fade));
+      return faded(model, codes, [from, to], time);
     },
   };
 }

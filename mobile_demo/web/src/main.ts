@@ -6,7 +6,7 @@ import { Drawing } from "./drawing";
 import { el } from "./dom";
 import { loadEngine } from "./engines/load";
 import { Facts, RUNTIMES, measure } from "./facts";
-import { Painter } from "./ink";
+import { Painter, isInk } from "./ink";
 import type { Link } from "./link";
 import { NO_LINK, formatLink, parseLink } from "./link";
 import type { Format } from "./manifest";
@@ -21,6 +21,7 @@ import { AnomalyView } from "./views/anomaly";
 import { DrawView } from "./views/draw";
 import { MorphView } from "./views/morph";
 import { MusicView } from "./views/music";
+import { PictureView } from "./views/picture";
 import { SampleView } from "./views/sample";
 
 const CHOSEN = "runtime and precision";
@@ -35,6 +36,7 @@ class Page implements Stage {
   private bundle: Bundle | null = null;
   private readonly views: View[] = [
     new DrawView(this),
+    new PictureView(this),
     new MorphView(this),
     new SampleView(this),
     new AnomalyView(this),
@@ -44,6 +46,8 @@ class Page implements Stage {
   private readonly unfit = new Set<View>();
   private readonly facts = new Facts(byId("facts"), (format, precision) => void this.start(format, precision));
   private current: View = this.views[0]!;
+  /** Whether a person chose the view, rather than the data. */
+  private isChosen = false;
   private switching = 0;
   private registration: Promise<ServiceWorkerRegistration | null> = Promise.resolve(null);
   private online: boolean | null = null;
@@ -162,7 +166,7 @@ class Page implements Stage {
     if (!running) return;
     this.bundle = bundles.find(({ id }) => id === running.model.id)!;
     this.facts.offer(this.bundle, running.model.format, running.model.precision);
-    if (!this.current.fits(running.model)) this.choose(this.views.find((view) => view.fits(running.model))!);
+    if (!this.current.fits(running.model)) this.choose(this.firstView(running.model));
   }
 
   private offerOther(err: unknown, bundle: Bundle, format: Format, precision: string): void {
@@ -173,6 +177,13 @@ class Page implements Stage {
       void this.start(other, precision);
     };
     this.notice(sentence(err), el("button", { type: "button", click: use }, `Use ${RUNTIMES[other]}`));
+  }
+
+  /** Handwriting is drawn first of all; of other pictures there are samples to look at. */
+  private firstView(model: Model): View {
+    const fitting = this.views.filter((view) => view.fits(model));
+    const isSampled = !model.manifest.notes && !isInk(model.manifest);
+    return (isSampled && fitting.find(({ name }) => name === "sample")) || fitting[0]!;
   }
 
   private bundleOf(view: View | undefined): Bundle | undefined {
@@ -224,7 +235,7 @@ class Page implements Stage {
       if (name !== undefined) this.choice[condition.name] = condition.names.indexOf(name);
     }
     asked?.want?.(link);
-    this.turnTo(asked ?? (fits(this.current) ? this.current : views.find(fits)!));
+    this.turnTo(asked ?? (this.isChosen && fits(this.current) ? this.current : this.firstView(this.running.model)));
   }
 
   private layOut(): void {
@@ -258,6 +269,7 @@ class Page implements Stage {
   }
 
   private choose(view: View): void {
+    this.isChosen = true;
     history.replaceState(null, "", formatLink({ ...NO_LINK, view: view.name }));
     this.turnTo(view);
   }
@@ -306,6 +318,7 @@ class Page implements Stage {
 function icon(name: string): SVGElement {
   const paths: Record<string, string> = {
     draw: "M4 20c5-1 3-6 7-10s7-6 9-4-1 5-5 9-9 2-11 5",
+    picture: "M4 5h16v14H4zM4 16l5-5 4 4 3-3 4 4M15 9h.01",
     morph: "M12 3v18M3 12h18M7 7l5-4 5 4M7 17l5 4 5-4",
     sample: "M4 4h6v6H4zM14 4h6v6h-6zM4 14h6v6H4zM14 14h6v6h-6z",
     music: "M9 18V5l11-2v13M9 18a3 3 0 1 1-6 0 3 3 0 0 1 6 0zM20 16a3 3 0 1 1-6 0 3 3 0 0 1 6 0z",

@@ -5,13 +5,11 @@ import { el, newest } from "../dom";
 import { everyClass, repeated } from "../latent";
 import type { Model } from "../model";
 import { defaultChoice, mainCondition } from "../model";
-import { boxOf, centre, greyOf, luminance, whole } from "../preprocess";
+import { pictureInput, readPicture, takeDrops, wanted } from "../picture";
 import { draw } from "../random";
 import type { Running, Stage, View } from "../stage";
 import { drawnImage } from "./draw";
 
-const LARGEST_PICTURE = 40 * 2 ** 20;
-const PICTURE_SIDE = 192;
 const MOST_TRIED = 64;
 
 export class AnomalyView implements View {
@@ -21,6 +19,8 @@ export class AnomalyView implements View {
   readonly element: HTMLElement;
   private readonly canvas: DrawingCanvas;
   private readonly hint = el("p", { class: "hint" }, "Draw here, or take a picture");
+  private readonly board = el("div", { class: "board" });
+  private readonly wish = el("p", { class: "wish" });
   private readonly input = el("canvas", { role: "img", "aria-label": "The image as the model sees it" });
   private readonly output = el("canvas", { role: "img", "aria-label": "What the model makes of it" });
   private readonly verdict = el("p", { class: "verdict", "aria-live": "polite" }, " ");
@@ -50,10 +50,7 @@ export class AnomalyView implements View {
       this.hint.hidden = !stage.drawing.isEmpty;
       if (this.running && !this.element.hidden) this.update();
     });
-    const file = el("input", { type: "file", accept: "image/*", class: "hidden", tabindex: "-1", "aria-label": "Picture from this device" });
-    file.addEventListener("change", () => {
-      void this.pick(file.files?.[0]).finally(() => (file.value = ""));
-    });
+    const file = pictureInput("Picture from this device", (picked) => void this.pick(picked));
     const pick = el("button", { type: "button", class: "quiet", click: () => file.click() }, "Picture");
     const example = el("button", { type: "button", class: "quiet", click: () => void this.example() }, "Example");
     const noise = el("button", { type: "button", class: "quiet", click: () => this.noise() }, "Noise");
@@ -70,11 +67,13 @@ export class AnomalyView implements View {
       },
       "Clear",
     );
+    this.board.append(this.canvas.element, this.hint);
     this.element = el(
       "section",
       { class: "view anomaly", id: "view-anomaly", role: "tabpanel", "aria-labelledby": "tab-anomaly" },
       el("div", { class: "intro" }, el("h2", {}, "How unusual is it?"), this.number),
-      el("div", { class: "board" }, this.canvas.element, this.hint),
+      this.board,
+      this.wish,
       el("div", { class: "actions" }, clear, pick, example, noise, file),
       el(
         "div",
@@ -89,6 +88,7 @@ export class AnomalyView implements View {
         ),
       ),
     );
+    takeDrops(this.element, (picked) => void this.pick(picked));
   }
 
   fits(model: Model): boolean {
@@ -98,6 +98,12 @@ export class AnomalyView implements View {
   show(running: Running): void {
     if (this.running && this.running.model !== running.model && this.image?.length !== running.painter.pixels) this.image = null;
     this.running = running;
+    // Who has no handwriting to show is asked for a picture.
+    const { isInk } = running.painter;
+    this.board.hidden = !isInk;
+    this.wish.hidden = isInk;
+    this.wish.textContent = `Take, choose or drop a picture: ${wanted(mainCondition(running.model.manifest)?.names)}.`;
+    if (!isInk && !this.image) return void this.example();
     this.canvas.paint();
     this.update();
   }
@@ -115,7 +121,7 @@ export class AnomalyView implements View {
   private async score(): Promise<void> {
     if (!this.running) return;
     const { model, painter } = this.running;
-    if (!this.image && this.stage.drawing.isEmpty) return this.blank();
+    if (!this.image && (this.stage.drawing.isEmpty || !painter.isInk)) return this.blank();
     const x = this.image ?? drawnImage(this.stage, model);
     // As for a drawing's code, that class counts which suits the image best.
     const choices = everyClass(model.manifest, this.stage.choice).slice(0, MOST_TRIED);
@@ -169,19 +175,15 @@ export class AnomalyView implements View {
     context.fill();
   }
 
-  private async pick(file: File | undefined): Promise<void> {
-    if (!file || !this.running) return;
-    const { model, painter } = this.running;
+  private async pick(file: File): Promise<void> {
+    if (!this.running) return;
     try {
-      if (file.size > LARGEST_PICTURE) throw new Error("too large");
-      const bitmap = await createImageBitmap(file);
-      this.image = pictureImage(bitmap, model, painter.isInk);
-      bitmap.close();
+      this.image = await readPicture(file, this.running.model.manifest);
       this.stage.drawing.set([]);
       this.hint.hidden = true;
       this.update();
-    } catch {
-      this.stage.notice(`“${file.name.slice(0, 60)}” cannot be read as a picture. Pick a PNG, JPEG or WebP image.`);
+    } catch (err) {
+      this.stage.fail(err);
     }
   }
 
@@ -209,26 +211,4 @@ export class AnomalyView implements View {
     this.stage.drawing.set([]);
     this.update();
   }
-}
-
-/** A picture as an image of the training set's kind: its middle, in grey or in colour. */
-function pictureImage(bitmap: ImageBitmap, model: Model, isInk: boolean): Float32Array {
-  const { height, width, channels, dataRange, data } = model.manifest;
-  const isGrey = channels === 1;
-  const [rows, columns] = isGrey ? [PICTURE_SIDE, PICTURE_SIDE] : [height, width];
-  const canvas = new OffscreenCanvas(columns, rows);
-  const context = canvas.getContext("2d", { willReadFrequently: true })!;
-  context.imageSmoothingQuality = "high";
-  const scale = Math.max(columns / bitmap.width, rows / bitmap.height);
-  const size = [bitmap.width * scale, bitmap.height * scale] as const;
-  context.drawImage(bitmap, (columns - size[0]) / 2, (rows - size[1]) / 2, ...size);
-  const { data: rgba } = context.getImageData(0, 0, columns, rows);
-  const [low, high] = dataRange;
-  if (isGrey) {
-    const made = isInk
-      ? centre(greyOf(rgba, rows, columns), height, width, boxOf(data, height, width))
-      : whole(luminance(rgba, rows, columns), height, width);
-    return Float32Array.from(made, (value) => low + (high - low) * value);
-  }
-  return Float32Array.from({ length: height * width * 3 }, (_, i) => low + ((high - low) * rgba[4 * Math.floor(i / 3) + (i % 3)]!) / 255);
 }

@@ -4,6 +4,7 @@ import { DrawingCanvas } from "../drawing";
 import type { Stroke } from "../drawing";
 import { el, newest, prefersStill } from "../dom";
 import { handwriting } from "../hand";
+import { isInk } from "../ink";
 import { codeAt, inEveryClass, read, tileNames } from "../latent";
 import type { Model } from "../model";
 import { mainCondition } from "../model";
@@ -66,7 +67,7 @@ export class DrawView implements View {
   }
 
   fits(model: Model): boolean {
-    return !model.manifest.notes && model.has("decoder") && model.has("encoder");
+    return isInk(model.manifest) && !model.manifest.notes && model.has("decoder") && model.has("encoder");
   }
 
   show(running: Running): void {
@@ -74,7 +75,7 @@ export class DrawView implements View {
     this.running = running;
     if (isNew) {
       this.images = null;
-      const names = tileNames(running.model.manifest);
+      const names = tileNames(running.model.manifest, "your drawing");
       const classes = mainCondition(running.model.manifest);
       this.title.textContent = isDigits(running) ? "Draw one digit, see all ten" : `Draw one, see ${names.length}`;
       this.tiles.classList.toggle("long", names.some((name) => name.length > 3));

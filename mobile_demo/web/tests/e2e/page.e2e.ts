@@ -208,7 +208,7 @@ test("the anomaly view ranks a digit below noise", async () => {
 
 test("a picture from the phone is scored; a file that is none is refused", async () => {
   const page = await opened("#view=anomaly");
-  const input = page.locator('input[type="file"]');
+  const input = page.getByLabel("Picture from this device");
   await input.setInputFiles({ name: "letter.png", mimeType: "image/png", buffer: Buffer.from("no picture at all") });
   await page.waitForFunction(() => document.querySelector("#notices")!.textContent!.includes("cannot be read as a picture"));
   await input.setInputFiles(path.join(DIST, "icons/icon-192.png"));

@@ -1,0 +1,151 @@
+// A model of colour pictures: what the page shows first, and what it does with a person's pictures.
+
+import { createHash } from "node:crypto";
+import fs from "node:fs";
+import { createRequire } from "node:module";
+import path from "node:path";
+import type { Browser, BrowserContext, Page } from "playwright-core";
+import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+
+import { PHONE, ROOT, launch, ready, startServer } from "../browser.mjs";
+
+const SCREENSHOTS = path.join(ROOT, "screenshots");
+const FOLDER = process.env.COLOUR ?? path.join(ROOT, "tests", "fixtures", "colour");
+const axe = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
+
+/** As the build writes them of a folder of models. */
+const files = fs.readdirSync(FOLDER).filter((name) => /^\w+\.tflite$/.test(name)).map((name) => {
+  const content = fs.readFileSync(path.join(FOLDER, name));
+  const sha256 = createHash("sha256").update(content).digest("hex");
+  return { name, graph: name.split(".")[0], format: "tflite", precision: "none", bytes: content.length, sha256, url: `models/colour-${name}` };
+});
+
+let browser: Browser;
+let server: Awaited<ReturnType<typeof startServer>>;
+let context: BrowserContext;
+let errors: string[] = [];
+
+beforeAll(async () => {
+  fs.mkdirSync(SCREENSHOTS, { recursive: true });
+  [browser, server] = await Promise.all([launch(), startServer()]);
+});
+afterAll(async () => {
+  await browser.close();
+  await server.stop();
+});
+afterEach(async () => {
+  await context.close();
+  expect(errors).toEqual([]);
+});
+
+async function opened(options = {}, hash = ""): Promise<Page> {
+  errors = [];
+  context = await browser.newContext({ ...PHONE, serviceWorkers: "block", ...options });
+  const page = await context.newPage();
+  page.on("pageerror", (err) => errors.push(err.message));
+  await page.route("**/models.json", (route) => route.fulfill({ json: [{ id: "colour", music: false, folder: null, files }] }));
+  await page.route("**/models/colour-*", (route) => route.fulfill({ body: fs.readFileSync(path.join(FOLDER, route.request().url().split("colour-")[1]!)) }));
+  await page.goto(server.url + hash);
+  await ready(page);
+  return page;
+}
+
+const tab = (page: Page, view: string) => page.locator(`#tab-${view}`).click();
+const pixels = (page: Page, selector: string) =>
+  page.locator(selector).evaluateAll((all) => all.map((canvas) => (canvas as HTMLCanvasElement).toDataURL()));
+/** A picture of one colour but for a square in its middle, as a file. */
+async function picture(page: Page, colour: string): Promise<{ name: string; mimeType: string; buffer: Buffer }> {
+  const base64 = await page.evaluate((fill) => {
+    const canvas = document.createElement("canvas");
+    canvas.width = canvas.height = 300;
+    const context = canvas.getContext("2d")!;
+    context.fillStyle = fill;
+    context.fillRect(80, 80, 140, 140);
+    return canvas.toDataURL("image/png").split(",")[1]!;
+  }, colour);
+  return { name: "square.png", mimeType: "image/png", buffer: Buffer.from(base64, "base64") };
+}
+/** The colour in the middle of a canvas. */
+const middle = (page: Page, selector: string) =>
+  page.locator(selector).first().evaluate((canvas) => {
+    const { width, height } = canvas as HTMLCanvasElement;
+    return [...(canvas as HTMLCanvasElement).getContext("2d")!.getImageData(width / 2, height / 2, 1, 1).data.slice(0, 3)];
+  });
+
+test("samples come first, and there is nothing to draw on", async () => {
+  const page = await opened();
+  await page.locator(".samples canvas").first().waitFor();
+  expect(await page.locator("#tab-sample").getAttribute("aria-selected")).toBe("true");
+  expect(await page.locator("#tabs [role=tab]:visible").allTextContents()).toEqual(["Picture", "Morph", "Sample", "Anomaly"]);
+  const before = await pixels(page, ".samples canvas");
+  expect(new Set(before).size).toBe(16);
+  // A tab that a person chose stays, whatever the data are.
+  await tab(page, "morph");
+  expect(await page.locator("#view-morph").isVisible()).toBe(true);
+});
+
+test("a person's picture is read, shown in every class, and leads to another one", async () => {
+  const page = await opened({}, "#view=picture");
+  await page.waitForFunction(() => document.querySelectorAll(".picture .tile[aria-pressed=true]").length === 1);
+  const example = (await pixels(page, ".slot canvas"))[0];
+  await page.getByLabel("The first picture", { exact: true }).setInputFiles(await picture(page, "#d02020"));
+  await page.locator(".trio figcaption", { hasText: "yours" }).waitFor();
+  await page.waitForFunction((was) => (document.querySelector(".slot canvas") as HTMLCanvasElement).toDataURL() !== was, example);
+  await page.waitForTimeout(300);
+  // What is transparent in it is white, and it is read as what it is: red, and a square.
+  const [red, green, blue] = await middle(page, ".slot canvas");
+  expect(red! > 150 && green! < 80 && blue! < 80).toBe(true);
+  const [r, g, b] = await middle(page, ".trio figure > canvas");
+  expect(r! > g! + 60 && r! > b! + 60).toBe(true);
+  expect(await page.locator(".picture .tile[aria-pressed=true]").textContent()).toBe("square");
+  await page.getByLabel("The second picture", { exact: true }).setInputFiles(await picture(page, "#2020d0"));
+  await page.waitForFunction(() => [...document.querySelectorAll(".trio figcaption")].filter((one) => one.textContent === "yours").length === 2);
+  await page.waitForTimeout(300);
+  const [, , end] = await middle(page, ".trio figure > canvas");
+  expect(end! > 120).toBe(true);
+  const slider = page.getByLabel("How far from the first");
+  expect(await slider.inputValue()).toBe("1");
+  const last = await pixels(page, ".trio figure > canvas");
+  await slider.fill("0.5");
+  await page.waitForFunction((was) => (document.querySelector(".trio figure > canvas") as HTMLCanvasElement).toDataURL() !== was, last[0]);
+  // A person may say what it is.
+  await page.locator(".picture .tile").first().click();
+  await page.waitForFunction(() => document.querySelector(".picture .tile")!.getAttribute("aria-pressed") === "true");
+  await page.getByLabel("The first picture", { exact: true }).setInputFiles({ name: "a.png", mimeType: "image/png", buffer: Buffer.from("no picture") });
+  await page.locator("#notices", { hasText: "cannot be read as a picture" }).waitFor();
+});
+
+test("what is unusual says what it wants to be shown, and scores a picture", async () => {
+  const page = await opened({}, "#view=anomaly");
+  await page.locator(".verdict", { hasText: /\w/ }).waitFor();
+  expect(await page.locator(".anomaly canvas.drawing").isVisible()).toBe(false);
+  expect(await page.locator(".wish").textContent()).toContain("disc, square, a cross with a long name");
+  const status = page.locator(".anomaly .status");
+  const before = await status.textContent();
+  await page.getByLabel("Picture from this device").setInputFiles(await picture(page, "#208020"));
+  await page.waitForFunction((was) => document.querySelector(".anomaly .status")!.textContent !== was, before);
+  const score = await status.textContent();
+  await page.getByRole("button", { name: "Noise" }).tap();
+  await page.waitForFunction((was) => document.querySelector(".anomaly .status")!.textContent !== was, score);
+  expect(await page.locator(".verdict").textContent()).toBe("Unlike anything it was trained on");
+});
+
+test.each(["light", "dark"] as const)("every view fits every width and axe finds nothing to mend, %s", async (colorScheme) => {
+  for (const [width, height] of [[320, 568], [390, 844], [1280, 800]] as const) {
+    const page = await opened({ colorScheme, reducedMotion: "reduce", viewport: { width, height } });
+    for (const view of ["sample", "picture", "morph", "anomaly"]) {
+      await tab(page, view);
+      await page.waitForTimeout(250);
+      expect(await page.evaluate(() => document.documentElement.scrollWidth), `${view} at ${width}`).toBeLessThanOrEqual(width);
+      await page.screenshot({ path: path.join(SCREENSHOTS, `colour-${view}-${width}-${colorScheme}.png`), fullPage: true });
+      if (width !== 390) continue;
+      await page.evaluate(fs.readFileSync(axe, "utf8"));
+      const violations = await page.evaluate(async () => {
+        const { violations } = await (globalThis as any).axe.run(document);
+        return violations.map((one: any) => `${one.id}: ${one.nodes.map((node: any) => node.html).join("; ")}`) as string[];
+      });
+      expect(violations, view).toEqual([]);
+    }
+    if (width !== 1280) await context.close();
+  }
+});
