@@ -14,7 +14,7 @@ from PIL import Image
 
 import keras_vae
 from keras_vae.commands.evaluate import WITHOUT_LIKELIHOOD
-from keras_vae.commands.figures import PICTURES, PIECES
+from keras_vae.commands.figures import PICTURES, PIECES, ROWS_OF_TABLES
 from keras_vae.commands.sample import WITHOUT_LABELS
 from keras_vae.figures import gallery
 
@@ -97,7 +97,7 @@ REFUSED = {
     "train --data ids.csv --drop who --prior conditional_normal": "needs --condition. Received: no",
     "train --data ids.csv --model vae": "ids.csv is a table, for --model table_vae. Received",
     "train --data ids.csv --network dense": "--network needs --model",
-    "train --data ids.csv --drop who --kl-warmup 300": "--kl-warmup must be at most --epochs, 200",
+    "train --data ids.csv --drop who --kl-warmup 300": "--kl-warmup must be at most --epochs, 60",
     "train --model table_vae": "--model table_vae needs a table, a .csv or .parquet file",
     "train --drop a": "--drop needs --model table_vae. Received: --model conditional_vae",
     "evaluate nosuch": "There must be a run folder at nosuch",
@@ -218,6 +218,7 @@ def test_nothing_was_made_of_what_was_refused(answers, folder):
 def test_the_command_line_knows_the_pictures():
     assert tuple(gallery.PICTURES) == PICTURES
     assert tuple(gallery.PIECES) == PIECES
+    assert tuple(gallery.ROWS_OF_TABLES) == ROWS_OF_TABLES
 
 
 def test_the_command_line_knows_what_models_lack():

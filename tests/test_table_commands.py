@@ -162,6 +162,14 @@ def test_evaluate_says_how_close_rows_are_and_whether_they_are_copies(run, capsy
     assert not {"copied_rows", "unfit_data", "unstable_training"} & names
 
 
+def test_figures_show_columns_pairs_and_codes(run, capsys):
+    assert main(["figures", str(run)]) == 0
+    said = capsys.readouterr().out
+    assert "Left out latent_projections" in said
+    made = {path.stem for path in (run / "figures").iterdir()}
+    assert made == {"learning_curves", "columns", "associations", "latent"}
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     {
@@ -178,6 +186,8 @@ def test_evaluate_says_how_close_rows_are_and_whether_they_are_copies(run, capsy
         "sample RUN --melody x.mid": "--melody needs a SequenceVAE",
         "sample RUN --temperature -1": "`--temperature` must be",
         "evaluate RUN --scorecard --target hat": "height, calls, sex, job, now. Received: hat",
+        "figures RUN --only samples": "--only must name pictures, of learning_curves, columns, ass",
+        "figures RUN --label f": "Rows of a table have no class to show. Received: f",
         "evaluate RUN --target sex": "Received: sex, without --scorecard",
         "train --data TABLE --out RUN": "holds a run already",
     }.items(),

@@ -24,6 +24,11 @@ PICTURES = (
 )
 # Those of pieces of music.
 PIECES = ("learning_curves", "piano_rolls", "piano_rolls_between", "kl_by_dimension")
+# Those of rows of a table.
+ROWS_OF_TABLES = (
+    *("learning_curves", "columns", "associations"),
+    *("latent", "latent_projections", "kl_by_dimension"),
+)
 
 
 def add_arguments(parser):
@@ -46,7 +51,8 @@ def main(args):
 
     run = Run(args.run)
     is_music = run.model_class() == "SequenceVAE"
-    known = PIECES if is_music else PICTURES
+    is_table = run.table_schema() is not None
+    known = PIECES if is_music else ROWS_OF_TABLES if is_table else PICTURES
     names = args.only.split(",") if args.only else list(known)
     if unknown := [name for name in names if name not in known]:
         raise ValueError(
@@ -64,10 +70,12 @@ def main(args):
     except data.DataError as err:
         print(f"Without the data: {err}")
         dataset = None
-    data_name = pathlib.Path(source).stem if dataset is None else dataset.name
+    data_name = pathlib.Path(source).stem if dataset is None or is_table else dataset.name
     kind, pictures = gallery.Subject, gallery.PICTURES
     if is_music:
         kind, pictures = gallery.MusicSubject, gallery.PIECES
+    if is_table:
+        kind, pictures = gallery.TableSubject, gallery.ROWS_OF_TABLES
     subject = kind(model, dataset, run.history(), data_name, args.label)
     if args.label is not None:
         _ = subject.shown_label  # refused before anything is drawn

@@ -16,14 +16,26 @@ def evaluate_rows(model, inputs, seed=0):
         seed: Int, of the draws.
 
     Returns:
+        As `compare`.
+    """
+    drawn = draw_rows(model, inputs, seed)
+    return compare(model.schema, *(matrix(model.schema, rows) for rows in (drawn, inputs)))
+
+
+def compare(schema, drawn, real):
+    """Compare two sets of rows.
+
+    Args:
+        schema: `data.TableSchema`.
+        drawn, real: Rows as of `matrix`.
+
+    Returns:
         Dict of floats from 0, alike, to 1: `numeric_distance`, the mean Kolmogorov-Smirnov distance
         of the columns of numbers; `name_distance`, the mean total variation of the others, in
         both missing values left out; None without such columns; `association_distance`, the mean
         difference of the `associations` of all pairs of columns; and `column_distances`, the first
         two by column, the furthest first. Conditions are the same in both, and left out.
     """
-    schema = model.schema
-    drawn, real = (matrix(schema, rows) for rows in (draw_rows(model, inputs, seed), inputs))
     by_column = {
         name: column_distance(schema.columns[name], drawn[:, at], real[:, at])
         for at, name in enumerate(schema.columns)

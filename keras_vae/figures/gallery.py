@@ -8,13 +8,15 @@ why this model or these data have no such picture.
 import numpy as np
 
 from keras_vae.doctor.thresholds import LEAST_KL
+from keras_vae.evaluation.tables import associations as pairs
 from keras_vae.figures import images as draw
-from keras_vae.figures import plots, walks
+from keras_vae.figures import plots, tables, walks
 from keras_vae.figures.piano_rolls import piano_rolls as draw_rolls
 from keras_vae.figures.style import shortened
 from keras_vae.figures.subject import MOST_CLASSES, MOST_POINTS, LeftOut
 from keras_vae.figures.subject import MusicSubject as MusicSubject
 from keras_vae.figures.subject import Subject as Subject
+from keras_vae.figures.subject import TableSubject as TableSubject
 from keras_vae.models.capabilities import Bounds, DiscreteCodes, Encodes, article, lack
 
 ROWS = COLUMNS = 10
@@ -64,6 +66,24 @@ def piano_rolls_between(subject):
     under = " under the melody of the first" if model.schema.given else ""
     title = subject.title(f"Between two test pieces{under}")
     return draw_rolls(rows, model.schema, title)
+
+
+def columns(subject):
+    """Each column of drawn rows against test rows."""
+    found = subject.compared
+    title = subject.title("Test rows and drawn ones: each column, and the distance of both")
+    return tables.columns(subject.model.schema, *subject.rows, found["column_distances"], title)
+
+
+def associations(subject):
+    """What every two columns of drawn rows and of test rows tell of each other."""
+    schema, (drawn, real) = subject.model.schema, subject.rows
+    if len(schema.columns) < 2:
+        raise LeftOut("the table has one column")
+    found = [pairs(schema, rows) for rows in (real, drawn)]
+    far = subject.compared["association_distance"]
+    title = subject.title(f"What columns tell of each other: mean difference {far:.3f}")
+    return tables.associations(list(schema.columns), *found, title)
 
 
 def reconstructions(subject):
@@ -218,7 +238,7 @@ def latent(subject):
         raise LeftOut(f"the latent has {_dimensions(subject.model)}; see latent_projections")
     z, y = subject.points
     title = _title_of_codes(subject, len(z))
-    return plots.latent_scatter(z, y, subject.test.class_names, title)
+    return plots.latent_scatter(z, y, subject.class_names, title)
 
 
 def latent_projections(subject):
@@ -228,7 +248,7 @@ def latent_projections(subject):
     z, y = (array[:MOST_PROJECTED] for array in subject.points)
     title = _title_of_codes(subject, len(z))
     try:
-        return plots.projections(z, y, subject.test.class_names, title)
+        return plots.projections(z, y, subject.class_names, title)
     except (ValueError, ImportError) as err:
         raise LeftOut(str(err)) from err
 
@@ -284,6 +304,15 @@ PIECES = {
     "piano_rolls_between": piano_rolls_between,
     "kl_by_dimension": kl_by_dimension,
 }
+# Those of rows of a table, each of a `TableSubject`.
+ROWS_OF_TABLES = {
+    "learning_curves": learning_curves,
+    "columns": columns,
+    "associations": associations,
+    "latent": latent,
+    "latent_projections": latent_projections,
+    "kl_by_dimension": kl_by_dimension,
+}
 
 
 def _dimensions(model):
@@ -297,7 +326,7 @@ def _the_classes(kind):
 
 
 def _title_of_codes(subject, count):
-    text = f"Codes of {count:,} test images"
+    text = f"Codes of {count:,} {subject.test_examples}"
     if subject.model.condition and len(subject.class_names) > 1:
         text += "\nThe model is told the class: classes may overlap"
     return subject.title(text)

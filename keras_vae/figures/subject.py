@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_vae import data
 from keras_vae.evaluation.report import first_of
+from keras_vae.evaluation.tables import compare, draw_rows, matrix
 from keras_vae.figures import images as draw
 from keras_vae.figures import walks
 from keras_vae.models.capabilities import (
@@ -40,6 +41,9 @@ class Subject:
         shown_class: Optional str, name or index of the class whose code is traversed. Defaults to
             the first one.
     """
+
+    # What a test example is called.
+    test_examples = "test images"
 
     model: object
     dataset: object
@@ -270,6 +274,55 @@ class MusicSubject(Subject):
     def together(self, tokens, conditions):
         """All voices of pieces, the given ones above the others."""
         return self.model.schema.together(tokens, conditions)
+
+
+class TableSubject(Subject):
+    """A trained model of a table, and what there is to draw it by.
+
+    Args:
+        model: Model with a `data.TableSchema`.
+        dataset: `data.Table`, or None where the data are gone.
+        history, data_name, shown_class: As for `Subject`.
+    """
+
+    test_examples = "test rows"
+
+    @property
+    def shown_label(self):
+        raise ValueError(f"Rows of a table have no class to show. Received: {self.shown_class}.")
+
+    @property
+    def by_label(self):
+        """The name of the first condition that is a label, or None."""
+        labels = [name for name, kind in self.model.condition.items() if hasattr(kind, "names")]
+        return next(iter(labels), None)
+
+    @property
+    def class_names(self):
+        name = self.by_label
+        return [*self.model.condition[name].names, "unknown"] if name else [""]
+
+    def test_inputs(self, count):
+        return first_of(self.test.test, count)
+
+    @functools.cached_property
+    def points(self):
+        """Codes of up to 5,000 test rows, and the first condition that is a label."""
+        inputs = self.test_inputs(MOST_POINTS)
+        z = self.encodes.encode_means(inputs)
+        name = self.by_label
+        return z, inputs[name] if name else np.zeros(len(z), int)
+
+    @functools.cached_property
+    def rows(self):
+        """Drawn rows, and the test rows whose conditions they have."""
+        inputs = self.test.test
+        return [matrix(self.model.schema, part) for part in (draw_rows(self.model, inputs), inputs)]
+
+    @functools.cached_property
+    def compared(self):
+        """How far they are apart."""
+        return compare(self.model.schema, *self.rows)
 
 
 def _as_pairs(z, labels, vectors, class_names, x=None):
