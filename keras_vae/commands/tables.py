@@ -5,7 +5,7 @@ import pathlib
 
 from keras_vae import arguments, progress
 from keras_vae.commands import fitting
-from keras_vae.commands.output import print_next
+from keras_vae.commands.output import print_next, print_next_export
 from keras_vae.commands.reporting import examine, name_asked, report_evaluation
 from keras_vae.commands.start import start_keras
 from keras_vae.commands.train_arguments import KINDS, check_prior, flag, run_folder
@@ -40,6 +40,7 @@ def train(args):
     print_next("evaluate", run.folder, "--scorecard")
     print_next("figures", run.folder)
     print_next("sample", run.folder, *condition_asked(table), "--count", 1000, "--out", "rows.csv")
+    print_next_export(run.folder)
 
 
 def prepare(args):
@@ -259,6 +260,7 @@ def sample(args, run, schema):
     write_atomically(out, table_sources.as_csv(columns))
     print(f"{count:,} rows of {len(columns)} columns")
     print(out)
+    print_next_export(args.run)
 
 
 def asked(texts, schema):
