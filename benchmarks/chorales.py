@@ -51,7 +51,7 @@ ROWS = {
         "total_free_bits": 13.0,
         "epochs": 4,
     },
-    "unconditional": {"past_dropout": 0.05, "prior_share": 0.0},
+    "unconditional": {"dropout": 0.3, "past_dropout": 0.05, "prior_share": 0.0},
     "kl20": {"total_free_bits": 21.0},
     "reconstruction": {
         "latent_dim": 96,
