@@ -10,6 +10,12 @@ export const ROOT = path.resolve(import.meta.dirname, "..");
 export const DIST = path.resolve(ROOT, process.env.OUT ?? "dist");
 export const PHONE = { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, hasTouch: true, isMobile: true };
 
+/**
+ * Of windows, and the colours that a person wants.
+ * @type {[width: number, height: number, colorScheme: "light" | "dark"][]}
+ */
+export const SIZES = [[320, 568, "light"], [390, 844, "dark"], [844, 390, "light"], [768, 1024, "dark"], [1280, 800, "light"]];
+
 /** A server that counts what it sends, and can be stopped and started on the same port. */
 export async function startServer() {
   const requests = [];

@@ -6,7 +6,7 @@ import { createRequire } from "node:module";
 import type { Browser, BrowserContext, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 
-import { DIST, PHONE, ROOT, choose, launch, ready, startServer } from "../browser.mjs";
+import { DIST, PHONE, ROOT, SIZES, choose, launch, ready, startServer } from "../browser.mjs";
 
 const SCREENSHOTS = path.join(ROOT, "screenshots");
 const axe = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
@@ -286,15 +286,13 @@ describe.skipIf(!bundles.some(({ music }) => music))("music", () => {
   });
 
   test("no width needs scrolling to the side", async () => {
-    for (const [width, height, colorScheme] of [
-      [320, 568, "light"], [390, 844, "light"], [390, 844, "dark"], [844, 390, "light"], [768, 1024, "dark"], [1280, 800, "light"],
-    ] as const) {
-      const isPhone = width < 700 || height < 500;
-      const sized = await browser.newContext({ viewport: { width, height }, colorScheme, deviceScaleFactor: isPhone ? 2 : 1, hasTouch: isPhone, isMobile: isPhone });
-      const page = await opened(sized);
+    const page = await opened();
+    for (const [width, height, colorScheme] of SIZES) {
+      await page.setViewportSize({ width, height });
+      await page.emulateMedia({ colorScheme });
+      await page.waitForTimeout(200);
       expect(await page.evaluate(() => document.documentElement.scrollWidth), `at ${width}`).toBeLessThanOrEqual(width);
       await page.screenshot({ path: path.join(SCREENSHOTS, `music-${width}x${height}-${colorScheme}.png`) });
-      await sized.close();
     }
   });
 });
