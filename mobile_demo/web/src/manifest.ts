@@ -120,6 +120,9 @@ export function checkManifest(content: unknown, fileName: string): Manifest {
   }
   const [height = 0, width = 0, channels = 1] = dataShape;
   const notes = isObject(content.data) && content.data.kind === "notes" ? notesOf(content.data, dataShape) ?? fail("data") : null;
+  if (isObject(content.data) && content.data.kind === "table") {
+    throw new FileError(`${fileName} makes rows of a table, and this page shows pictures and music. Draw them with mobile_demo/edge/sample.py.`);
+  }
   if (dataShape.length < 2 || dataShape.length > 3 || (channels !== 1 && channels !== 3)) {
     throw new FileError(`${fileName} makes data of the shape ${dataShape.join(" × ")}: no picture.`);
   }

@@ -156,6 +156,11 @@ test("an error is judged by what the output is a sum of", () => {
   expect(errorOf(of(), "x", made)).toBeNull();
 });
 
+test("the model of a table is refused, with what draws its rows", () => {
+  const table = { ...raw(), data_shape: [14], data: { kind: "table", columns: {}, conditions: [] } };
+  expect(() => checkManifest(table, "sampler.onnx")).toThrow(/^sampler\.onnx makes rows of a table, .*edge\/sample\.py\.$/);
+});
+
 test.each<[string, (manifest: Record<string, any>) => unknown]>([
   ["no object", () => []],
   ["null", () => null],
