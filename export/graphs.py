@@ -459,6 +459,12 @@ def _check(model, graph):
             f"The `{graph}` graph needs a model of `keras_vae` that has it; for another Keras "
             f"model, name its `inputs`. Received: {type(model).__name__}."
         )
+    if model.likelihood.takes_missing and model.schema is None:
+        raise ValueError(
+            "A model of a table must have a schema to be exported, for files take and give units. "
+            f"Received: a {type(model).__name__} without. Make it with keras_vae.table_vae, or pass "
+            "schema=table.schema."
+        )
     needed = {"encoder": Encodes, "sampler": Samples, "scorer": Scores}
     if graph in needed:
         require(model, needed[graph], f"The `{graph}` graph")

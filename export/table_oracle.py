@@ -53,7 +53,7 @@ def limits(graph, inputs, made):
     else:
         z = made["z"]
         noise = model.likelihood.noise(inputs["seed"], inputs["index"], model.latent_dim)
-    parameters = model.decode_parameters(_tensors(z), _tensors(_conditions(model, inputs)))
+    parameters = model.decode_parameters(_tensors(z), _tensors(conditions(model, inputs)))
     found = _Columns(model.likelihood.layout, _array(parameters), noise)
     ports, schema = model.schema.ports, model.schema
     return {
@@ -63,7 +63,7 @@ def limits(graph, inputs, made):
 
 
 def _decoder(model, inputs):
-    return _columns(model, model.decode(inputs["z"], _conditions(model, inputs)))
+    return columns(model, model.decode(inputs["z"], conditions(model, inputs)))
 
 
 def _encoder(model, inputs):
@@ -73,7 +73,7 @@ def _encoder(model, inputs):
 
 def _sampler(model, inputs):
     """Rows of a seed are the first ones: those of an index that comes again are another draw."""
-    conditions, index = _conditions(model, inputs), inputs["index"]
+    given, index = conditions(model, inputs), inputs["index"]
     seed, temperature = int(inputs["seed"][0]), float(inputs["temperature"][0])
     x = np.zeros((len(index), *model.data_shape), "float32")
     z = np.zeros((len(index), model.latent_dim), "float32")
@@ -81,14 +81,14 @@ def _sampler(model, inputs):
     for turn in range(order.max() + 1):
         rows = np.flatnonzero(order == turn)
         at, count = index[rows], int(index[rows].max()) + 1
-        first = {n: np.zeros((count, *v.shape[1:]), v.dtype) for n, v in conditions.items()}
+        first = {n: np.zeros((count, *v.shape[1:]), v.dtype) for n, v in given.items()}
         for name, values in first.items():
-            values[at] = conditions[name][rows]
-        given = (first,) if first else (count,)
-        x[rows] = model.sample(*given, temperature=temperature, seed=seed)[at]
+            values[at] = given[name][rows]
+        asked = (first,) if first else (count,)
+        x[rows] = model.sample(*asked, temperature=temperature, seed=seed)[at]
         vector = model.condition_vectors(first) if first else None
         z[rows] = model.prior.sample(count, model.latent_dim, temperature, seed, vector)[at]
-    return {**_columns(model, x), "z": z}
+    return {**columns(model, x), "z": z}
 
 
 def _scorer(model, inputs):
@@ -99,11 +99,11 @@ def _scorer(model, inputs):
     score = score + made["kl"] if "kl" in made else score
     return {
         "score": _array(score),
-        **_columns(model, model.reconstruct(examples), "_reconstructed"),
+        **columns(model, model.reconstruct(examples), "_reconstructed"),
     }
 
 
-def _columns(model, x, ending=""):
+def columns(model, x, ending=""):
     """Columns by their ports, as a file gives them, of rows as a model gives them."""
     schema, found = model.schema, {}
     for name, values in schema.decode(x).items():
@@ -119,11 +119,12 @@ def _columns(model, x, ending=""):
 def _examples(model, inputs):
     """Rows as the model takes them, of columns as a file takes them."""
     schema = model.schema
-    columns = {n: _values(schema.columns[n], inputs[port]) for n, port in schema.ports.items()}
-    return schema.encode(columns)
+    kinds = schema.columns
+    return schema.encode({n: _values(kinds[n], inputs[p]) for n, p in schema.ports.items()})
 
 
-def _conditions(model, inputs):
+def conditions(model, inputs):
+    """Conditions as the model takes them, of those that a file takes: a dict of arrays."""
     schema = model.schema
     given = {n: _values(schema.columns[n], inputs[n]) for n in schema.conditions}
     return schema.encode_conditions(given)

@@ -262,6 +262,9 @@ def test_what_has_no_file_is_refused_in_one_line(tmp_path):
     index = {**TABLE, "index": TABLE["sex"]}
     other = keras_vae.table_vae(data.table(index, "index", KINDS).schema, 2, (4,))
     refused.append((lambda: graphs.sampler(other), "A condition must have a name that no other"))
+    parts = model.encoder, model.decoder
+    bare = keras_vae.ConditionalVAE(*parts, model.condition, likelihood=model.likelihood)
+    refused.append((lambda: graphs.scorer(bare), "A model of a table must have a schema"))
     for call, words in refused:
         with pytest.raises((ValueError, export.ExportError), match=f"^{words}") as error:
             call()
