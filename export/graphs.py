@@ -462,8 +462,7 @@ def _check(model, graph):
     if model.likelihood.takes_missing and model.schema is None:
         raise ValueError(
             "A model of a table must have a schema to be exported, for files take and give units. "
-            f"Received: a {type(model).__name__} without. Make it with keras_vae.table_vae, or pass "
-            "schema=table.schema."
+            f"Received: a {type(model).__name__} without. Make it with keras_vae.table_vae."
         )
     needed = {"encoder": Encodes, "sampler": Samples, "scorer": Scores}
     if graph in needed:
