@@ -27,6 +27,7 @@ BACKEND_OF = {
     "own_images": "torch",
     "own_networks": "torch",
     "sensor_anomaly": "tensorflow",
+    "tables": "tensorflow",
     "vae_by_hand": "jax",
     "vq_vae": "torch",
 }
@@ -94,6 +95,7 @@ NOTEBOOKS = {
     "chorales": None,  # two minutes
     "conditional_vae_to_device": "tensorflow",
     "first_vae": "jax",
+    "tables": "torch",
 }
 
 

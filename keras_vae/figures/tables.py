@@ -92,7 +92,7 @@ def _edges(real):
         return np.arange(np.floor(low) - 0.5, high + 1)
     if low == high:
         low, high = low - 0.5, high + 0.5
-    return np.linspace(low, high, _BINS + 1)
+    return np.linspace(low, high, int(np.clip(np.sqrt(len(real)), 8, _BINS)) + 1)
 
 
 def _names(axes, names, real, drawn):
