@@ -40,7 +40,16 @@ json.dump(answers, sys.stdout)
 EXPORTED = GOLDEN / "exported" / "vae_mixture"
 HELP = [
     [*command, "--help"]
-    for command in ([], ["train"], ["evaluate"], ["sample"], ["figures"], ["env"], ["export"])
+    for command in (
+        [],
+        ["train"],
+        ["evaluate"],
+        ["sample"],
+        ["impute"],
+        ["figures"],
+        ["env"],
+        ["export"],
+    )
 ]
 # Command lines in a folder that `folder` makes, and what the one line about each says.
 REFUSED = {
@@ -114,6 +123,8 @@ REFUSED = {
     "sample run --temperature -1": "`--temperature` must be",
     "sample run --seed -1": "not negative: -1",
     "sample run --out text/model.keras/x.png": "model.keras, which is a file",
+    "impute nosuch ids.csv": "There must be a run folder at nosuch",
+    "impute run ids.csv": "impute needs a model of a table. Received: ",
     "figures nosuch": "There must be a run folder at nosuch",
     "figures run --only hat": "--only must name pictures",
     "export --format coreml": "`format` must be one of",

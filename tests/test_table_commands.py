@@ -170,6 +170,43 @@ def test_figures_show_columns_pairs_and_codes(run, capsys):
     assert made == {"learning_curves", "columns", "associations", "latent"}
 
 
+def test_gaps_of_a_file_are_filled_and_nothing_else_is_changed(run, tmp_path, capsys):
+    path, whole = tmp_path / "rows.csv", tmp_path / "whole.csv"
+    write(path, rows=20, height=["", "170,5"] * 10)
+    assert main(["impute", str(run), str(path), "--out", str(whole)]) == 0
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        given = list(csv.DictReader(file, delimiter=";"))
+    filled = rows_of(whole)
+    gaps = sum(row["job, now"] == "?" for row in given)
+    assert f"{10 + gaps} missing values of 20 rows" in capsys.readouterr().out
+    assert list(filled[0]) == list(given[0])
+    for before, after in zip(given, filled, strict=True):
+        assert all(after.values())
+        for name in ("id", "age", "calls", "sex"):
+            assert after[name] == before[name]
+        assert before["job, now"] in ("?", after["job, now"])
+    assert {row["height"] for row in filled[1::2]} == {"170.5"}
+    assert all(150 < float(row["height"]) < 195 for row in filled)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        (
+            {"sex": ["f", "x"] * 10},
+            "'sex' must hold one of its 2 names, f, m. Received: 'x' in row 2",
+        ),
+        ({"weight": range(20)}, "Received: weight besides"),
+        ({"age": ["40"] * 19 + ["old"]}, "'age' must be numbers. Received: 'old' in row 20"),
+    ],
+)
+def test_rows_that_the_model_does_not_know_are_refused(run, changed, said, tmp_path, capsys):
+    path = tmp_path / "rows.csv"
+    write(path, rows=20, **changed)
+    fails(capsys, ["impute", run, path, "--out", tmp_path / "whole.csv"], said)
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     {

@@ -6,7 +6,7 @@ import warnings
 
 from keras_vae import _lazy, backends
 from keras_vae.backends import BACKENDS
-from keras_vae.commands import env, evaluate, figures, sample, train
+from keras_vae.commands import env, evaluate, figures, impute, sample, train
 from keras_vae.commands.output import exit_status, print_error
 from keras_vae.commands.train_arguments import flag, no_interrupted_run, run_folder
 from keras_vae.exceptions import one_line
@@ -16,6 +16,7 @@ COMMANDS = {
     "train": train,
     "evaluate": evaluate,
     "sample": sample,
+    "impute": impute,
     "figures": figures,
     "env": env,
 }
