@@ -66,6 +66,14 @@ def test_columns_are_encoded_as_by_the_schema(schema):
         np.testing.assert_allclose(encoded[~gaps, k], expected[~gaps], rtol=1e-6, atol=1e-6)
 
 
+def test_a_told_value_that_float32_rounds_is_taken_for_it():
+    values = [100.0, 180.12578596175115, 180.1258037136656, 200.0]  # ulps of 1.5e-5 lie between
+    made = data.TableSchema({"v": data.Numeric().fit(values)})
+    given = {"v": np.array(values, "float32")}
+    encoded = ops.convert_to_numpy(units.Units(made).encode(tensors(given)))
+    np.testing.assert_allclose(encoded[:, 0], made.columns["v"].encode(values), atol=1e-6)
+
+
 def test_conditions_are_encoded_as_by_the_schema(schema):
     given = {"age": np.array([[18], [40.5], [99]], "float32"), "sex": np.array([0, -1, 2], "int32")}
     made = units.Units(schema).encode_conditions(tensors(given))

@@ -101,8 +101,9 @@ class PiecewiseLinear:
         if self.rests.any():
             along = along - arithmetic.look_up(self.rests, at)
         mapped = arithmetic.look_up(self.bases, at) + arithmetic.look_up(self.slopes, at) * along
-        if (self.at_starts == self.bases).all():
+        if (self.at_starts == self.bases).all() and not self.rests.any():
             return mapped
+        # What float32 has rounded to a start is taken for it.
         return ops.where(x == start, arithmetic.look_up(self.at_starts, at), mapped)
 
 
