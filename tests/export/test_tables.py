@@ -318,6 +318,7 @@ def edge(capsys, tmp_path, monkeypatch):
         status = module.main(["--model", str(path), *map(str, arguments)])
         return status, *capsys.readouterr()
 
+    call.module = module
     return call
 
 
@@ -420,6 +421,29 @@ def test_rows_that_do_not_fit_are_refused_and_nothing_is_written(columns, words,
     assert words.format(jobs=jobs) in errors
     assert errors.count("\n") == 1
     assert [path.name for path in pathlib.Path().iterdir()] == ["rows.csv"]
+
+
+@converts_here
+@pytest.mark.parametrize(
+    ("name", "column"),
+    [
+        ("job", {"kind": "category", "port": "job", "names": ["cook", "cook"]}),
+        ("job", {"kind": "category", "port": 3, "names": ["cook", "nurse"]}),
+        ("job", {"kind": "picture", "port": "job"}),
+        ("job", "cook"),
+        ("calls", {"kind": "count", "port": "calls", "most": 1.5}),
+        ("gain", {"kind": "numeric", "port": "gain", "bounds": [1, 0], "integer": True}),
+        ("gain", {"kind": "count", "port": "job", "most": 3}),
+        ("other", {"kind": "count", "port": "other", "most": 3}),
+        ("sex", {"kind": "binary", "port": "sex", "names": ["m", "f"]}),
+    ],
+)
+def test_a_manifest_of_no_table_is_refused(name, column, edge):
+    found = export.module_of("onnx").read_manifest(exported_table()[1] / "sampler.onnx")
+    edge.module.check_manifest(json.dumps(found).encode(), "file")
+    found["data"]["columns"][name] = column
+    with pytest.raises(edge.module.InputError, match="of file is damaged: data"):
+        edge.module.check_manifest(json.dumps(found).encode(), "file")
 
 
 @converts_here
