@@ -1,6 +1,7 @@
 """The check that an exported file computes what the model computes."""
 
 import dataclasses
+import functools
 import math
 import pathlib
 
@@ -92,6 +93,7 @@ def reference(graph, seed=0):
     rows = graph.count(inputs)
     exact, lossy = (magnitudes(graph, inputs, quantize, seed) for quantize in ("none", "int8"))
     outputs = oracle.outputs(graph, inputs) if graph.row_by_row else None
+    limits = oracle.limits(graph, inputs, outputs)
     batches = {}
     for size in graphs.BATCH_SIZES:
         batches[size] = []
@@ -104,8 +106,9 @@ def reference(graph, seed=0):
             else:
                 made = {name: array[index] for name, array in outputs.items()}
             sizes = ({k: v[index] for k, v in found.items()} for found in (exact, lossy))
-            margins, limits = (of(graph, batch, made) for of in (oracle.margins, oracle.limits))
-            batches[size].append(Batch(batch, made, *sizes, margins, limits))
+            margins = oracle.margins(graph, batch, made)
+            of_rows = {name: functools.partial(_at, of, index) for name, of in limits.items()}
+            batches[size].append(Batch(batch, made, *sizes, margins, of_rows))
     # Uncompiled, too: TensorFlow's fused kernels make 0 of a NaN that a ReLU follows.
     for outputs in (graph.evaluate(inputs), *(b.outputs for b in batches[LARGEST_BATCH])):
         for name, array in outputs.items():
@@ -319,6 +322,11 @@ def _compare(run, batches, quantize, batch_size, name):
     return largest_error
 
 
+def _at(limits, index, bound):
+    """The limits of some rows."""
+    return tuple(end[index] for end in limits(bound))
+
+
 def _within(made, expected, limits, bound, where):
     """The least bound, or twice it, whose limits hold all values; or a ParityError."""
 
@@ -334,11 +342,11 @@ def _within(made, expected, limits, bound, where):
             f"{where}: disagrees with the model, {made[row]:g} in row {row}, where it gives "
             f"{expected[row]:g}, and {low:g} to {high:g} within its bound, {bound:.3g}."
         )
-    for _ in range(_HALVES):
-        if outside(bound / 2).any():
-            return bound
+    if not outside(bound / 2**_HALVES).any():
+        return 0.0
+    while not outside(bound / 2).any():
         bound /= 2
-    return 0.0
+    return bound
 
 
 def _agree(made, expected, margins, bound, where):

@@ -55,10 +55,11 @@ def limits(graph, inputs, made):
         noise = model.likelihood.noise(inputs["seed"], inputs["index"], model.latent_dim)
     parameters = model.decode_parameters(_tensors(z), _tensors(conditions(model, inputs)))
     found = _Columns(model.likelihood.layout, _array(parameters), noise)
-    ports, schema = model.schema.ports, model.schema
+    ports, kinds = model.schema.ports, model.schema.columns
+    of_names = [functools.partial(_in_units, kinds[name]) for name in model.schema.names]
     return {
-        ports[name] + ending: functools.partial(_in_units, schema.columns[name], found.limits[k])
-        for k, name in enumerate(schema.names)
+        ports[name] + ending: functools.cache(functools.partial(in_units, of_bound))
+        for name, in_units, of_bound in zip(model.schema.names, of_names, found.limits, strict=True)
     }
 
 
