@@ -429,7 +429,7 @@ REFUSED = {
     "rfft": (of("v", lambda v: ops.rfft(ops.tile(v, (1, 2))[:, :8], 8)[0]), {"onnx": "RFFT"}),
     "Conv3D groups": (
         layer("a", lambda: _then(layers.Reshape((4, 6, 2, 2)), layers.Conv3D(4, 2, groups=2))),
-        {"tflite": "Conv3D", "onnx": "ONNX Runtime cannot run"},
+        {"tflite": "CONV_3D|Conv3D", "onnx": "ONNX Runtime cannot run"},
     ),
     "MaxPooling3D": (layer("a", lambda: _voxels(layers.MaxPooling3D())), {"tflite": "MaxPool3D"}),
 }

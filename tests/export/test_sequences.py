@@ -239,7 +239,7 @@ def test_what_has_no_exact_file_is_refused_in_one_line(tmp_path):
         export.export(model, format="c", quantize="exact", out=tmp_path)
 
 
-@ordinary_on("tensorflow")
+@converts_here
 def test_a_layer_that_no_condition_needs_is_not_rounded():
     graph = graphs.sampler(make_sequence_vae())
     with quantization.rounded(graph, graph.draw(4, np.random.default_rng(0))):
