@@ -418,7 +418,7 @@ def test_bad_arguments_are_refused():
 @ordinary_on("torch")
 def test_a_training_survives_being_killed():
     # Apart, because a process that has computed cannot be forked.
-    command = [sys.executable, "-m", "tests.kills", "--count", "4"]
+    command = [sys.executable, "-m", "tests.kills", "--count", "2"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1 of 1 trainings ended with the weights" in done.stdout

@@ -202,6 +202,7 @@ MODELS = {
 INPUTS = {"z": (3,), "label": ("int32", 5)}
 
 
+@ordinary_on("tensorflow")
 @pytest.mark.parametrize(
     "name",
     [
