@@ -9,7 +9,7 @@ from keras import ops
 from keras_vae import column_distributions, likelihoods
 from keras_vae.networks import TableDecoder, TableEncoder
 from tests import oracles
-from tests.conftest import ordinary_on
+from tests.conftest import BACKEND, ordinary_on
 
 pytestmark = ordinary_on("torch")
 
@@ -80,16 +80,20 @@ def test_log_prob_of_every_column_is_the_references():
     np.testing.assert_allclose(total, found.sum(axis=1), rtol=1e-5)
 
 
-def test_missing_values_add_nothing_and_their_parameters_do_not_learn():
-    x = np.full((3, len(BLOCKS)), np.nan)
-    parameters = RNG.normal(size=(3, LAYOUT.size))
-    likelihood = likelihoods.Table(BLOCKS)
-    np.testing.assert_array_equal(numpy(likelihood.log_prob(tensor(x), tensor(parameters))), 0)
+def test_missing_values_add_nothing():
+    x, parameters = np.full((3, len(BLOCKS)), np.nan), RNG.normal(size=(3, LAYOUT.size))
+    found = likelihoods.Table(BLOCKS).log_prob(tensor(x), tensor(parameters))
+    np.testing.assert_array_equal(numpy(found), 0)
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="takes the gradient by PyTorch")
+def test_parameters_of_missing_values_do_not_learn():
     import torch
 
+    x, parameters = np.full((3, len(BLOCKS)), np.nan), RNG.normal(size=(3, LAYOUT.size))
     free = torch.tensor(parameters.astype("f4"), requires_grad=True)
     with torch.enable_grad():
-        likelihood.log_prob(tensor(x), free).sum().backward()
+        likelihoods.Table(BLOCKS).log_prob(tensor(x), free).sum().backward()
     np.testing.assert_array_equal(free.grad.numpy(), 0)
 
 
