@@ -123,8 +123,8 @@ def main():
 
         def compare(name, x):
             differs = (x.reshape(pieces.shape) != pieces).any(axis=(1, 2))
-            differ[name] = int(differs.sum())
-            print(f"{name}: {differ[name]} of {len(pieces)} pieces differ", flush=True)
+            differ[name.replace(".", "-")] = count = int(differs.sum())
+            print(f"{name}: {count} of {len(pieces)} pieces differ", flush=True)
 
         compare("onnxruntime", run_here(onnx.load(network), requests, sides)[0])
         for backend in runtimes.BACKENDS:
