@@ -208,12 +208,13 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores):
 
     def _prior_codes(self, condition, like):
         """Codes of the prior, as many as there are `(draws, batch, latent)`, of all replicas."""
-        draws, batch, latent_dim = ops.shape(like)
+        draws, batch, _ = ops.shape(like)
         seed = keras.random.randint((1,), 0, 2**31 - 1, seed=self.seed_generator)
         index = ops.arange(draws * batch, dtype="int32")
         if condition is not None:
             condition = ops.tile(replica.current().gather(condition), (draws, 1))
-        return self.prior.draw(seed, index, ops.ones((1,)), latent_dim, condition)
+        # What was gathered from replicas does not know its shape.
+        return self.prior.draw(seed, index, ops.ones((1,)), self.latent_dim, condition)
 
     def _add_callbacks(self, callbacks):
         callbacks = super()._add_callbacks(callbacks)
