@@ -7,13 +7,18 @@ import type { Stage } from "./stage";
 
 export const ALL = "all";
 
+/** A class as people read it. */
+export function shownName(name: string): string {
+  return name.replaceAll("_", " ");
+}
+
 /** Buttons for the classes of the main condition. */
 export function classButtons(onChoose: (value: string) => void): Choices {
   return new Choices("Class", onChoose);
 }
 
 export function classOptions(condition: Condition | null): { value: string; label: string }[] {
-  return condition?.names.map((name, i) => ({ value: String(i), label: name.replaceAll("_", " ") })) ?? [];
+  return condition?.names.map((name, i) => ({ value: String(i), label: shownName(name) })) ?? [];
 }
 
 /** Controls for the conditions besides the main one, and melodies; of music for all others. */

@@ -1,5 +1,6 @@
 // Pictures of a person's own: taken, chosen, pasted or dropped, and made like those of the training set.
 
+import { shownName } from "./conditions";
 import { el } from "./dom";
 import { isInk } from "./ink";
 import type { Manifest } from "./manifest";
@@ -39,7 +40,7 @@ export function takeDrops(element: HTMLElement, onFile: (file: File) => void): v
 /** What a model wants to be shown. */
 export function wanted(names: string[] | undefined): string {
   if (!names || names.length < 2) return "one like those that the model was trained on";
-  const shown = names.slice(0, MOST_NAMED).map((name) => name.replaceAll("_", " "));
+  const shown = names.slice(0, MOST_NAMED).map(shownName);
   return `${shown.join(", ")}${names.length > MOST_NAMED ? ` or one of ${names.length - MOST_NAMED} more` : ""}`;
 }
 

@@ -6,7 +6,7 @@ import type { Stage } from "./stage";
 const GAP = 8;
 
 /** Images side by side, as a PNG file. */
-export async function sheet(painter: Painter, images: Float32Array, columns: number): Promise<Blob> {
+async function sheet(painter: Painter, images: Float32Array, columns: number): Promise<Blob> {
   const count = images.length / painter.pixels;
   const across = Math.min(columns, count);
   const down = Math.ceil(count / across);
@@ -45,6 +45,16 @@ export async function shareOrSave(blob: Blob, name: string): Promise<"shared" | 
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
   return "saved";
+}
+
+/** Share or save images side by side, and say so. */
+export async function saveSheet(stage: Stage, images: Float32Array, columns: number, name: string): Promise<void> {
+  try {
+    const outcome = await shareOrSave(await sheet(stage.running!.painter, images, columns), name);
+    if (outcome === "saved") stage.notice(`Saved as ${name}.`);
+  } catch (err) {
+    stage.fail(err);
+  }
 }
 
 /** Copy the link in the address, and say what it does. */

@@ -1,5 +1,6 @@
 // How unusual an image is: its score among those of held-out examples, and what the model makes of it.
 
+import { shownName } from "../conditions";
 import { DrawingCanvas } from "../drawing";
 import { el, newest } from "../dom";
 import { everyClass, repeated } from "../latent";
@@ -131,7 +132,7 @@ export class AnomalyView implements View {
     painter.paint(this.output, images, best);
     const value = score[best]!;
     const name = mainCondition(manifest)?.names[best];
-    this.number.textContent = `Score ${value.toFixed(1)} nats${name === undefined ? "" : `, as ${name}`}`;
+    this.number.textContent = `Score ${value.toFixed(1)} nats${name === undefined ? "" : `, as ${shownName(name)}`}`;
     this.gauge.hidden = !manifest.scores;
     this.verdict.textContent = manifest.scores ? this.place(value, manifest.scores) : "";
   }

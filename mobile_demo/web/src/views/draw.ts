@@ -9,7 +9,7 @@ import { codeAt, inEveryClass, read, tileNames } from "../latent";
 import type { Model } from "../model";
 import { mainCondition } from "../model";
 import { boxOf, centre } from "../preprocess";
-import { shareOrSave, sheet } from "../share";
+import { saveSheet } from "../share";
 import type { Running, Stage, View } from "../stage";
 import { markFirstImage, measureDrawing } from "../timing";
 
@@ -200,13 +200,7 @@ export class DrawView implements View {
   }
 
   private async save(): Promise<void> {
-    if (!this.running || !this.images) return;
-    try {
-      const outcome = await shareOrSave(await sheet(this.running.painter, this.images, 5), "in-my-hand.png");
-      if (outcome === "saved") this.stage.notice("Saved as in-my-hand.png.");
-    } catch (err) {
-      this.stage.fail(err);
-    }
+    if (this.running && this.images) await saveSheet(this.stage, this.images, 5, "in-my-hand.png");
   }
 }
 

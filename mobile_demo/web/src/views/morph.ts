@@ -6,7 +6,7 @@ import { codeAt, walk } from "../latent";
 import type { Walk } from "../latent";
 import type { Choice, Model } from "../model";
 import { mainCondition } from "../model";
-import { shareOrSave, sheet } from "../share";
+import { saveSheet } from "../share";
 import type { Running, Stage, View } from "../stage";
 import { markFirstImage } from "../timing";
 
@@ -231,12 +231,6 @@ export class MorphView implements View {
   }
 
   private async save(): Promise<void> {
-    if (!this.running || !this.shown) return;
-    try {
-      const outcome = await shareOrSave(await sheet(this.running.painter, this.shown, 1), "morph.png");
-      if (outcome === "saved") this.stage.notice("Saved as morph.png.");
-    } catch (err) {
-      this.stage.fail(err);
-    }
+    if (this.running && this.shown) await saveSheet(this.stage, this.shown, 1, "morph.png");
   }
 }

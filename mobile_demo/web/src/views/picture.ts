@@ -1,5 +1,6 @@
 // Two pictures of a person's own: each read as a code, shown in every class, and what lies between them.
 
+import { shownName } from "../conditions";
 import { el, newest } from "../dom";
 import { isInk } from "../ink";
 import { between, inEveryClass, mix, read, tileNames } from "../latent";
@@ -7,7 +8,7 @@ import type { Place } from "../latent";
 import type { Model } from "../model";
 import { defaultChoice, mainCondition } from "../model";
 import { pictureInput, readPicture, takeDrops, wanted } from "../picture";
-import { shareOrSave, sheet } from "../share";
+import { saveSheet } from "../share";
 import type { Running, Stage, View } from "../stage";
 import { markFirstImage } from "../timing";
 
@@ -108,7 +109,7 @@ export class PictureView implements View {
         click: () => this.tell(index),
       },
       el("canvas", { "aria-hidden": "true" }),
-      el("span", {}, name.replaceAll("_", " ")),
+      el("span", {}, shownName(name)),
     );
   }
 
@@ -190,13 +191,7 @@ export class PictureView implements View {
   }
 
   private async save(): Promise<void> {
-    if (!this.running || !this.shown) return;
-    try {
-      const outcome = await shareOrSave(await sheet(this.running.painter, this.shown, 5), "in-every-class.png");
-      if (outcome === "saved") this.stage.notice("Saved as in-every-class.png.");
-    } catch (err) {
-      this.stage.fail(err);
-    }
+    if (this.running && this.shown) await saveSheet(this.stage, this.shown, 5, "in-every-class.png");
   }
 }
 

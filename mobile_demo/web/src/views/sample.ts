@@ -9,7 +9,7 @@ import { HOTTEST, MOST_IMAGES } from "../link";
 import type { Choice, Model } from "../model";
 import { mainCondition } from "../model";
 import { SEEDS } from "../random";
-import { copyLink, shareOrSave, sheet } from "../share";
+import { copyLink, saveSheet } from "../share";
 import type { Running, Stage, View } from "../stage";
 import { markFirstImage } from "../timing";
 
@@ -157,11 +157,6 @@ export class SampleView implements View {
   private async save(): Promise<void> {
     if (!this.running || !this.shown) return;
     const columns = Number(this.images.style.getPropertyValue("--columns"));
-    try {
-      const outcome = await shareOrSave(await sheet(this.running.painter, this.shown, columns), `seed-${this.seed.value}.png`);
-      if (outcome === "saved") this.stage.notice(`Saved as seed-${this.seed.value}.png.`);
-    } catch (err) {
-      this.stage.fail(err);
-    }
+    await saveSheet(this.stage, this.shown, columns, `seed-${this.seed.value}.png`);
   }
 }
