@@ -282,7 +282,7 @@ def test_a_dataset_without_batches_is_one_line(make, images):
         refused(words, make("VAE").fit, tf_dataset(data, batch_size=None))
 
 
-@pytest.mark.skipif(BACKEND != "torch", reason="elsewhere it is a wrong shape")
+@pytest.mark.skipif(BACKEND != "torch", reason="elsewhere it is one of a wrong shape")
 def test_a_loader_without_batches_is_one_line(make, images):
     import torch
 

@@ -415,28 +415,19 @@ def check_source(args):
     """Refuse data of one kind for a model of another."""
     from keras_vae import data
 
-    is_table = data.is_table(args.data)
-    if args.model == "table_vae" and not is_table:
-        raise ValueError(
-            "--model table_vae needs a table, a .csv or .parquet file. Received: --data "
-            f"{args.data}."
-        )
-    if args.model != "table_vae" and is_table:
-        raise ValueError(
-            f"--data {args.data} is a table, for --model table_vae. Received: --model {args.model}."
-        )
-
-    is_music = data.is_music(args.data)
-    if args.model == "sequence_vae" and not is_music:
-        raise ValueError(
-            "--model sequence_vae needs music: --data jsb, a .json file or a folder of .mid files. "
-            f"Received: --data {args.data}."
-        )
-    if args.model != "sequence_vae" and is_music:
-        raise ValueError(
-            f"--data {args.data} is music, for --model sequence_vae. Received: --model "
-            f"{args.model}."
-        )
+    music = "music: --data jsb, a .json file or a folder of .mid files"
+    for model, is_of_kind, kind, needed in (
+        ("table_vae", data.is_table, "a table", "a table, a .csv or .parquet file"),
+        ("sequence_vae", data.is_music, "music", music),
+    ):
+        found = is_of_kind(args.data)
+        if args.model == model and not found:
+            raise ValueError(f"--model {model} needs {needed}. Received: --data {args.data}.")
+        if args.model != model and found:
+            raise ValueError(
+                f"--data {args.data} is {kind}, for --model {model}. Received: --model "
+                f"{args.model}."
+            )
 
 
 def check_labels(args, dataset):
