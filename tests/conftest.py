@@ -23,6 +23,8 @@ import keras_vae
 from keras_vae.__main__ import main
 
 BACKEND = keras.backend.backend()
+# A program takes about eight memory mappings, of which Linux gives a process 65,530.
+MOST_PROGRAMS = 4000
 # Arguments of a training on the `archive`.
 SMALL = ["--hidden-units", "8", "--latent-dim", "2", "--epochs", "2", "--batch-size", "16"]
 
@@ -50,6 +52,8 @@ def _compile_once():
 
     def compile_once(backend, module, devices, options, callbacks, *rest, **kwargs):
         key = str(module), str(devices), options.SerializeAsString()
+        if len(compiled) == MOST_PROGRAMS:
+            compiled.clear()
         if callbacks or key not in compiled:
             arguments = backend, module, devices, options, callbacks
             compiled[key] = compile_anew(*arguments, *rest, **kwargs)
