@@ -2,8 +2,8 @@
 
 `KERAS_BACKEND=torch python benchmarks/table_runtimes.py [MODEL]` takes the model of a table, a
 `.keras` file, or fits that of `benchmarks/adult.py`; draws 100,000 rows of one seed by Keras on the
-three backends and by every variant of the `sampler` in LiteRT and ONNX Runtime, and prints for
-each, against Keras on PyTorch,
+three backends and by every variant of the `sampler` in LiteRT and ONNX Runtime, then by the model
+`as_exact` and its files, and prints for each, against Keras on PyTorch,
 
 - how many names differ, of how many, and how many cells of each column of whole numbers; and of all
   numbers the largest difference, over how far the column spreads, and how many cells differ by more
@@ -23,7 +23,7 @@ import time
 import numpy as np
 
 BACKENDS = ("torch", "tensorflow", "jax")
-VARIANTS = ("none", "float16", "int8")
+VARIANTS = {"float": ("none", "float16", "int8"), "exact": ("exact",)}
 FORMATS = ("tflite", "onnx")
 SEED, ROWS, AT_ONCE = 42, 100_000, 1024
 
@@ -93,42 +93,54 @@ def compare(schema, found, expected):
 
 
 def main(path=None, rows=ROWS):
-    import export
     import keras_vae
-    from export import table_oracle
 
     with tempfile.TemporaryDirectory() as folder:
         if path is None:
             import adult
 
             path = f"{folder}/model.keras"
-            adult.fit(adult.read(), epochs=40).save(path)
+            table = adult.read()
+            adult.fit(table.schema, table.train, epochs=38, seed=0).save(path)
         model = keras_vae.load_model(path)
-        schema, inputs = model.schema, conditions(model.schema, rows)
-        given = table_oracle.conditions(model, inputs)
-        np.savez(f"{folder}/given.npz", rows=rows, **given)
-        drawn = {}
-        for backend in BACKENDS:
-            out = f"{folder}/{backend}.npy"
-            words = [sys.executable, "-c", _KERAS, path, f"{folder}/given.npz", out, str(SEED)]
-            environment = {**os.environ, "KERAS_BACKEND": backend}
-            subprocess.run(words, check=True, env=environment, stderr=subprocess.DEVNULL)
-            drawn[backend] = table_oracle.columns(model, np.load(out))
-        expected = drawn.pop("torch")
-        for backend, found in drawn.items():
-            print(f"Keras on {backend}: {compare(schema, found, expected)}", flush=True)
-        variants = [(format, name) for format in FORMATS for name in VARIANTS]
-        files = export.export_files(path, variants, ["sampler"], folder)
-        inputs["index"] = np.arange(rows, dtype="int32")
-        inputs |= {"seed": np.array([SEED], "int32"), "temperature": np.ones(1, "float32")}
-        for file, _ in files:
-            run = export.module_of(file.suffix[1:]).load(pathlib.Path(file))
-            many, one = (milliseconds(run, inputs, count) for count in (AT_ONCE, 1))
-            print(
-                f"{file.name}: {file.stat().st_size / 1000:.0f} kB, {many:.4f} ms a row of "
-                f"{AT_ONCE}, {one:.3f} ms alone"
-            )
-            print(f"  {compare(schema, in_files(run, inputs, rows), expected)}", flush=True)
+        model.as_exact().save(f"{folder}/exact.keras")
+        for form, file in {"float": path, "exact": f"{folder}/exact.keras"}.items():
+            print(f"{form}:", flush=True)
+            report(file, VARIANTS[form], rows, folder)
+
+
+def report(path, quantizations, rows, folder):
+    """Print how the rows of a model's backends and files differ."""
+    import export
+    import keras_vae
+    from export import table_oracle
+
+    model = keras_vae.load_model(path)
+    schema, inputs = model.schema, conditions(model.schema, rows)
+    given = table_oracle.conditions(model, inputs)
+    np.savez(f"{folder}/given.npz", rows=rows, **given)
+    drawn = {}
+    for backend in BACKENDS:
+        out = f"{folder}/{backend}.npy"
+        words = [sys.executable, "-c", _KERAS, path, f"{folder}/given.npz", out, str(SEED)]
+        environment = {**os.environ, "KERAS_BACKEND": backend}
+        subprocess.run(words, check=True, env=environment, stderr=subprocess.DEVNULL)
+        drawn[backend] = table_oracle.columns(model, np.load(out))
+    expected = drawn.pop("torch")
+    for backend, found in drawn.items():
+        print(f"Keras on {backend}: {compare(schema, found, expected)}", flush=True)
+    variants = [(format, name) for format in FORMATS for name in quantizations]
+    files = export.export_files(path, variants, ["sampler"], folder)
+    inputs["index"] = np.arange(rows, dtype="int32")
+    inputs |= {"seed": np.array([SEED], "int32"), "temperature": np.ones(1, "float32")}
+    for file, _ in files:
+        run = export.module_of(file.suffix[1:]).load(pathlib.Path(file))
+        many, one = (milliseconds(run, inputs, count) for count in (AT_ONCE, 1))
+        print(
+            f"{file.name}: {file.stat().st_size / 1000:.0f} kB, {many:.4f} ms a row of "
+            f"{AT_ONCE}, {one:.3f} ms alone"
+        )
+        print(f"  {compare(schema, in_files(run, inputs, rows), expected)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -73,8 +73,8 @@ def export(
         format: `"tflite"`, `"onnx"` or `"c"`.
         graph: `"decoder"`, `"encoder"`, `"sampler"` or `"scorer"`.
         quantize: `"none"`, `"float16"`, `"int8"` (int8 weights, float arithmetic),
-            `"int8-full"` (all integer; TFLite only) or `"exact"` (a model that draws tokens, in
-            whole numbers: `SequenceVAE.as_exact`, whose tokens are the same everywhere). ONNX has
+            `"int8-full"` (all integer; TFLite only) or `"exact"` (a model that draws tokens, or
+            rows of a table, in whole numbers: `VAE.as_exact`, the same everywhere). ONNX has
             all but `"int8-full"`, C has `"int8"` alone. Defaults to the first that the format has.
         out: Optional folder, or a file name that ends with the format's suffix. Defaults to
             `export` in the run folder (beside a `.keras` file), and to the current folder for a
@@ -314,14 +314,14 @@ def models_of(model, jobs):
     Raises:
         ValueError: If it has no such form, or would lose it.
     """
-    from keras_vae.models.capabilities import DrawsTokens, require
+    from keras_vae.models.capabilities import DrawsExactly, require
 
     models = {"float": model}
     for job in jobs:
         if _form(job) == "exact" and "exact" not in models:
-            require(model, DrawsTokens, 'quantize="exact"')
+            require(model, DrawsExactly, 'quantize="exact"')
             models["exact"] = model.as_exact()
-        elif job.quantize in ("none", "exact") or not isinstance(model, DrawsTokens):
+        elif job.quantize in ("none", "exact") or not isinstance(model, DrawsExactly):
             continue
         elif model.is_exact:
             raise ValueError(

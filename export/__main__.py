@@ -76,8 +76,9 @@ def _parser(prog):
     )
     parser.add_argument(
         "--quantize",
-        help="none, float16, int8 (weights), int8-full (all integer), exact (drawn tokens that are "
-        "the same everywhere), or several by commas (default: none; for c int8, the only one)",
+        help="none, float16, int8 (weights), int8-full (all integer), exact (drawn tokens or "
+        "rows that are the same everywhere), or several by commas (default: none; for c int8, the "
+        "only one)",
     )
     parser.add_argument(
         "--report",

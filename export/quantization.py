@@ -10,8 +10,8 @@ of one weight is made up for by those not yet rounded, weighted by how the layer
 together on calibration data (Frantar et al.). On the default MNIST decoder that cuts the largest
 pixel error of 2,000 samples from 0.051 to 0.019.
 
-`exact` is of decoders that draw tokens, and no approximation of a file: the model itself is rounded
-(`SequenceVAE.as_exact`), and its file gives the same bits as it, so that its bounds are 0.
+`exact` is of decoders that draw tokens or rows, and no approximation of a file: the model itself is
+rounded (`VAE.as_exact`), and its file gives the same bits as it, so that its bounds are 0.
 
 References:
     - Frantar et al., 2022, GPTQ / OPTQ. https://arxiv.org/abs/2210.17323

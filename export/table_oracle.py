@@ -2,13 +2,16 @@
 
 Draws, and the way to units, have steps: a parameter that rounding moves by 1e-7 may make another
 name of a draw, or the next whole number. So a cell of a file is not held to one value, but to
-those that follow from parameters within a bound of the model's own, `limits`.
+those that follow from parameters within a bound of the model's own, `limits`. What an exact model
+makes has no steps to fall from: names and whole numbers are held to one value.
 """
 
 import functools
 import math
 
 import numpy as np
+
+from keras_vae.data.lines import is_whole
 
 # Of numbers, beside what follows from their scores: steps of float32 at the column's largest.
 _STEPS = 4
@@ -44,6 +47,8 @@ def limits(graph, inputs, made):
     model = graph.model
     if graph.name == "encoder":
         return {}
+    if model.is_exact:
+        return _exact_limits(model.schema, made)
     ending, noise = "", None
     if graph.name == "scorer":
         z = _tuple(model.encode(_examples(model, inputs)))[0]
@@ -61,6 +66,21 @@ def limits(graph, inputs, made):
         ports[name] + ending: functools.cache(functools.partial(in_units, of_bound))
         for name, in_units, of_bound in zip(model.schema.names, of_names, found.limits, strict=True)
     }
+
+
+def _exact_limits(schema, made):
+    """As `limits`, of an exact model: what it makes, of real numbers within float32's steps."""
+    found = {}
+    for name in schema.names:
+        kind, port = schema.columns[name], schema.ports[name]
+        slack = 0.0 if hasattr(kind, "names") or is_whole(kind) else _slack(kind, made[port])
+        ends = made[port] - slack, made[port] + slack
+        found[port] = functools.partial(_whatever_the_bound, ends)
+    return found
+
+
+def _whatever_the_bound(ends, bound):
+    return ends
 
 
 def _decoder(model, inputs):
@@ -218,13 +238,19 @@ def _in_units(kind, of_bound, bound):
     low, high = of_bound(bound)
     if hasattr(kind, "names"):
         return low, high
+    low, high = (np.asarray(kind.decode(score), "float64") for score in (low, high))
+    slack = _slack(kind, high)
+    return low - slack, high + slack
+
+
+def _slack(kind, values):
+    """What float32 makes of numbers in units, beside what follows from their scores."""
     slack = 0.0
     if not hasattr(kind, "most") and not kind.integer:
         slack = _STEPS * float(np.spacing(np.float32(np.abs(kind.bounds).max())))
-    low, high = (np.asarray(kind.decode(score), "float64") for score in (low, high))
     if getattr(kind, "transform", None) == "log":
-        slack = slack + _EXPONENTIAL * np.abs(high)
-    return low - slack, high + slack
+        slack = slack + _EXPONENTIAL * np.abs(values)
+    return slack
 
 
 def _negative_binomial(most, mean, shape):

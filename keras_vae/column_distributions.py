@@ -113,9 +113,9 @@ class Columns(Distribution):
         self.layout = layout
         parameters = ops.cast(parameters, "float32")
         normal, self.logits, counts, *groups = layout.split(parameters)
-        self.loc, raw_scale = _halves(normal)
+        self.loc, self.raw_scale = _halves(normal)
         low, high = map(math.log, SCALES)
-        self.log_scale = low + (high - low) * ops.sigmoid(raw_scale)
+        self.log_scale = low + (high - low) * ops.sigmoid(self.raw_scale)
         log_mean, log_shape = _halves(counts)
         self.log_mean = LOG_MEAN * ops.tanh(log_mean / LOG_MEAN)
         self.log_shape = LOG_SHAPE * ops.tanh(log_shape / LOG_SHAPE)

@@ -23,7 +23,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_vae import column_distributions, distributions, portable_random
+from keras_vae import column_distributions, distributions, exact_columns, portable_random
 from keras_vae.arguments import bounds
 from keras_vae.distributions import Shaped, flat
 
@@ -138,6 +138,10 @@ class Likelihood:
             "`from_mean` needs a likelihood of one parameter for each value. Received: "
             f"{self.name} with {self.parameters_per_value}, which no mean determines."
         )
+
+    def as_exact(self):
+        """The likelihood of an exact decoder's parameters: `networks.exact`."""
+        return self
 
     def get_config(self):
         return {}
@@ -448,9 +452,11 @@ class Table(Likelihood):
         blocks: Sequence of one block a column: `("normal",)`, `("bernoulli",)` of 0 and 1,
             `("negative_binomial", most)` of counts, of which draws beyond `most` are it, and
             `("categorical", n)` of the indices 0 to n - 1. `data.TableSchema.blocks` has them.
+        exact: Whether parameters are whole numbers of 1/256, of which draws are the same
+            everywhere: `VAE.as_exact` makes such a model.
 
     Raises:
-        ValueError: If a block is none of these.
+        ValueError: If a block is none of these, or `exact` with a count.
     """
 
     data_range = (-math.inf, math.inf)
@@ -459,17 +465,26 @@ class Table(Likelihood):
     takes_missing = True
     observes = True
 
-    def __init__(self, blocks):
-        self.name = "table"
+    def __init__(self, blocks, exact=False):
+        self.name, self.exact = "table", bool(exact)
         plain = ((block,) if isinstance(block, str) else tuple(block) for block in blocks)
         self.layout = column_distributions.layout(tuple(plain))
         self.parameters_per_value = max(2, round(self.layout.size / len(self.layout.blocks)))
+        if self.exact and len(self.layout.most):
+            raise ValueError(
+                "An exact model of a table must have no counts, whose probabilities are made of "
+                "logarithms. Received: a negative binomial. Take data.Numeric() for the column."
+            )
 
     def parameters_shape(self, data_shape):
         return (*data_shape[:-1], self.layout.size)
 
     def __call__(self, parameters):
-        return column_distributions.Columns(self.layout, parameters)
+        kind = exact_columns.ExactColumns if self.exact else column_distributions.Columns
+        return kind(self.layout, parameters)
+
+    def as_exact(self):
+        return Table(self.layout.blocks, exact=True)
 
     def valid(self, x):
         """Bool tensor `(batch,)`: whether every value is NaN or one that its column may have."""
@@ -514,7 +529,9 @@ class Table(Likelihood):
         return np.where(np.isnan(x), np.where(free, mean, np.rint(mean)), x).astype("float32")
 
     def get_config(self):
-        return {"blocks": [list(block) for block in self.layout.blocks]}
+        # Where it is left out, earlier versions read the file, too.
+        exact = {"exact": True} if self.exact else {}
+        return {"blocks": [list(block) for block in self.layout.blocks], **exact}
 
 
 class Autoregressive(Likelihood):

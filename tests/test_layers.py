@@ -20,7 +20,7 @@ REPOSITORY = pathlib.Path(__file__).parents[1]
 ROOMS = {
     "foundations": (
         *("_lazy", "arguments", "backends", "distributions", "divergences", "exceptions"),
-        "column_distributions",
+        *("column_distributions", "exact_columns"),
         *(
             "keras_internals",
             "portable_random",
@@ -50,8 +50,8 @@ MAY_GUESS = {
 GUESSED = {"model", "likelihood", "prior", "posterior"}
 FAMILIES = {
     "Autoencoder": {"Encodes", "Scores"},
-    "VAE": {"Encodes", "Samples", "Bounds", "Scores"},
-    "ConditionalVAE": {"Encodes", "Samples", "Bounds", "Scores"},
+    "VAE": {"Encodes", "Samples", "Bounds", "Scores", "DrawsExactly"},
+    "ConditionalVAE": {"Encodes", "Samples", "Bounds", "Scores", "DrawsExactly"},
     "VQVAE": {"Encodes", "Samples", "DiscreteCodes"},
     "GAN": {"Samples", "Adversarial"},
     "ConditionalGAN": {"Samples", "Adversarial"},

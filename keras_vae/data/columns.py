@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from keras_vae import arguments
-from keras_vae.data import quantiles
+from keras_vae.data import lines, quantiles
 from keras_vae.data.errors import DataError, shortened
 
 TRANSFORMS = ("standard", "quantile", "log")
@@ -149,7 +149,9 @@ class Numeric(Column):
         """
         self._check_fitted()
         encoded = np.asarray(encoded, "float64")
-        if self.transform == "quantile":
+        if lines.is_whole(self):
+            values = lines.whole_numbers(self, encoded)
+        elif self.transform == "quantile":
             values = quantiles.from_normal(encoded, **self.fitted)
         else:
             values = encoded * self.fitted["std"] + self.fitted["mean"]

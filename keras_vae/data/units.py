@@ -4,15 +4,12 @@
 all numeric columns are computed together, each as straight lines between some places.
 """
 
-import dataclasses
-
 import numpy as np
 from keras import ops
 
+from keras_vae.data.lines import to_scores, to_units
 from keras_vae.networks import arithmetic
 
-# Below all numbers: where the first line of a map begins.
-LOWEST = -3e38
 # What a model takes for a missing value, too: a product of it and 0 is 0, where one of NaN is NaN,
 # and tf2onnx makes such products of `where`, unless it sees what NaN alone is: unequal to itself.
 MISSING = 3e38
@@ -20,56 +17,6 @@ MISSING = 3e38
 PRECISION = 1e-5
 # Beyond it `exp` is no float32; bounds are within.
 _MOST_EXPONENT = 88.0
-
-
-@dataclasses.dataclass(frozen=True)
-class Lines:
-    """A monotone, piecewise linear map: from `knots[k]` on `bases[k] + slopes[k] (x - starts[k])`.
-
-    Args:
-        knots: Sequence of numbers in their order, the first `LOWEST`.
-        starts, bases, slopes: Sequences of the same length.
-        at_starts: Optional sequence, what exactly `starts[k]` becomes. Default: `bases`.
-    """
-
-    knots: list
-    starts: list
-    bases: list
-    slopes: list
-    at_starts: list | None = None
-
-
-def to_scores(kind):
-    """The `Lines` by which a fitted `Numeric` or `Count` encodes numbers; of "log", logarithms."""
-    if getattr(kind, "transform", None) != "quantile":
-        mean, std = _line(kind)
-        return Lines([LOWEST], [mean], [0.0], [1 / std])
-    values = np.array(kind.fitted["values"])
-    low, middle, high = (np.array(kind.fitted[name]) for name in ("low", "middle", "high"))
-    beyond = 1 / kind.fitted["std"]
-    between = (low[1:] - high[:-1]) / np.diff(values)
-    return Lines(
-        [LOWEST, *values],
-        [values[0], *values],
-        [low[0], *high],
-        [beyond, *between, beyond],
-        [low[0], *middle],
-    )
-
-
-def to_units(kind):
-    """As `to_scores`, the way back."""
-    if getattr(kind, "transform", None) != "quantile":
-        mean, std = _line(kind)
-        return Lines([LOWEST], [0.0], [mean], [std])
-    ends = np.stack([kind.fitted["low"], kind.fitted["high"]], axis=1).ravel().astype("float32")
-    values = np.repeat(np.array(kind.fitted["values"], "float64"), 2)
-    steps = np.diff(ends.astype("float64"))
-    last = np.append(steps > 0, True)  # of the ends at one place, where a value follows another
-    between = np.diff(values)[last[:-1]] / steps[last[:-1]]
-    ends, values = ends[last], values[last]
-    first = kind.fitted["values"][0]
-    return Lines([LOWEST, *ends], [ends[0], *ends], [first, *values], [0.0, *between, 0.0])
 
 
 class PiecewiseLinear:
@@ -85,6 +32,8 @@ class PiecewiseLinear:
         tables = {name: np.concatenate([getattr(line, name) for line in lines]) for name in names}
         for name, table in tables.items():
             setattr(self, name, table.astype("float32"))
+        # A whole number is a whole base and what is rounded besides: sums that are exact.
+        self.whole = np.array([line.whole for line in lines])
         at_starts = [line.bases if line.at_starts is None else line.at_starts for line in lines]
         self.at_starts = np.concatenate(at_starts).astype("float32")
         # What float32 leaves of the starts: a step between two places may be as small.
@@ -100,7 +49,10 @@ class PiecewiseLinear:
         along = x - start
         if self.rests.any():
             along = along - arithmetic.look_up(self.rests, at)
-        mapped = arithmetic.look_up(self.bases, at) + arithmetic.look_up(self.slopes, at) * along
+        along = arithmetic.look_up(self.slopes, at) * along
+        if self.whole.any():
+            along = ops.where(self.whole, ops.round(along), along)
+        mapped = arithmetic.look_up(self.bases, at) + along
         if (self.at_starts == self.bases).all() and not self.rests.any():
             return mapped
         # What float32 has rounded to a start is taken for it.
@@ -223,13 +175,6 @@ def _finished(kind, value):
     if getattr(kind, "integer", True):
         value = ops.round(value)
     return ops.clip(value, *(np.float32(end) for end in limits(kind)))
-
-
-def _line(kind):
-    """The mean and the scale of a map that is a single line."""
-    if not hasattr(kind, "transform"):
-        return 0.0, 1.0
-    return kind.fitted["mean"], kind.fitted["std"]
 
 
 def _is_log(kind):

@@ -79,20 +79,24 @@ class Scores:
     """
 
 
+class DrawsExactly:
+    """Can have a decoder that computes with whole numbers, and draws the same everywhere."""
+
+    @property
+    def is_exact(self):
+        """Whether it has such a decoder."""
+        raise NotImplementedError
+
+    def as_exact(self):
+        """A model that has."""
+        raise NotImplementedError
+
+
 class DrawsTokens:
     """Makes data by drawing tokens one after the other, each given those before it.
 
     So decoding takes numbers to draw with and a temperature, and gives int32 tokens.
-
-    Attributes:
-        is_exact: Bool. Whether it computes them with whole numbers, and draws the same everywhere.
     """
-
-    is_exact = False
-
-    def as_exact(self):
-        """A model that does."""
-        raise NotImplementedError
 
     def generate(self, z, uniform, token_temperature, conditions=None):
         """Tokens of codes, as tensors, and how near the closest draw came to a border."""
@@ -121,6 +125,7 @@ _NOUNS = {
     Samples: "prior to sample from",
     Bounds: "bound of the log-likelihood",
     Scores: "score of examples",
+    DrawsExactly: "decoder of whole numbers",
     DrawsTokens: "decoder that draws tokens",
     DiscreteCodes: "codebook",
     Adversarial: "discriminator",

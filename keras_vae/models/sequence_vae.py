@@ -227,51 +227,6 @@ class SequenceVAE(VAE, DrawsTokens):
                 f"{token_temperature!r}"
             )
 
-    # Whole numbers
-
-    def fit(self, *args, **kwargs):
-        """As `VAE.fit`; an exact model is not trained.
-
-        Raises:
-            ValueError: If the model is exact.
-        """
-        if self.is_exact:
-            raise ValueError(
-                "An exact model is not trained. Train the one that it was made of, and call its "
-                "as_exact() again."
-            )
-        return super().fit(*args, **kwargs)
-
-    @property
-    def is_exact(self):
-        """Whether the decoder computes with whole numbers, and draws the same everywhere."""
-        return self.decoder.exact
-
-    def as_exact(self):
-        """Make a model whose decoder computes with whole numbers: `networks.exact`.
-
-        For one seed it draws the same tokens on every backend and in every exported file, to the
-        last one, because it rounds nothing that could be rounded in two ways. It is a function of
-        this model's weights alone, needs no data, and is not trained.
-
-        Returns:
-            A model of the same class; an exact model returns itself.
-
-        Raises:
-            ValueError: If the decoder is a GRU or a conductor, a condition is of real numbers, the
-                prior is none whose draws are the same bits everywhere, or weights are too large.
-        """
-        if self.is_exact:
-            return self
-        exact.check(self)
-        self._ensure_built()
-        config = self.get_config()
-        config["decoder"] = exact.config_of(self.decoder)
-        model = type(self).from_config(config)
-        model.build()
-        exact.copy(self, model)
-        return model
-
     def get_config(self):
         config = super().get_config()
         del config["likelihood"]

@@ -20,8 +20,9 @@ from keras_vae.distributions import Normal, by_draw, repeat
 from keras_vae.layers.sampling import Sampling
 from keras_vae.models import importance
 from keras_vae.models.base import LatentVariableModel
-from keras_vae.models.capabilities import Bounds, Samples, Scores
+from keras_vae.models.capabilities import Bounds, DrawsExactly, Samples, Scores
 from keras_vae.models.generative import join
+from keras_vae.networks import exact
 from keras_vae.objectives import Loss, weighted_mean
 from keras_vae.priors import StandardNormal, VampPrior, fitted
 from keras_vae.priors.base import Prior
@@ -32,7 +33,7 @@ from keras_vae.training.callbacks import CountEpochs, ScheduledKLWeight
 
 
 @keras.saving.register_keras_serializable("keras_vae")
-class VAE(LatentVariableModel, Samples, Bounds, Scores):
+class VAE(LatentVariableModel, Samples, Bounds, Scores, DrawsExactly):
     """Variational autoencoder: the negative evidence lower bound as loss.
 
     The loss is `-log p(x|z) + kl_weight * KL(q(z|x) || p(z))` in nats per example, with one draw
@@ -288,6 +289,54 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores):
 
         arrays = {"z": z, "normal": noise[0], "uniform": noise[1], **conditions}
         return in_batches(self.as_compiled(draw), arrays, 256)[0]
+
+    def fit(self, *args, **kwargs):
+        """As `keras.Model.fit`; an exact model is not trained.
+
+        Raises:
+            ValueError: If the model is exact, or an argument is wrong.
+        """
+        if self.is_exact:
+            raise ValueError(
+                "An exact model is not trained. Train the one that it was made of, and call its "
+                "as_exact() again."
+            )
+        return super().fit(*args, **kwargs)
+
+    @property
+    def is_exact(self):
+        """Whether the decoder computes with whole numbers, and draws the same everywhere."""
+        return isinstance(self.decoder, exact.MayBeExact) and self.decoder.exact
+
+    def as_exact(self):
+        """Make a model whose decoder computes with whole numbers: `networks.exact`.
+
+        For one seed it draws the same tokens, or rows of a table, on every backend and in every
+        exported file, to the last one, because it rounds nothing that could be rounded in two ways.
+        It is a function of this model's weights alone, needs no data, and is not trained.
+
+        Returns:
+            A model of the same class; an exact model returns itself.
+
+        Raises:
+            ValueError: If the decoder draws neither, or is a GRU or a conductor; a column is a
+                count; a condition is of real numbers; the prior is none whose draws are the same
+                bits everywhere; or weights are too large.
+        """
+        if self.is_exact:
+            return self
+        exact.check(self)
+        self._ensure_built()
+        config = self.get_config()
+        config["decoder"] = exact.config_of(self.decoder)
+        if "likelihood" in config:
+            config["likelihood"] = keras.saving.serialize_keras_object(self.likelihood.as_exact())
+        model = type(self).from_config(config)
+        model.build()
+        exact.copy(self, model)
+        if isinstance(self.prior, fitted.FittedMixture):  # whose parameters are no weights
+            model.replace_prior(self.prior)
+        return model
 
     def impute(self, inputs, batch_size=256):
         """Fill what is missing in rows of a table with what the model expects.

@@ -1,15 +1,16 @@
-"""Decoders of sequences that compute with whole numbers, so that every device draws the same.
+"""Decoders that compute with whole numbers, so that every device draws the same.
 
 A sum of floats depends on its order, and each runtime has its own: now and then a draw falls on the
-other side of a border between two tokens, and all tokens after it differ. Here every sum is one of
-whole numbers, held in float32, that stays below 2^24: exact in any order, on any processor. So one
-seed gives the same tokens everywhere, by construction.
+other side of a border between two tokens, or two names of a table, and all tokens after it differ.
+Here every sum is one of whole numbers, held in float32, that stays below 2^24: exact in any order,
+on any processor. So one seed gives the same tokens and rows everywhere, by construction.
 
 - Weights are whole numbers from -127 to 127 times a power of two, one for each output of a layer.
 - Hidden values are whole, in steps of 1/64; FLOOR brings the sums of a layer back to them. What a
   layer reads is cut off where its sums could reach 2^24, so far out that nothing comes there.
 - Logits are whole, in steps of 1/64 nat. What a token weighs in a draw is looked up in a table, and
-  a draw compares whole numbers.
+  a draw compares whole numbers. What a table's decoder gives is whole, in steps of 1/256
+  (`keras_vae.exact_columns`).
 
 References:
     - Jacob et al., 2018, for networks of whole numbers. https://arxiv.org/abs/1712.05877
@@ -22,10 +23,12 @@ from keras import ops
 
 from keras_vae import keras_internals
 from keras_vae.networks import arithmetic
+from keras_vae.priors.fitted import FittedMixture
 from keras_vae.priors.standard_normal import StandardNormal
 
 # What a value is: a whole number of 2^-bits. Features are 0, 1 or counts.
-BITS = {"features": 0, "code": 5, "hidden": 6, "share": 8, "logits": 6}
+# A row is what a table's decoder reads, a code and conditions.
+BITS = {"features": 0, "code": 5, "hidden": 6, "share": 8, "logits": 6, "row": 8, "parameters": 8}
 # Below it, float32 holds every whole number.
 LIMIT = 2.0**24
 LARGEST_WEIGHT = 127
@@ -42,16 +45,31 @@ GAPS, INVERSE_STEPS, WEIGHTS_PER_NAT = 2048, 1024, 256
 LARGEST_TOTAL, WORD = 2**18, 2**12
 
 
+class MayBeExact:
+    """What a decoder inherits that can compute with whole numbers.
+
+    Attributes:
+        can_be_exact: Bool. Whether one of its arguments can.
+        exact: Bool. Whether it does.
+    """
+
+    can_be_exact = True
+    exact = False
+
+
 class Wholes(arithmetic.Floats):
     """The arithmetic of whole numbers, in the place of `Floats`."""
 
     is_exact = True
 
+    def __init__(self, num_tokens=None):
+        super().__init__(num_tokens)
+
     def dense(self, units, reads="hidden", gives="hidden", signed=False, **options):
         return ExactDense(units, reads, gives, signed, **{**options, "dtype": "float32"})
 
-    def code(self, z):
-        return ops.floor(z * 2.0 ** BITS["code"] + 0.5)
+    def code(self, z, kind="code"):
+        return ops.floor(z * 2.0 ** BITS[kind] + 0.5)
 
     def reciprocals(self, counts):
         # Of so few bits that products with counts are exact.
@@ -162,8 +180,17 @@ class ExactDense(keras.layers.Layer):
         y = ops.floor(ops.matmul(x, self.kernel) + self.bias)
         return self.activation(y)
 
-    def take(self, layer):
+    def of_arrays(self, x):
+        """As a call, before the activation, of a float64 array."""
+        kernel, bias, reach = (ops.convert_to_numpy(w).astype("float64") for w in self.weights)
+        return np.floor(np.clip(x, -reach, reach) @ kernel + bias)
+
+    def take(self, layer, shift=0.0):
         """Take the weights of a trained dense layer, rounded.
+
+        Args:
+            layer: `keras.layers.Dense`.
+            shift: Float array `(units,)`, added to its bias.
 
         Returns:
             Float: no output can be larger.
@@ -175,7 +202,7 @@ class ExactDense(keras.layers.Layer):
         bias = np.zeros(kernel.shape[1])
         if layer.bias is not None:
             bias = ops.convert_to_numpy(layer.bias).astype("float64")
-        kernel, bias, reach = rounded(kernel, bias, BITS[self.reads], BITS[self.gives])
+        kernel, bias, reach = rounded(kernel, bias + shift, BITS[self.reads], BITS[self.gives])
         if self.reads == "features":
             reach = np.minimum(reach, LARGEST_FEATURE)
         if reach < 2.0 ** BITS[self.reads]:
@@ -188,6 +215,41 @@ class ExactDense(keras.layers.Layer):
         for weight, value in zip(weights, (kernel, bias, reach), strict=True):
             weight.assign(value.astype("float32"))
         return float(np.max(reach * np.abs(kernel).sum(axis=0) + np.abs(bias)))
+
+
+def typical_rows(model, count=1024):
+    """What a trained decoder of a table reads, codes of the prior and conditions in turn: float64.
+
+    Without data, and the same everywhere.
+    """
+    given, every = {}, 1
+    for name, kind in model.condition.items():
+        given[name] = (np.arange(count) // every % kind.num_classes).astype("int32")
+        every *= kind.num_classes
+    condition = model.condition_vectors(given)
+    z = model.prior.sample(count, model.latent_dim, seed=0, condition=condition)
+    return np.concatenate([z, *([] if condition is None else [condition])], 1).astype("float64")
+
+
+def centre(pairs, rows):
+    """Make up in the biases of a stack of layers for what rounding moves on average.
+
+    Hidden values are not negative: what rounding does to weights does not cancel in their sum.
+
+    Args:
+        pairs: List of tuples of a trained dense layer and its `ExactDense`, one after the other.
+        rows: float64 array `(n, inputs)`, what the first trained one reads.
+    """
+    exact_rows = np.floor(rows * 2.0 ** BITS[pairs[0][1].reads] + 0.5)
+    for layer, made in pairs:
+        kernel, bias = (ops.convert_to_numpy(w).astype("float64") for w in layer.weights)
+        rows = rows @ kernel + bias
+        given = exact_rows
+        exact_rows, scale = made.of_arrays(given), 2.0 ** BITS[made.gives]
+        made.take(layer, (rows - exact_rows / scale).mean(axis=0))
+        exact_rows = made.of_arrays(given)
+        if made is not pairs[-1][1]:
+            rows, exact_rows = (np.maximum(x, 0) for x in (rows, exact_rows))
 
 
 def rounded(kernel, bias, reads, gives):
@@ -218,8 +280,8 @@ def rounded(kernel, bias, reads, gives):
 
 
 def check(model):
-    """Raise a ValueError unless all that an exact decoder of a `SequenceVAE` sees is exact."""
-    if not model.decoder.can_be_exact:
+    """Raise a ValueError unless a `VAE` has a decoder that can be exact, and all it sees is."""
+    if not (isinstance(model.decoder, MayBeExact) and model.decoder.can_be_exact):
         raise ValueError(refusal(model.decoder))
     real = [name for name, kind in model.condition.items() if kind.kind == "continuous"]
     if real:
@@ -227,18 +289,19 @@ def check(model):
             "An exact model must have conditions that are categories or sequences. Received: "
             f"{', '.join(real)}, of real numbers. Train one without, or in categories."
         )
-    if not isinstance(model.prior, StandardNormal):
+    if not isinstance(model.prior, StandardNormal | FittedMixture):
         raise ValueError(
-            "An exact model must have the prior N(0, I), whose draws are the same bits everywhere. "
-            f"Received: {type(model.prior).__name__}. Make it before fit_prior."
+            "An exact model must have the prior N(0, I), or one that fit_prior made, whose draws "
+            f"are the same bits everywhere. Received: {type(model.prior).__name__}. Train one with "
+            "such a prior."
         )
 
 
 def refusal(decoder):
     """Why a decoder has no exact form."""
     return (
-        "An exact decoder must be of causal convolutions, a CausalDecoder or a NotesDecoder. "
-        f"Received: {type(decoder).__name__}."
+        "An exact decoder must be of causal convolutions, a CausalDecoder or a NotesDecoder, or of "
+        f"a table, a TableDecoder with ReLU. Received: {type(decoder).__name__}."
     )
 
 
@@ -253,7 +316,7 @@ def copy(model, exact):
     """Give an exact model the weights of a trained one, those of the decoder rounded.
 
     Args:
-        model: A built `SequenceVAE`.
+        model: A built `VAE`.
         exact: One whose decoder is made by `config_of`, built.
 
     Raises:
@@ -264,11 +327,15 @@ def copy(model, exact):
     for source, target in zip(*others, strict=True):
         target.assign(ops.convert_to_numpy(source))  # a copy: JAX gives arrays away in training
     layers = (keras_internals.flatten_layers(m.decoder) for m in (model, exact))
-    largest = [
-        made.take(layer) * (made.gives == "hidden")
+    pairs = [
+        (layer, made)
         for layer, made in zip(*layers, strict=True)
         if isinstance(made, ExactDense) and made.built
     ]
+    largest = [made.take(layer) * (made.gives == "hidden") for layer, made in pairs]
+    if not hasattr(exact.decoder, "place"):
+        centre(pairs, typical_rows(model))
+        return
     place = np.round(ops.convert_to_numpy(model.decoder.place) * 2.0 ** BITS["hidden"])
     exact.decoder.place.assign(place)
     if not sum(largest) + np.abs(place).max() < LIMIT:

@@ -20,7 +20,7 @@ from keras import ops
 from keras_vae import arguments, replica, seeds
 from keras_vae.networks import arithmetic
 from keras_vae.networks.dense import split_condition
-from keras_vae.networks.exact import Wholes, refusal
+from keras_vae.networks.exact import MayBeExact, Wholes, refusal
 from keras_vae.storage.stored import StoredModel
 
 
@@ -199,7 +199,7 @@ class VoiceChain(keras.layers.Layer):
         return drop(self.hidden[voice](drop(ops.relu(h))))
 
 
-class SequenceDecoder(StoredModel, ConditionByStep, Dropout):
+class SequenceDecoder(StoredModel, ConditionByStep, Dropout, MayBeExact):
     """What autoregressive decoders share: the plan, the embedding of the past, and the voices.
 
     Called, it makes a plan of a code: what each step is to know of it. Training and drawing go on
@@ -217,7 +217,7 @@ class SequenceDecoder(StoredModel, ConditionByStep, Dropout):
         seed: Optional int, for what is hidden.
         step_conditions: Where the vector of conditions holds sequences; the model sets it.
         exact: Whether to compute with whole numbers, so that every device draws the same tokens
-            (`networks.exact`). Such a decoder is not trained, but made by `SequenceVAE.as_exact`.
+            (`networks.exact`). Such a decoder is not trained, but made by `VAE.as_exact`.
 
     Call arguments:
         inputs: `z`, float `(batch, latent)`, or a list `[z, condition]` with a float

@@ -3,8 +3,9 @@
 import keras
 from keras import ops
 
-from keras_vae import arguments
+from keras_vae import arguments, exact_columns
 from keras_vae.column_distributions import layout
+from keras_vae.networks import exact as whole_numbers
 from keras_vae.networks.dense import GaussianEncoder, dense_stack, join_condition, split_condition
 from keras_vae.storage.stored import StoredModel
 
@@ -83,38 +84,73 @@ class TableEncoder(GaussianEncoder):
 
 
 @keras.saving.register_keras_serializable("keras_vae")
-class TableDecoder(StoredModel):
+class TableDecoder(StoredModel, whole_numbers.MayBeExact):
     """Dense layers from a latent code to the parameters of every column.
 
     Args:
         blocks: As for `TableEncoder`.
         hidden_units: Tuple of ints, the widths of the hidden layers.
         activation: Activation of the hidden layers.
+        exact: Whether to compute with whole numbers, so that every device draws the same rows
+            (`networks.exact`). Such a decoder is not trained, but made by `VAE.as_exact`.
 
     Call arguments:
         inputs: `z`, float `(batch, latent)`, or a list `[z, condition]` with a float
             `(batch, size)`.
 
     Returns:
-        float32 tensor `(batch, parameters)`, as `likelihoods.Table` of the same blocks takes it.
+        float32 tensor `(batch, parameters)`, as `likelihoods.Table` of the same blocks takes it;
+        where `exact` in steps of 1/256.
+
+    Raises:
+        ValueError: If `exact` with another activation than "relu".
     """
 
-    def __init__(self, blocks, hidden_units=(256,), activation="relu", **kwargs):
+    def __init__(self, blocks, hidden_units=(256,), activation="relu", exact=False, **kwargs):
         super().__init__(**kwargs)
         self.blocks = layout(_plain(blocks)).blocks
         self.data_shape = (len(self.blocks),)
         self.hidden_units = arguments.wholes(hidden_units, "hidden_units")
         self.activation = arguments.activation(activation)
-        self.hidden = dense_stack(self.hidden_units, activation)
-        self.outputs_dense = keras.layers.Dense(
-            layout(self.blocks).size, dtype=self.variable_dtype, name="parameters"
+        self.exact, size = bool(exact), layout(self.blocks).size
+        if self.exact and not self.can_be_exact:
+            raise ValueError(whole_numbers.refusal(self))
+        if not self.exact:
+            self.hidden = dense_stack(self.hidden_units, activation)
+            self.outputs_dense = keras.layers.Dense(
+                size, dtype=self.variable_dtype, name="parameters"
+            )
+            return
+        self.arithmetic = whole_numbers.Wholes()
+        self.hidden = [
+            self.arithmetic.dense(
+                width,
+                reads="hidden" if at else "row",
+                signed=not at,
+                activation=activation,
+            )
+            for at, width in enumerate(self.hidden_units)
+        ]
+        self.outputs_dense = self.arithmetic.dense(
+            size,
+            reads="hidden" if self.hidden else "row",
+            gives="parameters",
+            signed=not self.hidden,
+            name="parameters",
         )
+
+    @property
+    def can_be_exact(self):
+        return self.activation == "relu"
 
     def call(self, inputs):
         h = join_condition(inputs)
+        if self.exact:
+            h = self.arithmetic.code(h, "row")
         for layer in self.hidden:
             h = layer(h)
-        return self.outputs_dense(h)
+        h = self.outputs_dense(h)
+        return h / float(exact_columns.STEPS) if self.exact else h
 
     def get_config(self):
         return {
@@ -122,6 +158,8 @@ class TableDecoder(StoredModel):
             "blocks": [list(block) for block in self.blocks],
             "hidden_units": list(self.hidden_units),
             "activation": self.activation,
+            # Where it is left out, earlier versions read the file, too.
+            **({"exact": True} if self.exact else {}),
         }
 
 
