@@ -160,6 +160,28 @@ class Columns(Distribution):
         parts += [ops.cast(ops.argmax(logits, axis=-1), "float32") for logits in self.groups]
         return self.layout.in_order(parts)
 
+    def mean_of_draws(self, weights):
+        """As `mean`, of a mixture: the rows are several draws, one batch after the other.
+
+        Args:
+            weights: Float tensor `(draws, batch)`, of which those of an example add up to 1.
+
+        Returns:
+            float32 tensor `(batch, columns)`.
+        """
+        draws, batch = ops.shape(weights)
+
+        def mixed(values):
+            values = ops.reshape(values, (draws, batch, *ops.shape(values)[1:]))
+            extended = ops.reshape(weights, (draws, batch, *[1] * (len(values.shape) - 2)))
+            return ops.sum(extended * values, axis=0)
+
+        parts = [mixed(p) for p in (self.loc, ops.sigmoid(self.logits), ops.exp(self.log_mean))]
+        for logits in self.groups:
+            likeliest = ops.argmax(mixed(ops.softmax(logits, axis=-1)), axis=-1)
+            parts.append(ops.cast(likeliest, "float32"))
+        return self.layout.in_order(parts)
+
     def sample(self, seed, shape=()):
         generator = seed
         if not isinstance(seed, keras.random.SeedGenerator):

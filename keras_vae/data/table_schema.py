@@ -109,7 +109,7 @@ class TableSchema:
                 may hold other columns, too.
 
         Returns:
-            Dict of arrays; of single values, single values.
+            Dict of arrays; of single values, single labels and numbers `(1, 1)`.
 
         Raises:
             DataError: If a condition is missing, or a value is none of its kind.
@@ -121,20 +121,44 @@ class TableSchema:
                     f"Conditions must be {', '.join(self.conditions)}. Received: none for {name!r}."
                 )
             kind, values = self.columns[name], columns[name]
+            if not hasattr(kind, "names"):
+                encoded[name] = self._encode_numbers(name, values)
+                continue
             single = isinstance(values, str) or np.ndim(values) == 0
             found = kind.encode([values] if single else values, name)
-            missing = np.isnan(found)
-            if hasattr(kind, "names"):
-                found = np.where(missing, len(kind.names), found).astype("int32")
-            elif missing.any():
-                raise DataError(
-                    f"Condition {name!r}, a number, must be known in every row. Received: none in "
-                    f"row {int(np.argmax(missing)) + 1}. Leave it among the other columns."
-                )
-            else:
-                found = found.astype("float32")[:, None]
-            encoded[name] = found.reshape(-1)[0] if single else found
+            found = np.where(np.isnan(found), len(kind.names), found).astype("int32")
+            encoded[name] = found[0] if single else found
         return encoded
+
+    def encode_numbers(self, conditions):
+        """Encode those conditions that are numbers in units, and leave all others as they are.
+
+        Args:
+            conditions: Dict from names to values. Of a condition that is a number a single one, or
+                `(n,)`, is in units, and `(n, 1)` is encoded, as `encode_conditions` gives it.
+
+        Returns:
+            Dict of the same names: of numbers float32 `(n, 1)`, or a single one.
+        """
+        found = dict(conditions)
+        for name in self.conditions:
+            if name not in found or hasattr(self.columns[name], "names"):
+                continue
+            values = found[name]
+            is_single = np.ndim(values) == 0 or np.shape(values) == (1, 1)
+            if np.ndim(values) < 2:
+                values = self._encode_numbers(name, values)
+            found[name] = values[0, 0] if is_single else values
+        return found
+
+    def _encode_numbers(self, name, values):
+        found = self.columns[name].encode([values] if np.ndim(values) == 0 else values, name)
+        if np.isnan(found).any():
+            raise DataError(
+                f"Condition {name!r}, a number, must be known in every row. Received: none in row "
+                f"{int(np.argmax(np.isnan(found))) + 1}. Leave it among the other columns."
+            )
+        return found.astype("float32")[:, None]
 
     def decode(self, x, conditions=None):
         """Turn rows back into columns.

@@ -31,6 +31,9 @@ from keras_vae.training import inputs as model_inputs
 from keras_vae.training.batched import in_batches
 from keras_vae.training.callbacks import CountEpochs, ScheduledKLWeight
 
+# Of rows of a table whose gaps are filled, all that are decoded at once: 32 MB.
+MOST_PARAMETERS = 2**23
+
 
 @keras.saving.register_keras_serializable("keras_vae")
 class VAE(LatentVariableModel, Samples, Bounds, Scores, DrawsExactly):
@@ -338,30 +341,63 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores, DrawsExactly):
             model.replace_prior(self.prior)
         return model
 
-    def impute(self, inputs, batch_size=256):
-        """Fill what is missing in rows of a table with what the model expects.
+    def impute(self, inputs, batch_size=256, num_samples=100, seed=0):
+        """Fill what is missing in rows of a table with what is expected, given what is not.
 
-        That is the likelihood's mean given the code that the encoder expects, of categories the
-        likeliest. What is not missing stays as it is.
+        That is the mean of the likelihood over codes given what is known of a row, of categories
+        the likeliest. Codes are drawn from the posterior, and their means weighted by
+        `p(x known|z) p(z) / q(z|x known)`, whose sum is made 1: where the encoder errs about a row
+        with gaps, the weights tell. What is not missing stays as it is.
 
         Args:
             inputs: As in `fit`, NaN where a value is missing, as `TableSchema.encode` gives them.
-            batch_size: Int. Examples computed at once.
+            batch_size: Int. Examples computed at once, fewer where rows are wide.
+            num_samples: Int, at least 1. Codes drawn for each row with gaps.
+            seed: Int, at least 0, of the draws.
 
         Returns:
             float32 array `(n, columns)`, for `TableSchema.decode`.
 
         Raises:
             ValueError: If the likelihood takes no missing values.
+
+        References:
+            - Mattei & Frellsen, 2019, section 3. https://arxiv.org/abs/1812.02633
         """
         if not self.likelihood.takes_missing:
             raise ValueError(
                 "`impute` needs a likelihoods.Table, which takes missing values. Received: "
                 f"{self.likelihood.name}."
             )
+        num_samples = arguments.whole(num_samples, "num_samples")
+        inputs = model_inputs.check_examples(self, inputs)
         x = self.named_inputs(inputs)[0]
-        x = np.asarray(model_inputs.to_numpy(x), "float32")
-        return self.likelihood.fill(x, self.reconstruct(inputs, batch_size))
+        x = np.array(model_inputs.to_numpy(x), "float32")
+        [rows] = np.nonzero(np.isnan(x).any(axis=1))
+        if len(rows):
+            some = keras.tree.map_structure(lambda array: array[rows], inputs)
+            mean = self._expected(some, batch_size, num_samples, seed)
+            x[rows] = self.likelihood.fill(x[rows], mean)
+        return x
+
+    def _expected(self, inputs, batch_size, num_samples, seed):
+        """The likelihood's mean over codes given what is known of each row."""
+        heads_of = self.as_compiled(self._heads)
+
+        @self.as_compiled
+        def mean(x, condition, noise, *heads):
+            log_weights, parameters = self._weighted(x, condition, noise, *heads)
+            return self.likelihood(parameters).mean_of_draws(ops.softmax(log_weights, axis=0))
+
+        def expected(batch):
+            noise = self._noise(streams_of(seed, batch["index"]), num_samples)
+            x, condition, heads = heads_of(batch["inputs"])
+            return [mean(x, condition, noise, *heads)]
+
+        examples = len(keras.tree.flatten(inputs)[0])
+        most = MOST_PARAMETERS // (num_samples * self.likelihood.layout.size)
+        arrays = {"inputs": inputs, "index": np.arange(examples)}
+        return in_batches(expected, arrays, max(1, min(batch_size, most)))[0]
 
     def fit_prior(
         self,
@@ -574,17 +610,11 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores, DrawsExactly):
 
         def estimate(batch):
             x, condition, heads = heads_of(batch["inputs"])
-            # Begun anew in every call: a batch may be computed again, in smaller parts.
-            streams = [
-                np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(index,)))
-                for index in ops.convert_to_numpy(batch["index"]).tolist()
-            ]
+            streams = streams_of(seed, batch["index"])
 
             def chunks():
                 for start in range(0, counts[-1], at_once):
-                    shape = (min(at_once, counts[-1] - start), self.latent_dim)
-                    noise = [stream.standard_normal(shape, "float32") for stream in streams]
-                    noise = ops.convert_to_tensor(np.stack(noise, axis=1))
+                    noise = self._noise(streams, min(at_once, counts[-1] - start))
                     yield ops.convert_to_numpy(log_weights(x, condition, noise, *heads))
 
             return [array.T for array in importance.log_mean(chunks(), counts)]
@@ -602,8 +632,17 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores, DrawsExactly):
         x, condition = self.network_inputs(inputs, training=False)
         return x, condition, tuple(self.encoder(join(x, condition), training=False))
 
+    def _noise(self, streams, draws):
+        """N(0, 1) for so many codes of each example, `(draws, batch, latent)`."""
+        noise = [stream.standard_normal((draws, self.latent_dim), "float32") for stream in streams]
+        return ops.convert_to_tensor(np.stack(noise, axis=1))
+
     def _log_weights(self, x, condition, noise, *heads):
         """Log importance weights `(draws, batch)` of codes drawn from the posterior."""
+        return self._weighted(x, condition, noise, *heads)[0]
+
+    def _weighted(self, x, condition, noise, *heads):
+        """As `_log_weights`, and what the decoder gives, `(draws * batch, ...)`."""
         shape = draws, batch, latent_dim = ops.shape(noise)
         q = self.posterior(heads, condition, self.decoder)
         z, given = q.draw(with_noise(ops.reshape(noise, (-1, latent_dim))), draws)
@@ -612,7 +651,7 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores, DrawsExactly):
         parameters = self.decoder(join(z, repeat(condition, draws)), training=False)
         log_px = self.likelihood(parameters).log_prob(repeat(ops.cast(x, "float32"), draws))
         log_pz = self.prior(condition).log_prob(ops.reshape(z, shape))
-        return ops.reshape(log_px, (draws, batch)) + log_pz - log_q
+        return ops.reshape(log_px, (draws, batch)) + log_pz - log_q, parameters
 
     def load_own_variables(self, store):
         own = {name: store[name] for name in store.keys()}  # noqa: SIM118 - it is no dict
@@ -639,6 +678,14 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores, DrawsExactly):
 def _by_row(tensor):
     """Join `(draws, batch, latent)` to `(draws * batch, latent)`; of one draw nothing."""
     return ops.reshape(tensor, (-1, tensor.shape[-1])) if len(tensor.shape) > 2 else tensor
+
+
+def streams_of(seed, index):
+    """A generator for each example, begun anew: a batch may be computed again, in smaller parts."""
+    return [
+        np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(at,)))
+        for at in ops.convert_to_numpy(index).tolist()
+    ]
 
 
 def with_noise(noise):
