@@ -1,6 +1,7 @@
 """C files: writing, compiling and running them, and reading their manifest.
 
-One C99 file and its header hold a decoder with int8 weights, for machines that no runtime fits on.
+One C99 file and its header hold a decoder with int8 weights, for machines that no runtime fits on;
+of a table one in whole numbers, whose rows are those of every backend.
 Nothing is needed but a compiler and `math.h`; nothing is allocated, nothing is kept between calls.
 """
 
@@ -17,7 +18,7 @@ import tempfile
 
 import numpy as np
 
-from export import c_layers, c_prior, graphs, manifest
+from export import c_layers, c_prior, c_tables, graphs, manifest
 from export.c_program import (
     FLAGS,
     LIKELIHOODS,
@@ -32,7 +33,7 @@ from export.parts import PART
 from keras_vae.exceptions import one_line
 
 SUFFIX = ".c"
-QUANTIZATIONS = ("int8",)
+QUANTIZATIONS = ("int8", "exact")
 # The package that `export` runs on; the file's own needs are a C compiler's.
 PACKAGES = ("tensorflow",)
 GRAPHS = ("decoder", "sampler")
@@ -83,9 +84,9 @@ def convert(graph, quantize=QUANTIZATIONS[0], calibration=None):
             the C format holds.
     """
     if quantize not in QUANTIZATIONS:
+        known = " or ".join(map(repr, QUANTIZATIONS))
         raise ValueError(
-            f"The C format holds int8 weights: `quantize` must be {QUANTIZATIONS[0]!r}. "
-            f"Received: {quantize!r}."
+            f"The C format holds int8 weights: `quantize` must be {known}. Received: {quantize!r}."
         )
     return _program(graph)
 
@@ -136,10 +137,14 @@ def load(path):
         given = _checked(inputs, signature["inputs"], path.name)
         # The first input, `z`, a condition or `index`, has a row for each example.
         rows = len(given[signature["inputs"][0]["name"]])
+        columns = signature.get("columns")
         outputs = {
             port["name"]: np.empty((rows, *port["shape"][1:]), np.float32)
             for port in signature["outputs"]
+            if columns is None or port["name"] not in columns
         }
+        if columns is not None:
+            outputs["x"] = np.empty((rows, len(columns)), np.float32)
         work = np.empty(signature["work_size"], np.float32)
         for row in range(rows):
             arguments = _arguments(signature["conditions"], given, outputs, row)
@@ -148,6 +153,10 @@ def load(path):
                     f"{path.name} refuses example {row}: a label, seed, index or temperature is "
                     "out of its range."
                 )
+        if columns is not None:
+            dtypes = {port["name"]: port["dtype"] for port in signature["outputs"]}
+            row = outputs.pop("x").T
+            outputs |= {n: x.astype(dtypes[n]) for n, x in zip(columns, row, strict=True)}
         return outputs
 
     return run
@@ -207,7 +216,8 @@ def _program(graph):
             "The C format holds models of `keras_vae` that decode a latent code. Received: "
             f"{type(model).__name__}. {c_layers.ELSEWHERE}"
         )
-    layers = c_layers.of(model.decoder)
+    is_table = bool(graph.in_units)
+    layers = None if is_table else c_layers.of(model.decoder)
     for name, kind in model.condition.items():
         if type(kind) not in (Categorical, Continuous):
             raise ValueError(
@@ -215,7 +225,9 @@ def _program(graph):
                 f"{type(kind).__name__} for `{name}`. {c_layers.ELSEWHERE}"
             )
     likelihood = model.likelihood.name
-    if likelihood not in LIKELIHOODS or model.likelihood.parameters_per_value > 1:
+    if not is_table and (
+        likelihood not in LIKELIHOODS or model.likelihood.parameters_per_value > 1
+    ):
         raise ValueError(
             f"The C format holds the likelihoods {', '.join(LIKELIHOODS)}, of one parameter per "
             f"value. Received: {likelihood}. {c_layers.ELSEWHERE}"
@@ -233,18 +245,19 @@ def _program(graph):
     data_range = model.likelihood.data_range
     if not all(map(math.isfinite, data_range)):
         data_range = None
-    return Program(
-        graph.name,
-        type(model).__name__,
-        tuple([_port(spec) for spec in specs] for specs in (graph.inputs, graph.outputs)),
-        int(model.latent_dim),
-        conditions,
-        layers,
-        LIKELIHOODS[likelihood],
-        tuple(map(int, model.data_shape)),
-        data_range,
-        prior,
-    )
+    said = {
+        "graph": graph.name,
+        "model": type(model).__name__,
+        "specs": tuple([_port(spec) for spec in specs] for specs in (graph.inputs, graph.outputs)),
+        "latent_dim": int(model.latent_dim),
+        "conditions": conditions,
+        "data_shape": tuple(map(int, model.data_shape)),
+        "data_range": data_range,
+        "prior": prior,
+    }
+    if is_table:
+        return c_tables.of(graph, said)
+    return Program(**said, layers=layers, mean=LIKELIHOODS[likelihood])
 
 
 def _stem(path):
@@ -369,7 +382,7 @@ def _arguments(conditions, given, outputs, row):
     x = _pointer(outputs["x"][row])
     if "z" in given:
         return [_pointer(given["z"][row]), *values, x]
-    index = row if conditions else given["index"][row]
+    index = given["index"][row] if "index" in given else row
     draw = [
         ctypes.c_int32(given["seed"][0]),
         ctypes.c_int32(index),

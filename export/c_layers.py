@@ -33,7 +33,7 @@ def of(decoder):
 
 
 def _dense(layer):
-    kernel = _numpy(layer.kernel).T
+    kernel = numpy(layer.kernel).T
     outputs, inputs = kernel.shape
     activation = _activation(layer.activation)
     return Layer("dense", kernel, _bias(layer), (inputs,), (outputs,), activation)
@@ -55,7 +55,7 @@ def _convolutions(decoder):
             repeat, height, width = 2, 2 * height, 2 * width
         elif isinstance(layer, keras.layers.Conv2DTranspose):
             height, width = 2 * height, 2 * width
-            kernel = _numpy(layer.kernel).transpose(2, 0, 1, 3)
+            kernel = numpy(layer.kernel).transpose(2, 0, 1, 3)
             shape = (height, width, layer.filters)
             layers.append(Layer("transpose", kernel, _bias(layer), x_shape, shape))
         elif isinstance(layer, keras.layers.Cropping2D):
@@ -65,7 +65,7 @@ def _convolutions(decoder):
                 shape = (height, width, layers[-1].shape[2])
                 layers[-1] = dataclasses.replace(layers[-1], shape=shape)
         elif isinstance(layer, keras.layers.Conv2D):
-            kernel = _numpy(layer.kernel).transpose(3, 0, 1, 2)
+            kernel = numpy(layer.kernel).transpose(3, 0, 1, 2)
             shape = (height, width, layer.filters)
             layers.append(Layer("convolve", kernel, _bias(layer), x_shape, shape, repeat=repeat))
             repeat = 1
@@ -81,7 +81,7 @@ def _residual(block, shape):
     """The two layers of a residual block, the second added to what the first is given."""
     made = []
     for index, convolution in enumerate(block.convolutions):
-        kernel = _numpy(convolution.kernel).transpose(3, 0, 1, 2)
+        kernel = numpy(convolution.kernel).transpose(3, 0, 1, 2)
         layer = Layer("convolve", kernel, _bias(convolution), shape, shape, is_added=index == 1)
         if block.normalizations:
             layer = _normalized(layer, block.normalizations[index])
@@ -92,7 +92,7 @@ def _residual(block, shape):
 def _normalized(layer, normalization):
     """A layer with the batch normalisation after it folded into its weights."""
     gamma, beta, mean, variance = (
-        _numpy(weight)
+        numpy(weight)
         for weight in (
             normalization.gamma,
             normalization.beta,
@@ -123,7 +123,7 @@ def _activation(function):
     return ACTIVATIONS[name]
 
 
-def _numpy(variable):
+def numpy(variable):
     import keras
 
     return keras.ops.convert_to_numpy(variable).astype(np.float64)
@@ -131,4 +131,4 @@ def _numpy(variable):
 
 def _bias(layer):
     outputs = layer.units if hasattr(layer, "units") else layer.filters
-    return np.zeros(outputs) if layer.bias is None else _numpy(layer.bias)
+    return np.zeros(outputs) if layer.bias is None else numpy(layer.bias)

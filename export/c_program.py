@@ -223,6 +223,22 @@ class Program:
     data_range: tuple | None
     prior: c_prior.Mixture | None = None
 
+    # What a subclass may say otherwise: words of the header, the macro of `x`'s size, the least
+    # label of a condition, and how a run ends.
+    arithmetic = "int8 weights, float arithmetic"
+    examples = "image"
+    size_of_x = "SIZE"
+    least_label = 0
+    call = "decode(work, x);"
+
+    def drawing(self):
+        """The texts of functions that come after the generator's."""
+        return []
+
+    def called(self):
+        """Dict of what `load` must know besides of how to call the file."""
+        return {}
+
     @property
     def buffer_sizes(self):
         """Floats of the parts of `work`: two that the layers read and write in turn, and one more.
@@ -256,13 +272,6 @@ class Program:
     def header(self, prefix):
         """The text of the header."""
         macro = prefix.upper()
-        sizes = {"LATENT_DIM": self.latent_dim}
-        if len(self.data_shape) == 3:
-            sizes |= zip(("HEIGHT", "WIDTH", "CHANNELS"), self.data_shape, strict=True)
-        sizes |= {"SIZE": math.prod(self.data_shape), "WORK_SIZE": sum(self.buffer_sizes)}
-        for condition in self.conditions:
-            kind = "DIM" if condition.names is None else "UNKNOWN"
-            sizes[f"{condition.c_name.upper()}_{kind}"] = condition.size
         lines = [
             *self._description(prefix),
             f"#ifndef {macro}_H",
@@ -270,7 +279,7 @@ class Program:
             "",
             "#include <stdint.h>",
             "",
-            *(f"#define {macro}_{name} {value}" for name, value in sizes.items()),
+            *(f"#define {macro}_{name} {value}" for name, value in self.sizes().items()),
             "",
             "#ifdef __cplusplus",
             'extern "C" {',
@@ -286,22 +295,44 @@ class Program:
         ]
         return "\n".join(lines) + "\n"
 
+    def sizes(self):
+        """Dict from the ends of macros' names to what they are."""
+        sizes = {"LATENT_DIM": self.latent_dim}
+        if len(self.data_shape) == 3:
+            sizes |= zip(("HEIGHT", "WIDTH", "CHANNELS"), self.data_shape, strict=True)
+        sizes |= {self.size_of_x: math.prod(self.data_shape), "WORK_SIZE": sum(self.buffer_sizes)}
+        for condition in self.conditions:
+            kind = "DIM" if condition.names is None else "UNKNOWN"
+            sizes[f"{condition.c_name.upper()}_{kind}"] = condition.size
+        return sizes
+
+    def describe_data(self, prefix):
+        """Lines of the header's comment that say what `x` is set to."""
+        within = ""
+        if self.data_range is not None:
+            within = " from {:g} to {:g}".format(*self.data_range)
+        shape = " x ".join(map(str, self.data_shape))
+        return [f"    x: is set to {math.prod(self.data_shape)} floats{within}, {shape}."]
+
+    def functions(self):
+        """The texts of the functions from what `work` begins with to `x`."""
+        kinds = {layer.kind for layer in self.layers}
+        texts = [text for kind, text in _FUNCTIONS.items() if kind in kinds]
+        return [_DOT, *texts, self._decode()]
+
     def _description(self, prefix):
         """The header's opening comment."""
         macro = prefix.upper()
         names = [parameter.split()[-1].lstrip("*") for parameter in self.parameters]
-        shape = " x ".join(map(str, self.data_shape))
-        within = ""
-        if self.data_range is not None:
-            within = " from {:g} to {:g}".format(*self.data_range)
         paragraphs = [
-            f"The {self.graph} of a {in_comment(self.model)[1:-1]}: int8 weights, float "
-            "arithmetic, C99 and libm.",
+            f"The {self.graph} of a {in_comment(self.model)[1:-1]}: {self.arithmetic}, "
+            "C99 and libm.",
             "",
             "It allocates nothing and keeps nothing between calls: calls with a `work` each may "
             "run at once.",
             "",
-            f"    float x[{macro}_SIZE], z[{macro}_LATENT_DIM], work[{macro}_WORK_SIZE];",
+            f"    float x[{macro}_{self.size_of_x}], z[{macro}_LATENT_DIM], "
+            f"work[{macro}_WORK_SIZE];",
             f"    int status = {prefix}_run({', '.join(names)});",
             "",
             "Returns 0; or 1 where an argument is out of its range, and then writes nothing.",
@@ -309,15 +340,15 @@ class Program:
         ]
         if self.graph == "sampler":
             paragraphs += [
-                "    seed: from 0 to 2147483647. The same one gives the same images on every "
-                "device.",
-                "    index: which image of the seed, from 0 to 1048575.",
+                f"    seed: from 0 to 2147483647. The same one gives the same {self.examples}s on "
+                "every device.",
+                f"    index: which {self.examples} of the seed, from 0 to 1048575.",
                 "    temperature: at least 0; 1 draws from the prior, 0 gives its mean.",
             ]
         else:
             paragraphs += [f"    z: {self.latent_dim} floats, the latent code."]
         paragraphs += [f"    {self._describe_condition(entry)}" for entry in self.conditions]
-        paragraphs += [f"    x: is set to {math.prod(self.data_shape)} floats{within}, {shape}."]
+        paragraphs += self.describe_data(prefix)
         if self.graph == "sampler":
             paragraphs += [f"    z: is set to the latent code, {self.latent_dim} floats."]
         paragraphs += [f"    work: {sum(self.buffer_sizes)} floats to compute with."]
@@ -333,8 +364,7 @@ class Program:
             ) or [""]
         return ["/* " + lines[0], *(f" * {line}".rstrip() for line in lines[1:]), " */"]
 
-    @staticmethod
-    def _describe_condition(condition):
+    def _describe_condition(self, condition):
         renamed = condition.name != condition.c_name
         origin = f" (the condition {in_comment(condition.name)})" if renamed else ""
         if condition.names is None:
@@ -344,26 +374,25 @@ class Program:
             classes = f"the class, from 0 to {last - 1}"
         else:
             classes = ", ".join(f"{i} {in_comment(name)}" for i, name in enumerate(condition.names))
-        return f"{condition.c_name}{origin}: {classes}; or {last}, unknown."
+        below = "" if self.least_label == 0 else f"{self.least_label} or "
+        return f"{condition.c_name}{origin}: {classes}; or {below}{last}, unknown."
 
     def source(self, prefix, header):
         """The text of the C file, which includes a header of this name."""
         from keras_vae import portable_random
 
-        kinds = {layer.kind for layer in self.layers}
         parts = [
             f'/* See {header}. */\n#include "{header}"\n\n#include <math.h>\n',
             *(self._arrays(index, layer) for index, layer in enumerate(self.layers)),
-            _DOT,
-            *(text for kind, text in _FUNCTIONS.items() if kind in kinds),
-            self._decode(),
+            *self.functions(),
         ]
         if self.graph == "sampler":
             tables = zip("ab", portable_random.tables(), strict=True)
-            parts += [_array("float", f"normal_{name}", table) for name, table in tables]
+            parts += [array("float", f"normal_{name}", table) for name, table in tables]
             parts.append(c_prior.DRAW)
             if self.prior is not None:
-                parts += [_array(*table) for table in self.prior.tables] + self.prior.functions
+                parts += [array(*table) for table in self.prior.tables] + self.prior.functions
+        parts += self.drawing()
         return "\n".join([*parts, self._run(prefix), self._signature(prefix)])
 
     def _signature(self, prefix):
@@ -376,6 +405,7 @@ class Program:
             "function": f"{prefix}_run",
             "conditions": [condition.name for condition in self.conditions],
             "work_size": sum(self.buffer_sizes),
+            **self.called(),
         }
         return SIGNATURE % in_comment(signature) + "\n"
 
@@ -384,9 +414,9 @@ class Program:
         levels, scales = quantization.as_int8(layer.kernel, axis=0)
         return "\n".join(
             [
-                _array("int8_t", f"weights_{index}", levels),
-                _array("float", f"scales_{index}", scales),
-                _array("float", f"biases_{index}", layer.bias),
+                array("int8_t", f"weights_{index}", levels),
+                array("float", f"scales_{index}", scales),
+                array("float", f"biases_{index}", layer.bias),
             ]
         )
 
@@ -418,7 +448,7 @@ class Program:
         from keras_vae import portable_random
 
         refused = [
-            f"{entry.c_name} < 0 || {entry.c_name} > {entry.size}"
+            f"{entry.c_name} < {self.least_label} || {entry.c_name} > {entry.size}"
             for entry in self.conditions
             if entry.names is not None
         ]
@@ -434,18 +464,18 @@ class Program:
         if refused:
             lines += [f"    if ({(chr(10) + '        || ').join(refused)}) {{", "        return 1;"]
             lines += ["    }"]
-        lines += _loop(self.latent_dim, code) if self.prior is None else self.prior.lines()
+        lines += loop(self.latent_dim, code) if self.prior is None else self.prior.lines()
         start = self.latent_dim
         for entry in self.conditions:
             value = f"{entry.c_name}[i]"
             if entry.names is not None:
                 value = f"i == {entry.c_name} ? 1.0f : 0.0f"
-            lines += _loop(entry.size, f"work[{start} + i] = {value};")
+            lines += loop(entry.size, f"work[{start} + i] = {value};")
             start += entry.size
-        return "\n".join([*lines, "    decode(work, x);", "    return 0;", "}", ""])
+        return "\n".join([*lines, f"    {self.call}", "    return 0;", "}", ""])
 
 
-def _array(c_type, name, values):
+def array(c_type, name, values):
     """The definition of a constant array."""
     values = np.asarray(values).reshape(-1)
     as_text, columns = (literal, 5) if c_type == "float" else (str, 16 if c_type == "int8_t" else 6)
@@ -462,19 +492,19 @@ def literal(value):
     return f"{np.float32(value)!s}f"
 
 
-def _for_each(count, array, expression, is_added=False):
+def _for_each(count, values, expression, is_added=False):
     """Lines that apply an expression of `v` to every value of an array, with `c` added or not."""
     if expression is None and not is_added:
         return []
     return [
         f"    for (int32_t i = 0; i < {count}; i++) {{",
-        f"        const float v = {array}[i]{' + c[i]' if is_added else ''};",
-        f"        {array}[i] = {expression or 'v'};",
+        f"        const float v = {values}[i]{' + c[i]' if is_added else ''};",
+        f"        {values}[i] = {expression or 'v'};",
         "    }",
     ]
 
 
-def _loop(count, statement):
+def loop(count, statement):
     return [f"    for (int32_t i = 0; i < {count}; i++) {{", f"        {statement}", "    }"]
 
 

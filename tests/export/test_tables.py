@@ -472,9 +472,9 @@ def test_what_no_row_can_be_made_of_is_refused(graph, arguments, words, edge):
 
 
 @converts_here
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", [*FORMATS, "c"])
 def test_an_exact_file_draws_the_very_rows_of_the_exact_model(format, tmp_path):
-    columns = [name for name in TABLE if name not in ("seed", "calls", "age")]
+    columns = [name for name in TABLE if name not in ("calls", "age")]
     model = make_table_vae(["sex"], columns)
     path = export.export(model, format, "sampler", "exact", out=tmp_path)
     inputs, asked = given(400)
@@ -488,4 +488,30 @@ def test_an_exact_file_draws_the_very_rows_of_the_exact_model(format, tmp_path):
         elif kind.integer:
             np.testing.assert_array_equal(found, values)
         else:
+            np.testing.assert_allclose(found, values, rtol=3e-6)  # of an exponential
+
+
+@converts_here
+def test_c_holds_tables_in_whole_numbers_alone(tmp_path):
+    rows = {"a b": [1, 2, 3, 5] * 9, "A_b": [0.5, 2.5, 1.25, 9] * 9, "d*/": ["x", "*/", "y"] * 12}
+    model = keras_vae.table_vae(data.table(rows).schema, 2, (4,))
+    path = export.export(model, "c", "decoder", "exact", out=tmp_path)
+    header = path.with_name("decoder.exact.h").read_text()
+    assert "#define DECODER_COLUMN_A_B 0\n" in header
+    assert "#define DECODER_COLUMN_A_B_ 1\n" in header
+    z = np.random.default_rng(0).standard_normal((20, 2)).astype("float32")
+    made = export.module_of("c").load(path)({"z": z})
+    exact = model.as_exact()
+    for name, values in exact.schema.decode(exact.decode(z)).items():
+        names = getattr(exact.schema.columns[name], "names", None)
+        found = made[exact.schema.ports[name]]
+        if names:
+            assert [names[k] for k in found] == values.tolist()
+        else:
             np.testing.assert_allclose(found, values, rtol=1e-6)
+    for graph, quantize, words in (
+        ("decoder", "int8", 'in whole numbers. Received: a model of floats. Pass quantize="exact"'),
+        ("scorer", "exact", "cannot be exact"),
+    ):
+        with pytest.raises((ValueError, export.ExportError), match=words):
+            export.export(model, "c", graph, quantize, out=tmp_path)
