@@ -7,8 +7,9 @@ import pathlib
 
 import numpy as np
 
-from export import graphs, manifest, quantization
+from export import graphs, manifest, onnx_doubling, quantization
 from export.errors import ExportError
+from export.onnx_graphs import graphs_of, graphs_within, is_read
 from keras_vae.exceptions import one_line
 
 SUFFIX = ".onnx"
@@ -46,8 +47,12 @@ def convert(graph, quantize="none", calibration=None):
         ExportError: If the converter refuses the graph.
     """
     model = _convert(graph)
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
     if quantize != "none":
         _store_weights(model, quantize)
+    onnx_doubling.transpose_doublings(model, shapes)
+    for tensor in [t for t in model.graph.initializer if not is_read(model, t.name)]:
+        model.graph.initializer.remove(tensor)
     return model
 
 
@@ -208,7 +213,7 @@ def _free_of_invariants(model):
         ends = loop.output[:count], body.input[2:], body.output[1 : 1 + count]
         carried = zip(loop.input[2:], *ends, strict=True)
         for place, (given, made, before, after) in enumerate(carried):
-            if before.name == after.name and not _is_read(model, made):
+            if before.name == after.name and not is_read(model, made):
                 outside[before.name] = given
             else:
                 kept.append(place)
@@ -217,14 +222,9 @@ def _free_of_invariants(model):
             entries = [*field[:first], *handed_on, *field[first + count :]]
             del field[:]
             field.extend(entries)
-        for node in (node for graph in _within(body) for node in graph.node):
+        for node in (node for graph in graphs_within(body) for node in graph.node):
             for place, name in enumerate(node.input):
                 node.input[place] = outside.get(name, name)
-
-
-def _is_read(model, name):
-    ends = (value.name for value in model.graph.output)
-    return name in ends or any(name in node.input for g in _graphs(model) for node in g.node)
 
 
 def _store_weights(model, quantize):
@@ -237,7 +237,7 @@ def _store_weights(model, quantize):
 
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
     widen = []
-    for node in (node for graph in _graphs(model) for node in graph.node):
+    for node in (node for graph in graphs_of(model) for node in graph.node):
         axis = _weight_axis(node)
         tensor = weights.pop(node.input[1], None) if axis is not None else None
         if tensor is None:
@@ -325,7 +325,7 @@ def _damage_named(path):
 
 
 def _operators(model):
-    for graph in _graphs(model):
+    for graph in graphs_of(model):
         for node in graph.node:
             domain, operator = _text(node.domain), _text(node.op_type)
             yield operator if domain in _STANDARD_DOMAINS else f"{domain}.{operator}"
@@ -333,7 +333,7 @@ def _operators(model):
 
 def _tensors(model):
     """Every tensor that a model stores: weights, and constants of its operators."""
-    for graph in _graphs(model):
+    for graph in graphs_of(model):
         yield from getattr(graph, "initializer", ())
         for sparse in getattr(graph, "sparse_initializer", ()):
             yield from (sparse.values, sparse.indices)
@@ -341,21 +341,6 @@ def _tensors(model):
             yield from (attribute.t, *attribute.tensors)
             for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
                 yield from (sparse.values, sparse.indices)
-
-
-def _graphs(model):
-    """The graph, the functions, and the graphs inside their operators."""
-    return _within(model.graph, *model.functions)
-
-
-def _within(*graphs):
-    """Graphs, and those inside their operators."""
-    pending = [*graphs]
-    while pending:
-        graph = pending.pop()
-        yield graph
-        for attribute in (attribute for node in graph.node for attribute in node.attribute):
-            pending += [*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])]
 
 
 def _port(value):
