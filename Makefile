@@ -34,13 +34,16 @@ mobile: $(VENV)/demo
 	@npm run serve --prefix mobile_demo/web
 
 # One process a backend, all at once: two in a row each import it, compile and export anew. That of
-# TensorFlow, which exports, takes longest and goes first.
+# TensorFlow, which exports, takes longest and goes first; PyTorch's and JAX' are to end together.
+NICE_tensorflow = 0
+NICE_torch = 3
+NICE_jax = 5
 test: lint
 	@$(MAKE) --no-print-directory --keep-going --jobs $(BACKENDS:%=test-%)
 
 test-tensorflow test-jax test-torch: SHELL = bash -o pipefail
 test-tensorflow test-jax test-torch: test-%: $(VENV)/dev
-	@KERAS_BACKEND=$* nice -n $(if $(filter tensorflow,$*),0,5) $(BIN)/python -m pytest -q | sed -u "s/^/$*: /"
+	@KERAS_BACKEND=$* nice -n $(NICE_$*) $(BIN)/python -m pytest -q | sed -u "s/^/$*: /"
 
 # A part of the tests on the oldest versions that pyproject.toml allows, with one backend.
 test-oldest: $(OLDEST)/installed
