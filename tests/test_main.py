@@ -548,6 +548,8 @@ def test_what_is_asked_for_is_never_changed():
 def test_many_colour_images_get_fewer_epochs():
     epochs = [chosen_for((32, 32, 3), count)[0].epochs for count in (500, 4000, 50_000)]
     assert epochs == [EPOCHS_OF_COLOUR[1], IMAGES_SEEN // 4000, EPOCHS_OF_COLOUR[0]]
+    # An image of 64x64 takes four times as long.
+    assert chosen_for((64, 64, 3), 1000)[0].epochs in (98, 99, 100)
 
 
 @ordinary_on("torch")

@@ -35,7 +35,7 @@ DEFAULTS = {
 }
 
 # How many colour images a training sees, the same ones again and again, and in how many epochs:
-# what two cores do in about twenty minutes at 32x32.
+# what two cores do in about twenty minutes at 32x32, and in twice that at 64x64.
 IMAGES_SEEN = 200_000
 EPOCHS_OF_COLOUR = (20, 250)
 
@@ -114,7 +114,7 @@ def _of_colour(args, side, count):
     """What colour images of a size get: a network down to 4 to 7 pixels, and a latent size."""
     stages = max(2, math.ceil(math.log2(side / 7)))
     first = 32 if side <= 64 else 16
-    seen = IMAGES_SEEN * min(1.0, (64 / side) ** 2)
+    seen = IMAGES_SEEN * min(1.0, (45 / side) ** 2)
     few, many = EPOCHS_OF_COLOUR
     fitted = args.objective == "elbo" and args.model != "autoencoder"
     return {
