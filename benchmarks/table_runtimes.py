@@ -3,7 +3,7 @@
 `KERAS_BACKEND=torch python benchmarks/table_runtimes.py [MODEL]` takes the model of a table, a
 `.keras` file, or fits that of `benchmarks/adult.py`; draws 100,000 rows of one seed by Keras on the
 three backends and by every variant of the `sampler` in LiteRT and ONNX Runtime, then by the model
-`as_exact` and its files, and prints for each, against Keras on PyTorch,
+`as_exact` and its files, also in C, and prints for each, against Keras on PyTorch,
 
 - how many names differ, of how many, and how many cells of each column of whole numbers; and of all
   numbers the largest difference, over how far the column spreads, and how many cells differ by more
@@ -24,7 +24,7 @@ import numpy as np
 
 BACKENDS = ("torch", "tensorflow", "jax")
 VARIANTS = {"float": ("none", "float16", "int8"), "exact": ("exact",)}
-FORMATS = ("tflite", "onnx")
+FORMATS = {"float": ("tflite", "onnx"), "exact": ("tflite", "onnx", "c")}
 SEED, ROWS, AT_ONCE = 42, 100_000, 1024
 
 _KERAS = """
@@ -101,15 +101,16 @@ def main(path=None, rows=ROWS):
 
             path = f"{folder}/model.keras"
             table = adult.read()
-            adult.fit(table.schema, table.train, epochs=38, seed=0).save(path)
+            adult.fit(table.schema, table.train, epochs=adult.EPOCHS, seed=0).save(path)
         model = keras_vae.load_model(path)
         model.as_exact().save(f"{folder}/exact.keras")
         for form, file in {"float": path, "exact": f"{folder}/exact.keras"}.items():
             print(f"{form}:", flush=True)
-            report(file, VARIANTS[form], rows, folder)
+            variants = [(format, name) for format in FORMATS[form] for name in VARIANTS[form]]
+            report(file, variants, rows, folder)
 
 
-def report(path, quantizations, rows, folder):
+def report(path, variants, rows, folder):
     """Print how the rows of a model's backends and files differ."""
     import export
     import keras_vae
@@ -129,7 +130,6 @@ def report(path, quantizations, rows, folder):
     expected = drawn.pop("torch")
     for backend, found in drawn.items():
         print(f"Keras on {backend}: {compare(schema, found, expected)}", flush=True)
-    variants = [(format, name) for format in FORMATS for name in quantizations]
     files = export.export_files(path, variants, ["sampler"], folder)
     inputs["index"] = np.arange(rows, dtype="int32")
     inputs |= {"seed": np.array([SEED], "int32"), "temperature": np.ones(1, "float32")}

@@ -71,7 +71,7 @@ def test_train_says_what_the_columns_are_and_leaves_a_run_folder(run):
     said = (run / "said.txt").read_text().splitlines()
     assert said[0].endswith("people.csv': 160 rows to train with, 40 to test")
     assert said[2] == "age       numeric      0.0%  whole, 20 to 59, quantile (condition)"
-    assert said[7] == ("For 160 rows, 10 steps: --learning-rate 0.002 --prior fitted_mixture")
+    assert said[7] == ("For 160 rows, 10 steps: --learning-rate 0.004 --prior fitted_mixture")
     assert said[-2].endswith(f"sample {run} --condition sex=m --count 1000 --out rows.csv")
     assert {path.name for path in run.iterdir()} == {
         *("model.keras", "config.json", "history.csv", "evaluation.json", "said.txt"),

@@ -12,14 +12,14 @@ from keras_vae.commands.train_arguments import KINDS, check_prior, flag, run_fol
 
 # What `train` uses where an argument is left out, whatever the rows.
 DEFAULTS = {
-    "hidden_units": (256, 256),
-    "latent_dim": 16,
-    "learning_rate": 2e-3,
+    "hidden_units": (128, 128),
+    "latent_dim": 8,
+    "learning_rate": 4e-3,
     "prior": "fitted_mixture",
 }
 # Steps of a training, and what it may take of batches and epochs to get there.
-STEPS = 3000
-BATCH_SIZES, EPOCHS = (32, 500), (5, 60)
+STEPS = 10_000
+BATCH_SIZES, EPOCHS = (32, 500), (5, 150)
 # Gaussians of the prior, for so many rows each.
 COMPONENTS, ROWS_OF_COMPONENT = 20, 10
 # Rows that are shown, and characters of a line.

@@ -6,7 +6,7 @@ from keras_vae.models.vae import VAE
 from keras_vae.networks.tables import TableDecoder, TableEncoder
 
 
-def table_vae(schema, latent_dim=16, hidden_units=(256, 256), **kwargs):
+def table_vae(schema, latent_dim=8, hidden_units=(128, 128), **kwargs):
     """Make a model of a table: its columns learnt, its conditions asked for.
 
     Args:
