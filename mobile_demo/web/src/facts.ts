@@ -44,7 +44,7 @@ export class Facts {
   }
 
   show(model: Model): void {
-    this.made = model.manifest.notes ? "piece" : "image";
+    this.made = model.manifest.notes ? "piece" : model.manifest.table ? "row" : "image";
     this.set("runtime", `${RUNTIMES[model.format]} ${PRECISIONS[model.precision] ?? model.precision}`);
     const { bytes } = model;
     this.set("size", bytes < 1e7 ? `${Math.round(bytes / 1000)} kB` : `${Math.round(bytes / 1e6)} MB`);

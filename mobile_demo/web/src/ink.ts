@@ -114,6 +114,11 @@ function mitchell(x: number): number {
   return ((7 * x - 12) * x * x + 16 / 3) / 6;
 }
 
+/** Whether a model is of pictures, and not of music or tables. */
+export function isPicture({ notes, table }: Manifest): boolean {
+  return !notes && !table;
+}
+
 /** Whether a model is of handwriting: grey, and its golden sample empty at the border. */
 export function isInk({ golden, height, width, channels, range }: Manifest): boolean {
   if (channels !== 1) return false;

@@ -25,12 +25,15 @@ export const HOTTEST = 2;
 export const HOTTEST_NOTES = 1.5;
 export const MOST_IMAGES = 64;
 export const MOST_PIECES = 10;
+export const MOST_ROWS = 10_000;
 
 export interface Vocabulary {
   views: string[];
   model: string;
   /** Class names by condition. */
   classes: Record<string, string[]>;
+  /** How many can be asked for, where it is not so many images. */
+  most?: number | undefined;
 }
 
 export function formatLink(link: Link): string {
@@ -72,7 +75,7 @@ export function parseLink(hash: string, vocabulary: Vocabulary): { link: Link; p
   }
   link.seed = number(parts.get("seed"), 0, SEEDS - 1, true, "seed", problems);
   link.temperature = number(parts.get("temperature"), 0, HOTTEST, false, "temperature", problems);
-  link.count = number(parts.get("count"), 1, MOST_IMAGES, true, "count", problems);
+  link.count = number(parts.get("count"), 1, vocabulary.most ?? MOST_IMAGES, true, "count", problems);
   link.tokenTemperature = number(parts.get("token_temperature"), 0, HOTTEST_NOTES, false, "token_temperature", problems);
   link.piece = number(parts.get("piece"), 1, MOST_PIECES, true, "piece", problems);
   const melody = parts.get("melody");

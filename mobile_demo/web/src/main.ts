@@ -6,9 +6,9 @@ import { Drawing } from "./drawing";
 import { el } from "./dom";
 import { loadEngine } from "./engines/load";
 import { Facts, RUNTIMES, measure } from "./facts";
-import { Painter, isInk } from "./ink";
+import { Painter, isInk, isPicture } from "./ink";
 import type { Link } from "./link";
-import { NO_LINK, formatLink, parseLink } from "./link";
+import { MOST_ROWS, NO_LINK, formatLink, parseLink } from "./link";
 import type { Format } from "./manifest";
 import type { Bundle, Choice } from "./model";
 import { Model, defaultChoice, fetchBundles, filesOf, formatsOf, oneLine, precisionsOf } from "./model";
@@ -22,7 +22,9 @@ import { DrawView } from "./views/draw";
 import { MorphView } from "./views/morph";
 import { MusicView } from "./views/music";
 import { PictureView } from "./views/picture";
+import { RowsView } from "./views/rows";
 import { SampleView } from "./views/sample";
+import { ScoreView } from "./views/score";
 
 const CHOSEN = "runtime and precision";
 const NOTICE_MS = 8000;
@@ -41,6 +43,8 @@ class Page implements Stage {
     new SampleView(this),
     new AnomalyView(this),
     new MusicView(this),
+    new RowsView(this),
+    new ScoreView(this),
   ];
   /** The views that a model was found not to have anything for. */
   private readonly unfit = new Set<View>();
@@ -182,12 +186,12 @@ class Page implements Stage {
   /** Handwriting is drawn first of all; of other pictures there are samples to look at. */
   private firstView(model: Model): View {
     const fitting = this.views.filter((view) => view.fits(model));
-    const isSampled = !model.manifest.notes && !isInk(model.manifest);
+    const isSampled = isPicture(model.manifest) && !isInk(model.manifest);
     return (isSampled && fitting.find(({ name }) => name === "sample")) || fitting[0]!;
   }
 
   private bundleOf(view: View | undefined): Bundle | undefined {
-    return view && this.bundles.find(({ music }) => music === view.music);
+    return view && this.bundles.find(({ music, table = false }) => music === view.music && table === (view.table ?? false));
   }
 
   notice(text: string, action?: HTMLButtonElement): void {
@@ -227,6 +231,7 @@ class Page implements Stage {
     const { link, problems } = parseLink(location.hash, {
       views: views.map(({ name }) => name),
       model: id,
+      most: manifest.table ? MOST_ROWS : undefined,
       classes: Object.fromEntries(manifest.conditions.filter(({ names }) => names.length).map(({ name, names }) => [name, names])),
     });
     for (const problem of problems) this.notice(problem);
@@ -289,7 +294,9 @@ class Page implements Stage {
   private showTabs(): void {
     const { model } = this.running!;
     for (const view of this.views) {
-      if (view.music === (model.manifest.notes !== null) && !view.fits(model)) this.unfit.add(view);
+      const { notes, table } = model.manifest;
+      const isOfKind = view.music === (notes !== null) && (view.table ?? false) === (table !== null);
+      if (isOfKind && !view.fits(model)) this.unfit.add(view);
       else this.unfit.delete(view);
       byId(`tab-${view.name}`).hidden = this.unfit.has(view) || !this.bundleOf(view);
     }
@@ -322,6 +329,8 @@ function icon(name: string): SVGElement {
     morph: "M12 3v18M3 12h18M7 7l5-4 5 4M7 17l5 4 5-4",
     sample: "M4 4h6v6H4zM14 4h6v6h-6zM4 14h6v6H4zM14 14h6v6h-6z",
     music: "M9 18V5l11-2v13M9 18a3 3 0 1 1-6 0 3 3 0 0 1 6 0zM20 16a3 3 0 1 1-6 0 3 3 0 0 1 6 0z",
+    rows: "M4 5h16v14H4zM4 10h16M4 14.5h16M10 5v14",
+    score: "M5 19V9M12 19V5M19 19v-6",
     anomaly: "M3 19c4 0 4-13 8-13s4 13 10 13M18 5v6",
   };
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");

@@ -56,6 +56,24 @@ export interface Notes {
   repeats: boolean;
 }
 
+/** A column of a table: a number in units, or one of some names. */
+export interface Column {
+  name: string;
+  /** What the graph calls it. */
+  port: string;
+  /** Empty of a number. */
+  names: string[];
+  low: number;
+  high: number;
+  whole: boolean;
+  unit: string;
+}
+
+export interface Table {
+  /** In the table's order, conditions among them. */
+  columns: Column[];
+}
+
 export interface Manifest {
   graph: GraphName;
   model: string;
@@ -78,6 +96,8 @@ export interface Manifest {
   scores: Float64Array | null;
   /** What the data are, where they are music and no picture. */
   notes: Notes | null;
+  /** What they are, where they are rows of a table. */
+  table: Table | null;
   golden: Golden;
 }
 
@@ -118,12 +138,13 @@ export function checkManifest(content: unknown, fileName: string): Manifest {
   if (!dataShape || dataShape.length === 0 || !dataShape.every((n) => isSize(n, MOST_VALUES))) {
     return fail("data_shape");
   }
-  const [height = 0, width = 0, channels = 1] = dataShape;
+  const isTable = isObject(content.data) && content.data.kind === "table";
+  const [height = 0, width = 0, channels = 1] = isTable ? [1, 1] : dataShape;
   const notes = isObject(content.data) && content.data.kind === "notes" ? notesOf(content.data, dataShape) ?? fail("data") : null;
-  if (isObject(content.data) && content.data.kind === "table") {
-    throw new FileError(`${fileName} makes rows of a table, and this page shows pictures and music. Draw them with mobile_demo/edge/sample.py.`);
-  }
-  if (dataShape.length < 2 || dataShape.length > 3 || (channels !== 1 && channels !== 3)) {
+  const table = isObject(content.data) && content.data.kind === "table" ? tableOf(content.data) ?? fail("data") : null;
+  if (table) {
+    if (dataShape.length !== 1) return fail("data_shape");
+  } else if (dataShape.length < 2 || dataShape.length > 3 || (channels !== 1 && channels !== 3)) {
     throw new FileError(`${fileName} makes data of the shape ${dataShape.join(" × ")}: no picture.`);
   }
   if (height * width * channels > MOST_VALUES) return fail("data_shape");
@@ -135,7 +156,7 @@ export function checkManifest(content: unknown, fileName: string): Manifest {
   const names = new Set(conditions.map(({ name }) => name));
   if (notes && Object.keys(notes.given).some((name) => !names.has(name))) return fail("data");
   const quantization = isText(content.quantization) ? content.quantization : fail("quantization");
-  const golden = checkGolden(content.golden, conditions) ?? fail("golden");
+  const golden = checkGolden(content.golden, conditions, table) ?? fail("golden");
   const map = isObject(content.map) ? latentMap(content.map, latentDim) ?? fail("map") : null;
   const scores = numbers(content.scores);
   if (scores && (scores.length !== 101 || scores.some((s, i) => i > 0 && s < scores[i - 1]!))) {
@@ -160,6 +181,7 @@ export function checkManifest(content: unknown, fileName: string): Manifest {
     map,
     scores: scores && Float64Array.from(scores),
     notes,
+    table,
     golden,
   };
 }
@@ -190,6 +212,24 @@ function notesOf(item: Record<string, unknown>, [steps, voices, ...rest]: number
   };
 }
 
+/** The columns of a table, as far as they can be shown. */
+function tableOf(item: Record<string, unknown>): Table | null {
+  if (!isObject(item.columns)) return null;
+  const entries = Object.entries(item.columns);
+  if (entries.length === 0 || entries.length > MOST_DIMENSIONS) return null;
+  const columns: Column[] = [];
+  for (const [name, kind] of entries) {
+    if (!isText(name) || !isObject(kind) || !isText(kind.port) || !/^\w{1,200}$/.test(kind.port)) return null;
+    const names: unknown = kind.names ?? [];
+    if (!Array.isArray(names) || names.length > MOST_CLASSES || !names.every((one) => typeof one === "string" && one.length <= 200)) return null;
+    const [low, high] = names.length ? [0, names.length - 1] : kind.kind === "count" ? [0, kind.most] : (numbers(kind.bounds) ?? []);
+    if (!isNumber(low) || !isNumber(high) || !(low < high)) return null;
+    const whole = kind.kind === "count" || kind.integer === true;
+    columns.push({ name, port: kind.port, names, low, high, whole, unit: isText(kind.unit) ? kind.unit : "" });
+  }
+  return new Set(columns.map(({ port }) => port)).size === columns.length ? { columns } : null;
+}
+
 function condition(item: unknown, notes: Notes | null): Condition | null {
   if (!isObject(item) || !isText(item.name)) return null;
   if (["x", "z", "seed", "temperature", "token_temperature"].includes(item.name)) return null;
@@ -204,7 +244,7 @@ function condition(item: unknown, notes: Notes | null): Condition | null {
   return { name: item.name, kind: "categorical", size: item.size, names };
 }
 
-function checkGolden(item: unknown, conditions: Condition[]): Golden | null {
+function checkGolden(item: unknown, conditions: Condition[], table: Table | null): Golden | null {
   if (!isObject(item) || !isObject(item.conditions)) return null;
   const { seed, temperature, tolerance } = item;
   const tokenTemperature = item.token_temperature ?? 1;
@@ -215,14 +255,20 @@ function checkGolden(item: unknown, conditions: Condition[]): Golden | null {
   let rows = 0;
   const given = { ...item, ...item.conditions } as Record<string, unknown>;
   const names = conditions.map(({ name }) => name);
-  const known = [...names, "x", "z", "z_mean", "z_log_var", "score", "x_reconstructed", "index"];
+  const columns = table?.columns.flatMap(({ port }) => [port, `${port}_reconstructed`]) ?? [];
+  const known = [...new Set([...names, ...columns]), "x", "z", "z_mean", "z_log_var", "score", "x_reconstructed", "index"];
   for (const name of known) {
     const value = given[name];
     if (value === undefined) continue;
     if (!Array.isArray(value) || value.length === 0 || value.length > 64) return null;
     if (rows && value.length !== rows) return null;
     rows = value.length;
-    const flat = value.flat(1);
+    // What is missing in a row.
+    const flat = value.flat(1).map((one: unknown) => (table && one === null ? NaN : one)) as number[];
+    if (table && flat.length <= MOST_VALUES && flat.every((one) => isNumber(one) || Number.isNaN(one))) {
+      values[name] = Float64Array.from(flat);
+      continue;
+    }
     if (flat.length > MOST_VALUES || !flat.every(isNumber)) return null;
     values[name] = Float64Array.from(flat);
   }

@@ -28,6 +28,8 @@ export interface View {
   readonly label: string;
   /** Whether it is for models of music; else for those of pictures. */
   readonly music: boolean;
+  /** Whether it is for models of tables. */
+  readonly table?: boolean;
   readonly element: HTMLElement;
   /** Whether a model can be shown in this view. */
   fits(model: Model): boolean;

@@ -7,7 +7,7 @@ import path from "node:path";
 import type { Plugin } from "vite";
 
 import type { Format, GraphName } from "../src/manifest";
-import { FileError, readManifest } from "../src/manifest";
+import { FileError, GRAPHS, readManifest } from "../src/manifest";
 import type { Bundle, ModelFile } from "../src/model";
 
 const ROOT = path.resolve(import.meta.dirname, "../../..");
@@ -66,11 +66,13 @@ function read(folder: string, contents: Map<string, Buffer>): Bundle | null {
     found.set(url, content);
     return { name, graph: graph as GraphName, format: format as Format, precision, bytes: content.length, sha256, url };
   });
-  const { id, music } = identity(files, found);
+  const { id, music, table } = identity(files, found);
   // Music is not read back in: its encoder and its scorer would be kept by every device for nothing.
-  const used = files.filter(({ graph }) => !music || graph === "decoder" || graph === "sampler");
+  // Rows are drawn and scored.
+  const wanted = music ? ["decoder", "sampler"] : table ? ["sampler", "scorer"] : [...GRAPHS];
+  const used = files.filter(({ graph }) => wanted.includes(graph));
   for (const { url } of used) contents.set(url, found.get(url)!);
-  return { id, music, folder: folderName(folder), files: used };
+  return { id, music, ...(table ? { table } : {}), folder: folderName(folder), files: used };
 }
 
 /** A folder of the project by its path from the root; nothing of another, which is nobody's business. */
@@ -80,19 +82,19 @@ export function folderName(folder: string): string | undefined {
 }
 
 /** What links call the model, the same for its files of every format and precision, and its kind. */
-function identity(files: ModelFile[], contents: Map<string, Buffer>): { id: string; music: boolean } {
+function identity(files: ModelFile[], contents: Map<string, Buffer>): { id: string; music: boolean; table: boolean } {
   for (const { graph, url, name } of files) {
     if (graph !== "decoder" && graph !== "sampler") continue;
     try {
-      const { golden, latentDim, dataShape, model, notes } = readManifest(contents.get(url)!, name);
+      const { golden, latentDim, dataShape, model, notes, table } = readManifest(contents.get(url)!, name);
       // Of the golden sample two decimals: they are the same in every float32 runtime.
-      const rounded = Array.from(golden.values.x ?? [], (value) => value.toFixed(2));
+      const rounded = table ? table.columns : Array.from(golden.values.x ?? [], (value) => value.toFixed(2));
       const text = JSON.stringify([model, latentDim, dataShape, rounded]);
-      return { id: createHash("sha256").update(text).digest("hex").slice(0, 8), music: notes !== null };
+      return { id: createHash("sha256").update(text).digest("hex").slice(0, 8), music: notes !== null, table: table !== null };
     } catch (err) {
       // The page says what is wrong with the file.
       if (!(err instanceof FileError)) throw err;
     }
   }
-  return { id: "unknown", music: false };
+  return { id: "unknown", music: false, table: false };
 }

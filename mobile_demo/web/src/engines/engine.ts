@@ -1,6 +1,6 @@
 // What the page asks of a runtime, and the inputs and outputs of graphs.
 
-import type { Condition, Format, GraphName, Manifest } from "../manifest";
+import type { Column, Condition, Format, GraphName, Manifest } from "../manifest";
 
 export type Values = Float32Array | Int32Array;
 /** Inputs or outputs by name: the rows of a batch one after the other. */
@@ -29,18 +29,33 @@ interface Port {
 
 /** A graph's inputs: their order does not matter, they are bound by name. */
 export function inputsOf(manifest: Manifest): Port[] {
-  const { graph, notes, latentDim, dataShape } = manifest;
+  const { graph, notes, table, latentDim, dataShape } = manifest;
   const conditions = manifest.conditions.map((one) => port(one.name, rowShape(one), one.kind === "continuous" ? "float32" : "int32"));
   const seed = port("seed", [], "int32", false);
   const tokens = notes ? [port("token_temperature", [], "float32", false)] : [];
   if (graph === "decoder") return [port("z", [latentDim]), ...conditions, ...(notes ? [seed] : []), ...tokens];
+  if (graph !== "sampler" && table) {
+    return [...given(manifest).map(({ port: name, names }) => port(name, [], names.length ? "int32" : "float32")), ...conditions];
+  }
   if (graph !== "sampler") return [port("x", dataShape, notes ? "int32" : "float32"), ...conditions];
-  const batch = conditions.length ? conditions : [port("index", [], "int32")];
+  const index = port("index", [], "int32");
+  const batch = table ? [index, ...conditions] : conditions.length ? conditions : [index];
   return [...batch, seed, port("temperature", [], "float32", false), ...tokens];
 }
 
 /** How many numbers a row of each output has. */
 export function outputsOf(manifest: Manifest): Record<string, number> {
+  if (manifest.table) {
+    const ending = manifest.graph === "scorer" ? "_reconstructed" : "";
+    const columns = Object.fromEntries(given(manifest).map(({ port: name }) => [`${name}${ending}`, 1]));
+    const others: Record<GraphName, Record<string, number>> = {
+      decoder: columns,
+      encoder: { z_mean: manifest.latentDim },
+      sampler: { ...columns, z: manifest.latentDim },
+      scorer: { score: 1, ...columns },
+    };
+    return others[manifest.graph];
+  }
   const pixels = manifest.dataShape.reduce((product, n) => product * n, 1);
   const made: Record<GraphName, Record<string, number>> = {
     decoder: { x: pixels },
@@ -50,6 +65,11 @@ export function outputsOf(manifest: Manifest): Record<string, number> {
     scorer: { score: 1, x_reconstructed: pixels },
   };
   return made[manifest.graph];
+}
+
+/** The columns of a table that are no conditions. */
+export function given(manifest: Manifest): Column[] {
+  return manifest.table!.columns.filter(({ name }) => manifest.conditions.every((one) => one.name !== name));
 }
 
 function rowShape(condition: Condition): number[] {

@@ -3,6 +3,7 @@
 import { shownName } from "../conditions";
 import { DrawingCanvas } from "../drawing";
 import { el, newest } from "../dom";
+import { isPicture } from "../ink";
 import { everyClass, repeated } from "../latent";
 import type { Model } from "../model";
 import { defaultChoice, mainCondition } from "../model";
@@ -93,7 +94,7 @@ export class AnomalyView implements View {
   }
 
   fits(model: Model): boolean {
-    return !model.manifest.notes && model.has("scorer");
+    return isPicture(model.manifest) && model.has("scorer");
   }
 
   show(running: Running): void {

@@ -4,7 +4,7 @@ import { DrawingCanvas } from "../drawing";
 import type { Stroke } from "../drawing";
 import { el, newest, prefersStill } from "../dom";
 import { handwriting } from "../hand";
-import { isInk } from "../ink";
+import { isInk, isPicture } from "../ink";
 import { codeAt, inEveryClass, read, tileNames } from "../latent";
 import type { Model } from "../model";
 import { mainCondition } from "../model";
@@ -67,7 +67,7 @@ export class DrawView implements View {
   }
 
   fits(model: Model): boolean {
-    return isInk(model.manifest) && !model.manifest.notes && model.has("decoder") && model.has("encoder");
+    return isInk(model.manifest) && isPicture(model.manifest) && model.has("decoder") && model.has("encoder");
   }
 
   show(running: Running): void {

@@ -2,6 +2,7 @@
 
 import { classButtons, classOptions, otherConditions } from "../conditions";
 import { el, newest, prefersStill } from "../dom";
+import { isPicture } from "../ink";
 import { codeAt, walk } from "../latent";
 import type { Walk } from "../latent";
 import type { Choice, Model } from "../model";
@@ -89,7 +90,7 @@ export class MorphView implements View {
   }
 
   fits(model: Model): boolean {
-    return !model.manifest.notes && model.has("decoder") && model.manifest.latentDim > 0;
+    return isPicture(model.manifest) && model.has("decoder") && model.manifest.latentDim > 0;
   }
 
   show(running: Running): void {

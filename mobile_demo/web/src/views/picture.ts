@@ -2,7 +2,7 @@
 
 import { shownName } from "../conditions";
 import { el, newest } from "../dom";
-import { isInk } from "../ink";
+import { isInk, isPicture } from "../ink";
 import { between, inEveryClass, mix, read, tileNames } from "../latent";
 import type { Place } from "../latent";
 import type { Model } from "../model";
@@ -59,7 +59,7 @@ export class PictureView implements View {
   }
 
   fits(model: Model): boolean {
-    return !isInk(model.manifest) && !model.manifest.notes && model.has("decoder") && model.has("encoder");
+    return !isInk(model.manifest) && isPicture(model.manifest) && model.has("decoder") && model.has("encoder");
   }
 
   show(running: Running): void {

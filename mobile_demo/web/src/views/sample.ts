@@ -4,6 +4,7 @@ import { commandOf } from "../command";
 import { ALL, classButtons, classOptions, otherConditions } from "../conditions";
 import { el, newest } from "../dom";
 import { describe } from "../facts";
+import { isPicture } from "../ink";
 import type { Link } from "../link";
 import { HOTTEST, MOST_IMAGES } from "../link";
 import type { Choice, Model } from "../model";
@@ -64,7 +65,7 @@ export class SampleView implements View {
   }
 
   fits(model: Model): boolean {
-    return !model.manifest.notes;
+    return isPicture(model.manifest);
   }
 
   want(link: Link): void {

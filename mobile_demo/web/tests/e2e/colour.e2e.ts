@@ -127,7 +127,7 @@ test("a person's picture is read, shown in every class, and leads to another one
 
 test("what is unusual says what it wants to be shown, and scores a picture", async () => {
   const page = await opened({}, "#view=anomaly");
-  await page.locator(".verdict", { hasText: /\w/ }).waitFor();
+  await page.locator(".anomaly .verdict", { hasText: /\w/ }).waitFor();
   expect(await page.locator(".anomaly canvas.drawing").isVisible()).toBe(false);
   expect(await page.locator(".wish").textContent()).toContain("disc, square, a cross with a long name");
   const status = page.locator(".anomaly .status");
@@ -137,7 +137,7 @@ test("what is unusual says what it wants to be shown, and scores a picture", asy
   const score = await status.textContent();
   await page.getByRole("button", { name: "Noise" }).tap();
   await page.waitForFunction((was) => document.querySelector(".anomaly .status")!.textContent !== was, score);
-  expect(await page.locator(".verdict").textContent()).toBe("Unlike anything it was trained on");
+  expect(await page.locator(".anomaly .verdict").textContent()).toBe("Unlike anything it was trained on");
 });
 
 test("every view fits every width, and axe finds nothing to mend", async () => {

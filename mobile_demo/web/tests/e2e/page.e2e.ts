@@ -158,7 +158,7 @@ test("a seed shows the same samples again, and its link in another window", asyn
   const other = await opened(link);
   await other.waitForFunction(() => document.querySelectorAll(".samples canvas").length === 9);
   expect(await pixels(other, ".samples canvas")).toEqual(before);
-  expect(await other.locator(".command code").textContent()).toBe(
+  expect(await other.locator(".sample .command code").textContent()).toBe(
     "python mobile_demo/edge/sample.py --model mobile_demo/models/decoder.tflite --label 7 --count 9 --seed 42 --temperature 0.8",
   );
 });

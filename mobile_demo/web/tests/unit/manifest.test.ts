@@ -3,6 +3,7 @@ import path from "node:path";
 import { describe, expect, test } from "vitest";
 
 import { FileError, checkManifest, errorOf, isTFLite, readManifest } from "../../src/manifest";
+import { csvOf } from "../../src/table";
 
 const FIXTURES = path.resolve(import.meta.dirname, "../fixtures");
 const files = ["decoder.tflite", "decoder.onnx"].map((name) => ({ name, content: new Uint8Array(fs.readFileSync(path.join(FIXTURES, name))) }));
@@ -156,9 +157,41 @@ test("an error is judged by what the output is a sum of", () => {
   expect(errorOf(of(), "x", made)).toBeNull();
 });
 
-test("the model of a table is refused, with what draws its rows", () => {
-  const table = { ...raw(), data_shape: [14], data: { kind: "table", columns: {}, conditions: [] } };
-  expect(() => checkManifest(table, "sampler.onnx")).toThrow(/^sampler\.onnx makes rows of a table, .*edge\/sample\.py\.$/);
+const COLUMNS = {
+  age: { kind: "numeric", bounds: [17, 90], integer: true, unit: "years", port: "age" },
+  "calls a day": { kind: "count", most: 12, port: "calls_a_day" },
+  job: { kind: "category", names: ["nurse", "a, b"], port: "job" },
+};
+
+/** A model of a table of these columns. */
+function table(columns: Record<string, unknown>) {
+  return { ...raw(), conditions: [], data_shape: [3], data: { kind: "table", columns }, golden: { ...raw().golden, conditions: {}, age: [18, null], x: undefined } };
+}
+
+test("rows of a table are known by their columns", () => {
+  const { table: found, golden } = checkManifest(table(COLUMNS), "sampler.onnx");
+  expect(found!.columns.map(({ name, port, low, high, whole, unit }) => [name, port, low, high, whole, unit])).toEqual([
+    ["age", "age", 17, 90, true, "years"],
+    ["calls a day", "calls_a_day", 0, 12, true, ""],
+    ["job", "job", 0, 1, false, ""],
+  ]);
+  expect(golden.values.age![1]).toBeNaN();
+});
+
+test.each([
+  ["none", {}],
+  ["one without a port", { age: { ...COLUMNS.age, port: undefined } }],
+  ["a port that is no name", { age: { ...COLUMNS.age, port: "a b" } }],
+  ["two of one port", { ...COLUMNS, hours: COLUMNS.age }],
+  ["bounds from high to low", { age: { ...COLUMNS.age, bounds: [9, 1] } }],
+  ["names that are no text", { job: { ...COLUMNS.job, names: ["nurse", 3] } }],
+])("a table with columns of which %s is refused", (_, columns) => {
+  expect(() => checkManifest(table(columns), "sampler.onnx")).toThrow(/damaged: data/);
+});
+
+test("a file of rows says commas and quotes as they are", () => {
+  const { columns } = checkManifest(table(COLUMNS), "sampler.onnx").table!;
+  expect(csvOf(columns, [[18, NaN], [3, 4], [1, 0]], 2)).toBe('age,calls a day,job\n18,3,"a, b"\n,4,nurse\n');
 });
 
 test.each<[string, (manifest: Record<string, any>) => unknown]>([
