@@ -315,13 +315,19 @@ def of(graph, fields):
         fields: Dict of what every `Program` has, without its layers.
 
     Raises:
-        ValueError: If the model is not exact.
+        ValueError: If the model is not exact, or a condition is a number.
     """
     model = graph.model
     if not model.is_exact:
         raise ValueError(
             "The C format holds tables in whole numbers. Received: a model of floats. Pass "
             'quantize="exact".'
+        )
+    numbers = [condition.name for condition in fields["conditions"] if condition.names is None]
+    if numbers:
+        raise ValueError(
+            "The C format holds tables whose conditions are categories. Received: "
+            f"{', '.join(numbers)}, of numbers. {c_layers.ELSEWHERE}"
         )
     layers = [*model.decoder.hidden, model.decoder.outputs_dense]
     return TableProgram(

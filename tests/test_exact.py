@@ -232,7 +232,7 @@ def test_what_has_no_exact_form_is_refused_in_one_line():
     refused = {
         "must be of causal convolutions": make_model("gru"),
         "must be of causal convolutions, a": make_model("conductor"),
-        "categories or sequences. Received: density": make_model("causal", real),
+        "without logarithms. Received: density": make_model("causal", real),
         "Received: GaussianMixture": make_model("causal", prior=mixture),
     }
     for words, model in refused.items():

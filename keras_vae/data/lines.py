@@ -1,7 +1,7 @@
 """Maps of a column's numbers to scores and back as straight lines: what devices compute in float32.
 
-They are those of `columns.Numeric`, which computes them in float64, but where the numbers are
-whole: so that these are the same everywhere, they have one way.
+They are those of `columns.Numeric`, which computes them in float64, but for numbers that are whole
+and for conditions: so that these are the same everywhere, they have one way.
 """
 
 import dataclasses
@@ -81,13 +81,40 @@ def is_whole(kind):
 def whole_numbers(kind, scores):
     """The whole numbers of scores, by the very float32 operations of a file: float64 array."""
     lines = to_units(kind)
+    base, along, _ = _along(lines, np.asarray(scores, "float32"))
+    return (base + np.round(along)).astype("float64")
+
+
+def scores(kind, values):
+    """The scores of numbers, none missing, by the very float32 operations of a file.
+
+    Args:
+        kind: A fitted `Numeric`, but of "log", or `Count`.
+        values: Float array.
+
+    Returns:
+        float32 array of the same shape.
+    """
+    lines, values = to_scores(kind), np.asarray(values, "float32")
+    base, along, at = _along(lines, values)
+    if lines.at_starts is None:
+        return base + along
+    starts, at_starts = (np.asarray(table, "float32") for table in (lines.starts, lines.at_starts))
+    return np.where(values == starts[at], at_starts[at], base + along)
+
+
+def _along(lines, x):
+    """Of float32 numbers where their lines begin, how far they have risen, and which they are."""
     tables = (lines.starts, lines.bases, lines.slopes)
     starts, bases, slopes = (np.asarray(table, "float32") for table in tables)
-    scores = np.asarray(scores, "float32")
-    at = np.searchsorted(np.asarray(lines.knots, "float32"), scores, "right") - 1
+    at = np.searchsorted(np.asarray(lines.knots, "float32"), x, "right") - 1
     rests = (np.asarray(lines.starts, "float64") - starts).astype("float32")
-    along = scores - starts[at] - rests[at]
-    return (bases[at] + np.round(slopes[at] * along)).astype("float64")
+    return bases[at], slopes[at] * (x - starts[at] - rests[at]), at
+
+
+def has_scores(kind):
+    """Whether `scores` takes a kind: numbers without logarithms, which every runtime rounds."""
+    return not hasattr(kind, "names") and getattr(kind, "transform", None) != "log"
 
 
 def _line(kind):

@@ -6,6 +6,7 @@ import re
 import numpy as np
 
 from keras_vae.data import columns as kinds_module
+from keras_vae.data import lines
 from keras_vae.data.errors import DataError, shortened
 
 KINDS = {
@@ -75,6 +76,11 @@ class TableSchema:
     def condition(self):
         """Dict from a condition's name to its kind, as a model's `condition=` takes it."""
         return {name: self.columns[name].condition() for name in self.conditions}
+
+    @property
+    def exact_numbers(self):
+        """The conditions that are numbers of which every device computes the same score."""
+        return tuple(name for name in self.conditions if lines.has_scores(self.columns[name]))
 
     def encode(self, columns):
         """Turn rows into what `fit` and `encode` of a model take.
@@ -152,12 +158,15 @@ class TableSchema:
         return found
 
     def _encode_numbers(self, name, values):
-        found = self.columns[name].encode([values] if np.ndim(values) == 0 else values, name)
+        kind, values = self.columns[name], kinds_module.numbers(np.atleast_1d(values), name)
+        found = kind.encode(values, name)
         if np.isnan(found).any():
             raise DataError(
                 f"Condition {name!r}, a number, must be known in every row. Received: none in row "
                 f"{int(np.argmax(np.isnan(found))) + 1}. Leave it among the other columns."
             )
+        if lines.has_scores(kind):
+            found = lines.scores(kind, values)
         return found.astype("float32")[:, None]
 
     def decode(self, x, conditions=None):

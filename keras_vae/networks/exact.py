@@ -21,7 +21,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_vae import keras_internals
+from keras_vae import keras_internals, portable_random
 from keras_vae.networks import arithmetic
 from keras_vae.priors.fitted import FittedMixture
 from keras_vae.priors.standard_normal import StandardNormal
@@ -223,7 +223,11 @@ def typical_rows(model, count=1024):
     Without data, and the same everywhere.
     """
     given, every = {}, 1
-    for name, kind in model.condition.items():
+    for at, (name, kind) in enumerate(model.condition.items()):
+        if kind.kind == "continuous":  # of a table, near N(0, 1)
+            index = np.arange(count)
+            given[name] = portable_random.normal(np.array([1]), index, at + 1)[:, at:]
+            continue
         given[name] = (np.arange(count) // every % kind.num_classes).astype("int32")
         every *= kind.num_classes
     condition = model.condition_vectors(given)
@@ -283,11 +287,14 @@ def check(model):
     """Raise a ValueError unless a `VAE` has a decoder that can be exact, and all it sees is."""
     if not (isinstance(model.decoder, MayBeExact) and model.decoder.can_be_exact):
         raise ValueError(refusal(model.decoder))
+    is_table = model.likelihood.observes and model.schema is not None
+    told = model.schema.exact_numbers if is_table else ()
     real = [name for name, kind in model.condition.items() if kind.kind == "continuous"]
-    if real:
+    if not set(real) <= set(told):
         raise ValueError(
-            "An exact model must have conditions that are categories or sequences. Received: "
-            f"{', '.join(real)}, of real numbers. Train one without, or in categories."
+            "An exact model must have conditions that are categories or sequences, or of a table "
+            f"numbers without logarithms. Received: {', '.join(real)}, of real numbers. Train one "
+            "without, or in categories."
         )
     if not isinstance(model.prior, StandardNormal | FittedMixture):
         raise ValueError(
