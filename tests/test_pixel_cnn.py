@@ -142,7 +142,7 @@ LABEL = {"label": Categorical(2)}
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: make(num_codes=1), "`num_codes` must be at least 2"),
+        (lambda: make(num_codes=1), "`num_codes` must be a whole number of at least 2"),
         (lambda: make(num_layers=0), "`num_layers` must be at least 1"),
         (lambda: make(grid_shape=(3,)), r"`grid_shape` must be \(height, width\)"),
         (lambda: make(kernel_size=4), "`kernel_size` must be odd"),

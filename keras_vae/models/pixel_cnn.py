@@ -1,27 +1,20 @@
 """An autoregressive prior over grids of codes."""
 
 import math
-import types
 
 import keras
 import numpy as np
 from keras import ops
 
-from keras_vae import portable_random, seeds
-from keras_vae.layers.conditioning import Conditioning
+from keras_vae import portable_random
 from keras_vae.layers.masked_convolution import MaskedConv2D
+from keras_vae.models.code_prior import CodePrior
 from keras_vae.networks.convolutional import convolution
-from keras_vae.storage.stored import StoredModel
-from keras_vae.training import Guard, datasets, is_divided, resuming
-from keras_vae.training import inputs as model_inputs
-from keras_vae.training.bar import with_bar
 from keras_vae.training.batched import in_batches, padded
-from keras_vae.training.occurrence import check_occurrence
-from keras_vae.version import __version__
 
 
 @keras.saving.register_keras_serializable("keras_vae")
-class PixelCNN(Guard, StoredModel):
+class PixelCNN(CodePrior):
     """Gated PixelCNN: each code given those before it in raster order, and the conditions.
 
     `fit(codes)` or `fit({"codes": codes, "label": y})` minimises `-log p(codes | label)` in nats
@@ -52,9 +45,6 @@ class PixelCNN(Guard, StoredModel):
         - van den Oord et al., 2016, section 2. https://arxiv.org/abs/1606.05328
     """
 
-    input_name = "codes"
-    has_target = False
-
     def __init__(
         self,
         grid_shape,
@@ -66,24 +56,14 @@ class PixelCNN(Guard, StoredModel):
         seed=None,
         **kwargs,
     ):
-        super().__init__(**kwargs)
-        self.grid_shape = tuple(int(size) for size in grid_shape)
-        if len(self.grid_shape) != 2 or min(self.grid_shape) < 1:
-            raise ValueError(f"`grid_shape` must be (height, width). Received: {grid_shape!r}")
-        for name, value, least in (("num_codes", num_codes, 2), ("num_layers", num_layers, 1)):
-            if value < least:
-                raise ValueError(f"`{name}` must be at least {least}. Received: {value!r}")
-        self.num_codes = int(num_codes)
-        self.condition = dict(condition or {})
-        self.conditioning = Conditioning(self.condition, seed) if self.condition else None
+        super().__init__(grid_shape, num_codes, condition, seed, **kwargs)
+        if num_layers < 1:
+            raise ValueError(f"`num_layers` must be at least 1. Received: {num_layers!r}")
         self.options = {
             "hidden_units": hidden_units,
             "num_layers": num_layers,
             "kernel_size": kernel_size,
         }
-        self.seed = seed
-        self.ignores_labels = False
-        self.untracked = types.SimpleNamespace(known_batches=set())
         self.embedding = keras.layers.Embedding(num_codes, hidden_units)
         self.blocks = [
             GatedBlock(hidden_units, 3 if index else kernel_size, index == 0, bool(self.condition))
@@ -99,29 +79,9 @@ class PixelCNN(Guard, StoredModel):
         self._logits(keras.KerasTensor((None, *self.grid_shape), "int32"), condition)
         self.built = True
 
-    def build_for_weights(self):
-        if not self.built:
-            self.build()
-
-    def get_build_config(self):
-        if not self.built:
-            return None
-        sizes = {"grid_shape": list(self.grid_shape), "keras_vae": __version__}
-        return {**sizes, **self.frozen()}
-
-    def build_from_config(self, config):
-        self.build()
-        self.freeze(config)
-
-    @property
-    def example_shape(self):
-        """Shape of one example's codes."""
-        return self.grid_shape
-
     def call(self, inputs, training=None):
         codes, conditions = self.named_inputs(inputs)
-        condition = self.conditioning(conditions, training=training) if self.condition else None
-        return self._logits(codes, condition)
+        return self._logits(codes, self.condition_vector(conditions, training))
 
     def _logits(self, codes, condition):
         above = left = self.embedding(codes)
@@ -129,139 +89,11 @@ class PixelCNN(Guard, StoredModel):
             above, left = block(above, left, condition)
         return self.logits(self.hidden(ops.relu(left)))
 
-    def named_inputs(self, inputs):
-        """Return the codes and the dict of conditions."""
-        keys = ["codes", *self.condition]
-        if isinstance(inputs, dict) and set(inputs) == set(keys):
-            return inputs["codes"], {name: inputs[name] for name in self.condition}
-        if isinstance(inputs, dict) or self.condition:
-            received = sorted(inputs) if isinstance(inputs, dict) else type(inputs).__name__
-            raise ValueError(f"The input must be a dict of {keys}. Received: {received}.")
-        return inputs, {}
-
-    # Training, by plain Keras
-
-    def compile(self, optimizer="adam", **kwargs):
-        """As in Keras, but for `loss` and `metrics`, which are refused: the loss is its own."""
-        for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
-            if kwargs.pop(name, None) is not None:
-                raise ValueError(f"`compile` takes no `{name}`: a PixelCNN has its own loss.")
-        super().compile(optimizer=optimizer, **kwargs)
-
-    def get_compile_config(self):
-        # How steps are run is chosen anew, for another backend may load the model.
-        config = super().get_compile_config()
-        return {k: v for k, v in config.items() if k != "jit_compile"} if config else config
-
-    def compile_from_config(self, config):
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        if self.built:
-            self.build_optimizer()
-
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True, **kwargs
     ):
         codes, _ = self.named_inputs(x)
         return ops.mean(negative_log_prob(codes, y_pred)) + sum(self.losses)
-
-    def fit(self, x=None, y=None, batch_size=None, validation_data=None, shuffle=True, **kwargs):
-        """Train, as in Keras.
-
-        Args:
-            x: Int array of codes `(n, height, width)`, or a dict of `"codes"` and one array per
-                condition; or a dataset of batches of these, each in a tuple. Where labels of arrays
-                are *unknown*, every class must occur, too; of a dataset that is not seen.
-            validation_data: As `x`, alone or in a tuple.
-            **kwargs: The other arguments of Keras' `fit`, but `y` and weights. Arrays are checked
-                first and shuffled by the seed and the epoch.
-
-        Returns:
-            Keras' `History`, with `loss` in nats per example.
-        """
-        if y is not None or any(
-            kwargs.get(k) is not None for k in ("sample_weight", "class_weight")
-        ):
-            raise ValueError(
-                "A PixelCNN takes neither `y` nor weights. Pass labels in the input dict: "
-                'fit({"codes": codes, "label": y}).'
-            )
-        if is_divided(self):
-            raise ValueError(
-                "A PixelCNN trains on one device. Received: a distribution, a strategy or a group "
-                "of processes in use. Make it outside of that, or end it first."
-            )
-        if not self.built:
-            self.build()
-        if self.compiled and not self.optimizer.built:
-            self.optimizer.build(self.trainable_variables)  # a checkpoint is loaded into it
-        if validation_data is not None:
-            given, *others = datasets.unpack_validation(validation_data)
-            if not model_inputs.is_array(given):
-                validation_data = datasets.as_keras_takes_it(validation_data, "validation_data")
-            elif any(other is not None for other in others):
-                raise ValueError(
-                    "`validation_data` of a PixelCNN must have neither `y` nor weights. Received: "
-                    "some. Pass labels in the input dict."
-                )
-            else:
-                validation_data = (self._check(given),)
-        callbacks = with_bar(kwargs.pop("callbacks", None))
-        batches = None
-        if model_inputs.is_array(x):
-            given = x
-            x = self._check(x)
-            check_occurrence(self, given)
-            if shuffle is True and not kwargs.get("validation_split"):
-                batches = model_inputs.Batches((x,), batch_size or 32, lambda: self.seed or 0)
-                callbacks.append(model_inputs.ShuffleEachEpoch(batches))
-                x, batch_size, shuffle = batches, None, False
-        else:
-            x = datasets.as_keras_takes_it(x)
-            shuffle = shuffle and isinstance(x, keras.utils.PyDataset)
-        settings = {
-            "batch_size": batch_size,
-            "callbacks": callbacks,
-            "validation_data": validation_data,
-            "shuffle": shuffle,
-            **kwargs,
-        }
-        return resuming.fit(self, super().fit, x, settings, batches)
-
-    def evaluate(self, x=None, y=None, **kwargs):
-        """Measure the loss, as in Keras, of what `fit` takes."""
-        if not self.built:
-            self.build()
-        is_array = model_inputs.is_array(x)
-        x = self._check(x) if is_array else datasets.as_keras_takes_it(x)
-        return super().evaluate(x, **{**kwargs, "callbacks": with_bar(kwargs.get("callbacks"))})
-
-    # A step takes the state, on JAX, and a batch.
-
-    def train_step(self, *args):
-        *state, data = args
-        return super().train_step(*state, datasets.unpack(self, data))
-
-    def test_step(self, *args):
-        *state, data = args
-        return super().test_step(*state, datasets.unpack(self, data))
-
-    def check_batch(self, data):
-        """Check a batch of a dataset, given as tensors that may be symbolic."""
-        datasets.unpack(self, data)
-
-    def check_dtype(self, dtype):
-        """Check that codes of a dtype, given by its name, are integers."""
-        if "int" not in dtype:
-            raise ValueError(f"Codes must be integers. Received: dtype {dtype}.")
-
-    def _check(self, inputs):
-        """Check arrays of codes and conditions."""
-        codes, conditions = self.named_inputs(inputs)
-        codes = check_codes(codes, self.grid_shape, self.num_codes)
-        conditions = model_inputs.check_conditions(self, conditions, len(codes))
-        return {"codes": codes, **conditions} if conditions else codes
-
-    # NumPy in, NumPy out
 
     def log_likelihood(self, inputs, batch_size=256):
         """Compute `log p(codes | conditions)`, exactly.
@@ -279,35 +111,9 @@ class PixelCNN(Guard, StoredModel):
 
         return in_batches(measure, self._check(inputs), batch_size)[0]
 
-    def sample(self, conditions=None, temperature=1.0, seed=None, batch_size=256, count=None):
-        """Draw codes in raster order, all examples at once.
-
-        Each place takes one uniform number of `portable_random`, so a seed gives the same codes on
-        every backend, unless a number falls within rounding of the border between two codes.
-
-        Args:
-            conditions: Dict from each condition's name to its values, one for each sample, or to a
-                single one. Without the dict, labels are drawn, every class alike. Of a prior
-                without conditions, optionally an int, how many.
-            temperature: Float, at least 0. Divides the logits; 0 takes the likeliest code.
-            seed: Optional int, from 0 to 2^31 - 1. Example k of a seed does not depend on how
-                many are drawn.
-            batch_size: Int. Examples computed at once.
-            count: Optional int, n. Defaults to the number of values, 1 if they are single.
-
-        Returns:
-            int32 array `(n, height, width)`.
-
-        Raises:
-            ValueError: If an argument is out of range or a condition is missing.
-        """
-        seed = seeds.given_or_drawn(seed)
-        conditions, count = self._check_sampled(conditions, count, seed)
-        if not (math.isfinite(temperature) and temperature >= 0):
-            raise ValueError(f"`temperature` must be at least 0. Received: {temperature!r}")
-        places = math.prod(self.grid_shape)
-        portable_random.check(seed, count, places)
-        index, place = np.arange(count)[:, None], np.arange(places)[None]
+    def draw(self, conditions, seed, count, temperature, batch_size):
+        """As `sample`, in raster order, all examples at once."""
+        index, place = np.arange(count)[:, None], np.arange(math.prod(self.grid_shape))[None]
         high, low = portable_random.words(np.int64(seed), index, place)
         uniform = ((high * 65536.0 + low + 0.5) / 2**32).reshape(count, *self.grid_shape)
         parts = []
@@ -319,8 +125,6 @@ class PixelCNN(Guard, StoredModel):
         return np.concatenate(parts)[:count]
 
     def _draw(self, uniform, conditions, temperature):
-        if not self.built:
-            self.build()
         codes = np.zeros(uniform.shape, "int32")
         for row, column in np.ndindex(self.grid_shape):
             logits = self.predict_on_batch({"codes": codes, **conditions} if conditions else codes)
@@ -328,41 +132,9 @@ class PixelCNN(Guard, StoredModel):
             codes[:, row, column] = draw(logits, uniform[:, row, column], temperature)
         return codes
 
-    def _check_sampled(self, conditions, count, seed):
-        """Return the dict of conditions, empty without any, and how many samples they ask for."""
-        if not self.condition:
-            if isinstance(conditions, dict) or None not in (conditions, count):
-                raise ValueError(
-                    "This prior has no conditions: pass the number of samples, sample(count=16). "
-                    f"Received: {conditions!r}."
-                )
-            given = [number for number in (conditions, count) if number is not None]
-            return {}, given[0] if given else 1
-        conditions = model_inputs.sampled_conditions(self, conditions, count, seed)
-        return conditions, len(next(iter(conditions.values())))
-
     def manifest(self):
         """What a device must know: that it cannot draw from this prior."""
         return {"kind": "pixel_cnn"}
-
-    def get_config(self):
-        condition = {
-            name: keras.saving.serialize_keras_object(kind) for name, kind in self.condition.items()
-        }
-        return {
-            **super().get_config(),
-            "grid_shape": list(self.grid_shape),
-            "num_codes": self.num_codes,
-            "condition": condition,
-            **self.options,
-            "seed": self.seed,
-        }
-
-    @classmethod
-    def from_config(cls, config):
-        deserialize = keras.saving.deserialize_keras_object
-        condition = {name: deserialize(kind) for name, kind in config["condition"].items()}
-        return cls(**{**config, "condition": condition})
 
 
 class GatedBlock(keras.layers.Layer):
@@ -425,20 +197,3 @@ def draw(logits, uniform, temperature):
     scaled = (logits - logits.max(axis=1, keepdims=True)) / temperature
     cumulated = np.cumsum(np.exp(scaled), axis=1)
     return np.sum(cumulated < uniform[:, None] * cumulated[:, -1:], axis=1)
-
-
-def check_codes(codes, grid_shape, num_codes):
-    """Check an array of codes and return it as int32.
-
-    Raises:
-        ValueError: One line, if it is no int array `(n, *grid_shape)` of 0 to `num_codes - 1`.
-    """
-    codes = np.asarray(model_inputs.to_numpy(codes))
-    fits = codes.shape[1:] == grid_shape and codes.dtype.kind in "iu" and len(codes) > 0
-    if not fits or codes.min() < 0 or codes.max() >= num_codes:
-        found = f" from {codes.min()} to {codes.max()}" if codes.size else ""
-        raise ValueError(
-            f"Codes must be integers of the shape (n, {', '.join(map(str, grid_shape))}), from 0 "
-            f"to {num_codes - 1}. Received: {codes.dtype} {codes.shape}{found}."
-        )
-    return codes.astype("int32")

@@ -8,7 +8,8 @@ from keras_vae.layers.quantizers import Quantizer, usage
 from keras_vae.metrics import Perplexity
 from keras_vae.models.base import LatentVariableModel
 from keras_vae.models.capabilities import DiscreteCodes, Samples
-from keras_vae.models.pixel_cnn import PixelCNN, check_codes
+from keras_vae.models.code_prior import check_codes
+from keras_vae.models.pixel_cnn import PixelCNN
 from keras_vae.objectives import Loss, weighted_mean
 from keras_vae.training import datasets
 from keras_vae.training import inputs as model_inputs
