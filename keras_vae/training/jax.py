@@ -44,6 +44,24 @@ class Guard:
             self.jax_state_sync()
             raise
 
+    def without_gradients(self, function):
+        """A function of tensors that reads the model's variables, to be called many times."""
+
+        @jax.jit
+        def stateless(values, *tensors):
+            variables = _pairs(self.variables, values)
+            with keras.StatelessScope(variables, collect_losses=True) as scope:
+                results = function(*tensors)
+            return results, _values(scope, self._random_states())
+
+        def compiled(*tensors):
+            results, states = stateless([v.value for v in self.variables], *tensors)
+            for variable, state in zip(self._random_states(), states, strict=True):
+                variable.assign(state)
+            return results
+
+        return compiled
+
 
 def _each_its_own(state, kept):
     """The state, of which no two variables share an array: a step gives each array away.
@@ -139,24 +157,6 @@ class Trainer(Guard):
             return logs, state
 
         return function
-
-    def without_gradients(self, function):
-        """A function of tensors that reads the model's variables, to be called many times."""
-
-        @jax.jit
-        def stateless(values, *tensors):
-            variables = _pairs(self.variables, values)
-            with keras.StatelessScope(variables, collect_losses=True) as scope:
-                results = function(*tensors)
-            return results, _values(scope, self._random_states())
-
-        def compiled(*tensors):
-            results, states = stateless([v.value for v in self.variables], *tensors)
-            for variable, state in zip(self._random_states(), states, strict=True):
-                variable.assign(state)
-            return results
-
-        return compiled
 
     needs_terms_first = True
 

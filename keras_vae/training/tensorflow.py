@@ -42,6 +42,10 @@ class Guard:
         guarded.looks_at = None
         return guarded
 
+    def without_gradients(self, function):
+        """A function of tensors that reads the model's variables, to be called many times."""
+        return tf.function(function, reduce_retracing=True, autograph=False)
+
 
 class Trainer(Guard):
     """The steps that Keras' `fit`, `evaluate` and `predict` call, on TensorFlow."""
@@ -115,10 +119,6 @@ class Trainer(Guard):
             tf.data.experimental.AutoShardPolicy.DATA
         )
         return dataset.with_options(options)
-
-    def without_gradients(self, function):
-        """A function of tensors that reads the model's variables, to be called many times."""
-        return tf.function(function, reduce_retracing=True, autograph=False)
 
     needs_terms_first = True
 

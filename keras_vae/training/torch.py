@@ -15,7 +15,11 @@ from keras_vae.training import torch_adam, torch_graph
 
 
 class Guard:
-    """Nothing: every step looks at its batch, and an error costs a model nothing."""
+    """Guard nothing: every step looks at its batch, and an error costs a model nothing."""
+
+    def without_gradients(self, function):
+        """A function of tensors that reads the model's variables, to be called many times."""
+        return torch.no_grad()(function)
 
 
 class Trainer(Guard):
@@ -68,10 +72,6 @@ class Trainer(Guard):
     def as_dataset(self, batches):
         """Batches of arrays as `fit` takes them."""
         return self.divided(batches)
-
-    def without_gradients(self, function):
-        """A function of tensors that reads the model's variables, to be called many times."""
-        return torch.no_grad()(function)
 
     @property
     def needs_terms_first(self):
