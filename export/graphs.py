@@ -34,6 +34,7 @@ class Graph:
         absolute_sums: Optional function, as `function`, to a dict from each output that is a sum
             of many terms to the sum of their absolute values, `(batch,)`.
         loops: Whether steps are repeated in a loop.
+        draws_codes: Whether codes are drawn in it: what it gives jumps at the borders between two.
         in_units: Dict from the names of inputs and outputs that are columns of a table, in units,
             to how far numbers spread, or 1.
     """
@@ -47,6 +48,7 @@ class Graph:
     row_by_row: bool = True
     absolute_sums: Callable[[dict], dict] | None = None
     loops: bool = False
+    draws_codes: bool = False
     in_units: dict = dataclasses.field(default_factory=dict)
     traces: dict = dataclasses.field(default_factory=dict, repr=False)
 
@@ -291,18 +293,22 @@ def sampler(model):
 
     Returns:
         A `Graph` with the inputs of the conditions, or `index`, and `seed` and `temperature`, and
-        the outputs of the `decoder` and `z`.
+        the outputs of the `decoder` and `z`, or `codes`.
 
     Raises:
         ValueError: If the model has no prior to draw from.
     """
+    from keras_vae.models.mask_git import MaskGIT
     from keras_vae.priors.base import Prior
 
     _check(model, "sampler")
+    if isinstance(model.prior, MaskGIT):
+        return _sampler_of_codes(model)
     if not isinstance(model.prior, Prior):
         raise ValueError(
-            "The `sampler` graph needs a model with a prior to draw from in one pass. Received: "
-            f"{type(model).__name__}. Export its `decoder`."
+            "The `sampler` graph needs a model with a prior to draw from in few passes. Received: "
+            f"{type(model).__name__} with {model.prior and type(model.prior).__name__}. Export its "
+            "`decoder`."
         )
     made = _decoder_to_rows(model) if model.likelihood.observes else decoder(model)
     return sampler_over(made, model.prior.fixed(), indexed=model.likelihood.observes)
@@ -356,6 +362,40 @@ def sampler_over(decoder, prior, indexed=False):
         row_by_row=indexed,
         loops=decoder.loops,
         in_units=decoder.in_units,
+    )
+
+
+def _sampler_of_codes(model):
+    """The sampler of a model with a codebook: its prior's steps, written out, and the decoder."""
+    port = ports.of(model)
+    [codes] = _code_specs(model, ["z"])
+    conditions = ports.specs_of(model.prior.condition)
+    batch = conditions or (INDEX,)
+    inputs = (*batch, SEED, TEMPERATURE)
+
+    def function(tensors):
+        from keras import ops
+
+        index = tensors["index"] if not conditions else positions(tensors[batch[0].name])
+        uniform = model.prior.uniforms(tensors["seed"], index, ops)
+        given = {spec.name: tensors[spec.name] for spec in conditions}
+        drawn = model.prior.generate(uniform, tensors["temperature"], given)
+        return {**port.given(model.decode_mean(drawn)), codes.name: drawn}
+
+    def draw(rows, rng):
+        settings = {**_draw_settings(rng), "temperature": np.array([0.9], np.float32)}
+        drawn = {**draw_inputs(batch, rows, rng), **settings}
+        return {spec.name: drawn[spec.name] for spec in inputs}
+
+    return Graph(
+        "sampler",
+        inputs,
+        (*port.outputs(), codes),
+        function,
+        model,
+        draw,
+        row_by_row=not conditions,
+        draws_codes=True,
     )
 
 

@@ -401,7 +401,8 @@ def _conditions(graph):
     from export.tracing import own
 
     if model := own(graph.model):
-        return [_condition(name, kind) for name, kind in model.condition.items()]
+        kinds = model.prior.condition if graph.draws_codes else model.condition
+        return [_condition(name, kind) for name, kind in kinds.items()]
     described = []
     for spec in graph.inputs:
         reserved = ("x", "z", "seed", "temperature", "token_temperature")

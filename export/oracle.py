@@ -59,7 +59,7 @@ def margins(graph, inputs, made):
     """How near each draw of tokens came to a border between two of them, as a part of 1.
 
     It is restated from the public logits, in float64, given what was drawn before. An exact model
-    draws near no border: 1.
+    draws near no border: 1. Of codes, those after a step in which one differs follow it.
 
     Args:
         graph: The `Graph`.
@@ -67,11 +67,13 @@ def margins(graph, inputs, made):
         made: Dict of arrays, as from `outputs`.
 
     Returns:
-        Dict from the names of outputs that are drawn tokens to arrays of their shape.
+        Dict from the names of outputs that are drawn, tokens or codes, to arrays of their shape.
     """
     from keras_vae.models.capabilities import DrawsTokens
 
     model = graph.model
+    if graph.draws_codes:
+        return {"codes": _margins_of_codes(model.prior, inputs, made["codes"])}
     if not isinstance(model, DrawsTokens) or graph.name not in ("decoder", "sampler", "scorer"):
         return {}
     name = "x_reconstructed" if graph.name == "scorer" else "x"
@@ -84,27 +86,42 @@ def margins(graph, inputs, made):
     else:
         temperature = float(inputs["token_temperature"][0])
     plan = model.decode_parameters(_tensors(z), _tensors(conditions))
-    logits = np.asarray(_arrays(model.decoder.logits(plan, _tensors(made[name]))), np.float64)
+    logits = model.decoder.logits(plan, _tensors(made[name]))
+    index = inputs["index"] if "index" in inputs else np.arange(len(z))
+    size = int(np.prod(model.data_shape))
+    uniform = _uniforms(int(inputs["seed"][0]), index, model.latent_dim, size)
+    return {name: _margins(logits, uniform.reshape(made[name].shape), temperature)}
+
+
+def _margins_of_codes(prior, inputs, codes):
+    """As `margins`, of the codes that a `MaskGIT` draws."""
+    index = inputs["index"] if "index" in inputs else np.arange(len(codes))
+    drawn = _uniforms(int(inputs["seed"][0]), index, 0, prior.places)
+    uniform = np.empty_like(drawn)
+    uniform[:, prior.order] = drawn
+    given = {"codes": codes, **_conditions(prior, inputs)} if prior.condition else codes
+    logits = prior.logits(_tensors(given))
+    return _margins(logits, uniform.reshape(codes.shape), float(inputs["temperature"][0]))
+
+
+def _margins(logits, uniform, temperature):
+    logits = np.asarray(_arrays(logits), np.float64)
     logits -= logits.max(axis=-1, keepdims=True)
     if temperature == 0:
         ordered = np.sort(np.exp(logits), axis=-1)
-        return {name: (ordered[..., -1] - ordered[..., -2]) / ordered.sum(axis=-1)}
-    index = inputs["index"] if "index" in inputs else np.arange(len(z))
-    uniform = _uniforms(model, int(inputs["seed"][0]), index)
+        return (ordered[..., -1] - ordered[..., -2]) / ordered.sum(axis=-1)
     cumulated = np.cumsum(np.exp(logits / temperature), axis=-1)
     borders = cumulated[..., :-1] / cumulated[..., -1:]
-    return {name: np.abs(borders - uniform[..., None]).min(axis=-1)}
+    return np.abs(borders - uniform[..., None]).min(axis=-1)
 
 
-def _uniforms(model, seed, index):
-    """The portable generator's numbers for every token, of 23 bits."""
+def _uniforms(seed, index, first, size):
+    """The portable generator's numbers for every draw, of 23 bits, `(n, size)`."""
     from keras_vae import portable_random
 
-    size = int(np.prod(model.data_shape))
-    dimension = model.latent_dim + np.arange(size)[None]
+    dimension = first + np.arange(size)[None]
     high, low = portable_random.words(seed, np.asarray(index)[:, None].astype(np.int64), dimension)
-    numbers = (high * 128 + low // 512 + 0.5) / 2**23
-    return numbers.reshape(-1, *model.data_shape)
+    return (high * 128 + low // 512 + 0.5) / 2**23
 
 
 def _decoder(graph, inputs):
@@ -121,6 +138,8 @@ def _encoder(graph, inputs):
 
 
 def _sampler(graph, inputs):
+    if graph.draws_codes:
+        return _sampler_of_codes(graph.model, inputs)
     model, conditions = graph.model, _conditions(graph.model, inputs)
     condition = None
     if conditions:
@@ -130,6 +149,16 @@ def _sampler(graph, inputs):
         index = inputs["index"] if "index" in inputs else np.arange(len(z))
         return {**_tokens(graph, inputs, z, index), "z": z}
     return {"x": model.decode(z, conditions), "z": z}
+
+
+def _sampler_of_codes(model, inputs):
+    conditions, index = _conditions(model.prior, inputs), inputs.get("index")
+    if conditions:
+        index = np.arange(len(next(iter(conditions.values()))))
+    seed, temperature = int(inputs["seed"][0]), float(inputs["temperature"][0])
+    count = int(index.max()) + 1
+    codes = model.prior.sample(conditions or None, temperature, seed, count=count)[index]
+    return {"x": model.decode(codes), "codes": codes}
 
 
 def _tokens(graph, inputs, z, index):

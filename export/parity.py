@@ -60,8 +60,9 @@ class Batch:
     Args:
         inputs, outputs: Dicts of arrays.
         exact, lossy: Dicts of `magnitudes`, for files that are not quantized and for others.
-        margins: Dict of `oracle.margins`, of outputs that are drawn tokens.
+        margins: Dict of `oracle.margins`, of outputs that are drawn, tokens or codes.
         limits: Dict of `oracle.limits`, of outputs in units.
+        order: Optional int array, in which order codes are drawn; tokens are from the first on.
     """
 
     inputs: dict
@@ -70,6 +71,7 @@ class Batch:
     lossy: dict
     margins: dict = dataclasses.field(default_factory=dict)
     limits: dict = dataclasses.field(default_factory=dict)
+    order: np.ndarray | None = None
 
     def magnitude(self, output, quantize):
         """The `magnitudes` of an output, an array `(rows,)`; or 0 where there are none."""
@@ -108,7 +110,8 @@ def reference(graph, seed=0):
             sizes = ({k: v[index] for k, v in found.items()} for found in (exact, lossy))
             margins = oracle.margins(graph, batch, made)
             of_rows = {name: functools.partial(_at, of, index) for name, of in limits.items()}
-            batches[size].append(Batch(batch, made, *sizes, margins, of_rows))
+            order = graph.model.prior.order if graph.draws_codes else None
+            batches[size].append(Batch(batch, made, *sizes, margins, of_rows, order))
     # Uncompiled, too: TensorFlow's fused kernels make 0 of a NaN that a ReLU follows.
     for outputs in (graph.evaluate(inputs), *(b.outputs for b in batches[LARGEST_BATCH])):
         for name, array in outputs.items():
@@ -140,8 +143,9 @@ def magnitudes(graph, inputs, quantize="none", seed=0):
         Dict from names of float outputs to float arrays `(rows,)`.
     """
     sums = graph.evaluate(inputs, function=graph.absolute_sums) if graph.absolute_sums else {}
-    # What tokens are drawn jumps: their margins say how far rounding may reach.
-    gains = _gains(graph, inputs, seed) if quantize == "none" and not graph.loops else {}
+    # What tokens or codes are drawn jumps: their margins say how far rounding may reach.
+    is_smooth = not (graph.loops or graph.draws_codes)
+    gains = _gains(graph, inputs, seed) if quantize == "none" and is_smooth else {}
     rows = graph.count(inputs)
     names = [spec.name for spec in graph.outputs if spec.dtype == "float32"]
     units = {name: np.full(rows, graph.in_units[name]) for name in names if name in graph.in_units}
@@ -257,6 +261,9 @@ def verify_backends(expected, path, is_exact=False, bound=BACKEND_BOUND):
     """
     with np.load(path, allow_pickle=False) as origin:
         for i, batch in enumerate(expected[LARGEST_BATCH]):
+            if "codes" in batch.margins:
+                _compare_samples_of_codes(batch, origin[f"x_{i}"], origin[f"codes_{i}"], bound)
+                continue
             for name, array in batch.outputs.items():
                 where = f"the model on TensorFlow, `{name}`"
                 magnitude = batch.magnitude(name, "none")
@@ -266,6 +273,14 @@ def verify_backends(expected, path, is_exact=False, bound=BACKEND_BOUND):
                     _error(array, origin[f"{name}_{i}"], 0.0, where, ties=0)
                 else:
                     _error(array, origin[f"{name}_{i}"], bound, where, magnitude)
+
+
+def _compare_samples_of_codes(batch, x, codes, bound):
+    """Raise a ParityError unless codes are equal but for ties, and pictures where codes are."""
+    where, made = "the model on TensorFlow", batch.outputs
+    agree = _agree(made["codes"], codes, batch.margins["codes"], bound, where, batch.order)
+    if agree.any():
+        _error(made["x"][agree], x[agree], bound, f"{where}, `x`")
 
 
 def save_reference(expected, path):
@@ -298,11 +313,8 @@ def _compare(run, batches, quantize, batch_size, name):
             made = run(batch.inputs)
         except ValueError as err:
             raise ParityError(f"{name}, batch size {batch_size}: {err}") from err
-        agree = np.ones(batch_size, bool)
-        for output, margins in batch.margins.items():
-            where = f"{name}, `{output}` at batch size {batch_size}"
-            target = batch.outputs[output]
-            agree &= _agree(made.get(output), target, margins, MARGINS[quantize], where)
+        where = f"{name}, batch size {batch_size}"
+        agree = _rows_that_agree(batch, made, batch_size, quantize, where)
         for output, target in batch.outputs.items():
             if output in batch.margins:
                 continue
@@ -316,10 +328,24 @@ def _compare(run, batches, quantize, batch_size, name):
                 found = made.get(output)
                 error = _within(found, target, batch.limits[output], BOUNDS[quantize], where)
             else:
-                magnitude = batch.magnitude(output, quantize)
-                error = _error(made.get(output), target, BOUNDS[quantize], where, magnitude)
+                found, magnitude = made.get(output), batch.magnitude(output, quantize)
+                if "codes" in batch.margins:  # other codes make another picture
+                    _check_layout(found, target, where)
+                    found, target = found[agree], target[agree]
+                    if not agree.any():
+                        continue
+                error = _error(found, target, BOUNDS[quantize], where, magnitude)
             largest_error = max(largest_error, error)
     return largest_error
+
+
+def _rows_that_agree(batch, made, rows, quantize, where):
+    """Bool array `(rows,)`: of which examples all that is drawn is what the model draws."""
+    agree = np.ones(rows, bool)
+    for output, margins in batch.margins.items():
+        found, target, bound = made.get(output), batch.outputs[output], MARGINS[quantize]
+        agree &= _agree(found, target, margins, bound, f"{where}, `{output}`", batch.order)
+    return agree
 
 
 def _at(limits, index, bound):
@@ -349,16 +375,17 @@ def _within(made, expected, limits, bound, where):
     return bound
 
 
-def _agree(made, expected, margins, bound, where):
+def _agree(made, expected, margins, bound, where, order=None):
     """Bool array `(rows,)`: whether all tokens of an example are those of the model.
 
     A token that differs changes those after it, so the first that differs is what is judged: its
     draw must have been so near to a border between two tokens that rounding decides.
     """
     _check_layout(made, expected, where)
-    differs = (made != expected).reshape(len(expected), -1)
+    order = slice(None) if order is None else order
+    differs = (made != expected).reshape(len(expected), -1)[:, order]
     first = differs.argmax(axis=1)
-    at_first = margins.reshape(len(expected), -1)[np.arange(len(expected)), first]
+    at_first = margins.reshape(len(expected), -1)[:, order][np.arange(len(expected)), first]
     agree = ~differs.any(axis=1)
     worst = float(np.max(at_first[~agree], initial=0.0))
     if not worst <= bound:

@@ -53,7 +53,7 @@ class Ports:
 
     def __init__(self, model):
         self.model = model
-        self.condition_specs = tuple(_condition_spec(*each) for each in model.condition.items())
+        self.condition_specs = specs_of(model.condition)
 
     @property
     def inputs(self):
@@ -195,6 +195,11 @@ class TablePorts(Ports):
     def _ports(self):
         ports = self.schema.ports
         return [(name, ports[name]) for name in self.schema.names]
+
+
+def specs_of(conditions):
+    """Tuple of `TensorSpec` of a dict of conditions."""
+    return tuple(_condition_spec(*each) for each in conditions.items())
 
 
 def _condition_spec(name, kind):

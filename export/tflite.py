@@ -66,6 +66,11 @@ def convert(graph, quantize="none", calibration=None):
             f"An all-integer file must be a graph without a loop. Received: the `{graph.name}` of "
             f'a {type(graph.model).__name__}, which draws tokens. Take quantize="int8".'
         )
+    if graph.draws_codes and quantize == "int8-full":
+        raise ExportError(
+            f"An all-integer file must be a graph that draws nothing. Received: the `{graph.name}` "
+            f'of a {type(graph.model).__name__}, which draws codes. Take quantize="int8".'
+        )
     if graph.in_units and quantize == "int8-full":
         raise ExportError(
             f"An all-integer file must be of data near 0. Received: the `{graph.name}` of a "

@@ -112,7 +112,7 @@ def labels_from_table():
 
 @contextlib.contextmanager
 def looked_up_plainly():
-    """Let decoders of sequences look up by GATHER alone, within the block, on TensorFlow.
+    """Let `arithmetic.look_up` be GATHER alone, within the block, on TensorFlow.
 
     Keras adds three operators for indices below 0, which there are none of, at each of 30 look-ups
     in a step.

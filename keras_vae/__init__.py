@@ -15,6 +15,7 @@ _MODULES = {
     "ConditionalGAN": "keras_vae.models",
     "ConditionalVAE": "keras_vae.models",
     "Continuous": "keras_vae.layers.conditioning",
+    "MaskGIT": "keras_vae.models",
     "PixelCNN": "keras_vae.models",
     "Sequence": "keras_vae.layers.conditioning",
     "SequenceVAE": "keras_vae.models",

@@ -130,7 +130,7 @@ def grid(size):
 
 def rounded_grid(size):
     ends = networks.ConvGridEncoder(2, (4,)), networks.ConvGridDecoder(SHAPE, (4,))
-    return *ends, layers.FiniteScalarQuantizer((3, 2)), models.PixelCNN((3, 3), 6, None, 4, 2, 3)
+    return *ends, layers.FiniteScalarQuantizer((3, 2)), models.MaskGIT((3, 3), 6, None, 4, 2, 3)
 
 
 def causal(size):
@@ -265,6 +265,17 @@ LAYERS = [
         networks.ConvGridDecoder,
         lambda: networks.ConvGridDecoder((12, 9, 2), (2,), batch_normalization=False),
         X,
+        False,
+    ),
+    (
+        models.MaskGIT,
+        lambda: models.MaskGIT(
+            (2, 2), 3, {n: kind for n, (kind, _) in CONDITIONS["several"].items()}, 4, 2, 3
+        ),
+        {
+            "codes": GENERATOR.integers(0, 3, (16, 2, 2)).astype("int32"),
+            **{name: values for name, (_, values) in CONDITIONS["several"].items()},
+        },
         False,
     ),
     (

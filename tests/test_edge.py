@@ -23,6 +23,7 @@ from export.__main__ import _next_command
 from keras_vae import figures
 from tests.export.exported import FORMATS, NAMES, exported
 from tests.export.test_parity import converts_here
+from tests.export.test_vq_vae import exported_vq_vae
 
 # What a device does is the same whatever backend made the file.
 pytestmark = converts_here
@@ -646,3 +647,15 @@ def test_mistakes_with_images_are_one_line(graph, arguments, words, run, tmp_pat
     assert (status, output) == (2, "")
     assert words in errors
     assert errors.count("\n") == 1
+
+
+def test_a_sampler_of_codes_is_sampled_and_tests_itself(format, run):
+    model, folder = exported_vq_vae("codebook")
+    path = folder / f"sampler.{format}"
+    status, output, errors = run("--model", path, "--self-test")
+    assert (status, errors) == (0, "")
+    assert "latent code of seed 42 equal: ok" in output
+    asked = ("--condition", "label=2", "--count", 3, "--seed", 9, "--temperature", 0.8)
+    assert run("--model", path, *asked, "--out", "made.npy")[0] == 0
+    expected = model.sample({"label": [2] * 3}, 0.8, seed=9)
+    np.testing.assert_allclose(np.load("made.npy"), expected, rtol=0, atol=1e-5)

@@ -55,6 +55,7 @@ FAMILIES = {
     "VQVAE": {"Encodes", "Samples", "DiscreteCodes"},
     "GAN": {"Samples", "Adversarial"},
     "ConditionalGAN": {"Samples", "Adversarial"},
+    "MaskGIT": set(),
     "PixelCNN": set(),
 }
 EVERY_FAMILY = [

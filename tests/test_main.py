@@ -587,6 +587,7 @@ def test_a_vq_vae_is_trained_with_its_prior_and_sampled(archive, tmp_path, capsy
     assert {"commitment_loss", "perplexity", "codes_used", "prior_loss"} < set(evaluation)
     assert "Next: python -m keras_vae sample" in (said := capsys.readouterr().out)
     assert "--label one" in said
+    assert f"export --format tflite,onnx --graph sampler --model {folder}" in said
     out = tmp_path / "two.npy"
     arguments = ["--label", "two", "--count", "3", "--seed", "4", "--out", str(out)]
     assert main(["sample", str(folder), *arguments]) == 0

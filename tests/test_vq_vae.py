@@ -236,7 +236,7 @@ VQ = VectorQuantizer(6, 3)
         (lambda: built().decode(np.full((2, 3, 3), 6)), "from 0 to 5. Received: int64"),
         (lambda: built().decode(np.zeros((2, 4, 3), "int32")), r"of the shape \(n, 3, 3\)"),
         (lambda: built().set_prior(keras_vae.PixelCNN((3, 4), 6)), r"grid_shape=\(3, 3\)"),
-        (lambda: built().set_prior(None), "must be a PixelCNN"),
+        (lambda: built().set_prior(None), "must be a MaskGIT or a PixelCNN"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_line(call, words):

@@ -6,11 +6,11 @@ import math
 from keras_vae.commands.train_defaults import is_gan
 
 
-def make_optimizer(args, dataset):
-    """Adam whose learning rate falls to 0 along a cosine."""
+def make_optimizer(args, dataset, epochs=None):
+    """Adam whose learning rate falls to 0 along a cosine, within some epochs or all."""
     import keras
 
-    steps = args.epochs * math.ceil(len(dataset.x_train) / args.batch_size)
+    steps = (epochs or args.epochs) * math.ceil(len(dataset.x_train) / args.batch_size)
     schedule = keras.optimizers.schedules.CosineDecay(args.learning_rate, steps)
     # DCGAN's momentum for GANs: with a larger one the players swing around each other.
     return keras.optimizers.Adam(schedule, beta_1=0.5 if is_gan(args) else 0.9)
@@ -48,7 +48,7 @@ def make_model(args, dataset):
         )
         model.build()
         grid = (model.grid_shape, quantizer.num_codes)
-        model.set_prior(keras_vae.PixelCNN(*grid, {"label": kind}, seed=args.seed))
+        model.set_prior(keras_vae.MaskGIT(*grid, {"label": kind}, seed=args.seed))
         return model
     if args.model == "ladder_vae":
         encoder = networks.LadderEncoder(args.latent_dims, args.hidden_units)

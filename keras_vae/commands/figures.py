@@ -90,4 +90,4 @@ def main(args):
         print(run.save_figure(name, made, args.format), flush=True)
     for why, which in left_out.items():
         print(f"Left out {', '.join(which)}: {why}.")
-    print_next_export(run.folder)
+    print_next_export(run.folder, subject.model)

@@ -25,8 +25,13 @@ def print_next(*words):
     print(f"Next: {command_line(*words)}")
 
 
-def print_next_export(run):
-    print_next("export", "--format", "tflite,onnx", "--model", run)
+def print_next_export(run, model=None):
+    """Print the command that exports a run's decoder, or what a model of codes is sampled by."""
+    from keras_vae.models import MaskGIT
+
+    is_of_codes = model is not None and isinstance(model.prior, MaskGIT)
+    which = ("--graph", "sampler") if is_of_codes else ()
+    print_next("export", "--format", "tflite,onnx", *which, "--model", run)
 
 
 def exit_status(command, traceback=False, failures=(), interrupted="interrupted"):

@@ -96,7 +96,7 @@ def main(args):
     write_atomically(out, content)
     print(f"{len(images)} images of {what}")
     print(out)
-    print_next_export(args.run)
+    print_next_export(args.run, model)
 
 
 def check_labels(run, kind, labels):

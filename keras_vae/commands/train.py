@@ -85,7 +85,7 @@ def train_here(args, run, dataset):
     report_evaluation(run, results)
     print_next("figures", run.folder)
     print_next("sample", run.folder, *sample_label(model), "--count", 16, "--seed", 42)
-    print_next_export(run.folder)
+    print_next_export(run.folder, model)
 
 
 def train_in(run, args, dataset):
@@ -123,6 +123,7 @@ def train_in(run, args, dataset):
         if isinstance(model, DiscreteCodes):
             print("Training the prior over the codes", flush=True)
             verbose, lines = progress_lines()
+            model.prior.compile(make_optimizer(args, dataset, args.prior_epochs))
             model.fit_prior(
                 {"x": dataset.x_train, "label": dataset.y_train},
                 batch_size=args.batch_size,

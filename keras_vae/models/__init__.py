@@ -20,6 +20,7 @@ from keras_vae.models.conditional_gan import ConditionalGAN
 from keras_vae.models.conditional_vae import ConditionalVAE
 from keras_vae.models.gan import GAN
 from keras_vae.models.generative import GenerativeModel
+from keras_vae.models.mask_git import MaskGIT
 from keras_vae.models.pixel_cnn import PixelCNN
 from keras_vae.models.sequence_vae import SequenceVAE
 from keras_vae.models.table_vae import table_vae
@@ -42,6 +43,7 @@ __all__ = [
     "Encodes",
     "GenerativeModel",
     "LatentVariableModel",
+    "MaskGIT",
     "PixelCNN",
     "Samples",
     "Scores",

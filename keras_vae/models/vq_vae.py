@@ -8,8 +8,8 @@ from keras_vae.layers.quantizers import Quantizer, usage
 from keras_vae.metrics import Perplexity
 from keras_vae.models.base import LatentVariableModel
 from keras_vae.models.capabilities import DiscreteCodes, Samples
-from keras_vae.models.code_prior import check_codes
-from keras_vae.models.pixel_cnn import PixelCNN
+from keras_vae.models.code_prior import CodePrior, check_codes
+from keras_vae.models.mask_git import MaskGIT
 from keras_vae.objectives import Loss, weighted_mean
 from keras_vae.training import datasets
 from keras_vae.training import inputs as model_inputs
@@ -22,8 +22,10 @@ class VQVAE(LatentVariableModel, Samples, DiscreteCodes):
 
     The loss is `-log p(x|codes) + commitment_weight * |z - sg(vectors of the codes)|^2` in nats
     per example, summed over data, grid and vectors, averaged over the batch; `fit` and `evaluate`
-    report both terms, and the codebook's perplexity. Nothing is drawn. To sample, train a
-    `PixelCNN` over the codes with `fit_prior`; it becomes part of the model and of its file.
+    report both terms, and the codebook's perplexity. Nothing is drawn. To sample, train a prior
+    over the codes with `fit_prior`; it becomes part of the model and of its file. A `MaskGIT` is
+    drawn in a few steps, on devices too; a `PixelCNN`, which takes a step for each code, has the
+    better likelihoods.
 
     ```python
     vqvae = keras_vae.VQVAE(
@@ -44,7 +46,7 @@ class VQVAE(LatentVariableModel, Samples, DiscreteCodes):
         quantizer: `layers.VectorQuantizer`, `layers.FiniteScalarQuantizer` or another
             `layers.Quantizer`.
         likelihood: Name or object of `keras_vae.likelihoods`.
-        prior: Optional `PixelCNN` over the codes, trained already or to be.
+        prior: Optional `MaskGIT` or `PixelCNN` over the codes, trained already or to be.
         seed: Optional int, for the order of the batches.
 
     Call arguments:
@@ -157,10 +159,10 @@ class VQVAE(LatentVariableModel, Samples, DiscreteCodes):
             inputs: `x` as in `fit`, for a prior without conditions; or a dict of `"x"` and one
                 array of labels or conditions per name, `{"x": x, "label": y}`.
             validation_data: Optional, as `inputs`.
-            prior: Optional `PixelCNN`. Defaults to the one that the model has, which is trained
-                on, or else to `PixelCNN(model.grid_shape, num_codes)`, with a `Categorical` for
-                each array of labels, whole numbers or names. It is compiled with Adam unless it is
-                compiled.
+            prior: Optional `MaskGIT` or `PixelCNN`. Defaults to the one that the model has, which
+                is trained on, or else to `MaskGIT(model.grid_shape, num_codes)`, with a
+                `Categorical` for each array of labels, whole numbers or names. It is compiled with
+                Adam unless it is compiled.
             epochs, batch_size, **kwargs: As for Keras' `fit`.
 
         Returns:
@@ -199,7 +201,7 @@ class VQVAE(LatentVariableModel, Samples, DiscreteCodes):
                 kinds[name] = Categorical(names=np.unique(values))
                 continue
             if values.ndim != 1 or values.dtype.kind not in "iu":
-                hint = "Pass prior=PixelCNN(..., condition=...)."
+                hint = "Pass prior=MaskGIT(..., condition=...)."
                 if values.ndim == 2 and values.shape[1] > 1:
                     hint = f"If it is one-hot, pass y = np.argmax(y, axis=1). Else: {hint}"
                 raise ValueError(
@@ -210,27 +212,27 @@ class VQVAE(LatentVariableModel, Samples, DiscreteCodes):
                 raise ValueError(
                     f"`{name}` must count its classes from 0. Received: labels from {values.min()} "
                     f"to {values.max()}. Pass y - {values.min()}, or "
-                    "prior=PixelCNN(..., condition=...)."
+                    "prior=MaskGIT(..., condition=...)."
                 )
             kinds[name] = Categorical(int(values.max()) + 1)
-        return PixelCNN(self.grid_shape, self.quantizer.num_codes, kinds, seed=self.seed)
+        return MaskGIT(self.grid_shape, self.quantizer.num_codes, kinds, seed=self.seed)
 
     def set_prior(self, prior):
         """Take a prior that is trained already. It is saved with the model, in one file.
 
         Args:
-            prior: `PixelCNN` over this model's codes.
+            prior: `MaskGIT` or `PixelCNN` over this model's codes.
 
         Raises:
             ValueError: If it is made for other codes.
         """
         self._ensure_built()
         expected = (self.grid_shape, self.quantizer.num_codes)
-        if not isinstance(prior, PixelCNN) or (prior.grid_shape, prior.num_codes) != expected:
-            is_pixel_cnn = isinstance(prior, PixelCNN)
-            received = (prior.grid_shape, prior.num_codes) if is_pixel_cnn else (prior, None)
+        if not isinstance(prior, CodePrior) or (prior.grid_shape, prior.num_codes) != expected:
+            is_of_codes = isinstance(prior, CodePrior)
+            received = (prior.grid_shape, prior.num_codes) if is_of_codes else (prior, None)
             raise ValueError(
-                f"The prior must be a PixelCNN of grid_shape={expected[0]} and "
+                f"The prior must be a MaskGIT or a PixelCNN of grid_shape={expected[0]} and "
                 f"num_codes={expected[1]}. Received: {received[0]} and {received[1]}."
             )
         if not prior.built:
@@ -247,7 +249,7 @@ class VQVAE(LatentVariableModel, Samples, DiscreteCodes):
         """Decode codes drawn from the prior.
 
         Args:
-            conditions: For a prior with conditions a dict, as for `PixelCNN.sample`; for one
+            conditions: For a prior with conditions a dict, as for `MaskGIT.sample`; for one
                 without, optionally an int, how many.
             temperature: Float, at least 0. Divides the prior's logits; 0 takes the likeliest code
                 at each place.

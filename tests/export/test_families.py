@@ -20,7 +20,7 @@ from tests.export.test_graphs import exported_autoencoder, make_autoencoder
 from tests.export.test_parity import converts_here
 from tests.export.test_sequences import exported_sequence_vae, make_sequence_vae
 from tests.export.test_vq_vae import exported_vq_vae
-from tests.export.test_vq_vae import make_model as make_vq_vae
+from tests.export.test_vq_vae import make_model_with_prior as make_vq_vae_with_prior
 
 pytestmark = ordinary_on("tensorflow", "torch")
 
@@ -53,10 +53,8 @@ def make_pixel_cnn():
     return keras_vae.PixelCNN((3, 2), 7, None, 4, 1, 3)
 
 
-def make_vq_vae_with_prior():
-    model = make_vq_vae("codebook")
-    model.set_prior(make_pixel_cnn())
-    return model
+def make_mask_git():
+    return keras_vae.MaskGIT((3, 2), 7, None, 4, 1, 2)
 
 
 FAMILIES = [
@@ -70,8 +68,8 @@ FAMILIES = [
     Family(models.ConditionalVAE, export.GRAPHS, lambda: make_model("conv"), of_kind("conv")),
     Family(
         models.VQVAE,
-        ("decoder", "encoder"),
-        make_vq_vae_with_prior,
+        ("decoder", "encoder", "sampler"),
+        lambda: make_vq_vae_with_prior("codebook"),
         lambda: exported_vq_vae("codebook"),
     ),
     Family(
@@ -84,6 +82,7 @@ FAMILIES = [
         lambda: exported_gan(True),
     ),
     Family(models.PixelCNN, (), make_pixel_cnn),
+    Family(models.MaskGIT, (), make_mask_git),
     Family(models.SequenceVAE, export.GRAPHS, make_sequence_vae, exported_sequence_vae),
 ]
 HAVE = [(family, graph) for family in FAMILIES for graph in family.graphs]
@@ -122,13 +121,21 @@ def test_the_graphs_of_a_family_are_those_of_its_capabilities(family):
     claims = {
         "decoder": isinstance(model, models.GenerativeModel),
         "encoder": isinstance(model, capabilities.Encodes),
-        # A device draws from a prior in one pass, not code by code.
-        "sampler": isinstance(model, capabilities.Samples) and isinstance(model.prior, Prior),
+        # A device draws from a prior in a few passes, not code by code.
+        "sampler": isinstance(model, capabilities.Samples)
+        and isinstance(model.prior, Prior | models.MaskGIT),
         "scorer": isinstance(model, capabilities.Scores),
     }
     assert set(family.graphs) == {graph for graph, claimed in claims.items() if claimed}
     for graph in family.graphs:
         assert graphs.BUILDERS[graph](model).name == graph
+
+
+def test_a_prior_that_is_drawn_code_by_code_has_no_sampler():
+    model = make_vq_vae_with_prior("codebook")
+    model.set_prior(make_pixel_cnn())
+    with pytest.raises(ValueError, match=r"^The `sampler` graph needs.*VQVAE with PixelCNN"):
+        graphs.sampler(model)
 
 
 def test_every_family_has_a_row():

@@ -7,7 +7,7 @@ import pytest
 
 import export
 import keras_vae
-from export import graphs, parity, verification
+from export import graphs, oracle, parity, verification
 from tests.export.exported import FORMATS, new_folder
 from tests.export.test_parity import converts_here
 
@@ -35,12 +35,24 @@ def make_model(kind):
     return model
 
 
+def make_model_with_prior(kind):
+    """As `make_model`, with a prior of labels that draws varied codes."""
+    model = make_model(kind)
+    condition = {"label": keras_vae.Categorical(3)} if kind == "codebook" else None
+    prior = keras_vae.MaskGIT((3, 2), model.quantizer.num_codes, condition, 8, 1, 3)
+    model.set_prior(prior)
+    rng = np.random.default_rng(2)
+    for weight in prior.weights:
+        weight.assign(rng.standard_normal(weight.shape) * 0.6)
+    return model
+
+
 @functools.cache
 def exported_vq_vae(kind):
-    """A model and its folder of files, both graphs exported to both formats."""
-    model, folder = make_model(kind), new_folder()
+    """A model and its folder of files, all graphs exported to both formats."""
+    model, folder = make_model_with_prior(kind), new_folder()
     variants = [(format, "none") for format in FORMATS]
-    export.export_files(model, variants, ("decoder", "encoder"), folder)
+    export.export_files(model, variants, ("decoder", "encoder", "sampler"), folder)
     return model, folder
 
 
@@ -92,6 +104,68 @@ def test_the_manifest_says_what_codes_there_are(files, format):
         ]
         assert (port["dtype"], port["shape"]) == ("int32", ["batch", 3, 2])
         assert verification.check_golden(path, module)[0] < 1e-5
+
+
+@converts_here
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("rows", [1, 3, 16])
+def test_files_draw_the_codes_of_a_seed_and_decode_them(files, format, rows):
+    model, paths = files
+    run = export.module_of(format).load(paths[f"sampler.{format}"])
+    label = np.arange(rows) % 4
+    labels = {"label": label.astype("int32")} if model.prior.condition else {}
+    batch = labels or {"index": np.arange(rows, dtype="int32")}
+    for temperature in (0.0, 0.8):
+        settings = {"seed": np.array([9], "int32"), "temperature": np.array([temperature], "f4")}
+        made = run({**batch, **settings})
+        codes = model.prior.sample(labels or None, temperature, 9, count=rows)
+        assert made["codes"].dtype == np.int32
+        # These draws are at least 2e-4 from the next border.
+        np.testing.assert_array_equal(made["codes"], codes)
+        np.testing.assert_allclose(made["x"], model.decode(codes), rtol=0, atol=1e-5)
+    assert len(np.unique(made["codes"])) > 2 or rows == 1
+
+
+@converts_here
+@pytest.mark.parametrize("format", FORMATS)
+def test_the_manifest_says_how_codes_are_drawn(files, format):
+    model, paths = files
+    found = export.module_of(format).read_manifest(paths[f"sampler.{format}"])
+    assert found["prior"] == {"kind": "mask_git", "steps": 3}
+    assert [each["name"] for each in found["conditions"]] == list(model.prior.condition)
+    assert np.array(found["golden"]["codes"]).shape == (2, 6)
+
+
+def batch_of_codes():
+    """What a sampler of codes gives, and how near its draws came to borders."""
+    graph = graphs.sampler(make_model_with_prior("codebook"))
+    inputs = parity.examples(graph)
+    made = oracle.outputs(graph, inputs)
+    order = graph.model.prior.order
+    margins = oracle.margins(graph, inputs, made)
+    return parity.Batch(inputs, made, {}, {}, margins, order=order), order
+
+
+def test_codes_of_a_sampler_may_differ_at_a_tie_and_after_it_alone():
+    batch, order = batch_of_codes()
+    assert batch.margins["codes"].shape == (16, 3, 2)
+    assert batch.margins["codes"][5].min() > 1e-4
+
+    def compare(places):
+        codes = batch.outputs["codes"].copy()
+        codes.reshape(16, -1)[5, places] ^= 1
+        x = batch.outputs["x"].copy()
+        x[5] += 1  # other codes make another picture
+        parity._compare(lambda _: {"x": x, "codes": codes}, [batch], "none", 16, "file")
+
+    with pytest.raises(parity.ParityError, match="in a token whose draw was"):
+        compare(order[2:])
+    batch.margins["codes"].reshape(16, -1)[5, order[2]] = 1e-5
+    compare(order[2:])
+    with pytest.raises(parity.ParityError, match="in a token whose draw was"):
+        compare(order[1:])
+    with pytest.raises(parity.ParityError, match="`x`"):
+        compare([])
 
 
 def test_inputs_hold_every_code_on_a_grid():

@@ -147,6 +147,11 @@ def vq_vae_rounded():
     )
 
 
+def vq_vae_sampled():
+    """With a prior that is drawn in a few steps."""
+    return vq_vae()
+
+
 def gan():
     return keras_vae.GAN(DenseDecoder(SHAPE, (8,)), DenseDiscriminator((8,)), latent_dim=3)
 
@@ -206,6 +211,7 @@ MODELS = {
         sequence_vae_conductor,
         sequence_vae_notes,
         conditional_vae_table,
+        vq_vae_sampled,
     ),
 }
 
@@ -231,6 +237,7 @@ def train(make):
         given["label"] = LABEL % 3
         condition = {"label": keras_vae.Categorical(3)}
         num_codes = model.quantizer.num_codes
-        prior = keras_vae.PixelCNN(model.grid_shape, num_codes, condition, 4, 2, 3)
+        kind = keras_vae.MaskGIT if make is vq_vae_sampled else keras_vae.PixelCNN
+        prior = kind(model.grid_shape, num_codes, condition, 4, 2, 3)
         model.fit_prior(given, prior, epochs=1, verbose=0)
     return model, given

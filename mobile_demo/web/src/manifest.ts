@@ -256,7 +256,7 @@ function checkGolden(item: unknown, conditions: Condition[], table: Table | null
   const given = { ...item, ...item.conditions } as Record<string, unknown>;
   const names = conditions.map(({ name }) => name);
   const columns = table?.columns.flatMap(({ port }) => [port, `${port}_reconstructed`]) ?? [];
-  const known = [...new Set([...names, ...columns]), "x", "z", "z_mean", "z_log_var", "score", "x_reconstructed", "index"];
+  const known = [...new Set([...names, ...columns]), "x", "z", "codes", "z_mean", "z_log_var", "score", "x_reconstructed", "index"];
   for (const name of known) {
     const value = given[name];
     if (value === undefined) continue;

@@ -57,11 +57,13 @@ export function outputsOf(manifest: Manifest): Record<string, number> {
     return others[manifest.graph];
   }
   const pixels = manifest.dataShape.reduce((product, n) => product * n, 1);
+  const { codes } = manifest.golden.values;
   const made: Record<GraphName, Record<string, number>> = {
     decoder: { x: pixels },
     // A code that is no distribution is called z; the file says which it has.
     encoder: "z" in manifest.golden.values ? { z: manifest.latentDim } : { z_mean: manifest.latentDim },
-    sampler: { x: pixels, z: manifest.latentDim },
+    // A model with a codebook draws the grid of its codes.
+    sampler: codes ? { x: pixels, codes: codes.length / manifest.golden.rows } : { x: pixels, z: manifest.latentDim },
     scorer: { score: 1, x_reconstructed: pixels },
   };
   return made[manifest.graph];
