@@ -320,6 +320,8 @@ def test_the_scorecard_tells_a_model_that_listens_from_one_that_does_not(shapes,
         assert low <= found[name] <= high
     assert found["wrong_label_accuracy"] < 0.05
     assert found["diversity"] == pytest.approx(1, abs=0.05)
+    assert found["close_samples"] == 1  # it gives training images
+    assert found["nearest_distance"] == 0 < found["nearest_distance_of_held_out"]
     assert set(found["diversity_per_class"]) == {"one", "two", "three"}
     floor = found["classifier_frechet_distance_of_real"]
     assert found["classifier_frechet_distance"] < 3 * floor + 1e-6

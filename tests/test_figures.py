@@ -470,7 +470,7 @@ def test_small_latents_are_drawn_as_they_are(dataset, latent_dim):
 
 def test_an_autoencoder_is_drawn_without_its_prior(dataset):
     _, left_out = drawn(subject(two_dimensional("Autoencoder"), dataset))
-    prior = {"samples", "samples_by_class"}
+    prior = {"samples", "samples_by_class", "nearest_training_images"}
     assert {name for name, why in left_out.items() if "no prior to draw from" in why} == prior
     assert {"manifold", "latent", "traversals", "interpolation"} <= ALL - set(left_out)
     assert "has no KL" in left_out["kl_by_dimension"]
@@ -506,6 +506,20 @@ def test_a_vq_vae_shows_its_codebook(dataset):
     assert sum(shares) == pytest.approx(100)
     assert "indices" in left_out["interpolation"]
     assert "no prior" in left_out["samples"]
+
+
+def test_beneath_samples_are_the_training_images_that_are_nearest(dataset, make, monkeypatch):
+    model, x = make(), data.as_float(dataset.x_train)
+    rows = np.random.default_rng(0).permutation(len(x))[np.arange(30) % len(x)]
+    monkeypatch.setattr(model, "sample", lambda *args, **kwargs: x[rows] * 0.98)
+    figure = gallery.nearest_training_images(subject(model, dataset))
+    [shown] = [image.get_array() for image in figure.axes[0].get_images()]
+    shown = np.asarray(shown, "float64")
+    height = len(shown) // 6
+    pairs = np.stack([shown[n * height : (n + 1) * height] for n in range(6)])
+    made, real = pairs[::2, 1:-1], pairs[1::2, 1:-1]
+    assert np.corrcoef(made.reshape(-1), real.reshape(-1))[0, 1] > 0.99
+    assert np.corrcoef(made[0].reshape(-1), real[1].reshape(-1))[0, 1] < 0.99
 
 
 def test_few_images_of_one_class_are_enough_for_most(dataset, make):

@@ -169,6 +169,7 @@ def drawn(run):
 
 OF_TWO_DIMENSIONS = {
     *("learning_curves.png", "samples.png", "manifold.png", "traversals.png"),
+    "nearest_training_images.png",
     *("interpolation.png", "interpolation.gif"),
 }
 OF_CLASSES = {"samples_by_class.png", "style_transfer.png"}
@@ -594,6 +595,7 @@ def test_a_vq_vae_is_trained_with_its_prior_and_sampled(archive, tmp_path, capsy
     expected = keras_vae.load_model(folder).sample({"label": [1] * 3}, seed=4)
     np.testing.assert_array_equal(np.load(out), expected)
     names = ("learning_curves", "reconstructions", "samples", "samples_by_class", "codebook_usage")
+    names += ("nearest_training_images",)
     assert drawn(folder) == {f"{name}.png" for name in names} | {"training.gif"}
 
 

@@ -12,6 +12,7 @@ PICTURES = (
     "reconstructions",
     "samples",
     "samples_by_class",
+    "nearest_training_images",
     "interpolation",
     "interpolation.gif",
     "style_transfer",

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from keras_vae import data, seeds
+from keras_vae.evaluation import nearest
 from keras_vae.evaluation.classifier import (
     EPOCHS,
     features,
@@ -67,6 +68,9 @@ def scorecard(model, dataset, per_class=None, seed=0, classifier=None, say=None,
           test images, and real test images by the classifier's last hidden layer, and
           `classifier_frechet_distance_of_real`, that of training and test images, its floor. Not
           FID, and comparable by one classifier only.
+        - `nearest_distance`, `nearest_distance_of_held_out`, `close_samples` and `close_held_out`:
+          how near samples and held-out images are to the training images, as
+          `nearest.closeness` says; many close samples are copies, or too smooth.
         - `label_leakage`: held-out codes whose label a logistic regression reads from `z`, and
           `label_leakage_by_chance`, the share of the most frequent label.
         - `samples_per_class`: how many were drawn.
@@ -116,6 +120,8 @@ def scorecard(model, dataset, per_class=None, seed=0, classifier=None, say=None,
         )
     results["diversity"] = float(np.mean(list(ratios.values()))) if ratios else None
     results["diversity_per_class"] = ratios
+    say("looking for the training image that is nearest to each")
+    results |= nearest.closeness(samples, dataset, seed)
     results |= _frechet(classifier, samples[as_tested(labels, dataset)], dataset)
     results |= _leakage(model, name, dataset, seed, left_out)
     return {**results, "samples_per_class": per_class, "left_out": left_out}

@@ -7,7 +7,9 @@ why this model or these data have no such picture.
 
 import numpy as np
 
+from keras_vae import data
 from keras_vae.doctor.thresholds import LEAST_KL
+from keras_vae.evaluation.nearest import nearest_images
 from keras_vae.evaluation.tables import associations as pairs
 from keras_vae.figures import images as draw
 from keras_vae.figures import plots, tables, walks
@@ -20,6 +22,7 @@ from keras_vae.figures.subject import TableSubject as TableSubject
 from keras_vae.models.capabilities import Bounds, DiscreteCodes, Encodes, article, lack
 
 ROWS = COLUMNS = 10
+PAIRS = 3
 STEPS = 11
 ROLLS = 4
 QUANTILES = 9
@@ -117,6 +120,23 @@ def samples_by_class(subject):
     images = model.sample({"label": labels}, seed=0)
     title = subject.title(f"Samples of {_the_classes(subject.label)}, seed 0")
     return draw.labelled_grid(images, names, title, subject.data_range)
+
+
+def nearest_training_images(subject):
+    """Draws from the prior, of the classes in turn, each above the training image nearest to it."""
+    model, among = subject.samples, subject.test.x_train
+    count = PAIRS * COLUMNS
+    if "label" in model.sample_conditions:
+        labels = np.arange(count, dtype="int32") % len(model.sample_conditions["label"].names)
+        made = model.sample({"label": labels}, seed=0)
+    else:
+        made = model.sample(count, seed=0)
+    index, _ = nearest_images(made, among)
+    real = data.as_float(among[index])
+    images = np.stack([part.reshape(PAIRS, COLUMNS, *made.shape[1:]) for part in (made, real)], 1)
+    title = subject.title("Samples, and the training image nearest to each")
+    names = ["sample", "nearest"] * PAIRS
+    return draw.labelled_grid(images.reshape(-1, *made.shape[1:]), names, title, subject.data_range)
 
 
 def interpolation(subject):
@@ -287,6 +307,7 @@ PICTURES = {
     "reconstructions": reconstructions,
     "samples": samples,
     "samples_by_class": samples_by_class,
+    "nearest_training_images": nearest_training_images,
     "interpolation": interpolation,
     "interpolation.gif": interpolation_gif,
     "style_transfer": style_transfer,
