@@ -127,6 +127,7 @@ FINE = {
     "ignored_labels": {"label_nats": 20.0},
     "missed_labels": {"sample_accuracy": 0.93, "real_accuracy": 0.97},
     "alike_samples": {"diversity": 0.8},
+    "copied_images": {"copied_samples": 0.01},
     "copied_rows": {"close_samples": 0.08, "close_held_out": 0.01},
 }
 # What is changed in it, and words that must be said.
@@ -165,6 +166,7 @@ ILL = [
     ("missed_labels", {"sample_accuracy": 0.8}, "80 % of the samples", ""),
     ("missed_labels", {"sample_accuracy": 0.8}, "one in 5 ", ""),
     ("alike_samples", {"diversity": 0.2, "of": " of a class"}, "of a class differ 0.20", ""),
+    ("copied_images", {"copied_samples": 0.4}, "40 % of the samples are not half as far", ""),
     ("copied_rows", {"close_samples": 0.4}, "40 % of the drawn rows are as near to a training", ""),
 ]
 

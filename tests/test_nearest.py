@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from keras_vae import data
+from keras_vae import data, doctor
 from keras_vae.evaluation import nearest
 from tests.conftest import ordinary_on
 
@@ -41,6 +41,12 @@ def test_images_of_the_same_kind_are_as_close_as_held_out_ones(noise):
     found = nearest.closeness(samples, noise)
     assert found["close_held_out"] == pytest.approx(0.01, abs=0.006)
     assert found["close_samples"] <= 0.04
+    assert found["copied_samples"] == 0
+    assert doctor.copied_images(found["copied_samples"]) is None
+    # Smooth images are close to all, and copies of none.
+    smooth = nearest.closeness(0.5 + 0.2 * (samples - 0.5), noise)
+    assert smooth["close_samples"] > 0.5
+    assert smooth["copied_samples"] == 0
     assert found["nearest_distance"] == pytest.approx(
         found["nearest_distance_of_held_out"], rel=0.05
     )
@@ -51,6 +57,9 @@ def test_copies_are_close(noise):
     others = RNG.uniform(size=(200, 4, 4, 1)).astype("float32")
     found = nearest.closeness(np.concatenate([copied, others]), noise)
     assert 0.5 <= found["close_samples"] <= 0.54
+    assert found["copied_samples"] == 0.5
+    finding = doctor.copied_images(found["copied_samples"], "Do.")
+    assert (finding.name, finding.number) == ("copied_images", 0.5)
     uint8 = dataclasses.replace(
         noise,
         x_train=np.round(noise.x_train * 255).astype("uint8"),

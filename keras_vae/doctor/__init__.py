@@ -29,6 +29,7 @@ from keras_vae.doctor.curves import (
 from keras_vae.doctor.finding import Finding as Finding
 from keras_vae.doctor.samples import (
     alike_samples,
+    copied_images,
     copied_rows,
     ignored_labels,
     meaningless_labels,
@@ -70,6 +71,7 @@ DIAGNOSES = {
         ignored_labels,
         missed_labels,
         alike_samples,
+        copied_images,
         copied_rows,
     )
 }

@@ -39,8 +39,8 @@ def mended_prior(model):
     return "Fit a prior to the codes anew: model.fit_prior(train)."
 
 
-def forgotten_rows(model):
-    """The change that makes a model of a table forget its training rows."""
+def forgotten_examples(model):
+    """The change that makes a model forget its training examples."""
     if isinstance(model, Bounds) and end_of_kl_weight(model) < 1:
         return "Use kl_weight=1."
     return "Train a quarter of the epochs, with hidden_units a quarter as wide."

@@ -125,6 +125,25 @@ def copied_rows(close_samples, close_held_out, change=""):
     )
 
 
+def copied_images(copied_samples, change=""):
+    """Whether samples are training images, or next to them.
+
+    Args:
+        copied_samples: Float, the share of samples less than half as far from a training image as
+            the closest 1 % of held-out images are.
+        change: Str. The change that makes it forget them.
+    """
+    if copied_samples <= thresholds.MOST_COPIED:
+        return None
+    return Finding(
+        "copied_images",
+        copied_samples,
+        f"{100 * copied_samples:.0f} % of the samples are not half as far from a training image as "
+        "the closest of 100 held-out images is: they are copies of what was learnt by heart.",
+        change,
+    )
+
+
 def skill_of(accuracy, chance):
     """A classifier's accuracy, from guessing, 0, to no mistake, 1."""
     return (accuracy - chance) / max(1 - chance, 1e-6)
@@ -240,10 +259,15 @@ def of_samples(model, scorecard, test, x, epochs):
             "real_accuracy": scorecard["real_accuracy"],
             "change": changes.mended_prior(model),
         }
-    if "close_samples" in scorecard:
+    if "copied_samples" in scorecard:
+        numbers["copied_images"] = {
+            "copied_samples": scorecard["copied_samples"],
+            "change": changes.forgotten_examples(model),
+        }
+    elif "close_samples" in scorecard:
         names = ("close_samples", "close_held_out")
         numbers["copied_rows"] = {name: scorecard[name] for name in names}
-        numbers["copied_rows"]["change"] = changes.forgotten_rows(model)
+        numbers["copied_rows"]["change"] = changes.forgotten_examples(model)
     if scorecard.get("diversity") is not None:
         numbers["alike_samples"] = {
             "diversity": scorecard["diversity"],

@@ -46,3 +46,5 @@ MOST_MISSED = 0.1
 LEAST_DIVERSITY = 0.6
 # Of drawn rows those as near to a training row as the nearest of held-out ones, beyond their share.
 MOST_CLOSE = 0.1
+# Of samples those that are not half as far from a training image as the closest held-out ones.
+MOST_COPIED = 0.02

@@ -49,8 +49,9 @@ def closeness(samples, dataset, seed=0):
     Returns:
         Dict: `nearest_distance` and `nearest_distance_of_held_out`, the median distance from an
         image to the nearest training image; `close_samples` and `close_held_out`, the shares that
-        are as close as the closest 1 % of held-out images. Far more close samples than that are
-        copies; or they are smoother than images are, for what lacks detail is close to much.
+        are as close as the closest 1 % of held-out images; and `copied_samples`, the share that is
+        less than half as far. Far more close samples than that are copies, or they are smoother
+        than images are, for what lacks detail is close to much; copied ones are copies.
     """
     rng = seeds.generator(seed, "nearest")
     some = [_some(images, rng) for images in (samples, dataset.x_test)]
@@ -61,6 +62,7 @@ def closeness(samples, dataset, seed=0):
         "nearest_distance_of_held_out": float(np.median(held_out)),
         "close_samples": float(np.mean(made <= limit)),
         "close_held_out": float(np.mean(held_out <= limit)),
+        "copied_samples": float(np.mean(made < limit / 2)),
     }
 
 

@@ -25,8 +25,8 @@ _HEADINGS = {
     "scorecard": "Samples by label",
 }
 # What is no number of nats has one of these in its name.
-_SHARES = ("accuracy", "leakage", "frechet", "distance", "auroc", "_r2", "copies", "close_")
-_SHARES += ("equal_numbers", "of_real")
+_SHARES = ("accuracy", "leakage", "frechet", "distance", "auroc", "_r2", "copies", "copied")
+_SHARES += ("close_", "equal_numbers", "of_real")
 
 
 def measure_all(model, inputs, num_samples=(), annealed=False, progress=None, batch_size=256):

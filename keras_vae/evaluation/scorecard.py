@@ -68,8 +68,8 @@ def scorecard(model, dataset, per_class=None, seed=0, classifier=None, say=None,
           test images, and real test images by the classifier's last hidden layer, and
           `classifier_frechet_distance_of_real`, that of training and test images, its floor. Not
           FID, and comparable by one classifier only.
-        - `nearest_distance`, `nearest_distance_of_held_out`, `close_samples` and `close_held_out`:
-          how near samples and held-out images are to the training images, as
+        - `nearest_distance`, `nearest_distance_of_held_out`, `close_samples`, `close_held_out` and
+          `copied_samples`: how near samples and held-out images are to the training images, as
           `nearest.closeness` says; many close samples are copies, or too smooth.
         - `label_leakage`: held-out codes whose label a logistic regression reads from `z`, and
           `label_leakage_by_chance`, the share of the most frequent label.
