@@ -103,10 +103,13 @@ def fit_prior(model, x, label, args):
 def judge(model, dataset):
     """Right class and diversity of samples by temperature."""
     classifier = conditional_quality.make_classifier(dataset)
-    return {
-        str(temperature): conditional_quality.measure(model, dataset, classifier, temperature)
+    return [
+        {
+            "temperature": temperature,
+            **conditional_quality.measure(model, dataset, classifier, temperature),
+        }
         for temperature in TEMPERATURES
-    }
+    ]
 
 
 def measure_files(model):
