@@ -86,11 +86,13 @@ def margins(graph, inputs, made):
     else:
         temperature = float(inputs["token_temperature"][0])
     plan = model.decode_parameters(_tensors(z), _tensors(conditions))
-    logits = model.decoder.logits(plan, _tensors(made[name]))
-    index = inputs["index"] if "index" in inputs else np.arange(len(z))
-    size = int(np.prod(model.data_shape))
-    uniform = _uniforms(int(inputs["seed"][0]), index, model.latent_dim, size)
-    return {name: _margins(logits, uniform.reshape(made[name].shape), temperature)}
+    logits, uniform = model.decoder.logits(plan, _tensors(made[name])), None
+    if temperature:
+        index = inputs["index"] if "index" in inputs else np.arange(len(z))
+        size = int(np.prod(model.data_shape))
+        uniform = _uniforms(int(inputs["seed"][0]), index, model.latent_dim, size)
+        uniform = uniform.reshape(made[name].shape)
+    return {name: _margins(logits, uniform, temperature)}
 
 
 def _margins_of_codes(prior, inputs, codes):
@@ -105,6 +107,7 @@ def _margins_of_codes(prior, inputs, codes):
 
 
 def _margins(logits, uniform, temperature):
+    """Of logits `(..., tokens)` and the draws `(...)`, which temperature 0 does without."""
     logits = np.asarray(_arrays(logits), np.float64)
     logits -= logits.max(axis=-1, keepdims=True)
     if temperature == 0:
