@@ -17,7 +17,14 @@ import scipy.stats
 from keras import ops
 
 import keras_vae
-from keras_vae import column_distributions, distributions, likelihoods, posteriors, priors
+from keras_vae import (
+    column_distributions,
+    distributions,
+    exact_columns,
+    likelihoods,
+    posteriors,
+    priors,
+)
 from keras_vae.networks import DenseDecoder, DenseEncoder, LadderDecoder
 from tests import conformance, oracles
 from tests.conftest import ordinary_on
@@ -777,8 +784,8 @@ def classes():
 
 # Every token depends on those before it: tests/test_sequence_vae.py sums over all sequences.
 OF_SEQUENCES = {distributions.TokenSequence, likelihoods.Autoregressive}
-# Every column is another distribution: tests/test_column_distributions.py.
-OF_TABLES = {column_distributions.Columns, likelihoods.Table}
+# Every column is another distribution: tests/test_column_distributions.py, test_exact_tables.py.
+OF_TABLES = {column_distributions.Columns, exact_columns.ExactColumns, likelihoods.Table}
 
 
 def test_every_class_has_a_row():

@@ -256,7 +256,10 @@ def test_a_cell_that_differs_without_need_is_found(graph):
 def test_what_has_no_file_is_refused_in_one_line(tmp_path):
     model = make_table_vae()
     refused = [
-        (lambda: export.module_of("c").convert(graphs.sampler(model)), "The C format holds the"),
+        (
+            lambda: export.module_of("c").convert(graphs.sampler(model)),
+            "The C format holds tables in whole numbers",
+        ),
         (
             lambda: export.module_of("tflite").convert(graphs.decoder(model), "int8-full"),
             "An all-integer file must be of data near 0",
