@@ -76,7 +76,8 @@ def convert(graph, quantize="none", calibration=None):
             f"An all-integer file must be of data near 0. Received: the `{graph.name}` of a "
             f'{type(graph.model).__name__} of a table, in units. Take quantize="int8".'
         )
-    content = _edited(_convert(graph, quantize, calibration), tflite_edits.compact)
+    edits = tflite_edits.fix_shapes, tflite_edits.compact
+    content = _edited(_convert(graph, quantize, calibration), *edits)
     if quantize == "int8-full":
         return _edited(content, tflite_edits.saturate_logits)
     if quantize != "none":
@@ -308,12 +309,13 @@ def _convert(graph, quantize, calibration, format="tflite"):
             ) from err
 
 
-def _edited(content, edit):
-    """A file after a function has changed its `ModelT`."""
+def _edited(content, *edits):
+    """A file after functions have changed its `ModelT`."""
     from ai_edge_litert import schema_py_generated as schema
 
     model = schema.ModelT.InitFromPackedBuf(content, 0)
-    edit(model, schema)
+    for edit in edits:
+        edit(model, schema)
     return _packed(model)
 
 

@@ -18,7 +18,8 @@ def compact(model, schema):
     """Drop what says nothing: half of a sampler's own size.
 
     That is the names of what is neither an input nor an output, descriptions of no quantization,
-    copies of constants, and zeros, which a loop begins with: FILL makes them.
+    copies of constants, names of operators that no longer occur, and zeros, which a loop begins
+    with: FILL makes them.
     """
     for subgraph in model.subgraphs:
         ports = {*subgraph.inputs, *subgraph.outputs}
@@ -28,6 +29,7 @@ def compact(model, schema):
             if tensor.quantization is not None and tensor.quantization.scale is None:
                 tensor.quantization = None
     _fill_zeros(model, schema)
+    _drop_unused_codes(model)
     kept, places = model.buffers[:1], {b"": 0}  # the first is that of what is no constant
     tensors = (tensor for subgraph in model.subgraphs for tensor in subgraph.tensors)
     for holder in (*tensors, *(model.metadata or ())):
@@ -38,6 +40,125 @@ def compact(model, schema):
             kept.append(buffer)
         holder.buffer = places[data]
     model.buffers = kept
+
+
+def fix_shapes(model, schema):
+    """Compute no shapes that are known but for the batch.
+
+    A tensor whose shape is computed gets its memory anew in every run, and the kernels of XNNPACK
+    may go on to read the old one: LiteRT 2.3 then gives wrong numbers from the second run on.
+    RESHAPE infers one size by itself, and a constant that is spread over another tensor's shape is
+    that tensor, limited to the constant.
+    """
+    codes = {
+        name: [i for i, code in enumerate(model.operatorCodes) if _is(code, schema, name)]
+        for name in ("RESHAPE", "BROADCAST_TO", "FILL", "SHAPE")
+    }
+    for subgraph in model.subgraphs:
+        makers = {int(out): op for op in subgraph.operators for out in op.outputs}
+
+        def made_by(index, name, makers=makers):
+            maker = makers.get(int(index))
+            return maker if maker is not None and maker.opcodeIndex in codes[name] else None
+
+        def constant(index, subgraph=subgraph):
+            return _constant(model, schema, subgraph, int(index))
+
+        for operator in list(subgraph.operators):
+            if operator.opcodeIndex in codes["RESHAPE"] and len(operator.inputs) == 2:
+                if constant(operator.inputs[1]) is not None:
+                    continue
+                sizes = _sizes_of_rows(model, schema, subgraph, int(operator.outputs[0]))
+                if sizes is not None and np.sum(np.asarray(sizes) < 0) == 1:
+                    shape = np.array(sizes, "int32")
+                    index = _add_constant(model, schema, subgraph, shape)
+                    operator.inputs = [operator.inputs[0], index]
+                    # It may say its shape twice.
+                    operator.builtinOptionsType = schema.BuiltinOptions.ReshapeOptions
+                    operator.builtinOptions = schema.ReshapeOptionsT()
+                    operator.builtinOptions.newShape = shape
+            elif operator.opcodeIndex in (*codes["BROADCAST_TO"], *codes["FILL"]):
+                value, shape = operator.inputs
+                if operator.opcodeIndex in codes["FILL"]:
+                    value, shape = shape, value
+                found, like = constant(value), made_by(shape, "SHAPE")
+                if like is None or found is None or found.size != 1:
+                    continue
+                [like] = like.inputs
+                if subgraph.tensors[like].type == subgraph.tensors[value].type:
+                    _limit(model, schema, subgraph, operator, int(like), found.reshape(()))
+        _drop_unread(subgraph)
+
+
+def _sizes_of_rows(model, schema, subgraph, index):
+    """A tensor's sizes, -1 where unknown; of a matrix also by the product that reads it."""
+    tensor = subgraph.tensors[index]
+    sizes = tensor.shapeSignature if tensor.shapeSignature is not None else tensor.shape
+    if sizes is None or list(sizes) != [-1, -1]:
+        return sizes
+    readers = [op for op in subgraph.operators if index in [int(i) for i in op.inputs]]
+    for reader in readers:
+        is_product = _is(model.operatorCodes[reader.opcodeIndex], schema, "FULLY_CONNECTED")
+        weights = subgraph.tensors[reader.inputs[1]].shape if is_product else None
+        if weights is None or int(reader.inputs[0]) != index:
+            return sizes
+    return [-1, int(weights[1])] if readers else sizes
+
+
+def _limit(model, schema, subgraph, operator, like, value):
+    """Put the least and the largest of a tensor and a constant in the place of an operator."""
+    limit = _add_constant(model, schema, subgraph, value)
+    between = schema.TensorT()
+    source = subgraph.tensors[like]
+    between.name, between.type, between.hasRank = b"", source.type, True
+    between.shape, between.shapeSignature = source.shape, source.shapeSignature
+    subgraph.tensors.append(between)
+    middle = len(subgraph.tensors) - 1
+    place = subgraph.operators.index(operator)
+    made = []
+    for name, inputs, outputs in (
+        ("MAXIMUM", [like, limit], [middle]),
+        ("MINIMUM", [middle, limit], operator.outputs),
+    ):
+        found = schema.OperatorT()
+        found.opcodeIndex = _code_index(model, schema, name)
+        found.inputs, found.outputs = inputs, outputs
+        found.builtinOptionsType = schema.BuiltinOptions.MaximumMinimumOptions
+        found.builtinOptions = schema.MaximumMinimumOptionsT()
+        made.append(found)
+    subgraph.operators[place : place + 1] = made
+
+
+def _drop_unread(subgraph):
+    """Drop operators none of whose outputs is read, and those that they alone read."""
+    while True:
+        read = {int(i) for op in subgraph.operators for i in op.inputs} | {
+            int(i) for i in subgraph.outputs
+        }
+        kept = [op for op in subgraph.operators if any(int(out) in read for out in op.outputs)]
+        if len(kept) == len(subgraph.operators):
+            return
+        subgraph.operators = kept
+
+
+def _drop_unused_codes(model):
+    """Keep those entries of the list of operators that an operator is of."""
+    every = [operator for subgraph in model.subgraphs for operator in subgraph.operators]
+    used = sorted({operator.opcodeIndex for operator in every})
+    places = {old: new for new, old in enumerate(used)}
+    for operator in every:
+        operator.opcodeIndex = places[operator.opcodeIndex]
+    model.operatorCodes = [model.operatorCodes[old] for old in used]
+
+
+def _constant(model, schema, subgraph, index):
+    """The array of a constant float32 or int32 tensor, or None."""
+    tensor = subgraph.tensors[index]
+    data = model.buffers[tensor.buffer].data
+    kinds = {schema.TensorType.FLOAT32: np.float32, schema.TensorType.INT32: np.int32}
+    if data is None or len(data) == 0 or tensor.type not in kinds:
+        return None
+    return np.frombuffer(bytes(data), kinds[tensor.type])
 
 
 def _fill_zeros(model, schema):
@@ -141,6 +262,20 @@ def _operators_of(model, schema, *names):
         for operator in subgraph.operators:
             if operator.opcodeIndex in wanted:
                 yield subgraph, operator
+
+
+def _is(code, schema, name):
+    kind = getattr(schema.BuiltinOperator, name)
+    return max(code.builtinCode, code.deprecatedBuiltinCode) == kind
+
+
+def _code_index(model, schema, name):
+    """Which entry of the file's operators a builtin is, of its first version; made if need be."""
+    for index, code in enumerate(model.operatorCodes):
+        if _is(code, schema, name) and code.version == 1:
+            return index
+    model.operatorCodes.append(_operator_code(schema, name, 1))
+    return len(model.operatorCodes) - 1
 
 
 def _operator_code(schema, name, version):

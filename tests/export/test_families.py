@@ -104,6 +104,8 @@ def test_a_graph_that_a_family_has_is_exported_and_verified(family, graph, forma
     assert module.read_manifest(path)["model"] == family.of.__name__
     assert module.read_manifest(path)["graph"] == graph
     assert module.forbidden_operators(path) == []
+    # Of a computed shape LiteRT may read old memory from the second run on.
+    assert format == "onnx" or "SHAPE" not in module.describe(path)["operators"]
     assert verification.check_golden(path, module)[0] < 1e-5
 
 
