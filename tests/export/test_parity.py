@@ -194,7 +194,7 @@ def test_transposed_convolutions_can_be_exported(format, folder):
         ({"quantize": "int8-full", "format": "onnx"}, "onnx format has .* none, float16, int8"),
         (
             {"format": "c", "quantize": "none"},
-            "The c format has the quantizations int8. Received: 'none'",
+            "The c format has the quantizations int8, exact. Received: 'none'",
         ),
         ({"quantize": "int8-full", "graph": "scorer"}, "does not fit into 8 bits"),
         ({"quantize": "int8-full", "graph": "sampler"}, "is not the one of the seed"),
