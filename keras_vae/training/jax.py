@@ -47,16 +47,21 @@ class Guard:
     def without_gradients(self, function):
         """A function of tensors that reads the model's variables, to be called many times."""
 
+        def random_states():
+            # What is no layer of the model, such as the prior of a VQVAE, draws for itself.
+            known = {id(variable) for variable in self.variables}
+            return [state for state in self._random_states() if id(state) in known]
+
         @jax.jit
         def stateless(values, *tensors):
             variables = _pairs(self.variables, values)
             with keras.StatelessScope(variables, collect_losses=True) as scope:
                 results = function(*tensors)
-            return results, _values(scope, self._random_states())
+            return results, _values(scope, random_states())
 
         def compiled(*tensors):
             results, states = stateless([v.value for v in self.variables], *tensors)
-            for variable, state in zip(self._random_states(), states, strict=True):
+            for variable, state in zip(random_states(), states, strict=True):
                 variable.assign(state)
             return results
 
