@@ -78,7 +78,8 @@ def test_conditions_that_are_numbers_are_asked_for_in_units():
     np.testing.assert_array_equal(*of_each, model.sample(encoded, seed=1))
     one = {"sex": "f", "age": 37}
     single = model.sample(one, count=5, seed=1)
-    np.testing.assert_array_equal(single[0], of_each[0][0])
+    # A batch of another size may round otherwise.
+    np.testing.assert_allclose(single[0], of_each[0][0], rtol=1e-5)
     given = made.schema.encode_conditions(one)
     np.testing.assert_array_equal(single, model.sample(given, count=5, seed=1))
     other = model.sample({"sex": "f", "age": 38}, count=5, seed=1)
