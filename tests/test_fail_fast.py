@@ -106,7 +106,7 @@ REFUSED = {
     "train --data ids.csv --drop who --prior conditional_normal": "needs --condition. Received: no",
     "train --data ids.csv --model vae": "ids.csv is a table, for --model table_vae. Received",
     "train --data ids.csv --network dense": "--network needs --model",
-    "train --data ids.csv --drop who --kl-warmup 300": "--kl-warmup must be at most --epochs, 60",
+    "train --data ids.csv --drop who --kl-warmup 300": "--kl-warmup must be at most --epochs, 150",
     "train --model table_vae": "--model table_vae needs a table, a .csv or .parquet file",
     "train --drop a": "--drop needs --model table_vae. Received: --model conditional_vae",
     "evaluate nosuch": "There must be a run folder at nosuch",
