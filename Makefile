@@ -36,7 +36,7 @@ mobile: $(VENV)/demo
 # One process a backend, all at once: two in a row each import it, compile and export anew. That of
 # TensorFlow, which exports, takes longest and goes first; PyTorch's and JAX' are to end together.
 NICE_tensorflow = 0
-NICE_torch = 3
+NICE_torch = 4
 NICE_jax = 5
 test: lint
 	@$(MAKE) --no-print-directory --keep-going --jobs $(BACKENDS:%=test-%)
