@@ -77,4 +77,10 @@ class TermsOf(keras.Operation):
 
     def call(self, data):
         _, terms = self.model.loss_and_terms(data, training=True)
+        self.names = list(terms)
         return terms
+
+    def compute_output_spec(self, data):
+        # JAX sorts the names; everywhere they are reported in the order of the model.
+        terms = super().compute_output_spec(data)
+        return {name: terms[name] for name in self.names}
