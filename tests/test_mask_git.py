@@ -84,30 +84,6 @@ def test_draws_are_those_of_the_logits_by_portable_numbers():
     assert codes.dtype == np.int32
 
 
-def test_draws_follow_the_likelihood():
-    prior = make((2, 2), 2, num_steps=2)
-    expected = np.exp(prior.log_likelihood(all_grids()).astype("float64"))
-    count = 4000
-    drawn = prior.sample(count, seed=3, batch_size=count).reshape(count, 4)
-    found = np.bincount(drawn @ [8, 4, 2, 1], minlength=16) / count
-    error = (found - expected) / np.sqrt(expected * (1 - expected) / count)
-    assert np.abs(error).max() < 3.5
-
-
-def test_a_seed_gives_the_same_codes_however_many_are_drawn():
-    prior = make(condition={"label": Categorical(2)})
-    five, two = (prior.sample({"label": [0, 1] * 2}, seed=9, batch_size=b) for b in (4, 2))
-    np.testing.assert_array_equal(five, two)
-    assert (prior.sample({"label": [0, 1] * 2}, seed=10) != five).any()
-    assert prior.sample({"label": ["1", None]}).shape == (2, 3, 4)
-
-
-def test_temperature_zero_takes_the_likeliest():
-    prior = make()
-    codes = prior.sample(2, temperature=0)
-    np.testing.assert_array_equal(codes, logits_of(prior, codes).argmax(axis=-1))
-
-
 def test_the_loss_of_training_is_that_of_a_step_on_average():
     prior = make((2, 2), 3, num_steps=2)
     codes = GENERATOR.integers(0, 3, (1, 2, 2)).astype("int32")

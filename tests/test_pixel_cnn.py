@@ -61,25 +61,6 @@ def test_the_likelihood_sums_to_one(label):
     assert np.abs(np.exp(other) - probabilities).max() > 1e-3
 
 
-def test_draws_follow_the_likelihood():
-    prior = make((2, 2), 2)
-    expected = np.exp(prior.log_likelihood(all_grids()).astype("float64"))
-    count = 4000
-    drawn = prior.sample(count, seed=3, batch_size=count).reshape(count, 4)
-    found = np.bincount(drawn @ [8, 4, 2, 1], minlength=16) / count
-    error = (found - expected) / np.sqrt(expected * (1 - expected) / count)
-    assert np.abs(error).max() < 3.5
-
-
-def test_a_seed_gives_the_same_codes_however_many_are_drawn():
-    prior = make(condition={"label": Categorical(2)})
-    five, two = (prior.sample({"label": [0, 1] * 2}, seed=9, batch_size=b) for b in (4, 2))
-    np.testing.assert_array_equal(five, two)
-    assert five.dtype == np.int32
-    assert (prior.sample({"label": [0, 1] * 2}, seed=10) != five).any()
-    assert prior.sample({"label": ["1", None]}).shape == (2, 3, 4)
-
-
 def test_a_seed_takes_the_uniform_numbers_of_every_backend():
     prior = make((2, 2), 4)
     for weight in prior.weights:
@@ -87,12 +68,6 @@ def test_a_seed_takes_the_uniform_numbers_of_every_backend():
     high, _ = portable_random.words(np.int64(5), np.arange(6)[:, None], np.arange(4)[None])
     # Equal probabilities: the code is the first two bits.
     np.testing.assert_array_equal(prior.sample(6, seed=5).reshape(6, 4), high // 2**14)
-
-
-def test_temperature_zero_takes_the_likeliest():
-    prior = make()
-    codes = prior.sample(2, temperature=0)
-    np.testing.assert_array_equal(codes, logits_of(prior, codes).argmax(axis=-1))
 
 
 def test_a_draw_inverts_the_cumulated_probabilities():

@@ -5,6 +5,7 @@ import types
 
 import keras
 import numpy as np
+from keras import ops
 
 from keras_vae import arguments, portable_random, seeds
 from keras_vae.layers.conditioning import Conditioning
@@ -12,6 +13,7 @@ from keras_vae.storage.stored import StoredModel
 from keras_vae.training import Guard, datasets, is_divided, resuming
 from keras_vae.training import inputs as model_inputs
 from keras_vae.training.bar import with_bar
+from keras_vae.training.batched import in_batches
 from keras_vae.training.occurrence import check_occurrence
 from keras_vae.version import __version__
 
@@ -19,8 +21,8 @@ from keras_vae.version import __version__
 class CodePrior(Guard, StoredModel):
     """A model of the grids of codes of a `VQVAE`, `p(codes | conditions)`, trained by plain `fit`.
 
-    A subclass writes `build`, `call`, `compute_loss`, `log_likelihood`, `draw` and `manifest`, and
-    sets `options`, its own arguments.
+    A subclass writes `build`, `call`, `negative_log_likelihood`, `draw` and `manifest`, and sets
+    `options`, its own arguments.
 
     Args:
         grid_shape: Tuple `(height, width)` of the codes.
@@ -81,7 +83,24 @@ class CodePrior(Guard, StoredModel):
             raise ValueError(f"The input must be a dict of {keys}. Received: {received}.")
         return inputs, {}
 
+    def negative_log_likelihood(self, inputs, outputs):
+        """`-log p(codes | conditions)` of tensors, and of what a call gives of them.
+
+        Args:
+            inputs: As of a call.
+            outputs: Tensor, what `call` returned; in training it may be an estimate.
+
+        Returns:
+            float32 tensor `(batch,)`, nats per example.
+        """
+        raise NotImplementedError
+
     # Training, by plain Keras
+
+    def compute_loss(
+        self, x=None, y=None, y_pred=None, sample_weight=None, training=True, **kwargs
+    ):
+        return ops.mean(self.negative_log_likelihood(x, y_pred)) + sum(self.losses)
 
     def compile(self, optimizer="adam", **kwargs):
         """As in Keras, but for `loss` and `metrics`, which are refused: the loss is its own."""
@@ -202,8 +221,20 @@ class CodePrior(Guard, StoredModel):
     # NumPy in, NumPy out
 
     def log_likelihood(self, inputs, batch_size=256):
-        """`log p(codes | conditions)`, float32 nats `(n,)`, of what `fit` takes."""
-        raise NotImplementedError
+        """Compute `log p(codes | conditions)`, exactly.
+
+        Args:
+            inputs: As in `fit`.
+            batch_size: Int. Examples computed at once.
+
+        Returns:
+            float32 array `(n,)`, nats per example.
+        """
+
+        def measure(batch):
+            return [-self.negative_log_likelihood(batch, self(batch, training=False))]
+
+        return in_batches(measure, self._check(inputs), batch_size)[0]
 
     def sample(self, conditions=None, temperature=1.0, seed=None, batch_size=256, count=None):
         """Draw codes.

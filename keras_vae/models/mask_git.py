@@ -224,28 +224,10 @@ class MaskGIT(CodePrior):
         grid = arithmetic.look_up(ordered, back, axis=1)
         return ops.reshape(grid, (-1, *self.grid_shape, *ordered.shape[2:]))
 
-    def compute_loss(
-        self, x=None, y=None, y_pred=None, sample_weight=None, training=True, **kwargs
-    ):
-        return ops.mean(ops.sum(y_pred, axis=(1, 2))) + sum(self.losses)
+    def negative_log_likelihood(self, inputs, outputs):
+        return ops.sum(outputs, axis=(1, 2))
 
     # NumPy in, NumPy out
-
-    def log_likelihood(self, inputs, batch_size=256):
-        """Compute `log p(codes | conditions)`, exactly.
-
-        Args:
-            inputs: As in `fit`.
-            batch_size: Int. Examples computed at once.
-
-        Returns:
-            float32 array `(n,)`, nats per example.
-        """
-
-        def measure(batch):
-            return [-ops.sum(self(batch, training=False), axis=(1, 2))]
-
-        return in_batches(measure, self._check(inputs), batch_size)[0]
 
     def draw(self, conditions, seed, count, temperature, batch_size):
         """As `sample`, step by step, all examples at once."""

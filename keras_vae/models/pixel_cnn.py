@@ -10,7 +10,7 @@ from keras_vae import portable_random
 from keras_vae.layers.masked_convolution import MaskedConv2D
 from keras_vae.models.code_prior import CodePrior
 from keras_vae.networks.convolutional import convolution
-from keras_vae.training.batched import in_batches, padded
+from keras_vae.training.batched import padded
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -89,27 +89,11 @@ class PixelCNN(CodePrior):
             above, left = block(above, left, condition)
         return self.logits(self.hidden(ops.relu(left)))
 
-    def compute_loss(
-        self, x=None, y=None, y_pred=None, sample_weight=None, training=True, **kwargs
-    ):
-        codes, _ = self.named_inputs(x)
-        return ops.mean(negative_log_prob(codes, y_pred)) + sum(self.losses)
-
-    def log_likelihood(self, inputs, batch_size=256):
-        """Compute `log p(codes | conditions)`, exactly.
-
-        Args:
-            inputs: As in `fit`.
-            batch_size: Int. Examples computed at once.
-
-        Returns:
-            float32 array `(n,)`, nats per example.
-        """
-
-        def measure(batch):
-            return [-negative_log_prob(self.named_inputs(batch)[0], self(batch, training=False))]
-
-        return in_batches(measure, self._check(inputs), batch_size)[0]
+    def negative_log_likelihood(self, inputs, outputs):
+        codes, _ = self.named_inputs(inputs)
+        logits = ops.cast(outputs, "float32")
+        each = ops.sparse_categorical_crossentropy(codes, logits, from_logits=True)
+        return ops.sum(each, axis=(1, 2))
 
     def draw(self, conditions, seed, count, temperature, batch_size):
         """As `sample`, in raster order, all examples at once."""
@@ -172,13 +156,6 @@ class GatedBlock(keras.layers.Layer):
 def _gate(h):
     signal, gate = ops.split(h, 2, axis=-1)
     return ops.tanh(signal) * ops.sigmoid(gate)
-
-
-def negative_log_prob(codes, logits):
-    """`-log p` of codes `(batch, height, width)`, summed over the grid: float32 nats `(batch,)`."""
-    logits = ops.cast(logits, "float32")
-    each = ops.sparse_categorical_crossentropy(codes, logits, from_logits=True)
-    return ops.sum(each, axis=(1, 2))
 
 
 def draw(logits, uniform, temperature):
