@@ -85,16 +85,18 @@ def probabilities():
 
 
 @functools.cache
-def weights(names):
-    """What a name weighs that is 0, 1, 2, ... of 64 parts of a nat below the likeliest.
+def weights(count, largest_total=_LARGEST_TOTAL, steps_per_nat=COARSE_STEPS):
+    """What a name or a token weighs that is 0, 1, 2, ... steps below the likeliest one.
 
     Args:
-        names: Int. All of them together weigh at most 2^24.
+        count: Int. How many there are to draw from.
+        largest_total: Int. All of them together weigh at most this.
+        steps_per_nat: Int.
 
     Returns:
         float32 array of whole numbers, of which the last is the first 0.
     """
-    largest = 2 ** int(math.log2(_LARGEST_TOTAL / names))
-    nats = np.arange(COARSE_STEPS * 20) / COARSE_STEPS
+    largest = 2 ** int(math.log2(largest_total / count))
+    nats = np.arange(steps_per_nat * 20) / steps_per_nat
     table = np.round(largest * np.exp(-nats)).astype("float32")
     return table[: np.argmin(table) + 1]

@@ -22,6 +22,7 @@ import numpy as np
 from keras import ops
 
 from keras_vae import keras_internals, portable_random
+from keras_vae.exact_columns import weights
 from keras_vae.networks import arithmetic
 from keras_vae.priors.fitted import FittedMixture
 from keras_vae.priors.standard_normal import StandardNormal
@@ -98,9 +99,9 @@ class Wholes(arithmetic.Floats):
         inverse = (INVERSE_STEPS * TEMPERATURE_STEPS + steps // 2) // steps
         gaps, divisor = ops.arange(GAPS, dtype="int32"), 2 ** BITS["logits"] * INVERSE_STEPS
         divisor //= WEIGHTS_PER_NAT
-        weights = weights_below(self.num_tokens)
-        index = ops.minimum((gaps * inverse + divisor // 2) // divisor, len(weights) - 1)
-        table = arithmetic.look_up(ops.convert_to_tensor(weights), index, axis=0)
+        below = weights_below(self.num_tokens)
+        index = ops.minimum((gaps * inverse + divisor // 2) // divisor, len(below) - 1)
+        table = arithmetic.look_up(ops.convert_to_tensor(below), index, axis=0)
         return words, ops.where(gaps > 0, table * is_warm, table)
 
     def draw(self, logits, numbers, setting):
@@ -116,18 +117,8 @@ class Wholes(arithmetic.Floats):
 
 
 def weights_below(num_tokens):
-    """What a token weighs that is 0, 1, 2, ... of 256 parts of a nat below the likeliest.
-
-    Args:
-        num_tokens: Int. All of them together weigh at most `LARGEST_TOTAL`.
-
-    Returns:
-        float32 array of whole numbers, of which the last is the first 0.
-    """
-    largest = 2 ** int(np.log2(LARGEST_TOTAL / num_tokens))
-    nats = np.arange(WEIGHTS_PER_NAT * 20) / WEIGHTS_PER_NAT
-    weights = np.round(largest * np.exp(-nats)).astype("float32")
-    return weights[: np.argmin(weights) + 1]
+    """`exact_columns.weights` of tokens, in parts of 1/256 of a nat."""
+    return weights(num_tokens, LARGEST_TOTAL, WEIGHTS_PER_NAT)
 
 
 class ExactDense(keras.layers.Layer):
