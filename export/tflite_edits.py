@@ -50,44 +50,33 @@ def fix_shapes(model, schema):
     RESHAPE infers one size by itself, and a constant that is spread over another tensor's shape is
     that tensor, limited to the constant.
     """
-    codes = {
-        name: [i for i, code in enumerate(model.operatorCodes) if _is(code, schema, name)]
-        for name in ("RESHAPE", "BROADCAST_TO", "FILL", "SHAPE")
-    }
+    for subgraph, operator in list(_operators_of(model, schema, "RESHAPE")):
+        _say_sizes(model, schema, subgraph, operator)
+    for subgraph, operator in list(_operators_of(model, schema, "BROADCAST_TO")):
+        value, shape = operator.inputs
+        _spread_by_limits(model, schema, subgraph, operator, int(value), int(shape))
+    for subgraph, operator in list(_operators_of(model, schema, "FILL")):
+        shape, value = operator.inputs
+        _spread_by_limits(model, schema, subgraph, operator, int(value), int(shape))
     for subgraph in model.subgraphs:
-        makers = {int(out): op for op in subgraph.operators for out in op.outputs}
-
-        def made_by(index, name, makers=makers):
-            maker = makers.get(int(index))
-            return maker if maker is not None and maker.opcodeIndex in codes[name] else None
-
-        def constant(index, subgraph=subgraph):
-            return _constant(model, schema, subgraph, int(index))
-
-        for operator in list(subgraph.operators):
-            if operator.opcodeIndex in codes["RESHAPE"] and len(operator.inputs) == 2:
-                if constant(operator.inputs[1]) is not None:
-                    continue
-                sizes = _sizes_of_rows(model, schema, subgraph, int(operator.outputs[0]))
-                if sizes is not None and np.sum(np.asarray(sizes) < 0) == 1:
-                    shape = np.array(sizes, "int32")
-                    index = _add_constant(model, schema, subgraph, shape)
-                    operator.inputs = [operator.inputs[0], index]
-                    # It may say its shape twice.
-                    operator.builtinOptionsType = schema.BuiltinOptions.ReshapeOptions
-                    operator.builtinOptions = schema.ReshapeOptionsT()
-                    operator.builtinOptions.newShape = shape
-            elif operator.opcodeIndex in (*codes["BROADCAST_TO"], *codes["FILL"]):
-                value, shape = operator.inputs
-                if operator.opcodeIndex in codes["FILL"]:
-                    value, shape = shape, value
-                found, like = constant(value), made_by(shape, "SHAPE")
-                if like is None or found is None or found.size != 1:
-                    continue
-                [like] = like.inputs
-                if subgraph.tensors[like].type == subgraph.tensors[value].type:
-                    _limit(model, schema, subgraph, operator, int(like), found.reshape(()))
         _drop_unread(subgraph)
+
+
+def _say_sizes(model, schema, subgraph, operator):
+    """Give a RESHAPE whose sizes are computed those that are known, and -1 where one is not."""
+    if len(operator.inputs) != 2:
+        return
+    if _constant(model, schema, subgraph, int(operator.inputs[1])) is not None:
+        return
+    sizes = _sizes_of_rows(model, schema, subgraph, int(operator.outputs[0]))
+    if sizes is None or np.sum(np.asarray(sizes) < 0) != 1:
+        return
+    shape = np.array(sizes, "int32")
+    operator.inputs = [operator.inputs[0], _add_constant(model, schema, subgraph, shape)]
+    # It may say its shape twice.
+    operator.builtinOptionsType = schema.BuiltinOptions.ReshapeOptions
+    operator.builtinOptions = schema.ReshapeOptionsT()
+    operator.builtinOptions.newShape = shape
 
 
 def _sizes_of_rows(model, schema, subgraph, index):
@@ -105,9 +94,25 @@ def _sizes_of_rows(model, schema, subgraph, index):
     return [-1, int(weights[1])] if readers else sizes
 
 
-def _limit(model, schema, subgraph, operator, like, value):
-    """Put the least and the largest of a tensor and a constant in the place of an operator."""
-    limit = _add_constant(model, schema, subgraph, value)
+def _spread_by_limits(model, schema, subgraph, operator, value, shape):
+    """Put MAXIMUM and MINIMUM of a tensor and a constant in the place of what spreads the constant.
+
+    Args:
+        operator: That which spreads it.
+        value, shape: Indices of what it spreads, and of the sizes to which, those of a tensor.
+    """
+    number = _constant(model, schema, subgraph, value)
+    sources = [
+        int(made.inputs[0])
+        for where, made in _operators_of(model, schema, "SHAPE")
+        if where is subgraph and int(made.outputs[0]) == shape
+    ]
+    if number is None or number.size != 1 or not sources:
+        return
+    [like] = sources
+    if subgraph.tensors[like].type != subgraph.tensors[value].type:
+        return
+    limit = _add_constant(model, schema, subgraph, number.reshape(()))
     between = schema.TensorT()
     source = subgraph.tensors[like]
     between.name, between.type, between.hasRank = b"", source.type, True
