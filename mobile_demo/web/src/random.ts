@@ -2,6 +2,11 @@
 // keras_vae/portable_random.py says how they are made and why. Every product stays below 2^31.
 
 export const SEEDS = 2 ** 31;
+
+/** Any seed, of the browser's own generator. */
+export function anySeed(): number {
+  return crypto.getRandomValues(new Uint32Array(1))[0]! >>> 1;
+}
 export const MOST_EXAMPLES = 2 ** 20;
 
 const ROUNDS = 7;

@@ -22,9 +22,3 @@ export function csvOf(columns: Column[], values: ArrayLike<number>[], rows: numb
 function cell(text: string): string {
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
-
-/** The number that a field holds, within its column; NaN of an empty one. */
-export function clamped({ low, high }: Column, text: string): number {
-  const value = Number(text);
-  return text.trim() === "" || !Number.isFinite(value) ? NaN : Math.min(high, Math.max(low, value));
-}

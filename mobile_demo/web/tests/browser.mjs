@@ -1,4 +1,5 @@
 // The built page in a real browser: a server that can go away, and phones of any size.
+import { createHash } from "node:crypto";
 import fs from "node:fs";
 import http from "node:http";
 import path from "node:path";
@@ -50,6 +51,26 @@ export function launch(args = []) {
     throw new Error("The tests need Chromium: apt-get install chromium, or name it in CHROMIUM.");
   }
   return chromium.launch({ executablePath, args: ["--no-sandbox", ...args] });
+}
+
+/** The files of a folder of models, as the build writes them; `graph.precision.format` by name. */
+export function filesOf(folder, id) {
+  return fs.readdirSync(folder).flatMap((name) => {
+    const [, graph, precision = "none", format] = /^([a-z]+)(?:\.([\w-]+))?\.(onnx|tflite)$/.exec(name) ?? [];
+    if (!graph) return [];
+    const content = fs.readFileSync(path.join(folder, name));
+    const sha256 = createHash("sha256").update(content).digest("hex");
+    return [{ name, graph, format, precision, bytes: content.length, sha256, url: `models/${id}-${name}` }];
+  });
+}
+
+/** Give a page the models of a folder in place of its own: `entry` as in the build's models.json. */
+export async function serveModels(page, folder, entry) {
+  await page.route("**/models.json", (route) => route.fulfill({ json: [entry] }));
+  await page.route(`**/models/${entry.id}-*`, (route) => {
+    const name = route.request().url().split(`/${entry.id}-`)[1];
+    return route.fulfill({ body: fs.readFileSync(path.join(folder, name)) });
+  });
 }
 
 /** Wait until the model is running, or has failed. */

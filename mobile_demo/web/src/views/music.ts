@@ -17,7 +17,7 @@ import { Player } from "../music/player";
 import { readMelody } from "../music/read_midi";
 import { Roll } from "../music/roll";
 import type { Edit } from "../music/roll";
-import { SEEDS } from "../random";
+import { SEEDS, anySeed } from "../random";
 import { copyLink, shareOrSave } from "../share";
 import type { Running, Stage, View } from "../stage";
 import { markFirstImage, measureDrawing } from "../timing";
@@ -285,7 +285,7 @@ export class MusicView implements View {
   }
 
   private another(): void {
-    this.seed.value = String(crypto.getRandomValues(new Uint32Array(1))[0]! >>> 1);
+    this.seed.value = String(anySeed());
     this.changed();
   }
 

@@ -5,7 +5,7 @@ import type { Column, Manifest } from "../manifest";
 import type { Tensors } from "../engines/engine";
 import type { Model } from "../model";
 import type { Running, Stage, View } from "../stage";
-import { clamped, shownValue } from "../table";
+import { shownValue } from "../table";
 
 /** Columns that are named for what they add to the score, and the least of it, in nats. */
 const [MOST_NAMED, LEAST_NAMED] = [5, 0.5];
@@ -81,10 +81,9 @@ export class ScoreView implements View {
     }
     const input = el("input", { type: "number", step: whole ? "1" : "any", value: shownValue(column, value), placeholder: isGiven ? "" : "missing", inputmode: "decimal" });
     input.addEventListener("input", () => {
-      // Beyond what the column had, a row is what it is: unusual. A condition stays within.
-      const typed = isGiven ? clamped(column, input.value) : input.value === "" ? NaN : input.valueAsNumber;
-      input.setAttribute("aria-invalid", String(Number.isNaN(typed) && (isGiven || !input.validity.valid)));
-      if (input.ariaInvalid !== "true") set(typed);
+      // Beyond what the column had, a row is what it is: unusual. A condition is within, and is known.
+      input.setAttribute("aria-invalid", String(!input.validity.valid || (isGiven && input.value === "")));
+      if (input.ariaInvalid !== "true") set(input.valueAsNumber);
     });
     if (isGiven) {
       input.min = String(low);

@@ -1,24 +1,18 @@
 // A model of colour pictures: what the page shows first, and what it does with a person's pictures.
 
-import { createHash } from "node:crypto";
 import fs from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
 import type { Browser, BrowserContext, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 
-import { PHONE, ROOT, SIZES, launch, ready, startServer } from "../browser.mjs";
+import { PHONE, ROOT, SIZES, filesOf, launch, ready, serveModels, startServer } from "../browser.mjs";
 
 const SCREENSHOTS = path.join(ROOT, "screenshots");
 const FOLDER = process.env.COLOUR ?? path.join(ROOT, "tests", "fixtures", "colour");
 const axe = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
 
-/** As the build writes them of a folder of models. */
-const files = fs.readdirSync(FOLDER).filter((name) => /^\w+\.tflite$/.test(name)).map((name) => {
-  const content = fs.readFileSync(path.join(FOLDER, name));
-  const sha256 = createHash("sha256").update(content).digest("hex");
-  return { name, graph: name.split(".")[0], format: "tflite", precision: "none", bytes: content.length, sha256, url: `models/colour-${name}` };
-});
+const files = filesOf(FOLDER, "colour");
 
 let browser: Browser;
 let server: Awaited<ReturnType<typeof startServer>>;
@@ -43,8 +37,7 @@ async function opened(options = {}, hash = ""): Promise<Page> {
   context = await browser.newContext({ ...PHONE, serviceWorkers: "block", ...options });
   const page = await context.newPage();
   page.on("pageerror", (err) => errors.push(err.message));
-  await page.route("**/models.json", (route) => route.fulfill({ json: [{ id: "colour", music: false, folder: null, files }] }));
-  await page.route("**/models/colour-*", (route) => route.fulfill({ body: fs.readFileSync(path.join(FOLDER, route.request().url().split("colour-")[1]!)) }));
+  await serveModels(page, FOLDER, { id: "colour", music: false, folder: null, files });
   await page.goto(server.url + hash);
   await ready(page);
   return page;

@@ -1,25 +1,18 @@
 // A model of a table: rows of a seed, the file of them, and how unusual a row is.
 
-import { createHash } from "node:crypto";
 import fs from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
 import type { Browser, BrowserContext, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 
-import { PHONE, ROOT, SIZES, launch, ready, startServer } from "../browser.mjs";
+import { PHONE, ROOT, SIZES, filesOf, launch, ready, serveModels, startServer } from "../browser.mjs";
 
 const SCREENSHOTS = path.join(ROOT, "screenshots");
 const FOLDER = process.env.TABLE ?? path.join(ROOT, "tests", "fixtures", "table");
 const axe = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
 
-/** As the build writes them of a folder of models. */
-const files = fs.readdirSync(FOLDER).flatMap((name) => {
-  const [, graph, precision = "none", format] = /^(sampler|scorer)(?:\.(exact))?\.(onnx|tflite)$/.exec(name) ?? [];
-  const content = fs.readFileSync(path.join(FOLDER, name));
-  const sha256 = createHash("sha256").update(content).digest("hex");
-  return graph ? [{ name, graph, format, precision, bytes: content.length, sha256, url: `models/table-${name}` }] : [];
-});
+const files = filesOf(FOLDER, "visits");
 
 let browser: Browser;
 let server: Awaited<ReturnType<typeof startServer>>;
@@ -45,8 +38,7 @@ async function opened(format: string, hash = "", options = {}): Promise<Page> {
   const page = await context.newPage();
   page.on("pageerror", (err) => errors.push(err.message));
   const some = files.filter((file) => file.format === format);
-  await page.route("**/models.json", (route) => route.fulfill({ json: [{ id: "visits", music: false, table: true, files: some }] }));
-  await page.route("**/models/table-*", (route) => route.fulfill({ body: fs.readFileSync(path.join(FOLDER, route.request().url().split("table-")[1]!)) }));
+  await serveModels(page, FOLDER, { id: "visits", music: false, table: true, files: some });
   await page.goto(server.url + hash);
   await ready(page);
   return page;
