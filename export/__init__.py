@@ -27,6 +27,8 @@ from export.parts import delete, part_of, parts_of
 
 FORMATS = ("tflite", "onnx", "c")
 GRAPHS = ("decoder", "encoder", "sampler", "scorer")
+# Of a run's scorer that nobody has calibrated: a device may ask for another rate.
+FALSE_ALARMS = 0.01
 NOT_ALL_INTEGER = {
     "sampler": "a latent code of 8 bits is not the one of the seed. Export the decoder as "
     "int8-full and draw the code beside it, or use --format c.",
@@ -68,8 +70,8 @@ def export(
     line takes them, `"tflite,onnx"`: every combination is one file.
 
     Args:
-        model_or_path: A model of `keras_vae`, a run folder or a `.keras` file; or any Keras model,
-            with `inputs`.
+        model_or_path: A model of `keras_vae`, an `AnomalyDetector`, a run folder or a `.keras`
+            file; or any Keras model, with `inputs`.
         format: `"tflite"`, `"onnx"` or `"c"`.
         graph: `"decoder"`, `"encoder"`, `"sampler"` or `"scorer"`.
         quantize: `"none"`, `"float16"`, `"int8"` (int8 weights, float arithmetic),
@@ -115,6 +117,16 @@ def export(
     return paths[0] if all(isinstance(name, str) and "," not in name for name in named) else paths
 
 
+def _model_of(model_or_path):
+    """What is exported of an `AnomalyDetector`: its model, which it has set and calibrated."""
+    if _is_path(model_or_path):
+        return model_or_path
+    from keras_vae.detector import AnomalyDetector
+
+    is_detector = isinstance(model_or_path, AnomalyDetector)
+    return model_or_path.exported() if is_detector else model_or_path
+
+
 def names_in(value):
     """The names in `"tflite,onnx"` or in a sequence of names, each once; [] for None."""
     if isinstance(value, str):
@@ -152,6 +164,7 @@ def export_files(
     Returns:
         List of tuples of the `pathlib.Path` and a `parity.Report`, one for each file.
     """
+    model_or_path = _model_of(model_or_path)
     if inputs is not None and data is not None:
         raise ValueError(
             "`data` must be left out with `inputs`, those of a Keras model of any kind. Received: "
@@ -233,6 +246,8 @@ def _export_here(
         training = manifest.training_of(run)
     if inputs is None and (run is not None or data is not None):
         held_out = examples.held_out(model, run, say, data)
+    if held_out is not None and origin is None and _is_path(model_or_path):
+        _calibrate(model, jobs, held_out, say)
     reports = {}
     with tracing.full_precision(model):
         models = models_of(model, jobs)
@@ -264,6 +279,24 @@ def _export_here(
                             say,
                         )
     return [reports[job] for job in jobs]
+
+
+def _calibrate(model, jobs, held_out, say):
+    """Give a model whose scorer is exported p-values by held-out examples, if it has none."""
+    from keras_vae.calibration import Calibration, least_examples
+    from keras_vae.models import scoring
+
+    if "scorer" not in {job.graph for job in jobs} or model.scoring.calibration is not None:
+        return
+    graph = build_graph(model, "scorer")
+    if graph.count(held_out) < least_examples(FALSE_ALARMS):
+        return
+    name = scoring.label_of(model)
+    labels = held_out[name] if name else None
+    scores = graph.evaluate(held_out)["score"]
+    made = Calibration.fit(scores, FALSE_ALARMS, 0.0, labels, name, scoring.names_of(model, name))
+    model.scoring = dataclasses.replace(model.scoring, calibration=made)
+    say(f"scorer: p-values by {len(scores):,} held-out examples, alarms at {FALSE_ALARMS:.0%}")
 
 
 def _make(graph, job, expected, calibration, training, held_out, picture_range, say):

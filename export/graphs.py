@@ -414,47 +414,44 @@ def scorer(model):
         model: A model of `keras_vae` that scores.
 
     Returns:
-        A `Graph` with the inputs of the `encoder`, and the outputs `score`, the negative ELBO in
-        nats at the posterior mean (for an autoencoder, the negative log-likelihood; under a prior
-        without a closed KL, with its estimate there, `Prior.kl`), and `x_reconstructed`, or for
-        each of a table's columns `NAME_reconstructed`.
+        A `Graph` with the inputs of the `encoder`, and the outputs `score`, in nats, which is by
+        default the negative ELBO at the posterior mean (for an autoencoder, the negative
+        log-likelihood; under a prior without a closed KL, with its estimate there, `Prior.kl`; an
+        `AnomalyDetector` sets another one); `contribution`, what each value of the data adds to it;
+        of a calibrated model `p_value`, the share of normal examples that score as high; and
+        `x_reconstructed`, or for each of a table's columns `NAME_reconstructed`.
 
     Raises:
         ValueError: If the model has no score.
     """
     from keras_vae.models.capabilities import Bounds, DrawsTokens
+    from keras_vae.models.scoring import p_values, scored
 
     _check(model, "scorer")
     port = ports.of(model)
-    outputs = (TensorSpec("score", "float32", (None,)), *port.outputs(reconstructed=True))
+    is_calibrated = model.scoring.calibration is not None
+    outputs = (
+        TensorSpec("score", "float32", (None,)),
+        *((TensorSpec("p_value", "float32", (None,)),) if is_calibrated else ()),
+        TensorSpec("contribution", "float32", (None, *model.data_shape)),
+        *port.outputs(reconstructed=True),
+    )
     prior = model.prior.fixed() if isinstance(model, Bounds) else None
 
-    def parameters_and_kl(x, tensors):
+    def explained(tensors):
         condition = condition_vector(model, tensors)
-        if prior is None:
-            z, kl = model.code(x, condition, training=False)[0], 0.0
-        else:
-            q = model.infer(x, condition, training=False)
-            z, given = q.draw(None)
-            kl = q.kl(prior(condition), z, given)
-        return model.decode_parameters(z, port.conditions(tensors)), kl
+        return scored(model, port.data(tensors), condition, prior)
 
     def function(tensors):
-        x = port.data(tensors)
-        parameters, kl = parameters_and_kl(x, tensors)
-        score = -model.likelihood.log_prob(x, parameters)
-        if prior is not None:
-            score = score + kl
-        mean = model.likelihood.mean(parameters)
-        return {"score": ports.as_float32(score), **port.given(mean, reconstructed=True)}
+        score, contribution, _, parameters = explained(tensors)
+        made = {"score": ports.as_float32(score), "contribution": ports.as_float32(contribution)}
+        if is_calibrated:
+            made["p_value"] = p_values(model, made["score"], port.conditions(tensors))
+        return {**made, **port.given(model.likelihood.mean(parameters), reconstructed=True)}
 
     def absolute_sums(tensors):
-        from keras import ops
-
-        x = port.data(tensors)
-        parameters, kl = parameters_and_kl(x, tensors)
-        by_value = model.likelihood(parameters).log_prob_by_value(x)
-        return {"score": ports.as_float32(ops.sum(ops.abs(by_value), axis=1) + ops.abs(kl))}
+        magnitude = ports.as_float32(explained(tensors)[2])
+        return {"score": magnitude, "contribution": magnitude}
 
     inputs = (*port.inputs, *port.condition_specs)
     draw = functools.partial(_draw_data, model)

@@ -84,6 +84,7 @@ def build(
         "training": training,
         "map": _map(graph, held_out),
         "scores": _scores(graph, held_out),
+        **_calibration(graph),
         "versions": _versions(converter),
         "golden": _golden(graph, quantize, run),
     }
@@ -331,6 +332,17 @@ def _scores(graph, held_out):
         return None
     scores = graph.evaluate(held_out)["score"].astype(np.float64)
     return np.round(np.percentile(scores, np.arange(101)), 4).tolist()
+
+
+def _calibration(graph):
+    """What a scorer's score is, and what normal examples score, as far as it is known."""
+    from export.tracing import own
+
+    if graph.name != "scorer" or not (model := own(graph.model)):
+        return {}
+    calibration = model.scoring.calibration
+    told = None if calibration is None else calibration.manifest()
+    return {"score": model.scoring.score, "calibration": told}
 
 
 def _golden(graph, quantize, run):

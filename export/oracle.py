@@ -5,11 +5,12 @@ what was exported: models of ours answer by their public methods, other Keras mo
 the names that the user gave.
 """
 
+import functools
 import inspect
 
 import numpy as np
 
-from export import keras_models, table_oracle, tracing
+from export import keras_models, score_oracle, table_oracle, tracing
 from keras_vae import keras_internals
 
 
@@ -41,11 +42,23 @@ def outputs(graph, inputs, batch_size=64):
 
 
 def limits(graph, inputs, made):
-    """Between which values each of a graph's outputs in units may lie: `table_oracle.limits`."""
-    if not graph.in_units:
-        return {}
-    with tracing.on_cpu():
-        return table_oracle.limits(graph, inputs, made)
+    """Between which values some of a graph's outputs may lie: those in units, and p-values.
+
+    Args:
+        graph: The `Graph`.
+        inputs: Dict of arrays.
+        made: Dict of arrays, as from `outputs`, or None.
+
+    Returns:
+        Dict from the name of an output to a function of a bound to two arrays.
+    """
+    found = {}
+    if graph.in_units:
+        with tracing.on_cpu():
+            found = table_oracle.limits(graph, inputs, made)
+    if made is not None and "p_value" in made:
+        found["p_value"] = functools.partial(score_oracle.limits, graph.model, inputs, made)
+    return found
 
 
 def _of(graph):
@@ -180,12 +193,9 @@ def _tokens(graph, inputs, z, index):
 
 def _scorer(graph, inputs):
     model, examples = graph.model, _examples(graph.model, inputs)
-    made = model(_tensors(examples), draw=False, training=False)
-    score = -model.likelihood.log_prob(_tensors(inputs["x"]), made["parameters"])
-    return {
-        "score": score + made["kl"] if "kl" in made else score,
-        "x_reconstructed": model.reconstruct(examples),
-    }
+    conditions = _conditions(model, inputs)
+    explained = score_oracle.outputs(model, inputs["x"], examples, conditions)
+    return {**explained, "x_reconstructed": model.reconstruct(examples)}
 
 
 def _keras_model(graph, inputs):

@@ -11,6 +11,7 @@ import math
 
 import numpy as np
 
+from export import score_oracle
 from keras_vae.data.lines import is_whole
 
 # Of numbers, beside what follows from their scores: steps of float32 at the column's largest.
@@ -114,14 +115,9 @@ def _sampler(model, inputs):
 
 def _scorer(model, inputs):
     examples = _examples(model, inputs)
-    made = model(_tensors(examples), draw=False, training=False)
-    x = examples["x"] if isinstance(examples, dict) else examples
-    score = -model.likelihood.log_prob(_tensors(x), made["parameters"])
-    score = score + made["kl"] if "kl" in made else score
-    return {
-        "score": _array(score),
-        **columns(model, model.reconstruct(examples), "_reconstructed"),
-    }
+    given = examples if isinstance(examples, dict) else {"x": examples}
+    found = score_oracle.outputs(model, given["x"], examples, conditions(model, inputs))
+    return {**found, **columns(model, model.reconstruct(examples), "_reconstructed")}
 
 
 def columns(model, x, ending=""):

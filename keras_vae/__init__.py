@@ -10,6 +10,7 @@ _MODULES = {
     "GAN": "keras_vae.models",
     "VAE": "keras_vae.models",
     "VQVAE": "keras_vae.models",
+    "AnomalyDetector": "keras_vae.detector",
     "Autoencoder": "keras_vae.models",
     "Categorical": "keras_vae.layers.conditioning",
     "ConditionalGAN": "keras_vae.models",

@@ -20,7 +20,7 @@ REPOSITORY = pathlib.Path(__file__).parents[1]
 ROOMS = {
     "foundations": (
         *("_lazy", "arguments", "backends", "distributions", "divergences", "exceptions"),
-        *("column_distributions", "exact_columns"),
+        *("calibration", "column_distributions", "exact_columns"),
         *(
             "keras_internals",
             "portable_random",
@@ -39,7 +39,7 @@ ROOMS = {
     "data": ("data", "excerpts", "storage.runs"),
     "training": ("training",),
     "models": ("models",),
-    "examination": ("callbacks", "doctor", "evaluation", "event_files", "figures"),
+    "examination": ("callbacks", "detector", "doctor", "evaluation", "event_files", "figures"),
     "export": ("export",),
     "command line": ("__main__", "commands", "export.__main__"),
 }

@@ -22,6 +22,7 @@ KINDS = {
 # What else files name so, or their golden samples.
 RESERVED = (
     *("x", "z", "codes", "z_mean", "z_log_var", "score", "margin", "index"),
+    *("p_value", "contribution"),
     *("seed", "temperature", "token_temperature", "tolerance", "conditions", "magnitudes"),
 )
 RECONSTRUCTED = "_reconstructed"

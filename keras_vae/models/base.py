@@ -1,6 +1,9 @@
 """What every latent-variable model shares: an encoder before the decoder, and their loss."""
 
+import dataclasses
 import functools
+import json
+import warnings
 
 import keras
 from keras import ops
@@ -12,8 +15,9 @@ from keras_vae.exceptions import reason
 from keras_vae.models import logits
 from keras_vae.models.capabilities import Encodes
 from keras_vae.models.generative import GenerativeModel, join
+from keras_vae.models.scoring import Scoring
 from keras_vae.objectives import Loss, mean_over_rows, weighted_mean
-from keras_vae.training import datasets
+from keras_vae.training import datasets, fingerprints
 from keras_vae.training import inputs as model_inputs
 from keras_vae.training.batched import in_batches
 
@@ -37,6 +41,8 @@ class LatentVariableModel(GenerativeModel, Encodes):
     code_names = ("z",)
     num_samples = 1
     reconstructs = True
+    scoring = Scoring()
+    trained_on = None
 
     def __init__(self, encoder, decoder, dynamic_binarization=False, **kwargs):
         super().__init__({"encoder": encoder, "decoder": decoder}, **kwargs)
@@ -94,6 +100,36 @@ class LatentVariableModel(GenerativeModel, Encodes):
         self.code_shape = code_shape
         self.data_shape = data_shape
         self.built = True
+
+    def get_build_config(self):
+        config = super().get_build_config()
+        if config and self.scoring != Scoring():
+            # As text, for numbers in a build config are sizes.
+            config["scoring"] = json.dumps(self.scoring.get_config())
+        if config and self.trained_on:
+            config["trained_on"] = self.trained_on
+        return config
+
+    def build_from_config(self, config):
+        super().build_from_config(config)
+        if config and "scoring" in config:
+            self.scoring = Scoring.from_config(json.loads(config["scoring"]))
+        if config:
+            self.trained_on = config.get("trained_on")
+
+    def forget_calibration(self, what="model"):
+        """Drop the p-values of scores, which hold for the model as it was, and say so."""
+        if self.scoring.calibration is not None:
+            warnings.warn(
+                f"The {what} is changed, so that the p-values hold no more and are dropped. Call "
+                "AnomalyDetector(model).calibrate(...) again.",
+                stacklevel=3,
+            )
+            self.scoring = dataclasses.replace(self.scoring, calibration=None)
+
+    def before_fit(self, x):
+        self.forget_calibration()
+        self.trained_on = fingerprints.of_some(x)
 
     def _check_code(self, code):
         """Check what the encoder returns, one head or two, and return the code's shape."""

@@ -548,6 +548,7 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores, DrawsExactly):
             ValueError: If it does not fit the model.
         """
         prior.build_for(self)
+        self.forget_calibration()
         trainable = len(self.trainable_variables)
         with keras_internals.unlocked(self):
             if isinstance(self.prior, keras.layers.Layer):

@@ -35,6 +35,9 @@ class Fitting(Steps):
             data_batch = datasets.unpack(self, data_batch)
         super()._symbolic_build(iterator, data_batch)
 
+    def before_fit(self, x):
+        """What a family does before it is trained on data, as `fit` takes them."""
+
     def check_batch(self, data):
         """Check a batch of a dataset, given as tensors that may be symbolic; build the model."""
         datasets.unpack(self, data)
@@ -191,6 +194,7 @@ class Fitting(Steps):
                 validation_data, validation_batch_size or batch_size or 32
             )
         self.check_logits()
+        self.before_fit(x)
         callbacks = self._add_callbacks(callbacks)
         checkpoint = next((c for c in callbacks if isinstance(c, Checkpoint)), None)
         batches, watches_labels = None, False

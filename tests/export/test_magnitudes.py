@@ -55,7 +55,8 @@ def oracle(model, x, change=0.0):
     mean[:, 3] += change
     terms = ((x - mean) / SCALE) ** 2 / 2 + math.log(SCALE) + math.log(2 * math.pi) / 2
     kl = np.sum(z**2 + np.exp(z_log_var) - 1 - z_log_var, axis=1) / 2
-    made = {"score": terms.sum(axis=1) + kl, "x_reconstructed": mean}
+    contribution = terms + (kl / terms.shape[1])[:, None]
+    made = {"score": terms.sum(axis=1) + kl, "contribution": contribution, "x_reconstructed": mean}
     return {k: v.astype("f4") for k, v in made.items()}, np.abs(terms).sum(axis=1) + kl
 
 

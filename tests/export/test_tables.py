@@ -135,7 +135,7 @@ def test_a_file_scores_rows_with_gaps_in_units(format):
     parameters = model.decode_parameters(ops.convert_to_tensor(z_mean.astype("f4")), conditions)
     log_prob = ops.convert_to_numpy(model.likelihood.log_prob(encoded["x"], parameters))
     np.testing.assert_allclose(made["score"], kl - log_prob, rtol=1e-5)
-    assert {"score"} | {
+    assert {"score", "contribution"} | {
         f"{model.schema.ports[n]}_reconstructed" for n in model.schema.names
     } == set(made)
     if format == "onnx":
