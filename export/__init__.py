@@ -26,17 +26,19 @@ from export.errors import ExportError
 from export.parts import delete, part_of, parts_of
 
 FORMATS = ("tflite", "onnx", "c")
-GRAPHS = ("decoder", "encoder", "sampler", "scorer")
+GRAPHS = ("decoder", "encoder", "sampler", "scorer", "reconstructor")
 # Of a run's scorer that nobody has calibrated: a device may ask for another rate.
 FALSE_ALARMS = 0.01
 NOT_ALL_INTEGER = {
     "sampler": "a latent code of 8 bits is not the one of the seed. Export the decoder as "
     "int8-full and draw the code beside it, or use --format c.",
-    "scorer": "a score in nats does not fit into 8 bits.",
+    "scorer": "a score in nats does not fit into 8 bits. Export the reconstructor, and compute the "
+    "score beside it.",
 }
 NOT_EXACT = {
     "encoder": "a code is made of real numbers. Quantize it as none.",
     "scorer": "a score is a real number. Quantize it as none.",
+    "reconstructor": "what it makes is made of real numbers. Quantize it as none.",
 }
 
 __all__ = ["FORMATS", "GRAPHS", "ExportError", "export", "export_files"]
@@ -73,7 +75,7 @@ def export(
         model_or_path: A model of `keras_vae`, an `AnomalyDetector`, a run folder or a `.keras`
             file; or any Keras model, with `inputs`.
         format: `"tflite"`, `"onnx"` or `"c"`.
-        graph: `"decoder"`, `"encoder"`, `"sampler"` or `"scorer"`.
+        graph: `"decoder"`, `"encoder"`, `"sampler"`, `"scorer"` or `"reconstructor"`.
         quantize: `"none"`, `"float16"`, `"int8"` (int8 weights, float arithmetic),
             `"int8-full"` (all integer; TFLite only) or `"exact"` (a model that draws tokens, or
             rows of a table, in whole numbers: `VAE.as_exact`, the same everywhere). ONNX has
@@ -87,7 +89,7 @@ def export(
             a latent code with the prior N(0, I).
         calibration_data: Optional dict from input names to arrays of typical examples, by which
             `"int8"` and `"int8-full"` round. Defaults, for a decoder or sampler, to draws from the
-            prior; for an encoder or scorer, to `data`.
+            prior; for what takes examples, to `data`.
         data: Optional name or path of the data that the model was trained on, as `data.load` takes
             it. From its test part a scorer's file knows how such examples score, and a decoder's
             where their codes lie. Defaults to what the run folder names; else files do without.

@@ -22,7 +22,7 @@ class Graph:
     """A function from named tensors to named tensors, as a format file exports it.
 
     Args:
-        name: `"decoder"`, `"encoder"`, `"sampler"` or `"scorer"`.
+        name: A name of `BUILDERS`.
         inputs: Tuple of `TensorSpec`.
         outputs: Tuple of `TensorSpec`.
         function: From a dict of the backend's tensors to a dict of the backend's tensors.
@@ -120,7 +120,8 @@ class Graph:
     @property
     def takes_data(self):
         """Whether it takes examples of the model's data."""
-        return self.name in ("encoder", "scorer") or any(s.name == "x" for s in self.inputs)
+        takes = ("encoder", "scorer", "reconstructor")
+        return self.name in takes or any(s.name == "x" for s in self.inputs)
 
     def rows(self, inputs, index):
         """The rows of the inputs at some positions; what is one for all of them stays."""
@@ -469,6 +470,45 @@ def scorer(model):
     )
 
 
+def reconstructor(model):
+    """The graph from data and the conditions to what the model makes of their code.
+
+    It is a scorer without its score, which fits into no 8 bits: all-integer files are made of it,
+    and a device computes the score beside it.
+
+    Args:
+        model: A model of `keras_vae` with an encoder.
+
+    Returns:
+        A `Graph` with the inputs of the `encoder`, and the outputs `x_reconstructed`, or for each
+        of a table's columns `NAME_reconstructed`.
+
+    Raises:
+        ValueError: If the model has no encoder.
+    """
+    from keras_vae.models.capabilities import DrawsTokens
+
+    _check(model, "reconstructor")
+    port = ports.of(model)
+
+    def function(tensors):
+        condition = condition_vector(model, tensors)
+        code = model.code(port.data(tensors), condition, training=False)[0]
+        mean = model.decode_mean(code, port.conditions(tensors))
+        return port.given(mean, reconstructed=True)
+
+    return Graph(
+        "reconstructor",
+        (*port.inputs, *port.condition_specs),
+        port.outputs(reconstructed=True),
+        function,
+        model,
+        functools.partial(_draw_data, model),
+        loops=isinstance(model, DrawsTokens),
+        in_units=port.in_units(),
+    )
+
+
 def unknown_operators(graph, where, found):
     """The error of a graph with operators that a format lacks.
 
@@ -484,7 +524,13 @@ def unknown_operators(graph, where, found):
     )
 
 
-BUILDERS = {"decoder": decoder, "encoder": encoder, "sampler": sampler, "scorer": scorer}
+BUILDERS = {
+    "decoder": decoder,
+    "encoder": encoder,
+    "sampler": sampler,
+    "scorer": scorer,
+    "reconstructor": reconstructor,
+}
 
 
 def _check(model, graph):
@@ -501,7 +547,12 @@ def _check(model, graph):
             "A model of a table must have a schema to be exported, for files take and give units. "
             f"Received: a {type(model).__name__} without. Make it with keras_vae.table_vae."
         )
-    needed = {"encoder": Encodes, "sampler": Samples, "scorer": Scores}
+    needed = {
+        "encoder": Encodes,
+        "reconstructor": Encodes,
+        "sampler": Samples,
+        "scorer": Scores,
+    }
     if graph in needed:
         require(model, needed[graph], f"The `{graph}` graph")
     if not model.built:

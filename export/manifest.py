@@ -315,7 +315,12 @@ def _map(graph, held_out):
     model = graph.model
     has_codes = isinstance(model, Encodes) and not isinstance(model, DiscreteCodes)
     is_known = held_out is not None and "x" in held_out
-    if graph.name == "scorer" or not is_known or not has_codes or model.latent_dim < 2:
+    if (
+        graph.name in ("scorer", "reconstructor")
+        or not is_known
+        or not has_codes
+        or model.latent_dim < 2
+    ):
         return None
     inputs = held_out if model.condition else held_out["x"]
     means = model.encode_means(model.as_observed(inputs, seed=0)).astype(np.float64)
@@ -335,14 +340,29 @@ def _scores(graph, held_out):
 
 
 def _calibration(graph):
-    """What a scorer's score is, and what normal examples score, as far as it is known."""
+    """What a file scores by, and what normal examples score, as far as it is known.
+
+    Beside a reconstructor a device computes the score "reconstruction" alone, with the scale.
+    """
     from export.tracing import own
 
-    if graph.name != "scorer" or not (model := own(graph.model)):
+    if graph.name not in ("scorer", "reconstructor") or not (model := own(graph.model)):
         return {}
-    calibration = model.scoring.calibration
-    told = None if calibration is None else calibration.manifest()
-    return {"score": model.scoring.score, "calibration": told}
+    score, calibration = model.scoring.score, model.scoring.calibration
+    told, scale = {}, model.likelihood.scale
+    if graph.name == "reconstructor":
+        calibration = calibration if score == "reconstruction" else None
+        score = "reconstruction"
+        if scale not in (None, "per_pixel"):
+            told["likelihood_scale"] = float(f"{np.exp(_number(model.likelihood.log_scale)):.9g}")
+    told["calibration"] = None if calibration is None else calibration.manifest()
+    return {"score": score, **told}
+
+
+def _number(value):
+    import keras
+
+    return float(keras.ops.convert_to_numpy(value))
 
 
 def _golden(graph, quantize, run):

@@ -87,14 +87,15 @@ def margins(graph, inputs, made):
     model = graph.model
     if graph.draws_codes:
         return {"codes": _margins_of_codes(model.prior, inputs, made["codes"])}
-    if not isinstance(model, DrawsTokens) or graph.name not in ("decoder", "sampler", "scorer"):
+    if not isinstance(model, DrawsTokens) or graph.name == "encoder":
         return {}
-    name = "x_reconstructed" if graph.name == "scorer" else "x"
+    reconstructs = graph.name in ("scorer", "reconstructor")
+    name = "x_reconstructed" if reconstructs else "x"
     if model.is_exact:
         return {name: np.ones(made[name].shape)}
     z = made["z"] if graph.name == "sampler" else inputs.get("z")
     temperature, conditions = 0.0, _conditions(model, inputs)
-    if graph.name == "scorer":
+    if reconstructs:
         z = model.encode(_examples(model, inputs))[0]
     else:
         temperature = float(inputs["token_temperature"][0])
@@ -198,6 +199,10 @@ def _scorer(graph, inputs):
     return {**explained, "x_reconstructed": model.reconstruct(examples)}
 
 
+def _reconstructor(graph, inputs):
+    return {"x_reconstructed": graph.model.reconstruct(_examples(graph.model, inputs))}
+
+
 def _keras_model(graph, inputs):
     model, tensors = graph.model, _tensors(inputs)
     structure = keras_internals.nested_inputs(model)
@@ -256,5 +261,11 @@ def _tensors(arrays):
     return keras.tree.map_structure(keras.ops.convert_to_tensor, arrays)
 
 
-_OWN = {"decoder": _decoder, "encoder": _encoder, "sampler": _sampler, "scorer": _scorer}
+_OWN = {
+    "decoder": _decoder,
+    "encoder": _encoder,
+    "sampler": _sampler,
+    "scorer": _scorer,
+    "reconstructor": _reconstructor,
+}
 _OTHERS = {"decoder": _keras_model, "sampler": _keras_sampler}

@@ -51,7 +51,7 @@ def limits(graph, inputs, made):
     if model.is_exact:
         return _exact_limits(model.schema, made)
     ending, noise = "", None
-    if graph.name == "scorer":
+    if graph.name in ("scorer", "reconstructor"):
         z = _tuple(model.encode(_examples(model, inputs)))[0]
         ending = "_reconstructed"
     elif graph.name == "decoder":
@@ -118,6 +118,10 @@ def _scorer(model, inputs):
     given = examples if isinstance(examples, dict) else {"x": examples}
     found = score_oracle.outputs(model, given["x"], examples, conditions(model, inputs))
     return {**found, **columns(model, model.reconstruct(examples), "_reconstructed")}
+
+
+def _reconstructor(model, inputs):
+    return columns(model, model.reconstruct(_examples(model, inputs)), "_reconstructed")
 
 
 def columns(model, x, ending=""):
@@ -280,4 +284,10 @@ def _tensors(arrays):
     return keras.tree.map_structure(keras.ops.convert_to_tensor, arrays)
 
 
-_OUTPUTS = {"decoder": _decoder, "encoder": _encoder, "sampler": _sampler, "scorer": _scorer}
+_OUTPUTS = {
+    "decoder": _decoder,
+    "encoder": _encoder,
+    "sampler": _sampler,
+    "scorer": _scorer,
+    "reconstructor": _reconstructor,
+}

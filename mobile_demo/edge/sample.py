@@ -55,7 +55,7 @@ MIDI_TICKS = 480  # a beat
 BEATS_OF_BAR = 4
 DRUMS = 9  # the channel that people call the tenth
 UNKNOWN = "unknown"
-GRAPHS = ("decoder", "sampler", "encoder", "scorer")
+GRAPHS = ("decoder", "sampler", "encoder", "scorer", "reconstructor")
 SCHEMA = 1
 # By how much rounding in float32 may lead beyond an end of the data's range, in parts of it or 1.
 ROUNDING = 1e-6

@@ -60,7 +60,7 @@ def make_mask_git():
 FAMILIES = [
     Family(
         models.Autoencoder,
-        ("decoder", "encoder", "scorer"),
+        ("decoder", "encoder", "scorer", "reconstructor"),
         make_autoencoder,
         exported_autoencoder,
     ),
@@ -68,7 +68,7 @@ FAMILIES = [
     Family(models.ConditionalVAE, export.GRAPHS, lambda: make_model("conv"), of_kind("conv")),
     Family(
         models.VQVAE,
-        ("decoder", "encoder", "sampler"),
+        ("decoder", "encoder", "sampler", "reconstructor"),
         lambda: make_vq_vae_with_prior("codebook"),
         lambda: exported_vq_vae("codebook"),
     ),
@@ -127,6 +127,7 @@ def test_the_graphs_of_a_family_are_those_of_its_capabilities(family):
         "sampler": isinstance(model, capabilities.Samples)
         and isinstance(model.prior, Prior | models.MaskGIT),
         "scorer": isinstance(model, capabilities.Scores),
+        "reconstructor": isinstance(model, capabilities.Encodes),
     }
     assert set(family.graphs) == {graph for graph, claimed in claims.items() if claimed}
     for graph in family.graphs:

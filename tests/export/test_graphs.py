@@ -136,6 +136,7 @@ def test_parameters_are_those_that_the_graph_reads():
             "sampler": decoder,
             "encoder": encoder,
             "scorer": decoder + encoder,
+            "reconstructor": decoder + encoder,
         }
 
 
@@ -152,7 +153,7 @@ def make_autoencoder():
 def exported_autoencoder():
     """A model and its folder of files, all its graphs exported to both formats."""
     model, folder = make_autoencoder(), new_folder()
-    names = ("decoder", "encoder", "scorer")
+    names = ("decoder", "encoder", "scorer", "reconstructor")
     files = export.export_files(model, [(format, "none") for format in FORMATS], names, folder)
     assert all(report.largest_error < 1e-6 for _, report in files)
     return model, folder

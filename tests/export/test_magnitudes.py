@@ -84,8 +84,10 @@ def test_terms_that_cancel_do_not_hide_a_wrong_scorer():
     assert np.abs(wrong["score"] - right["score"]).max() < 1
     with pytest.raises(parity.ParityError, match=r"`score` .*disagrees with the model"):
         judged(graph, {"x": x}, {**right, "score": wrong["score"]})
+    with pytest.raises(parity.ParityError, match=r"`contribution` .*disagrees with the model"):
+        judged(graph, {"x": x}, {**right, "contribution": wrong["contribution"]})
     with pytest.raises(parity.ParityError, match=r"`x_reconstructed` .*disagrees with the model"):
-        judged(graph, {"x": x}, {**wrong, "score": right["score"]})
+        judged(graph, {"x": x}, {**right, "x_reconstructed": wrong["x_reconstructed"]})
 
 
 def test_large_inputs_that_cancel_do_not_refuse_a_right_encoder():

@@ -43,6 +43,7 @@ NUMBERS = ("gain", "height_cm", "column_seed", "calls")
 FILES = [
     ("decoder", "onnx"),
     ("encoder", "onnx"),
+    ("reconstructor", "onnx"),
     *((g, f) for g in ("sampler", "scorer") for f in FORMATS),
 ]
 

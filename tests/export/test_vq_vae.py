@@ -52,7 +52,8 @@ def exported_vq_vae(kind):
     """A model and its folder of files, all graphs exported to both formats."""
     model, folder = make_model_with_prior(kind), new_folder()
     variants = [(format, "none") for format in FORMATS]
-    export.export_files(model, variants, ("decoder", "encoder", "sampler"), folder)
+    names = ("decoder", "encoder", "sampler", "reconstructor")
+    export.export_files(model, variants, names, folder)
     return model, folder
 
 
