@@ -8,6 +8,7 @@ import pathlib
 import numpy as np
 
 from export.quantization import QUANTIZATIONS, TOLERANCES
+from keras_vae.data import SeriesSchema
 from keras_vae.exceptions import one_line
 
 KEY = "keras_vae"
@@ -78,7 +79,7 @@ def build(
         "prior": prior,
         **_data(model),
         "likelihood": likelihood.name if likelihood else None,
-        **({"takes_pictures": False} if likelihood and not likelihood.takes_pictures else {}),
+        **({"takes_pictures": False} if model and not _takes_pictures(model) else {}),
         "quantization": quantize,
         "parameters": graph.num_parameters,
         "training": training,
@@ -109,7 +110,7 @@ def range_of(graph, known=False):
     model = own(graph.model)
     if found := _data_range(model):
         return found
-    if model and not model.likelihood.takes_pictures:
+    if model and not _takes_pictures(model):
         return None
     if known:
         return [0.0, 1.0]
@@ -119,6 +120,10 @@ def range_of(graph, known=False):
     made = source.evaluate(source.draw(RANGE_SAMPLES, np.random.default_rng(GOLDEN_SEED)))["x"]
     low, high = float(f"{made.min():.3g}"), float(f"{made.max():.3g}")
     return [low, high] if low < high else [0.0, 1.0]
+
+
+def _takes_pictures(model):
+    return model.likelihood.takes_pictures and model.schema is None
 
 
 def _data_range(model):
@@ -315,6 +320,7 @@ def _map(graph, held_out):
     model = graph.model
     has_codes = isinstance(model, Encodes) and not isinstance(model, DiscreteCodes)
     is_known = held_out is not None and "x" in held_out
+    is_known = is_known and not isinstance(model.schema, SeriesSchema)  # in units
     if (
         graph.name in ("scorer", "reconstructor")
         or not is_known
@@ -354,15 +360,17 @@ def _calibration(graph):
         calibration = calibration if score == "reconstruction" else None
         score = "reconstruction"
         if scale not in (None, "per_pixel"):
-            told["likelihood_scale"] = float(f"{np.exp(_number(model.likelihood.log_scale)):.9g}")
+            told["likelihood_scale"] = _scales(model.likelihood)
     told["calibration"] = None if calibration is None else calibration.manifest()
     return {"score": score, **told}
 
 
-def _number(value):
+def _scales(likelihood):
+    """The scale of all values, a float, or that of each channel, a list."""
     import keras
 
-    return float(keras.ops.convert_to_numpy(value))
+    found = np.exp(np.asarray(keras.ops.convert_to_numpy(likelihood.log_scale), "float64"))
+    return [float(f"{s:.9g}") for s in found] if found.ndim else float(f"{found:.9g}")
 
 
 def _golden(graph, quantize, run):

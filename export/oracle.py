@@ -12,6 +12,10 @@ import numpy as np
 
 from export import keras_models, score_oracle, table_oracle, tracing
 from keras_vae import keras_internals
+from keras_vae.data import SeriesSchema
+
+# Of float32, by which numbers in units may be off beside what follows from the model.
+_STEPS = 4
 
 
 def outputs(graph, inputs, batch_size=64):
@@ -56,6 +60,9 @@ def limits(graph, inputs, made):
     if graph.in_units:
         with tracing.on_cpu():
             found = table_oracle.limits(graph, inputs, made)
+    if made is not None and _is_of_series(graph):
+        in_units = [name for name in ("x", "x_reconstructed") if name in made]
+        found = {n: functools.partial(_limits_of_series, graph.model, made[n]) for n in in_units}
     if made is not None and "p_value" in made:
         found["p_value"] = functools.partial(score_oracle.limits, graph.model, inputs, made)
     return found
@@ -65,7 +72,37 @@ def _of(graph):
     """The function from a graph and its inputs to what its model gives."""
     if graph.in_units:
         return table_oracle.outputs
+    if _is_of_series(graph):
+        return _of_series
     return (_OTHERS if tracing.own(graph.model) is None else _OWN)[graph.name]
+
+
+def _is_of_series(graph):
+    return tracing.own(graph.model) and isinstance(graph.model.schema, SeriesSchema)
+
+
+def _moments(model):
+    """The means and standard deviations of a series' channels, float64 `(channels,)`."""
+    channels = model.schema.manifest()["channels"]
+    return (np.array([channel[key] for channel in channels]) for key in ("mean", "std"))
+
+
+def _limits_of_series(model, made, bound):
+    """Windows in units that are as far off, in standard deviations, as a bound lets them be."""
+    mean, std = _moments(model)
+    reach = bound * max(1.0, np.abs((made - mean) / std).max()) * std
+    reach = reach + _STEPS * np.spacing(np.abs(made).astype("float32"))
+    return made - reach, made + reach
+
+
+def _of_series(graph, inputs):
+    """What a model of a series gives, whose windows a file takes and gives in units."""
+    mean, std = _moments(graph.model)
+    if "x" in inputs:
+        inputs = {**inputs, "x": ((inputs["x"] - mean) / std).astype("float32")}
+    made = _OWN[graph.name](graph, inputs)
+    in_units = {"x", "x_reconstructed"} & set(made)
+    return {**made, **{name: _float64(made[name]) * std + mean for name in in_units}}
 
 
 def margins(graph, inputs, made):
@@ -247,6 +284,10 @@ def _conditions(model, inputs):
 
 def _examples(model, inputs):
     return {"x": inputs["x"], **_conditions(model, inputs)} if model.condition else inputs["x"]
+
+
+def _float64(tensor):
+    return np.asarray(_arrays(tensor), "float64")
 
 
 def _arrays(tensor):

@@ -362,11 +362,12 @@ def _within(made, expected, limits, bound, where):
 
     _check_layout(made, expected, where)
     if outside(bound).any():
-        row = int(outside(bound).argmax())
-        low, high = (ends[row] for ends in limits(bound))
+        at = int(outside(bound).argmax())
+        low, high = (np.ravel(ends)[at] for ends in limits(bound))
+        row = at // (made.size // len(made))
         raise ParityError(
-            f"{where}: disagrees with the model, {made[row]:g} in row {row}, where it gives "
-            f"{expected[row]:g}, and {low:g} to {high:g} within its bound, {bound:.3g}."
+            f"{where}: disagrees with the model, {made.flat[at]:g} in row {row}, where it gives "
+            f"{expected.flat[at]:g}, and {low:g} to {high:g} within its bound, {bound:.3g}."
         )
     if not outside(bound / 2**_HALVES).any():
         return 0.0

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from keras_vae.data import Count
+from keras_vae.data import Count, SeriesSchema
 from keras_vae.data.columns import numbers
 from keras_vae.data.table_schema import RECONSTRUCTED, RESERVED, TableSchema
 
@@ -37,8 +37,10 @@ class TensorSpec:
 
 
 def of(model):
-    """The ports of a model of `keras_vae`: `TablePorts` if it has a table's schema."""
-    return (TablePorts if isinstance(model.schema, TableSchema) else Ports)(model)
+    """The ports of a model of `keras_vae`, by its schema."""
+    if isinstance(model.schema, TableSchema):
+        return TablePorts(model)
+    return (SeriesPorts if isinstance(model.schema, SeriesSchema) else Ports)(model)
 
 
 class Ports:
@@ -93,6 +95,28 @@ class Ports:
         if likelihood.holds_tokens:
             return TensorSpec(name, "int32", shape, int(likelihood.data_range[1]) + 1)
         return TensorSpec(name, "float32", shape)
+
+
+class SeriesPorts(Ports):
+    """Windows of a series in units, `x` `(batch, window, channels)`, and its conditions."""
+
+    def data(self, tensors):
+        schema = self.model.schema
+        return (tensors["x"] - schema.mean) / schema.std
+
+    def given(self, x, reconstructed=False):
+        schema = self.model.schema
+        return super().given(as_float32(x) * schema.std + schema.mean, reconstructed)
+
+    def draw_data(self, code, conditions, rng):
+        """Windows as the model makes them, and what each step has besides."""
+        x = self.model.decode(code, conditions)
+        return {"x": self.model.schema.decode(x + 0.5 * rng.standard_normal(x.shape))}
+
+    def arrays(self, windows, conditions=None):
+        """What a graph takes of windows in units and the names of their conditions."""
+        made = self.model.schema.encode_conditions(conditions or {}, len(windows))
+        return {"x": windows.astype("float32"), **made}
 
 
 class TablePorts(Ports):

@@ -1,5 +1,8 @@
 """What a model's scores, contributions and p-values are, restated: what a scorer is held to."""
 
+import functools
+import math
+
 import numpy as np
 
 # What float32 makes of a p-value, beside what follows from its score.
@@ -22,7 +25,7 @@ def outputs(model, x, examples, conditions):
     if kind == "negative_elbo" and "kl" in made:
         total = total + _float64(made["kl"])
     elif kind == "negative_log_likelihood" and "kl" in made:
-        total, by_value = _importance_weighted(model, x, examples, conditions)
+        total, by_value = _importance_weighted(model, x, conditions)
     rest = (total - by_value.sum(axis=1)) / by_value.shape[1]
     contribution = (by_value + rest[:, None]).reshape(len(total), *model.data_shape)
     found = {"score": total, "contribution": contribution}
@@ -31,20 +34,20 @@ def outputs(model, x, examples, conditions):
     return found
 
 
-def _importance_weighted(model, x, examples, conditions):
+def _importance_weighted(model, x, conditions):
     """Of fixed draws: the negative logarithm of the mean weight, and terms by value, weighted."""
-    mean, log_var = (_float64(part) for part in model.encode(examples))
-    condition = model.condition_vectors(conditions) if conditions else None
-    given = None if condition is None else _tensors(condition)
-    noise = _fixed_noise(model.scoring.num_samples, model.latent_dim)
+    given = model.condition_vectors(conditions) if conditions else None
+    given = None if given is None else _tensors(given)
+    q = model.infer(_tensors(x), given, training=False)
     log_weights, terms = [], []
-    for draw in noise.astype("float64"):
-        z = mean + np.exp(log_var / 2) * draw
-        by_value = _by_value(
-            model, x, model.decode_parameters(_tensors(z.astype("f4")), conditions)
-        )
-        log_q = -(np.log(2 * np.pi) * len(draw) + (draw**2).sum() + log_var.sum(axis=1)) / 2
-        log_p = _float64(model.prior(given).log_prob(_tensors(z.astype("f4"))))
+    for draw in _fixed_noise(model.scoring.num_samples, model.latent_dim).astype("float64"):
+        z, moments = q.draw(functools.partial(_moved, draw))
+        z, log_var = _float64(z), _float64(moments.log_var)
+        log_var = log_var.reshape(len(z), -1)
+        codes = _tensors(z.astype("f4"))
+        by_value = _by_value(model, x, model.decode_parameters(codes, _tensors(conditions)))
+        log_q = -(math.log(math.tau) * len(draw) + (draw**2).sum() + log_var.sum(axis=1)) / 2
+        log_p = _float64(model.prior(given).log_prob(codes))
         log_weights.append(-by_value.sum(axis=1) + log_p - log_q)
         terms.append(by_value)
     log_weights = np.stack(log_weights)
@@ -53,6 +56,12 @@ def _importance_weighted(model, x, examples, conditions):
     total = -(most + np.log(weights.mean(axis=0)))
     weights /= weights.sum(axis=0)
     return total, (weights[..., None] * np.stack(terms)).sum(axis=0)
+
+
+def _moved(noise, mean, log_var):
+    """A draw of given noise."""
+    mean, log_var = _float64(mean), _float64(log_var)
+    return _tensors((mean + np.exp(log_var / 2) * noise).astype("float32"))
 
 
 def _by_value(model, x, parameters):

@@ -38,6 +38,7 @@ _MODULES = {
     "posteriors": "keras_vae.posteriors",
     "priors": "keras_vae.priors",
     "schedules": "keras_vae.schedules",
+    "series_vae": "keras_vae.models",
     "table_vae": "keras_vae.models",
 }
 

@@ -23,7 +23,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_vae import column_distributions, distributions, exact_columns, portable_random
+from keras_vae import arguments, column_distributions, distributions, exact_columns, portable_random
 from keras_vae.arguments import bounds
 from keras_vae.distributions import Shaped, flat
 
@@ -209,7 +209,7 @@ class LocationScale(Likelihood, keras.layers.Layer):
     data_range = (-math.inf, math.inf)
     takes_logits = False
 
-    def __init__(self, scale="shared"):
+    def __init__(self, scale="shared", channels=None):
         super().__init__(name=type(self).name)
         is_number = isinstance(scale, int | float) and not isinstance(scale, bool)
         if not (0 < scale < math.inf if is_number else scale in ("shared", "optimal", "per_pixel")):
@@ -222,14 +222,20 @@ class LocationScale(Likelihood, keras.layers.Layer):
                 "`scale` must be a number, 'shared' or 'per_pixel' where no formula gives the best "
                 f"one. Received: 'optimal' for {type(self).__name__}."
             )
+        if channels is not None and scale not in ("shared", "optimal"):
+            raise ValueError(
+                "`channels` goes with the scale 'shared' or 'optimal', of which each channel then "
+                f"has its own. Received: {channels!r} with {scale!r}."
+            )
         self.scale = scale
+        self.channels = channels if channels is None else arguments.whole(channels, "channels")
         self.parameters_per_value = 2 if scale == "per_pixel" else 1
         if scale in ("shared", "optimal"):
             # In units of 7 nats, because Adam moves every weight by its learning rate a step: a
             # scale that fits to 0.1 is found in some hundred steps, not in thousands.
             self.position = self.add_weight(
                 name="log_scale_over_7",
-                shape=(),
+                shape=() if channels is None else (self.channels,),
                 initializer="zeros",
                 dtype="float32",
                 trainable=scale == "shared",
@@ -238,7 +244,7 @@ class LocationScale(Likelihood, keras.layers.Layer):
 
     @property
     def log_scale(self):
-        """Logarithm of the scale, a number or a scalar tensor; of one scale for all values."""
+        """Logarithm of the scale, a number or a scalar tensor; of channels a tensor of theirs."""
         if self.scale == "shared":
             return _bounded(LOG_SCALE_RANGE[1] * ops.convert_to_tensor(self.position))
         if self.scale == "optimal":
@@ -250,20 +256,37 @@ class LocationScale(Likelihood, keras.layers.Layer):
     def distribution(self, parameters):
         if self.scale == "per_pixel":
             return self.of(parameters[0], _bounded(parameters[1]))
-        return self.of(parameters, ops.cast(self.log_scale, "float32"))
+        return self.of(parameters, self._by_value(ops.cast(self.log_scale, "float32"), parameters))
+
+    def _by_value(self, log_scale, parameters):
+        """The log-scale of each value of examples `(..., size)`: of channels, those of its own."""
+        if self.channels is None:
+            return log_scale
+        return ops.tile(log_scale, parameters.shape[-1] // self.channels)
 
     def in_training(self, parameters, x, mean):
         if self.scale != "optimal":
             return self(parameters)
         # At its optimum, the derivative by the scale is 0: nothing is lost by stopping it.
         error = ops.stop_gradient(flat(x) - flat(ops.cast(parameters, "float32")))
-        deviation = ops.mean(self.deviation(error), axis=1)
-        has_weight = mean(ops.ones_like(deviation)) > 0
-        log_scale = ops.clip(self.log_best(mean(deviation)), *LOG_SCALE_RANGE)
+        deviation = self.deviation(error)
+        if self.channels is None:
+            by_channel = [ops.mean(deviation, axis=1)]
+        else:
+            shape = (-1, deviation.shape[1] // self.channels, self.channels)
+            deviation = ops.mean(ops.reshape(deviation, shape), axis=1)
+            by_channel = ops.unstack(deviation, self.channels, axis=1)
+        has_weight = mean(ops.ones_like(by_channel[0])) > 0
+        means = [mean(values) for values in by_channel]
+        best = self.log_best(means[0] if self.channels is None else ops.stack(means))
+        log_scale = ops.clip(best, *LOG_SCALE_RANGE)
         log_scale = ops.where(has_weight, log_scale, self.log_scale)
         position = log_scale / LOG_SCALE_RANGE[1]
         self.position.assign(MOMENTUM * self.position + (1 - MOMENTUM) * position)
-        return Shaped(lambda parameters: self.of(parameters, log_scale), parameters)
+        return Shaped(
+            lambda parameters: self.of(parameters, self._by_value(log_scale, parameters)),
+            parameters,
+        )
 
     def mean(self, parameters):
         """The means, of any size: float `(batch, *data_shape)`."""
@@ -277,7 +300,9 @@ class LocationScale(Likelihood, keras.layers.Layer):
         return ops.convert_to_tensor(mean)
 
     def get_config(self):
-        return {"scale": self.scale}
+        # Where it is left out, earlier versions read the file, too.
+        channels = {} if self.channels is None else {"channels": self.channels}
+        return {"scale": self.scale, **channels}
 
     def of(self, loc, log_scale):
         """The distribution of a location and a log-scale."""
@@ -305,9 +330,11 @@ class Gaussian(LocationScale):
             these over about ten steps. The optimal sigma-VAE; it needs no learning rate.
             `"per_pixel"`: the decoder gives its logarithm as a second parameter of each value.
             Whatever is learnt is kept within exp(-7) to exp(7).
+        channels: Optional int, the size of the data's last axis. With "shared" or "optimal": each
+            channel has a scale of its own, as sensors of different precision need it.
 
     Raises:
-        ValueError: If `scale` is none of these.
+        ValueError: If `scale` is none of these, or `channels` goes with another.
 
     References:
         - Rybkin et al., 2021, section 3. https://arxiv.org/abs/2006.13202

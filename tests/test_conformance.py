@@ -42,6 +42,7 @@ ANGLE = GENERATOR.normal(size=(16, 2)).astype("float32")
 LABEL = (np.arange(16) % 3).astype("int32")
 TOKENS = GENERATOR.integers(0, 4, (16, 6, 2)).astype("int8")
 BLOCKS = (("categorical", 3), ("normal",), ("negative_binomial", 9), ("bernoulli",))
+WAVES = GENERATOR.normal(size=(16, 7, 2)).astype("float32")
 TABLE = np.array([LABEL, CODES[:, 0], LABEL, LABEL % 2], "float32").T
 MELODY = GENERATOR.integers(0, 6, (16, 6)).astype("int32")  # 5 is unknown
 
@@ -312,6 +313,13 @@ LAYERS = [
     ),
 ]
 LAYERS += [
+    (
+        networks.Conv1DEncoder,
+        lambda: networks.Conv1DEncoder(3, (2,), 3, True),
+        [WAVES, CODES],
+        False,
+    ),
+    (networks.Conv1DDecoder, lambda: networks.Conv1DDecoder((5, 2), (4, 3), 3), [Z, CODES], False),
     (networks.TableEncoder, lambda: networks.TableEncoder(BLOCKS, 3, (5,)), [TABLE, CODES], False),
     (networks.TableDecoder, lambda: networks.TableDecoder(BLOCKS, (5,), "tanh"), [Z, CODES], False),
 ]
@@ -320,6 +328,13 @@ CONFIGURABLE = [
     (Continuous, lambda: Continuous(2)),
     (data.Notes, lambda: data.Notes(40, 70, ("alto", "bass"), 2, True, {"melody": "soprano"})),
     (data.TableSchema, lambda: data.TableSchema({"a": data.Binary("ab"), "b": data.Count(9)}, "a")),
+    (
+        data.SeriesSchema,
+        lambda: data.SeriesSchema(
+            {"a": data.Numeric("standard", fitted={"mean": 2.0, "std": 3.0})},
+            *(8, 4, {"mode": data.Category(names=["idle", "busy"])}, 60.0),
+        ),
+    ),
     (Sequence, lambda: Sequence(6, 5)),
     (posteriors.DiagonalNormal, posteriors.DiagonalNormal),
     (posteriors.FullCovarianceNormal, posteriors.FullCovarianceNormal),
@@ -397,6 +412,7 @@ DATA = {
     data.DataError,
     data.ImageFiles,
     data.Sequences,
+    *(keras_vae.AnomalyDetector, data.Series),
     *(data.Table, data.Numeric, data.Count, data.Category, data.Binary),
     doctor.Finding,
     likelihoods.Autoregressive,

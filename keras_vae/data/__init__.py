@@ -1,4 +1,4 @@
-"""Data to train with: `load` gives labelled images, `sequences` pieces of music, `table` tables.
+"""Data to train with: `load` gives images, `sequences` music, `table` tables, `series` sensors.
 
 Files are untrusted: what they claim is checked before memory is allocated for it, nothing is
 unpickled, and whatever is refused is refused in one line.
@@ -20,6 +20,8 @@ from keras_vae.data.image_folders import UNLABELLED, find
 from keras_vae.data.images import as_float, binarize, looks_channels_first
 from keras_vae.data.notes import Notes
 from keras_vae.data.sequences import Sequences, is_music, sequences
+from keras_vae.data.series import Series, series
+from keras_vae.data.series_schema import SeriesSchema
 from keras_vae.data.table_schema import TableSchema
 from keras_vae.data.table_sources import is_table
 from keras_vae.data.tables import Table, table
@@ -34,6 +36,8 @@ __all__ = [
     "Notes",
     "Numeric",
     "Sequences",
+    "Series",
+    "SeriesSchema",
     "Table",
     "TableSchema",
     "as_float",
@@ -48,6 +52,7 @@ __all__ = [
     "needs_keras",
     "options_of",
     "sequences",
+    "series",
     "table",
 ]
 

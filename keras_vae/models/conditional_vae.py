@@ -3,6 +3,7 @@
 import keras
 
 from keras_vae import portable_random, seeds
+from keras_vae.data.table_schema import TableSchema
 from keras_vae.models.vae import VAE
 from keras_vae.training import inputs as model_inputs
 
@@ -61,7 +62,7 @@ class ConditionalVAE(VAE):
         """
         self._ensure_built()
         seed = seeds.given_or_drawn(seed)
-        if self.schema is not None and isinstance(conditions, dict):
+        if isinstance(self.schema, TableSchema) and isinstance(conditions, dict):
             conditions = self.schema.encode_numbers(conditions)
         conditions = model_inputs.sampled_conditions(self, conditions, count, seed)
         count = len(next(iter(conditions.values())))

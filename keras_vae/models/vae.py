@@ -15,9 +15,11 @@ from keras_vae import (
     replica,
     seeds,
 )
+from keras_vae.data.series_schema import SeriesSchema
 from keras_vae.data.table_schema import TableSchema
 from keras_vae.distributions import Normal, by_draw, repeat
 from keras_vae.layers.sampling import Sampling
+from keras_vae.likelihoods import LocationScale
 from keras_vae.models import importance
 from keras_vae.models.base import LatentVariableModel
 from keras_vae.models.capabilities import Bounds, DrawsExactly, Samples, Scores
@@ -69,7 +71,7 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores, DrawsExactly):
         gradient: Optional name of the gradient's estimator, of those that the objective knows:
             `"reparameterized"`; `"score_function"` for the ELBO; `"doubly_reparameterized"` for
             the IWAE.
-        schema: Optional `data.TableSchema`, of a table: saved with the model.
+        schema: Optional `data.TableSchema` or `data.SeriesSchema`: saved with the model.
         seed: Optional int, for the draws and the order of the batches.
 
     Call arguments:
@@ -696,8 +698,18 @@ def with_noise(noise):
 
 def _checked(schema, likelihood):
     """A schema, or a ValueError if the likelihood is none of its columns."""
+    if isinstance(schema, SeriesSchema):
+        if not isinstance(likelihood, LocationScale):
+            raise ValueError(
+                "A series needs a likelihood of any numbers, Gaussian or Laplace. Received: "
+                f"{likelihood.name}."
+            )
+        return schema
     if not isinstance(schema, TableSchema):
-        raise ValueError(f"`schema` must be a data.TableSchema. Received: {type(schema).__name__}.")
+        raise ValueError(
+            "`schema` must be a data.TableSchema or a data.SeriesSchema. Received: "
+            f"{type(schema).__name__}."
+        )
     if not likelihood.observes or likelihood.layout.blocks != schema.blocks:
         raise ValueError(
             "`schema` needs the likelihood of its columns, likelihoods.Table(schema.blocks). "

@@ -15,11 +15,14 @@ from keras_vae.networks.notes import NotesDecoder, NotesEncoder
 from keras_vae.networks.sequence_decoders import CausalDecoder, ConductorDecoder, GRUDecoder
 from keras_vae.networks.sequence_encoders import SequenceEncoder
 from keras_vae.networks.sequences import SequenceDecoder
+from keras_vae.networks.series import Conv1DDecoder, Conv1DEncoder
 from keras_vae.networks.tables import TableDecoder, TableEncoder
 
 __all__ = [
     "CausalDecoder",
     "ConductorDecoder",
+    "Conv1DDecoder",
+    "Conv1DEncoder",
     "ConvDecoder",
     "ConvDiscriminator",
     "ConvEncoder",

@@ -62,7 +62,7 @@ class ConvEncoder(GaussianEncoder):
         self.stages = [
             [
                 convolution(width, kernel_size, strides=2, use_bias=not batch_normalization),
-                *_finish_stage(batch_normalization, negative_slope),
+                *finish_stage(batch_normalization, negative_slope),
                 *_blocks(residual_blocks, width, *options),
             ]
             for width in hidden_units
@@ -168,7 +168,7 @@ class ConvDecoder(StoredModel):
             crop = [(0, 2 * small - large) for small, large in zip(before, after, strict=True)]
             if any(end for _, end in crop):
                 double.append(keras.layers.Cropping2D(crop, data_format="channels_last"))
-            finish = _finish_stage(batch_normalization, negative_slope)
+            finish = finish_stage(batch_normalization, negative_slope)
             self.stages.append([*blocks, *double, *convolve, *finish])
         self.channels = convolution(
             self.data_shape[2], kernel_size, dtype=self.variable_dtype, name="parameters"
@@ -231,7 +231,7 @@ def _blocks(count, width, *options):
     ]
 
 
-def _finish_stage(batch_normalization, negative_slope):
+def finish_stage(batch_normalization, negative_slope):
     """Batch normalisation and activation.
 
     A momentum of 0.9 instead of Keras' 0.99 lets the moving averages settle within the first

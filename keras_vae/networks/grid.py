@@ -6,9 +6,9 @@ from keras_vae import arguments
 from keras_vae.networks.convolutional import (
     ConvDecoder,
     _apply,
-    _finish_stage,
     _options,
     convolution,
+    finish_stage,
 )
 from keras_vae.storage.stored import StoredModel
 
@@ -54,7 +54,7 @@ class ConvGridEncoder(StoredModel):
         self.stages = [
             [
                 convolution(width, kernel_size, strides=2, use_bias=not batch_normalization),
-                *_finish_stage(batch_normalization, negative_slope),
+                *finish_stage(batch_normalization, negative_slope),
             ]
             for width in hidden_units
         ]

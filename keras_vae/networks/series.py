@@ -1,0 +1,199 @@
+"""Convolutional encoder and decoder for windows of series, such as those of sensors."""
+
+import math
+
+import keras
+from keras import ops
+
+from keras_vae import arguments
+from keras_vae.networks.convolutional import finish_stage
+from keras_vae.networks.dense import (
+    GaussianEncoder,
+    check_count,
+    join_condition,
+    split_condition,
+)
+from keras_vae.storage.stored import StoredModel
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class Conv1DEncoder(GaussianEncoder):
+    """Strided convolutions along time, to the mean and log-variance of a window's latent code.
+
+    Each stage is a convolution of stride 2, batch normalisation and LeakyReLU, and halves the
+    window, rounding up: 45 steps become 23, 12, ...
+
+    Args:
+        latent_dim: Int, size of the latent code.
+        hidden_units: Tuple of ints, the channels of each stage.
+        kernel_size: Int, steps.
+        causal: Bool. Whether what a convolution gives at a step depends on no later one.
+        batch_normalization: Bool. Without it the convolutions have a bias instead.
+        negative_slope: Float, of LeakyReLU.
+        full_covariance: As for `DenseEncoder`.
+
+    Call arguments:
+        inputs: `x`, float `(batch, steps, channels)`, or a list `[x, condition]` with a float
+            `(batch, size)`; the condition is put beside every step as further channels.
+        training: Bool, for batch normalisation.
+
+    Returns:
+        As `DenseEncoder`.
+    """
+
+    def __init__(
+        self,
+        latent_dim,
+        hidden_units=(32, 64),
+        kernel_size=5,
+        causal=False,
+        batch_normalization=True,
+        negative_slope=0.2,
+        full_covariance=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.options = _options(
+            hidden_units, kernel_size, causal, batch_normalization, negative_slope
+        )
+        self.stages = [
+            [
+                convolution(
+                    width, kernel_size, causal, strides=2, use_bias=not batch_normalization
+                ),
+                *finish_stage(batch_normalization, negative_slope),
+            ]
+            for width in self.options["hidden_units"]
+        ]
+        self.flatten = keras.layers.Flatten(data_format="channels_last")
+        self.add_heads(latent_dim, full_covariance)
+
+    def call(self, inputs, training=None):
+        h, condition = split_condition(inputs)
+        if condition is not None:
+            beside = ops.ones_like(h[..., :1]) * condition[:, None, :]
+            h = ops.concatenate([h, beside], axis=-1)
+        for stage in self.stages:
+            h = _apply(stage, h, training)
+        return self.heads(self.flatten(h))
+
+    def get_config(self):
+        return {**super().get_config(), **self.options}
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class Conv1DDecoder(StoredModel):
+    """From a latent code to the likelihood's parameters of a window, doubling it stage by stage.
+
+    A dense layer makes the shortest window; each stage repeats every step, cuts what is beyond the
+    length that is due, convolves, normalises and applies LeakyReLU; a last convolution gives the
+    channels.
+
+    Args:
+        output_shape: Tuple `(steps, channels)` of one window, of any length.
+        hidden_units: Tuple of ints, the channels of each stage, shortest window first.
+        kernel_size: Int, steps.
+        causal: Bool, as for `Conv1DEncoder`.
+        batch_normalization: Bool. Without it the convolutions have a bias instead.
+        negative_slope: Float, of LeakyReLU.
+        parameters_per_value: Int, the likelihood's parameters for each value of the data.
+            Left out, the model sets it by its likelihood.
+
+    Call arguments:
+        inputs: `z`, float `(batch, latent)`, or a list `[z, condition]` with a float
+            `(batch, size)`, put beside it.
+        training: Bool, for batch normalisation.
+
+    Returns:
+        float32 tensor `(batch, *output_shape)`, with `parameters_per_value` times its channels.
+    """
+
+    def __init__(
+        self,
+        output_shape,
+        hidden_units=(64, 32),
+        kernel_size=5,
+        causal=False,
+        batch_normalization=True,
+        negative_slope=0.2,
+        parameters_per_value=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.data_shape = arguments.shape(output_shape, "output_shape")
+        if len(self.data_shape) != 2:
+            raise ValueError(
+                f"`output_shape` must be (steps, channels). Received: {self.data_shape}"
+            )
+        self.options = _options(
+            hidden_units, kernel_size, causal, batch_normalization, negative_slope
+        )
+        widths = self.options["hidden_units"]
+        self.steps = [self.data_shape[0]]
+        for _ in widths:
+            self.steps.insert(0, math.ceil(self.steps[0] / 2))
+        self.project = keras.layers.Dense(self.steps[0] * widths[0])
+        self.reshape = keras.layers.Reshape((self.steps[0], widths[0]))
+        self.stages = [
+            [
+                convolution(width, kernel_size, causal, use_bias=not batch_normalization),
+                *finish_stage(batch_normalization, negative_slope),
+            ]
+            for width in widths
+        ]
+        self.channels = convolution(
+            self.data_shape[1], kernel_size, causal, dtype=self.variable_dtype, name="parameters"
+        )
+        self.parameters_per_value = None
+        if parameters_per_value is not None:
+            self.set_parameters_per_value(parameters_per_value)
+
+    def set_parameters_per_value(self, count):
+        """Give `count` parameters per value, as further channels. Before the first call only."""
+        check_count(count)
+        self.channels.filters = self.data_shape[1] * count
+        self.parameters_per_value = count
+
+    def call(self, inputs, training=None):
+        h = self.reshape(self.project(join_condition(inputs)))
+        for stage, steps in zip(self.stages, self.steps[1:], strict=True):
+            twice = ops.stack([h, h], axis=2)
+            h = ops.reshape(twice, (-1, 2 * h.shape[1], h.shape[2]))[:, :steps]
+            h = _apply(stage, h, training)
+        return self.channels(h)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "output_shape": list(self.data_shape),
+            **self.options,
+            "parameters_per_value": self.parameters_per_value,
+        }
+
+
+def convolution(filters, kernel_size, causal=False, **kwargs):
+    """A `Conv1D` of the same length, channels last whatever Keras is configured to."""
+    padding = "causal" if causal else "same"
+    return keras.layers.Conv1D(
+        filters, kernel_size, padding=padding, data_format="channels_last", **kwargs
+    )
+
+
+def _options(hidden_units, kernel_size, causal, batch_normalization, negative_slope):
+    hidden_units = arguments.wholes(hidden_units, "hidden_units")
+    if not hidden_units:
+        raise ValueError("`hidden_units` must name at least one stage. Received: ()")
+    return {
+        "hidden_units": list(hidden_units),
+        "kernel_size": arguments.whole(kernel_size, "kernel_size"),
+        "causal": bool(causal),
+        "batch_normalization": bool(batch_normalization),
+        "negative_slope": arguments.not_negative(negative_slope, "negative_slope"),
+    }
+
+
+def _apply(layers, h, training):
+    for layer in layers:
+        is_normalization = isinstance(layer, keras.layers.BatchNormalization)
+        h = layer(h, training=training) if is_normalization else layer(h)
+    return h

@@ -1,0 +1,86 @@
+"""Models of series leave in units: files take and give what sensors read."""
+
+import functools
+
+import keras
+import numpy as np
+import pytest
+
+import export
+import keras_vae
+from keras_vae import data
+from tests.conftest import ordinary_on
+from tests.export.exported import FORMATS, new_folder
+from tests.export.test_parity import converts_here
+
+pytestmark = ordinary_on("tensorflow", "torch")
+
+
+@functools.cache
+def exported_series():
+    """A calibrated model of two channels and a mode, its data and its folder of files."""
+    time = np.arange(3000)
+    noise = np.random.default_rng(0).normal(0, 0.1, (2, 3000))
+    mode = np.array(["idle", "busy"], object)[(time // 500) % 2]
+    flow = 20 + (1 + (mode == "busy")) * np.sin(time / 5) + noise[0]
+    columns = {"flow": flow, "bar": 2000 + 100 * (np.cos(time / 9) + noise[1]), "mode": mode}
+    made = data.series(columns, 12, 1, conditions="mode", calibration=0.3)
+    keras.utils.set_random_seed(0)
+    model = keras_vae.series_vae(made.schema, 3, (4, 6), 3, seed=0)
+    model.compile(keras.optimizers.Adam(5e-3))
+    model.fit(made.train, batch_size=64, epochs=2, verbose=0)
+    detector, folder = keras_vae.AnomalyDetector(model).calibrate(made.calibration), new_folder()
+    variants = [(format, "none") for format in FORMATS]
+    export.export_files(detector, variants, export.GRAPHS, folder)
+    return detector, made, folder
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_scorer_takes_what_sensors_read(format):
+    detector, made, folder = exported_series()
+    run = export.module_of(format).load(folder / f"scorer.{format}")
+    windows, labels = made.windows("test")[:16], made.test["mode"][:16]
+    found = run({"x": windows, "mode": labels})
+    given = {"x": made.test["x"][:16], "mode": labels}
+    np.testing.assert_allclose(found["score"], detector.score(given), rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(found["p_value"], detector.p_value(given), atol=1e-3)
+    reconstructed = made.schema.decode(detector.model.reconstruct(given))
+    np.testing.assert_allclose(found["x_reconstructed"], reconstructed, rtol=1e-5)
+    np.testing.assert_allclose(found["contribution"].sum(axis=(1, 2)), found["score"], rtol=1e-4)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_sampler_gives_what_sensors_would_read(format):
+    detector, made, folder = exported_series()
+    run = export.module_of(format).load(folder / f"sampler.{format}")
+    asked = {"seed": np.array([7], "int32"), "temperature": np.ones(1, "float32")}
+    found = run({"mode": np.array([0, 1, 2], "int32"), **asked})["x"]
+    drawn = detector.model.sample({"mode": [0, 1, 2]}, seed=7)
+    np.testing.assert_allclose(found, made.schema.decode(drawn), rtol=1e-5)
+    assert 1500 < found[..., 1].mean() < 2500
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("graph", export.GRAPHS)
+def test_the_manifest_says_what_the_channels_are(graph, format):
+    _, made, folder = exported_series()
+    told = export.module_of(format).read_manifest(folder / f"{graph}.{format}")
+    assert told["data"] == made.schema.manifest()
+    assert told["data"]["channels"][0]["name"] == "flow"
+    assert told["takes_pictures"] is False
+    assert told["range"] is None
+    if graph == "reconstructor":
+        assert len(told["likelihood_scale"]) == 2
+
+
+@converts_here
+def test_a_wrong_unit_is_seen():
+    from export import graphs, parity
+
+    detector, *_ = exported_series()
+    graph = graphs.scorer(detector.model)
+    [batch] = parity.reference(graph)[16][:1]
+    made = {name: array.copy() for name, array in batch.outputs.items()}
+    made["x_reconstructed"][:, :, 0] *= 1.001
+    with pytest.raises(parity.ParityError, match="`x_reconstructed`"):
+        parity._compare(lambda _: made, [batch], "none", 16, "file")
