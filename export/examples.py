@@ -24,6 +24,8 @@ def dataset(model, run, source=None):
         return Run(run).dataset() if run and Run(run).config_path.is_file() else None
     if isinstance(model.schema, data.TableSchema):
         return _table(source, model.schema)
+    if isinstance(model.schema, data.SeriesSchema):
+        return data.series(source, schema=model.schema)
     if isinstance(model, DrawsTokens):
         steps, _ = model.data_shape
         return data.sequences(source, steps, tuple(model.condition), False, schema=model.schema)
@@ -52,7 +54,8 @@ def _table(source, schema):
 
 def knows_data(model):
     """Whether the command line has data for a model: a table, music, or images with labels."""
-    has_schema = isinstance(model, DrawsTokens) or isinstance(model.schema, data.TableSchema)
+    kinds = (data.TableSchema, data.SeriesSchema)
+    has_schema = isinstance(model, DrawsTokens) or isinstance(model.schema, kinds)
     return has_schema or set(model.condition) <= {"label"}
 
 
@@ -70,6 +73,9 @@ def rows_of(model, found, part, count=None):
     """
     if isinstance(found, data.Table) and isinstance(model.schema, data.TableSchema):
         arrays = ports.of(model).arrays(found.columns(part))
+        return {name: values[:count] for name, values in arrays.items()}
+    if isinstance(found, data.Series) and isinstance(model.schema, data.SeriesSchema):
+        arrays = ports.of(model).arrays(found.windows(part), found.labels(part))
         return {name: values[:count] for name, values in arrays.items()}
     if not isinstance(found, data.Sequences):
         return None

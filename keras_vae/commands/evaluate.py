@@ -3,7 +3,7 @@
 import sys
 
 from keras_vae import backends, progress
-from keras_vae.commands import sequences, tables
+from keras_vae.commands import sequences, series, tables
 from keras_vae.commands.argument_types import ints, non_negative_int, positive_int
 from keras_vae.commands.output import print_next
 from keras_vae.commands.reporting import examine, name_asked, report_evaluation
@@ -52,6 +52,12 @@ def add_arguments(parser):
     parser.add_argument(
         "--doctor", action="store_true", help="also say in plain words what went wrong in training"
     )
+    parser.add_argument(
+        "--anomalies",
+        metavar="FILE",
+        help="JSON file of pairs of times, the known anomalies of a series: alarms are measured by "
+        "them, over all parts",
+    )
     parser.add_argument("--examples", type=positive_int, help="use the first so many test examples")
 
 
@@ -72,6 +78,10 @@ def main(args):
         )
     if kind == "SequenceVAE":
         return sequences.evaluate(args, run)
+    if run.series_schema() is not None:
+        return series.evaluate(args, run)
+    if args.anomalies:
+        raise ValueError(f"--anomalies needs a model of a series. Received: {kind}.")
     if (schema := run.table_schema()) is not None:
         return tables.evaluate(args, run, schema)
     if args.target:

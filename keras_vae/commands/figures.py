@@ -3,6 +3,7 @@
 import pathlib
 import sys
 
+from keras_vae.commands import series
 from keras_vae.commands.output import print_next_export
 from keras_vae.commands.start import start_keras
 
@@ -52,6 +53,8 @@ def main(args):
 
     run = Run(args.run)
     is_music = run.model_class() == "SequenceVAE"
+    if run.series_schema() is not None:
+        return series.figures(args, run)
     is_table = run.table_schema() is not None
     known = PIECES if is_music else ROWS_OF_TABLES if is_table else PICTURES
     names = args.only.split(",") if args.only else list(known)

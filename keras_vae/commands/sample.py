@@ -5,7 +5,7 @@ import math
 import pathlib
 
 from keras_vae import arguments
-from keras_vae.commands import sequences, tables
+from keras_vae.commands import sequences, series, tables
 from keras_vae.commands.argument_types import non_negative_int, positive_int
 from keras_vae.commands.output import print_next_export
 from keras_vae.commands.start import start_keras
@@ -66,6 +66,8 @@ def main(args):
         raise ValueError(f"--melody needs a SequenceVAE. Received: {kind}.")
     if (schema := run.table_schema()) is not None:
         return tables.sample(args, run, schema)
+    if (schema := run.series_schema()) is not None:
+        return series.sample(args, run, schema)
     if args.condition:
         raise ValueError(f"--condition needs a model of a table. Received: {kind}. Use --label.")
     out = pathlib.Path(args.out or "samples.png")

@@ -2,7 +2,7 @@
 
 import sys
 
-from keras_vae.commands import sequences, tables
+from keras_vae.commands import sequences, series, tables
 from keras_vae.commands.build import make_model, make_optimizer
 from keras_vae.commands.evaluate import measure, model_inputs
 from keras_vae.commands.fitting import (
@@ -39,6 +39,8 @@ def main(args):
         return sequences.train(args)
     if args.model == "table_vae":
         return tables.train(args)
+    if args.model == "series_vae":
+        return series.train(args)
     run, dataset = prepare(args)
     several = launch.is_one_of_several()
     start_keras(args.backend, args.devices, None if several else f"{args.model} on {dataset.name}")

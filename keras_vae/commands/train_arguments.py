@@ -35,8 +35,11 @@ MODELS = {
     "conditional_gan": "sharp samples of a class, no scores",
     "sequence_vae": "pieces of music in several voices, or the voices under a melody",
     "table_vae": "rows of a table, the default for one",
+    "series_vae": "windows of a series of sensors, the default with --window",
 }
-IMAGE_MODELS = tuple(name for name in MODELS if name not in ("sequence_vae", "table_vae"))
+IMAGE_MODELS = tuple(
+    name for name in MODELS if name not in ("sequence_vae", "table_vae", "series_vae")
+)
 
 # What `train --prior` takes; "auto" and the last three are fitted to the trained model's codes.
 PRIORS = {
@@ -63,7 +66,7 @@ ONCE_DEFAULT = {"likelihood": "bernoulli", "prior": "standard_normal"}
 OPTIONS_OF = {
     ("vae", "conditional_vae", "table_vae"): ("posterior",),
     ("ladder_vae",): ("latent_dims",),
-    ("vae", "conditional_vae", "ladder_vae", "sequence_vae", "table_vae"): (
+    ("vae", "conditional_vae", "ladder_vae", "sequence_vae", "table_vae", "series_vae"): (
         "kl_weight",
         "kl_warmup",
     ),
@@ -82,9 +85,10 @@ OPTIONS_OF = {
     ("autoencoder", "vae", "conditional_vae"): ("residual_blocks",),
     ("gan", "conditional_gan"): ("label_smoothing", "spectral_normalization"),
     ("vq_vae",): ("num_codes", "levels", "prior_epochs"),
-    ("sequence_vae", "table_vae"): ("condition",),
+    ("sequence_vae", "table_vae", "series_vae"): ("condition",),
     ("table_vae",): ("drop", "kinds"),
-    (*IMAGE_MODELS, "table_vae"): ("hidden_units",),
+    ("series_vae",): ("window", "stride", "channels", "time"),
+    (*IMAGE_MODELS, "table_vae", "series_vae"): ("hidden_units",),
     ("sequence_vae",): (
         "steps",
         "decoder",
@@ -253,8 +257,25 @@ def add_arguments(parser):
         type=words,
         default=(),
         metavar="NAME,NAME",
-        help="columns of a table whose values samples can be asked for; or what a sequence_vae is "
-        "told: melody (it then makes the voices below), key, mode, density (default: none)",
+        help="columns of a table or a series whose values samples can be asked for; or what a "
+        "sequence_vae is told: melody (it then makes the voices below), key, mode, density "
+        "(default: none)",
+    )
+    parser.add_argument(
+        "--window", type=positive_int, help="steps of a window of a series (default: 64)"
+    )
+    parser.add_argument(
+        "--stride", type=positive_int, help="steps from one window to the next (default: 8)"
+    )
+    parser.add_argument(
+        "--channels",
+        type=words,
+        default=(),
+        metavar="NAME,NAME",
+        help="columns of a series that a model learns (default: all numbers)",
+    )
+    parser.add_argument(
+        "--time", metavar="NAME", help="column of the times of a series (default: time, timestamp)"
     )
     parser.add_argument(
         "--drop",
@@ -355,6 +376,8 @@ def check_options(args):
 
     if args.model is None:
         args.model = "table_vae" if data.is_table(args.data) else "conditional_vae"
+        if args.window or str(args.data).lower().endswith(".npy"):
+            args.model = "series_vae"
     parser = argparse.ArgumentParser()
     add_arguments(parser)
     for models, names in OPTIONS_OF.items():
@@ -415,6 +438,11 @@ def check_source(args):
     """Refuse data of one kind for a model of another."""
     from keras_vae import data
 
+    is_npy = str(args.data).lower().endswith(".npy")
+    if args.model == "series_vae" and not (is_npy or data.is_table(args.data)):
+        raise ValueError(
+            f"--model series_vae needs a .csv, .parquet or .npy file. Received: --data {args.data}."
+        )
     music = "music: --data jsb, a .json file or a folder of .mid files"
     for model, is_of_kind, kind, needed in (
         ("table_vae", data.is_table, "a table", "a table, a .csv or .parquet file"),
@@ -423,7 +451,8 @@ def check_source(args):
         found = is_of_kind(args.data)
         if args.model == model and not found:
             raise ValueError(f"--model {model} needs {needed}. Received: --data {args.data}.")
-        if args.model != model and found:
+        is_series = args.model == "series_vae" and model == "table_vae"
+        if args.model != model and found and not is_series:
             raise ValueError(
                 f"--data {args.data} is {kind}, for --model {model}. Received: --model "
                 f"{args.model}."

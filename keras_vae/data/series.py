@@ -184,6 +184,13 @@ class Series:
         """When each window of a part begins: datetimes, seconds, or the number of its row."""
         return self._starts[part]
 
+    def ends(self, part):
+        """When each window of a part ends, as `starts`: its last step."""
+        steps, starts = self.schema.window - 1, self._starts[part]
+        if starts.dtype.kind == "M":
+            return starts + np.timedelta64(round(steps * self.schema.step * 1e6), "us")
+        return starts + steps * (self.schema.step or 1)
+
     def summary(self):
         """Print how many windows there are, and what each channel is."""
         counts = ", ".join(f"{len(self._raw[part]):,} to {_VERBS[part]}" for part in PARTS)

@@ -1,6 +1,7 @@
 """Figures of merit of a trained model, in nats per example where nothing else is said."""
 
 from keras_vae.evaluation import music
+from keras_vae.evaluation.alarms import Windows, evaluate_alarms, read_anomalies, windows_of
 from keras_vae.evaluation.annealed import annealed_log_likelihood
 from keras_vae.evaluation.classifier import train_classifier
 from keras_vae.evaluation.images import evaluate_reconstructions, ssim
@@ -13,11 +14,13 @@ from keras_vae.evaluation.tables import evaluate_rows
 from keras_vae.evaluation.terms import evaluate, evaluate_codes
 
 __all__ = [
+    "Windows",
     "annealed_log_likelihood",
     "bits_per_dimension",
     "choose_prior",
     "diversity",
     "evaluate",
+    "evaluate_alarms",
     "evaluate_codes",
     "evaluate_latents",
     "evaluate_reconstructions",
@@ -25,7 +28,9 @@ __all__ = [
     "judge_rows",
     "log_likelihoods",
     "music",
+    "read_anomalies",
     "scorecard",
     "ssim",
     "train_classifier",
+    "windows_of",
 ]

@@ -23,10 +23,11 @@ _HEADINGS = {
     "annealed": "log p(x) by annealed importance sampling",
     "rows": "Drawn rows against test rows",
     "scorecard": "Samples by label",
+    "alarms": "Alarms, of windows",
 }
 # What is no number of nats has one of these in its name.
 _SHARES = ("accuracy", "leakage", "frechet", "distance", "auroc", "_r2", "copies", "copied")
-_SHARES += ("close_", "equal_numbers", "of_real")
+_SHARES += ("close_", "equal_numbers", "of_real", "alarm", "auprc", "precision", "recall", "f1")
 
 
 def measure_all(model, inputs, num_samples=(), annealed=False, progress=None, batch_size=256):
@@ -122,6 +123,9 @@ def table(results):
         elif name == "column_distances":
             furthest = ", ".join(f"{column} {far:.3f}" for column, far in [*value.items()][:3])
             yield f"{'furthest columns':>36} {furthest}"
+        elif name == "delays":
+            words = ["not found" if d is None else f"{d:g}" for d in value]
+            yield f"{name:>36} {', '.join(words)} (seconds, or steps without times)"
         elif name == "target":
             yield f"{name:>36} {value}"
         elif isinstance(value, list) and name.endswith("_interval"):

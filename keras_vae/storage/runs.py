@@ -114,9 +114,11 @@ class Run:
 
         Returns:
             `data.Dataset`; of a training on music `data.Sequences`, in the pieces' own keys alone;
-            of one on a table `data.Table`.
+            of one on a table `data.Table`, on a series `data.Series`.
         """
         config = self.config()
+        if "series" in config:
+            return self._series(source, config)
         if data.is_table(config["arguments"]["data"]):
             return self._table(source, config)
         if "schema" in config:
@@ -135,13 +137,25 @@ class Run:
         Raises:
             ValueError: If the file is damaged.
         """
+        return self._schema_of(data.TableSchema)
+
+    def series_schema(self):
+        """As `table_schema`, a `data.SeriesSchema`."""
+        return self._schema_of(data.SeriesSchema)
+
+    def _schema_of(self, kind):
         schema = archives.config_of_model(self.model_path)[1].get("schema") or {}
-        if schema.get("class_name") != "TableSchema":
+        if schema.get("class_name") != kind.__name__:
             return None
         try:
-            return data.TableSchema.from_config(schema["config"])
+            return kind.from_config(schema["config"])
         except (KeyError, TypeError, ValueError) as err:
             raise ValueError(f"{self.model_path} is damaged: {err}") from err
+
+    def _series(self, source, config):
+        arguments = config["arguments"]
+        schema = self.series_schema()
+        return data.series(source or arguments["data"], time=arguments.get("time"), schema=schema)
 
     def _table(self, source, config):
         arguments = config["arguments"]
