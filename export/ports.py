@@ -101,12 +101,17 @@ class SeriesPorts(Ports):
     """Windows of a series in units, `x` `(batch, window, channels)`, and its conditions."""
 
     def data(self, tensors):
+        from keras import ops
+
         schema = self.model.schema
-        return (tensors["x"] - schema.mean) / schema.std
+        return ops.divide(ops.subtract(tensors["x"], schema.mean), schema.std)
 
     def given(self, x, reconstructed=False):
+        from keras import ops
+
         schema = self.model.schema
-        return super().given(as_float32(x) * schema.std + schema.mean, reconstructed)
+        x = ops.add(ops.multiply(as_float32(x), schema.std), schema.mean)
+        return super().given(x, reconstructed)
 
     def draw_data(self, code, conditions, rng):
         """Windows as the model makes them, and what each step has besides."""

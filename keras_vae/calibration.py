@@ -144,8 +144,9 @@ class Calibration:
             floor, top, width, slope = (ops.take(table, at, axis=0) for table in tables)
         else:
             floor, top, width, slope = (table[0] for table in tables)
-        below = ops.minimum(ops.maximum(top - scores[:, None], 0.0), width)
-        return floor + ops.sum(slope * below, axis=1)
+        # No operator between an array and a tensor: PyTorch has none.
+        below = ops.minimum(ops.maximum(ops.subtract(top, scores[:, None]), 0.0), width)
+        return ops.add(floor, ops.sum(ops.multiply(slope, below), axis=1))
 
     def thresholds(self):
         """The score of each group above which an example is in alarm, a list of floats."""

@@ -94,6 +94,22 @@ def test_short_gaps_are_filled_and_long_ones_split(capsys):
         data.series(gone, window=16, max_gap=0)
 
 
+def test_a_window_begins_when_its_first_step_is_due():
+    columns = {"time": np.delete(np.arange(600) * 60.0, [8, 9])}
+    columns |= {name: np.delete(values, [8, 9]) for name, values in waves().items()}
+    made = data.series(columns, window=16, stride=1)
+    np.testing.assert_array_equal(made.starts("train")[:12], np.arange(12) * 60.0)
+    np.testing.assert_array_equal(made.ends("train")[:12], np.arange(15, 27) * 60.0)
+
+
+def test_series_of_other_steps_are_refused():
+    machines = [{"time": np.arange(600) * step, **waves()} for step in (60.0, 300.0)]
+    with pytest.raises(DataError, match=r"must have one step.*Received: 60 s and 300 s"):
+        data.series(machines, window=16)
+    with pytest.raises(DataError, match="60 s and without times"):
+        data.series([machines[0], waves()], window=16)
+
+
 def test_missing_steps_are_a_gap_too():
     columns = {"time": np.concatenate([np.arange(300), np.arange(1000, 1300)]) * 10.0}
     columns |= waves()

@@ -25,6 +25,10 @@ NOT_HERE = {
         "tests/export/test_tables.py"
     ),
     r"python -m (keras_vae|export) .*runs/bach.*": "minutes; test_sequence_commands.py",
+    r"python -m (keras_vae|export) .*runs/machine.*": "tests/test_series_commands.py",
+    r"python mobile_demo/edge/sample\.py .*(machine|normal|readings)\.csv.*": (
+        "tests/export/test_monitor.py"
+    ),
     r"pip install .*": "tests/test_install.py runs them in empty environments",
     r"python3 -m venv \.venv|(\.|source) \.venv/.*": "tests/test_install.py makes environments",
     r"make demo": "tests/test_packaging.py runs what it runs",

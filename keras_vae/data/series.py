@@ -98,8 +98,14 @@ def series(
         chosen = _channels(found, channels, time, conditions, name)
         channels = chosen if channels is None else channels
         machines.append(_Machine.of(name, found, chosen, _time(found, time), conditions))
-    steps = {machine.step for machine in machines}
-    step = steps.pop() if len(steps) == 1 else None
+    step = machines[0].step
+    for machine in machines:
+        if machine.step != step:
+            told = ("without times" if s is None else f"{s:g} s" for s in (step, machine.step))
+            raise DataError(
+                f"All series must have one step, as a window counts them. Received: "
+                f"{' and '.join(told)}. Resample {machine.name}, or make a model of each."
+            )
     notes = _Notes()
     pieces = [
         piece
@@ -273,9 +279,11 @@ class _Machine:
         owner[at] = np.arange(len(at))
         owner = np.maximum.accumulate(owner)  # of a missing step what was before it
         labels = {name: texts[order][owner] for name, texts in self.conditions.items()}
-        return dataclasses.replace(
-            self, times=self.times[order][owner], values=values, conditions=labels
-        )
+        late = (np.arange(count) - at[owner]) * self.step
+        if self.times.dtype.kind == "M":
+            late = np.round(late * 1e6).astype("timedelta64[us]")
+        times = self.times[order][owner] + late
+        return dataclasses.replace(self, times=times, values=values, conditions=labels)
 
     def pieces(self, max_gap, calibration, test, notes):
         """The pieces of every part: consecutive steps without gaps, of the same conditions."""

@@ -7,16 +7,18 @@
     python sample.py --model sampler.tflite --condition income=">50K" --count 100 --out rows.csv
     python sample.py --model scorer.tflite --score rows.csv --out scored.csv
     python sample.py --model scorer.tflite --score image.png --label 7
+    python sample.py --model scorer.tflite --score machine.csv --out alarms.csv  # with monitor.py
     python sample.py --model encoder.tflite --encode image.png --label 7
 
 A `.tflite` file runs in `ai-edge-litert`, an `.onnx` file in `onnxruntime`. What the model makes
-and takes is read from the manifest inside the file. This file needs no other of its project: copy
-it to the device beside the model.
+and takes is read from the manifest inside the file. This file needs no other of its project, but
+for series of sensors monitor.py: copy it to the device beside the model.
 """
 
 import argparse
 import contextlib
 import csv
+import importlib.util
 import io
 import itertools
 import json
@@ -75,7 +77,9 @@ def main(argv=None):
         manifest, run, runtime = load(options.model)
         if options.self_test:
             return 0 if self_test(manifest, run, runtime) else 1
-        if has_rows(manifest):
+        if has_windows(manifest):
+            monitor_of(options).watch(options, manifest, run, runtime, sys.modules[__name__])
+        elif has_rows(manifest):
             use_table(options, manifest, run, runtime)
         elif options.score or options.encode:
             look_at(options, manifest, run)
@@ -92,6 +96,27 @@ def main(argv=None):
     except KeyboardInterrupt:
         return fail("interrupted", status=1)
     return 0
+
+
+def has_windows(manifest):
+    """Whether it scores windows of a series."""
+    data = manifest.get("data")
+    return isinstance(data, dict) and data.get("kind") == "series" and manifest["graph"] == "scorer"
+
+
+def monitor_of(options):
+    """The module monitor.py, which stands beside this one."""
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "monitor.py")
+    if not os.path.isfile(path):
+        raise InputError(f"a scorer of a series needs monitor.py beside this program, at {path}")
+    if not (options.score or options.refit_threshold or options.undo_refit):
+        raise InputError(
+            "this model scores a series: --score machine.csv, or --score - for a stream"
+        )
+    spec = importlib.util.spec_from_file_location("monitor", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def parse_arguments(argv):
@@ -133,12 +158,32 @@ def parse_arguments(argv):
     )
     parser.add_argument("--self-test", action="store_true", help="check the file's golden sample")
     parser.add_argument(
-        "--score", metavar="FILE", help="score a .png or .npy image, or rows of a .csv, by a scorer"
+        "--score",
+        metavar="FILE",
+        help="score a .png or .npy image, rows of a .csv, or a series of .csv, .npy or - for a "
+        "stream, by a scorer",
     )
+    monitor = parser.add_argument_group("of a series of sensors")
+    monitor.add_argument(
+        "--false-alarms",
+        type=float,
+        metavar="SHARE",
+        help="of normal windows (default: the file's)",
+    )
+    monitor.add_argument(
+        "--alarm-of", metavar="M/N", help="an alarm takes M of the last N windows (default: 1/1)"
+    )
+    monitor.add_argument("--stride", type=int, help="steps between windows (default: the file's)")
+    monitor.add_argument(
+        "--refit-threshold", metavar="FILE", help="make p-values anew, of normal readings"
+    )
+    monitor.add_argument("--undo-refit", action="store_true", help="take them away again")
     parser.add_argument("--encode", metavar="IMAGE", help="encode a .png or .npy image")
     options = parser.parse_args(argv)
     if options.count < 1:
         raise InputError(f"--count must be at least 1, not {options.count}")
+    if options.stride is not None and options.stride < 1:
+        raise InputError(f"--stride must be at least 1, not {options.stride}")
     if options.seed is not None and not 0 <= options.seed < SEEDS:
         raise InputError(f"--seed must be from 0 to {SEEDS - 1}, not {options.seed}")
     for name in ("temperature", "token_temperature"):
@@ -318,6 +363,10 @@ def look_at(options, manifest, run):
         if graph == "scorer":
             score = float(made["score"][number])
             found["nats"] = round(score, 3)
+            if "p_value" in made:
+                p_value = float(made["p_value"][number])
+                found["p_value"] = float(f"{p_value:.4g}")
+                found["alarm"] = p_value <= false_alarms_of(manifest)
             percentiles = manifest.get("scores")
             if isinstance(percentiles, list) and len(percentiles) == 101:
                 below = int(np.searchsorted(np.array(percentiles, np.float64), score))
@@ -325,6 +374,15 @@ def look_at(options, manifest, run):
         else:
             found.update({name: values[number].tolist() for name, values in made.items()})
         print(json.dumps(found))
+
+
+def false_alarms_of(manifest):
+    """The p-value up to which a file says that an example is in alarm."""
+    calibration = manifest.get("calibration")
+    found = calibration.get("false_alarms") if isinstance(calibration, dict) else None
+    if not isinstance(found, float) or not 0 < found < 1:
+        raise InputError("the manifest's `calibration` is damaged: export it again")
+    return found
 
 
 def can_draw(prior):
@@ -1448,8 +1506,16 @@ def score_rows(options, manifest, run, runtime):
     scores = made.get("score", np.zeros(0))
     if scores.shape != (len(rows),) or not np.isfinite(scores).all():
         raise InputError("the model gave NaN or infinity: the file is damaged, export it again")
-    lines = [[*row, f"{score:.6g}"] for row, score in zip(rows, scores, strict=True)]
-    write(options.out, csv_file([[*header, "score"], *lines], separator))
+    found = {"score": [f"{score:.6g}" for score in scores.tolist()]}
+    if "p_value" in made:
+        found["p_value"] = [f"{p:.6g}" for p in made["p_value"].tolist()]
+        alarms = made["p_value"] <= false_alarms_of(manifest)
+        found["alarm"] = [str(int(alarm)) for alarm in alarms]
+        names = [name for name in columns if name not in manifest["data"]["conditions"]]
+        found["worst"] = [names[k] for k in made["contribution"].argmax(axis=1).tolist()]
+    found = {name: values for name, values in found.items() if name not in header}
+    lines = [[*row, *more] for row, *more in zip(rows, *found.values(), strict=True)]
+    write(options.out, csv_file([[*header, *found], *lines], separator))
     print(f"{len(rows)} rows scored, {np.median(scores):.6g} nats in the middle")
     print(f"{milliseconds:.3f} ms a row in {runtime}")
     print(options.out)

@@ -15,7 +15,7 @@ from tests.conftest import ordinary_on
 from tests.export.exported import FORMATS
 from tests.export.test_parity import converts_here
 
-pytestmark = ordinary_on("tensorflow")
+pytestmark = ordinary_on("tensorflow", "torch")
 SHAPE = (5, 2)
 
 
