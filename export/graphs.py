@@ -213,7 +213,9 @@ def _decoder_to_rows(model):
         from keras import ops
 
         parameters = model.decode_parameters(tensors["z"], port.conditions(tensors))
-        noise = model.likelihood.noise(tensors["seed"], tensors["index"], model.latent_dim, ops)
+        size = math.prod(model.data_shape)
+        asked = tensors["seed"], tensors["index"], model.latent_dim, ops
+        noise = model.likelihood.noise(*asked, size=size)
         return port.given(model.likelihood.from_noise(parameters, *noise))
 
     def draw(rows, rng):
@@ -286,8 +288,8 @@ def sampler(model):
     """The graph from the conditions, a seed and a temperature to samples of the prior.
 
     Without a condition the input `index` says which examples of the seed to draw; with one they
-    are 0, 1, 2, ... in the order of the rows. Rows of a table always have an `index`, and are drawn
-    from the likelihood, too, as `sample` draws them.
+    are 0, 1, 2, ... in the order of the rows. Rows of a table and windows of a series always have
+    an `index`, and are drawn from the likelihood, too, as `sample` draws them.
 
     Args:
         model: A model of `keras_vae` with a prior.
@@ -299,6 +301,7 @@ def sampler(model):
     Raises:
         ValueError: If the model has no prior to draw from.
     """
+    from keras_vae.models.capabilities import Bounds
     from keras_vae.models.mask_git import MaskGIT
     from keras_vae.priors.base import Prior
 
@@ -311,8 +314,9 @@ def sampler(model):
             f"{type(model).__name__} with {model.prior and type(model.prior).__name__}. Export its "
             "`decoder`."
         )
-    made = _decoder_to_rows(model) if model.likelihood.observes else decoder(model)
-    return sampler_over(made, model.prior.fixed(), indexed=model.likelihood.observes)
+    observes = isinstance(model, Bounds) and model.observes
+    made = _decoder_to_rows(model) if observes else decoder(model)
+    return sampler_over(made, model.prior.fixed(), indexed=observes)
 
 
 def sampler_over(decoder, prior, indexed=False):

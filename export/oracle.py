@@ -101,8 +101,20 @@ def _of_series(graph, inputs):
     if "x" in inputs:
         inputs = {**inputs, "x": ((inputs["x"] - mean) / std).astype("float32")}
     made = _OWN[graph.name](graph, inputs)
+    if graph.name == "sampler" and graph.model.observes:
+        made["x"] = _float64(made["x"]) + _observation_noise(graph.model, inputs)
     in_units = {"x", "x_reconstructed"} & set(made)
     return {**made, **{name: _float64(made[name]) * std + mean for name in in_units}}
+
+
+def _observation_noise(model, inputs):
+    """What a Gaussian adds to its means, of the numbers that follow those of the code."""
+    from keras_vae import portable_random
+
+    first, size = model.latent_dim, int(np.prod(model.data_shape))
+    drawn = portable_random.normal(inputs["seed"], inputs["index"], first + size)[:, first:]
+    scale = np.exp(_float64(model.likelihood.log_scale))
+    return drawn.astype("float64").reshape(-1, *model.data_shape) * scale
 
 
 def margins(graph, inputs, made):
@@ -270,12 +282,18 @@ def _keras_sampler(graph, inputs):
 
 
 def _draw(prior, latent_dim, inputs, conditions, condition=None):
-    """Codes of a prior: those of `index`, and with conditions the first ones."""
+    """Codes of a prior: those of `index`, and without it the first ones."""
     index = inputs.get("index")
-    if conditions:
+    if index is None:
         index = np.arange(len(next(iter(conditions.values()))))
+    count = int(index.max()) + 1
+    if condition is not None:
+        of_row = _arrays(condition)
+        placed = np.zeros((count, *of_row.shape[1:]), of_row.dtype)
+        placed[index] = of_row
+        condition = _tensors(placed)
     seed, temperature = int(inputs["seed"][0]), float(inputs["temperature"][0])
-    return prior.sample(int(index.max()) + 1, latent_dim, temperature, seed, condition)[index]
+    return prior.sample(count, latent_dim, temperature, seed, condition)[index]
 
 
 def _conditions(model, inputs):

@@ -49,7 +49,8 @@ class Likelihood:
             what it is, no picture.
         takes_pictures: Bool. Whether uint8, an 8-bit picture, has a meaning.
         takes_missing: Bool. Whether a value may be NaN, which is then left out.
-        observes: Bool. Whether it has `noise` and `from_noise`, draws that are the same everywhere.
+        observes: Bool. Whether it has `noise` and `from_noise`, draws that are the same everywhere;
+            a model says by its own `observes` whether `sample` makes them unasked.
         takes_logits: Bool. Whether the parameters are any numbers, so that no sigmoid or softmax
             may come before.
         levels: Int, how many values in [0, 1] there are, or None for any.
@@ -341,9 +342,23 @@ class Gaussian(LocationScale):
     """
 
     name = "gaussian"
+    observes = True
 
     def of(self, loc, log_scale):
         return distributions.Normal(loc, 2 * log_scale)
+
+    def noise(self, seed, index, first, ops=np, size=None):
+        """As `Table.noise`: of N(0, 1), one for each of the `size` values of an example."""
+        return portable_random.normals_and_uniforms(seed, index, first, size, 0, ops)
+
+    def from_noise(self, parameters, normal, uniform=None):
+        """As `sample`, with what `noise` gives: float32 `(batch, *data_shape)`."""
+        mean = ops.cast(self.mean(parameters), "float32")
+        if self.scale == "per_pixel":
+            log_scale = _bounded(ops.cast(parameters, "float32")[..., mean.shape[-1] :])
+        else:
+            log_scale = ops.cast(self.log_scale, "float32")
+        return mean + ops.exp(log_scale) * ops.reshape(normal, (-1, *mean.shape[1:]))
 
     def deviation(self, error):
         return ops.square(error)
@@ -530,7 +545,7 @@ class Table(Likelihood):
         fits = ops.logical_and(inside, ops.logical_or(whole, free))
         return ops.all(ops.logical_and(fits, ops.logical_or(x != x, ops.abs(x) < 1e30)), axis=1)
 
-    def noise(self, seed, index, first, ops=np):
+    def noise(self, seed, index, first, ops=np, size=None):
         """What rows are drawn with, by the portable generator: the same bits everywhere.
 
         Args:
@@ -538,6 +553,7 @@ class Table(Likelihood):
             index: Integer array or tensor `(n,)`. Which examples of the seed.
             first: Int. Dimensions that the code of an example takes.
             ops: As for `portable_random.normal`.
+            size: Int, values of an example: of a table known.
 
         Returns:
             Tuple of float32 arrays or tensors: of N(0, 1), one a normal column, and of (0, 1), one

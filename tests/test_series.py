@@ -180,6 +180,29 @@ def test_a_model_of_series_learns_and_is_saved(tmp_path):
     np.testing.assert_allclose(loaded.sample(3, seed=1), model.sample(3, seed=1), rtol=1e-6)
 
 
+def test_windows_are_drawn_with_the_spread_of_each_channel():
+    made = data.series(waves(), window=16)
+    model = keras_vae.series_vae(made.schema, 3, (4,), seed=0)
+    model.build()
+    model.likelihood.position.assign(np.log([0.5, 2.0]) / 7)
+    drawn, means = (model.sample(200, seed=3, observation=o) for o in (None, False))
+    spread = (drawn - means).std(axis=(0, 1))
+    np.testing.assert_allclose(spread, [0.5, 2.0], rtol=0.05)
+    from keras_vae import portable_random
+
+    noise = portable_random.normal(np.array([3], "int32"), np.arange(200), 3 + 32)[:, 3:]
+    expected = means + noise.reshape(200, 16, 2) * [0.5, 2.0]
+    np.testing.assert_allclose(drawn, expected, rtol=1e-5, atol=1e-5)
+    wide = data.series(np.random.default_rng(0).normal(size=(900, 70)), window=64)
+    assert not keras_vae.series_vae(wide.schema).observes
+    picture = keras_vae.VAE(
+        networks.DenseEncoder(2, (4,)),
+        networks.DenseDecoder((4, 4, 1), (4,)),
+        likelihood="gaussian",
+    )
+    assert not picture.observes
+
+
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("steps", [7, 16, 45])
 def test_networks_take_any_length(steps, causal):

@@ -1,6 +1,7 @@
 """The variational autoencoder."""
 
 import functools
+import math
 
 import keras
 import numpy as np
@@ -11,6 +12,7 @@ from keras_vae import (
     distributions,
     keras_internals,
     objectives,
+    portable_random,
     posteriors,
     replica,
     seeds,
@@ -258,8 +260,8 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores, DrawsExactly):
             seed: Optional int, from 0 to 2^31 - 1. The same seed gives the same codes on every
                 backend and on devices.
             observation: Optional bool. Whether data are drawn from the likelihood, too, rather than
-                its mean taken. Default: True of a `likelihoods.Table`, which alone has draws that
-                are the same everywhere.
+                its mean taken; of a `likelihoods.Table` or a `Gaussian`, whose draws are the same
+                everywhere. Default: `observes`.
 
         Returns:
             float32 array `(count, *data_shape)`, the likelihood's mean or draws.
@@ -274,18 +276,32 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores, DrawsExactly):
         z = self.prior.sample(count, self.latent_dim, temperature, seed)
         return self._made(z, {}, observation, seed)
 
+    @property
+    def observes(self):
+        """Whether `sample` draws data from the likelihood, too, where nothing else is said.
+
+        Of tables and of series it does, for a mean has no spread; but for windows of more values
+        than the portable generator draws, 4095 less the size of the code.
+        """
+        if not isinstance(self.schema, SeriesSchema):
+            return self.likelihood.takes_missing and self.likelihood.observes
+        size = self.latent_dim + math.prod(self.schema.shape)
+        return self.likelihood.observes and size < portable_random.MOST_DIMENSIONS
+
     def _made(self, z, conditions, observation, seed):
         """What codes are decoded to: the likelihood's mean, or draws from it."""
-        observation = self.likelihood.observes if observation is None else observation
+        observation = self.observes if observation is None else observation
         if not observation:
             return self.decode(z, conditions)
         if not self.likelihood.observes:
             raise ValueError(
-                "`observation=True` needs a likelihoods.Table, whose draws are the same everywhere."
-                f" Received: {self.likelihood.name}. Leave it out, for the likelihood's mean."
+                "`observation=True` needs a likelihoods.Table or a Gaussian, whose draws are the "
+                f"same everywhere. Received: {self.likelihood.name}. Leave it out, for the "
+                "likelihood's mean."
             )
         index = np.arange(len(z), dtype="int32")
-        noise = self.likelihood.noise(np.array([seed], "int32"), index, self.latent_dim)
+        size = math.prod(self.data_shape)
+        noise = self.likelihood.noise(np.array([seed], "int32"), index, self.latent_dim, size=size)
 
         def draw(batch):
             given = {name: batch[name] for name in self.condition}

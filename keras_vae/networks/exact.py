@@ -278,7 +278,7 @@ def check(model):
     """Raise a ValueError unless a `VAE` has a decoder that can be exact, and all it sees is."""
     if not (isinstance(model.decoder, MayBeExact) and model.decoder.can_be_exact):
         raise ValueError(refusal(model.decoder))
-    is_table = model.likelihood.observes and model.schema is not None
+    is_table = model.likelihood.takes_missing and model.schema is not None
     told = model.schema.exact_numbers if is_table else ()
     real = [name for name, kind in model.condition.items() if kind.kind == "continuous"]
     if not set(real) <= set(told):

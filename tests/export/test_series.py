@@ -54,6 +54,7 @@ def test_a_sampler_gives_what_sensors_would_read(format):
     detector, made, folder = exported_series()
     run = export.module_of(format).load(folder / f"sampler.{format}")
     asked = {"seed": np.array([7], "int32"), "temperature": np.ones(1, "float32")}
+    asked["index"] = np.arange(3, dtype="int32")
     found = run({"mode": np.array([0, 1, 2], "int32"), **asked})["x"]
     drawn = detector.model.sample({"mode": [0, 1, 2]}, seed=7)
     np.testing.assert_allclose(found, made.schema.decode(drawn), rtol=1e-5)
