@@ -301,7 +301,6 @@ def sampler(model):
     Raises:
         ValueError: If the model has no prior to draw from.
     """
-    from keras_vae.models.capabilities import Bounds
     from keras_vae.models.mask_git import MaskGIT
     from keras_vae.priors.base import Prior
 
@@ -314,9 +313,8 @@ def sampler(model):
             f"{type(model).__name__} with {model.prior and type(model.prior).__name__}. Export its "
             "`decoder`."
         )
-    observes = isinstance(model, Bounds) and model.observes
-    made = _decoder_to_rows(model) if observes else decoder(model)
-    return sampler_over(made, model.prior.fixed(), indexed=observes)
+    made = _decoder_to_rows(model) if model.observes else decoder(model)
+    return sampler_over(made, model.prior.fixed(), indexed=model.observes)
 
 
 def sampler_over(decoder, prior, indexed=False):

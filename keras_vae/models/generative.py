@@ -1,12 +1,14 @@
 """What every generative model shares: its parts, conditions, decoding and saving."""
 
 import copy
+import math
 
 import keras
 import numpy as np
 from keras import ops
 
-from keras_vae import arguments, likelihoods, seeds
+from keras_vae import arguments, likelihoods, portable_random, seeds
+from keras_vae.data.series_schema import SeriesSchema
 from keras_vae.layers.conditioning import Conditioning
 from keras_vae.storage.stored import StoredModel
 from keras_vae.training import inputs as model_inputs
@@ -164,6 +166,18 @@ class GenerativeModel(Fitting, StoredModel):
     def example_shape(self):
         """Shape of one example, or None before it is known."""
         return self.data_shape
+
+    @property
+    def observes(self):
+        """Whether `sample` draws data from the likelihood, too, where nothing else is said.
+
+        Of tables and of series it does, for a mean has no spread; but for windows of more values
+        than the portable generator draws, 4095 less the size of the code.
+        """
+        if not isinstance(self.schema, SeriesSchema):
+            return self.likelihood.takes_missing and self.likelihood.observes
+        size = self.latent_dim + math.prod(self.schema.shape)
+        return self.likelihood.observes and size < portable_random.MOST_DIMENSIONS
 
     # NumPy in, NumPy out
 

@@ -12,7 +12,6 @@ from keras_vae import (
     distributions,
     keras_internals,
     objectives,
-    portable_random,
     posteriors,
     replica,
     seeds,
@@ -275,18 +274,6 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores, DrawsExactly):
         seed = seeds.given_or_drawn(seed)
         z = self.prior.sample(count, self.latent_dim, temperature, seed)
         return self._made(z, {}, observation, seed)
-
-    @property
-    def observes(self):
-        """Whether `sample` draws data from the likelihood, too, where nothing else is said.
-
-        Of tables and of series it does, for a mean has no spread; but for windows of more values
-        than the portable generator draws, 4095 less the size of the code.
-        """
-        if not isinstance(self.schema, SeriesSchema):
-            return self.likelihood.takes_missing and self.likelihood.observes
-        size = self.latent_dim + math.prod(self.schema.shape)
-        return self.likelihood.observes and size < portable_random.MOST_DIMENSIONS
 
     def _made(self, z, conditions, observation, seed):
         """What codes are decoded to: the likelihood's mean, or draws from it."""
