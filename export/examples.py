@@ -124,6 +124,9 @@ def calibration_of(graph, calibration_data, run, source=None):
             "run folder, name the data by `data` (--data), or pass `calibration_data`, a dict of "
             f"arrays for {names}."
         )
+    if graph.name == "reconstructor" and isinstance(found, data.Series):
+        train = found.train if isinstance(found.train, dict) else {"x": found.train}
+        return {name: train[name] for name in names}  # standardised, as it takes them
     if (rows := rows_of(graph.model, found, "train")) is not None:
         return rows
     return {"x": found.x_train, "label": found.y_train} if len(names) > 1 else {"x": found.x_train}

@@ -476,7 +476,8 @@ def reconstructor(model):
     """The graph from data and the conditions to what the model makes of their code.
 
     It is a scorer without its score, which fits into no 8 bits: all-integer files are made of it,
-    and a device computes the score beside it.
+    and a device computes the score beside it. Windows of a series go in and come out standardised,
+    for one step of 8 bits cannot be right for channels of other units.
 
     Args:
         model: A model of `keras_vae` with an encoder.
@@ -491,7 +492,7 @@ def reconstructor(model):
     from keras_vae.models.capabilities import DrawsTokens
 
     _check(model, "reconstructor")
-    port = ports.of(model)
+    port = ports.of(model, standardised=True)
 
     def function(tensors):
         condition = condition_vector(model, tensors)
@@ -505,7 +506,7 @@ def reconstructor(model):
         port.outputs(reconstructed=True),
         function,
         model,
-        functools.partial(_draw_data, model),
+        functools.partial(_draw_data, model, port=port),
         loops=isinstance(model, DrawsTokens),
         in_units=port.in_units(),
     )
@@ -607,9 +608,9 @@ def _draw_settings(rng):
     }
 
 
-def _draw_data(model, rows, rng):
+def _draw_data(model, rows, rng, port=None):
     """Data that the model itself makes of its prior's codes; rows of a table by their kinds."""
-    port = ports.of(model)
+    port = port or ports.of(model)
     conditions = port.draw_conditions(rows, rng)
     specs = _code_specs(model, ["z"])
     [code] = draw_inputs(specs, rows, rng).values()

@@ -359,6 +359,8 @@ def _calibration(graph):
     if graph.name == "reconstructor":
         calibration = calibration if score == "reconstruction" else None
         score = "reconstruction"
+        if isinstance(model.schema, SeriesSchema):
+            told["standardised"] = True
         if scale not in (None, "per_pixel"):
             told["likelihood_scale"] = _scales(model.likelihood)
     told["calibration"] = None if calibration is None else calibration.manifest()

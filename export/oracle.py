@@ -78,7 +78,10 @@ def _of(graph):
 
 
 def _is_of_series(graph):
-    return tracing.own(graph.model) and isinstance(graph.model.schema, SeriesSchema)
+    """Whether windows of a series go in or come out in units."""
+    if graph.name == "reconstructor" or not tracing.own(graph.model):
+        return False
+    return isinstance(graph.model.schema, SeriesSchema)
 
 
 def _moments(model):

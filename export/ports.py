@@ -36,11 +36,17 @@ class TensorSpec:
         return self.shape[0] is None
 
 
-def of(model):
-    """The ports of a model of `keras_vae`, by its schema."""
+def of(model, standardised=False):
+    """The ports of a model of `keras_vae`, by its schema.
+
+    Args:
+        model: The model.
+        standardised: Whether windows of a series are standardised, and not in units.
+    """
     if isinstance(model.schema, TableSchema):
         return TablePorts(model)
-    return (SeriesPorts if isinstance(model.schema, SeriesSchema) else Ports)(model)
+    in_units = isinstance(model.schema, SeriesSchema) and not standardised
+    return (SeriesPorts if in_units else Ports)(model)
 
 
 class Ports:

@@ -26,7 +26,7 @@ NOT_HERE = {
     ),
     r"python -m (keras_vae|export) .*runs/bach.*": "minutes; test_sequence_commands.py",
     r"python -m (keras_vae|export) .*runs/machine.*": "tests/test_series_commands.py",
-    r"python mobile_demo/edge/sample\.py .*(machine|normal|readings)\.csv.*": (
+    r"python mobile_demo/edge/sample\.py .*((machine|normal|readings)\.csv|--header ).*": (
         "tests/export/test_monitor.py"
     ),
     r"pip install .*": "tests/test_install.py runs them in empty environments",

@@ -13,8 +13,8 @@ from keras_vae.evaluation.classifier import (
 from keras_vae.models.capabilities import Samples
 
 SAMPLES = 2000
-# Of priors whose samples are of the right class this much less often than the best, none is kept.
-ACCURACY_MARGIN = 0.05
+# Of priors whose samples are of the right class less often than this part of the best none is kept.
+ACCURACY_PART = 0.9
 # Of those that are as near as the nearest but for chance, the one with the fewest numbers is kept.
 DISTANCE_MARGIN = 1.05
 AS_TRAINED = "as trained"
@@ -25,7 +25,7 @@ def choose_prior(model, dataset, classifier=None, seed=0, say=None, verbose=0):
 
     Of a model that samples by one label, every prior's samples are judged by a classifier of real
     images: the share that is of the class asked for, and the Frechet distance to real held-out
-    images. Kept is the smallest distance among those whose share is within 0.05 of the best; of
+    images. Kept is the smallest distance among those whose share is at least 0.9 of the best; of
     such that differ by less than 5 %, the simplest. Of other models, the prior is kept under which
     held-out codes are likeliest.
 
@@ -57,7 +57,8 @@ def choose_prior(model, dataset, classifier=None, seed=0, say=None, verbose=0):
             classifier = classifier() if classifier else train_classifier(dataset, verbose=verbose)
         measured = _judged(model, dataset, classifier, found, seed)
         best = max(figures["sample_accuracy"] for figures in measured.values())
-        good = [n for n in found if measured[n]["sample_accuracy"] >= best - ACCURACY_MARGIN]
+        least = ACCURACY_PART * best
+        good = [name for name in found if measured[name]["sample_accuracy"] >= least]
         distances = {name: measured[name]["classifier_frechet_distance"] for name in good}
         least = min(distances.values())
         kept = next(name for name in good if distances[name] <= DISTANCE_MARGIN * least)

@@ -39,6 +39,8 @@ def watch(options, manifest, run, runtime, tools):
         manifest, run, runtime: As loaded by sample.py.
         tools: The module sample.py.
     """
+    if options.header:
+        return write_header(options.header, manifest, tools)
     if manifest["graph"] != "scorer":
         raise tools.InputError(
             f"--score needs the scorer graph, not the {manifest['graph']}: "
@@ -348,6 +350,48 @@ class Scorer:
             raise self.tools.InputError(
                 f"{name} must be numbers, and is {text[:40]!r} in line {line}"
             ) from err
+
+
+def write_header(path, manifest, tools):
+    """Write what `score.h` needs to score beside a reconstructor, as C."""
+    calibration, scale = manifest.get("calibration"), manifest.get("likelihood_scale")
+    if manifest["graph"] != "reconstructor" or scale is None or not calibration:
+        raise tools.InputError(
+            "--header needs a reconstructor of a model with a Gaussian, calibrated by "
+            'AnomalyDetector(model, "reconstruction").calibrate(...)'
+        )
+    if os.path.splitext(path)[1] != ".h":
+        raise tools.InputError(f"--header must end with .h, not {path}")
+    try:
+        data, group = manifest["data"], calibration["groups"][0]
+        mean, std = ([float(c[key]) for c in data["channels"]] for key in ("mean", "std"))
+        scales = [float(s) for s in (scale if isinstance(scale, list) else [scale] * len(std))]
+        offsets = [np.log(s) + np.log(2 * np.pi) / 2 for s in scales]
+        names = ", ".join(str(channel["name"]) for channel in data["channels"])
+        arrays = {
+            "mean": mean,
+            "std": std,
+            "scale": scales,
+            "log_scale": offsets,
+            "scores": [float(score) for score in group["scores"]],
+            "p_values": [float(p) for p in group["p_values"]],
+        }
+        window, rate = int(data["window"]), float(calibration["false_alarms"])
+    except (KeyError, TypeError, ValueError, IndexError) as err:
+        raise tools.InputError("the manifest is damaged: export the file again") from err
+    safe = "".join(c if c.isalnum() or c in ", ._-" else "_" for c in names)
+    lines = [f"/* Of channels {safe}; by sample.py --header, for score.h. */"]
+    lines += [f"#define KV_STEPS {window}", f"#define KV_CHANNELS {len(std)}"]
+    for name, values in arrays.items():
+        numbers = ", ".join(f"{np.float32(value):.9e}f" for value in values)
+        lines.append(f"static const float kv_{name}[] = {{{numbers}}};")
+    fields = "KV_STEPS, KV_CHANNELS, kv_mean, kv_std, kv_scale, kv_log_scale"
+    lines.append(
+        f"static const kv_scorer kv_data = {{{fields}, {len(arrays['scores'])}, kv_scores, "
+        f"kv_p_values, {np.float32(rate):.9e}f}};"
+    )
+    tools.write(path, ("\n".join(lines) + "\n").encode("ascii", "replace"))
+    print(path)
 
 
 class Jumper:

@@ -101,7 +101,8 @@ def main(argv=None):
 def has_windows(manifest):
     """Whether it scores windows of a series."""
     data = manifest.get("data")
-    return isinstance(data, dict) and data.get("kind") == "series" and manifest["graph"] == "scorer"
+    is_series = isinstance(data, dict) and data.get("kind") == "series"
+    return is_series and manifest["graph"] in ("scorer", "reconstructor")
 
 
 def monitor_of(options):
@@ -109,7 +110,7 @@ def monitor_of(options):
     path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "monitor.py")
     if not os.path.isfile(path):
         raise InputError(f"a scorer of a series needs monitor.py beside this program, at {path}")
-    if not (options.score or options.refit_threshold or options.undo_refit):
+    if not (options.score or options.refit_threshold or options.undo_refit or options.header):
         raise InputError(
             "this model scores a series: --score machine.csv, or --score - for a stream"
         )
@@ -176,6 +177,9 @@ def parse_arguments(argv):
     monitor.add_argument("--stride", type=int, help="steps between windows (default: the file's)")
     monitor.add_argument(
         "--refit-threshold", metavar="FILE", help="make p-values anew, of normal readings"
+    )
+    monitor.add_argument(
+        "--header", metavar="FILE.h", help="of a reconstructor: write what score.h scores by"
     )
     monitor.add_argument("--undo-refit", action="store_true", help="take them away again")
     parser.add_argument("--encode", metavar="IMAGE", help="encode a .png or .npy image")

@@ -1,16 +1,22 @@
 """`mobile_demo/edge` watches a machine: from readings to alarms, without Keras."""
 
 import csv
+import dataclasses
 import importlib.util
 import io
 import json
 import pathlib
 import shutil
+import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
 
+import export
+import keras_vae
+from keras_vae.calibration import Calibration
 from tests.conftest import ordinary_on
 from tests.export.exported import FORMATS
 from tests.export.test_parity import converts_here
@@ -198,3 +204,92 @@ def test_the_martingale_is_fair_and_sees_a_change():
     for k, p in enumerate([*rng.uniform(size=300), *rng.uniform(0, 0.5, 200)]):
         jumper.bet(p, k)
     assert 300 < jumper.since < 400
+
+
+MAIN = """
+#include <stdio.h>
+#include "score.h"
+#include "scorer_data.h"
+static float x[KV_STEPS * KV_CHANNELS], made[KV_STEPS * KV_CHANNELS];
+static float added[KV_STEPS * KV_CHANNELS];
+int main(void)
+{
+    const size_t size = KV_STEPS * KV_CHANNELS;
+    kv_alarm alarm = {0};
+    while (fread(x, sizeof(float), size, stdin) == size &&
+           fread(made, sizeof(float), size, stdin) == size) {
+        kv_standardise(&kv_data, x);
+        const float score = kv_score(&kv_data, x, made, added);
+        const float p = kv_p_value(&kv_data, score);
+        const int raised = kv_raise(&alarm, p <= kv_data.false_alarms, 2, 3);
+        printf("%.9g %.9g %d %d\\n", score, p, kv_worst(&kv_data, added), raised);
+    }
+    return 0;
+}
+"""
+
+
+def test_c_scores_beside_an_all_integer_reconstructor(tmp_path, monkeypatch, capsys):
+    _, made, _ = exported_series()
+    model = keras_vae.load_model(_saved(tmp_path))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the score is changed
+        detector = keras_vae.AnomalyDetector(model, "reconstruction")
+    # One table for all: the device knows of no mode.
+    detector.calibrate(made.calibration)
+    pooled = dataclasses.replace(
+        model.scoring,
+        calibration=Calibration.fit(detector.score(made.calibration)),
+    )
+    model.scoring = pooled
+    rounding = {name: values[:400] for name, values in made.train.items()}
+    path = export.export(
+        model, "tflite", "reconstructor", "int8-full", tmp_path, calibration_data=rounding
+    )
+    monkeypatch.chdir(tmp_path)
+    assert program("sample").main(["--model", str(path), "--header", "scorer_data.h"]) == 0
+    windows, mode = made.windows("test")[:300].copy(), made.test["mode"][:300]
+    windows[100:104, 3:9, 0] += 2.0  # faults
+    x = made.schema.encode(windows, {"mode": _names(made, mode)})
+    back = export.module_of("tflite").load(path)(x)["x_reconstructed"]
+    (tmp_path / "main.c").write_text(MAIN)
+    flags = ["-std=c99", "-Wall", "-Wextra", "-pedantic", "-Werror", "-O2", f"-I{EDGE}"]
+    subprocess.run(["gcc", *flags, "main.c", "-o", "scorer", "-lm"], check=True)
+    given = np.stack([windows, back], axis=1).astype("<f4").tobytes()
+    said = subprocess.run(["./scorer"], input=given, check=True, capture_output=True).stdout
+    scores, p_values, worst, raised = np.array(
+        [line.split() for line in said.splitlines()], float
+    ).T
+    told = export.module_of("tflite").read_manifest(path)
+    assert told["standardised"] is True
+    error = (x["x"] - back) / told["likelihood_scale"]
+    terms = 0.5 * error**2 + np.log(told["likelihood_scale"]) + 0.5 * np.log(2 * np.pi)
+    np.testing.assert_allclose(scores, terms.sum(axis=(1, 2)), rtol=1e-4, atol=1e-3)
+    group = told["calibration"]["groups"][0]
+    np.testing.assert_allclose(
+        p_values, np.interp(scores, group["scores"], group["p_values"]), atol=1e-4
+    )
+    np.testing.assert_array_equal(worst, terms.sum(axis=1).argmax(axis=1))
+    alarms = p_values <= 0.01
+    expected = [alarms[max(0, k - 2) : k + 1].sum() >= 2 for k in range(300)]
+    np.testing.assert_array_equal(raised, expected)
+    assert alarms[100:104].all()
+    # What is rounded to 8 bits is off by this much: of the spread, and of the p-value.
+    keras_scores = detector.score(x)
+    usual = np.delete(np.arange(300), np.arange(100, 104))
+    spread = np.ptp(keras_scores[usual])
+    assert np.abs(scores - keras_scores)[usual].mean() < 0.05 * spread
+    capsys.readouterr()
+
+
+def _saved(folder):
+    exported_series()[0].model.save(folder / "model.keras")
+    return folder / "model.keras"
+
+
+def _names(made, mode):
+    return [made.schema.conditions["mode"].names[k] for k in mode]
+
+
+def test_a_header_needs_a_calibrated_reconstructor(edge):
+    assert "--header needs a reconstructor" in edge("--header", "a.h")[2]

@@ -70,6 +70,7 @@ def test_the_manifest_says_what_the_channels_are(graph, format):
     assert told["data"]["channels"][0]["name"] == "flow"
     assert told["takes_pictures"] is False
     assert told["range"] is None
+    assert told.get("standardised", False) is (graph == "reconstructor")
     if graph == "reconstructor":
         assert len(told["likelihood_scale"]) == 2
 

@@ -1,0 +1,254 @@
+"""How good are scores and p-values: against PyOD and scikit-learn, and against what is asked.
+
+    KERAS_BACKEND=torch python benchmarks/anomalies.py rivals [--skab FOLDER]
+    KERAS_BACKEND=torch python benchmarks/anomalies.py one_class [--digits 0123456789]
+    KERAS_BACKEND=torch python benchmarks/anomalies.py calibration
+
+It prints JSON:
+
+- `rivals`: AUROC of our detector, of PyOD's isolation forest, LOF, AutoEncoder and VAE at their
+  defaults (`pip install pyod`), and of scikit-learn's PCA by its reconstruction error with 90 % of
+  the variance, on public sets, means over three seeds. Training data are normal alone,
+  standardised. `breast_cancer`, scikit-learn's (UCI): benign tumours are normal, half of them to
+  train with. `digits`, scikit-learn's (UCI): each digit in turn is normal, two thirds to train
+  with. With `--skab`, a clone of github.com/waico/SKAB: windows of 16 steps of its eight sensors,
+  trained on the first 400 steps of each of its valve experiments, as its authors do.
+- `one_class`: MNIST, of `KERAS_VAE_DATA`: trained on one digit's training images with noise, AUROC
+  over all test images, of each digit and their mean, by score; and a default VAE's bare ELBO.
+- `calibration`: a `ConditionalVAE` of MNIST, over 20 splits of 30,000 images that it has not seen:
+  the share in alarm at 1 % and 5 %, overall and the least and the largest of a class; and the
+  Kolmogorov-Smirnov distance of 10,000 p-values from uniform.
+"""
+
+import argparse
+import csv
+import json
+import pathlib
+
+import keras
+import numpy as np
+
+import keras_vae
+from keras_vae import data, likelihoods, networks
+from keras_vae.calibration import Calibration
+
+SEEDS = 3
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=("rivals", "one_class", "calibration"))
+    parser.add_argument("--skab", type=pathlib.Path)
+    parser.add_argument("--digits", default="0123456789")
+    args = parser.parse_args()
+    found = {
+        "rivals": lambda: rivals(args.skab),
+        "one_class": lambda: one_class(map(int, args.digits)),
+        "calibration": calibration,
+    }[args.what]()
+    print(json.dumps(found, indent=2))
+
+
+def auroc(is_anomaly, scores):
+    from sklearn.metrics import roc_auc_score
+
+    return round(float(roc_auc_score(is_anomaly, scores)), 4)
+
+
+# Rivals
+
+
+def rivals(skab):
+    sets = {"breast_cancer": breast_cancer(), "digits": digits()}
+    if skab:
+        sets["skab"] = skab_windows(skab)
+    found = {}
+    for name, tasks in sets.items():
+        scores = {method: [] for method in METHODS}
+        for train, test, is_anomaly in tasks:
+            mean, std = train.mean(axis=0), train.std(axis=0)
+            std = np.where(std > 1e-6, std, 1.0)
+            train, test = ((x - mean) / std for x in (train, test))
+            for method, fit in METHODS.items():
+                try:
+                    made = [auroc(is_anomaly, fit(train, test, seed)) for seed in range(SEEDS)]
+                except ImportError:
+                    continue
+                scores[method].append(np.mean(made))
+        found[name] = {m: round(float(np.mean(s)), 4) for m, s in scores.items() if s}
+        print(json.dumps({name: found[name]}), flush=True)
+    return found
+
+
+def breast_cancer():
+    from sklearn.datasets import load_breast_cancer
+
+    x, y = load_breast_cancer(return_X_y=True)
+    benign, rng = np.flatnonzero(y == 1), np.random.RandomState(0)
+    rng.shuffle(benign)
+    train, rest = np.split(benign, 2) if len(benign) % 2 == 0 else np.split(benign, [178])
+    test = np.concatenate([rest, np.flatnonzero(y == 0)])
+    return [(x[train], x[test], y[test] == 0)]
+
+
+def digits():
+    from sklearn.datasets import load_digits
+
+    x, y = load_digits(return_X_y=True)
+    tasks, rng = [], np.random.RandomState(0)
+    for digit in range(10):
+        own = np.flatnonzero(y == digit)
+        rng.shuffle(own)
+        train, rest = np.split(own, [2 * len(own) // 3])
+        test = np.concatenate([rest, np.flatnonzero(y != digit)])
+        tasks.append((x[train], x[test], y[test] != digit))
+    return tasks
+
+
+def skab_windows(folder, window=16, training=400):
+    tasks = []
+    for path in sorted(folder.glob("data/valve*/*.csv")):
+        with open(path, newline="") as file:
+            rows = list(csv.DictReader(file, delimiter=";"))
+        names = [n for n in rows[0] if n not in ("datetime", "anomaly", "changepoint")]
+        values = np.array([[float(row[n]) for n in names] for row in rows])
+        labels = np.array([float(row["anomaly"]) for row in rows]) > 0
+        mean, std = values[:training].mean(axis=0), values[:training].std(axis=0)
+        values = (values - mean) / np.where(std > 1e-6, std, 1.0)
+        views = np.lib.stride_tricks.sliding_window_view(values, window, axis=0)
+        views = views.reshape(len(views), -1)
+        ends = np.arange(window - 1, len(values))
+        train, test = views[: training - window + 1], views[training:]
+        if labels[ends[training:]].any():
+            tasks.append((train, test, labels[ends[training:]]))
+    return tasks
+
+
+def ours(train, test, seed):
+    keras.utils.set_random_seed(seed)
+    size = train.shape[1]
+    width = 128 if size > 20 else 64
+    model = keras_vae.VAE(
+        networks.DenseEncoder(min(8, size // 2), (width,)),
+        networks.DenseDecoder((size,), (width,)),
+        likelihood=likelihoods.Gaussian("optimal", channels=size),
+        seed=seed,
+    )
+    model.compile(keras.optimizers.Adam(1e-3))
+    epochs = max(20, 300 * 32 // len(train))
+    train, test = train.astype("float32"), test.astype("float32")
+    model.fit(train, batch_size=32, epochs=epochs, verbose=0)
+    return keras_vae.AnomalyDetector(model).score(test)
+
+
+def principal_components(train, test, seed):
+    from sklearn.decomposition import PCA
+
+    made = PCA(0.9, random_state=seed).fit(train)
+    return ((made.inverse_transform(made.transform(test)) - test) ** 2).sum(axis=1)
+
+
+def _of_pyod(name, module):
+    def score(train, test, seed):
+        import importlib
+
+        kind = getattr(importlib.import_module(f"pyod.models.{module}"), name)
+        seeded = {"random_state": seed} if name != "LOF" else {}
+        options = {} if name not in ("AutoEncoder", "VAE") else {"verbose": 0}
+        return kind(**seeded, **options).fit(train).decision_function(test)
+
+    return score
+
+
+METHODS = {
+    "keras_vae": ours,
+    "pca": principal_components,
+    "isolation_forest": _of_pyod("IForest", "iforest"),
+    "lof": _of_pyod("LOF", "lof"),
+    "pyod_autoencoder": _of_pyod("AutoEncoder", "auto_encoder"),
+    "pyod_vae": _of_pyod("VAE", "vae"),
+}
+
+
+# One class of MNIST
+
+
+def one_class(digits):
+    mnist, rng = data.load("mnist"), np.random.default_rng(0)
+    x, test = data.as_float(mnist.x_train), data.as_float(mnist.x_test)
+    found = {"reconstruction": {}, "negative_elbo": {}, "bare_elbo": {}}
+    for digit in digits:
+        own, is_other = x[mnist.y_train == digit], mnist.y_test != digit
+        noisy = [own + rng.normal(0, 0.3, own.shape) for _ in range(2)]
+        noisy = np.concatenate(noisy).astype("float32")
+        model = _vae(likelihoods.Gaussian("optimal"), digit, kl_weight=2.0)
+        model.fit(noisy, batch_size=128, epochs=20, verbose=0)
+        for score in ("reconstruction", "negative_elbo"):
+            scores = keras_vae.AnomalyDetector(model, score).score(test)
+            found[score][digit] = auroc(is_other, scores)
+        bare = _vae("bernoulli", digit)
+        bare.fit(own, batch_size=128, epochs=20, verbose=0)
+        found["bare_elbo"][digit] = auroc(is_other, keras_vae.AnomalyDetector(bare).score(test))
+        print(json.dumps({score: by[digit] for score, by in found.items()}), flush=True)
+    means = {score: round(float(np.mean([*by.values()])), 4) for score, by in found.items()}
+    return {**found, "means": means}
+
+
+def _vae(likelihood, seed, **options):
+    keras.utils.set_random_seed(seed)
+    model = keras_vae.VAE(
+        networks.DenseEncoder(20, (400,)),
+        networks.DenseDecoder((28, 28, 1), (400,)),
+        likelihood=likelihood,
+        seed=seed,
+        **options,
+    )
+    model.compile(keras.optimizers.Adam(1e-3))
+    return model
+
+
+# Calibration
+
+
+def calibration():
+    mnist = data.load("mnist")
+    x, y = data.as_float(mnist.x_train), mnist.y_train
+    keras.utils.set_random_seed(0)
+    model = keras_vae.ConditionalVAE(
+        networks.DenseEncoder(8, (200,)),
+        networks.DenseDecoder((28, 28, 1), (200,)),
+        {"label": keras_vae.Categorical(10)},
+        seed=0,
+    )
+    model.compile(keras.optimizers.Adam(1e-3))
+    model.fit({"x": x[:30_000], "label": y[:30_000]}, batch_size=128, epochs=3, verbose=0)
+    # Of 30,000 images that it has not seen, and the test images besides.
+    rest = {"x": x[30_000:], "label": y[30_000:]}
+    detector = keras_vae.AnomalyDetector(model)
+    scores, labels = detector.score(rest), rest["label"]
+    rng, names = np.random.RandomState(0), [str(k) for k in range(10)]
+    shares = {rate: [] for rate in (0.01, 0.05)}
+    by_class = {rate: [] for rate in shares}
+    for _ in range(20):
+        order = rng.permutation(len(scores))
+        own, other = order[:15_000], order[15_000:]
+        for rate in shares:
+            made = Calibration.fit(scores[own], rate, 0.0, labels[own], "label", names)
+            alarms = made.p_values(scores[other].astype("f8"), labels[other]) <= rate
+            shares[rate].append(alarms.mean())
+            by_class[rate].append([alarms[labels[other] == k].mean() for k in range(10)])
+    made = Calibration.fit(scores[:20_000])
+    p = np.sort(made.p_values(scores[20_000:].astype("f8")))
+    distance = np.abs(p - np.arange(1, len(p) + 1) / len(p)).max()
+    return {
+        "alarms": {str(rate): round(float(np.mean(s)), 5) for rate, s in shares.items()},
+        "least_and_most_by_class": {
+            str(rate): [round(float(f(np.mean(s, axis=0))), 5) for f in (np.min, np.max)]
+            for rate, s in by_class.items()
+        },
+        "kolmogorov_smirnov_of_10000": round(float(distance), 4),
+    }
+
+
+if __name__ == "__main__":
+    main()
