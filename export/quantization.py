@@ -42,13 +42,16 @@ SMALLEST_BYTES_PER_PARAMETER = {
 }
 
 CALIBRATION_ROWS = 4096
+# Of larger images fewer do: a sampler computes all of them at once, in every layer.
+_MOST_CALIBRATION_VALUES = 2**23
 # For the ranges of all-integer files, taken from one batch: as many as memory allows, for what
 # lies beyond them is cut off. With 512 examples one sample in a hundred was off by over 0.1.
 RANGE_ROWS = 2048
 _MOST_RANGE_VALUES = 2**22
 SMALLEST_WEIGHT = 1024
-# Of an image, that is, in which a convolution's inputs are looked at, at each call.
+# Of images, that is, in which a convolution's inputs are looked at, in so many images at once.
 _MOST_POSITIONS = 4096
+_IMAGES_AT_ONCE = 64
 _LEVELS = 127
 # Bits of a float32 after the first.
 _EXACT_BITS = 23
@@ -62,12 +65,13 @@ def calibration(graph, data=None, rows=CALIBRATION_ROWS):
         graph: The `Graph`.
         data: Optional dict of arrays, examples by input name, 8-bit images as uint8 or not.
             Without it they are drawn: codes from the prior, over all classes.
-        rows: Int. Number of examples.
+        rows: Int. Number of examples; of large ones fewer are taken, 64 at least.
 
     Returns:
         Dict of arrays.
     """
     rng = np.random.default_rng(1)
+    rows = min(rows, max(64, _MOST_CALIBRATION_VALUES // _values(graph)))
     if data is None:
         return graph.draw(rows, rng)
     # Here, for `--inspect` and `--verify` do without Keras.
@@ -81,8 +85,13 @@ def calibration(graph, data=None, rows=CALIBRATION_ROWS):
 
 def for_ranges(graph, inputs):
     """As many of the inputs as the ranges of an all-integer file are taken from."""
-    values = max(math.prod(spec.shape[1:]) for spec in (*graph.inputs, *graph.outputs))
-    return graph.rows(inputs, slice(0, max(64, min(RANGE_ROWS, _MOST_RANGE_VALUES // values))))
+    most = max(64, min(RANGE_ROWS, _MOST_RANGE_VALUES // _values(graph)))
+    return graph.rows(inputs, slice(0, most))
+
+
+def _values(graph):
+    """How many numbers the largest input or output has for each example."""
+    return max(math.prod(spec.shape[1:]) for spec in (*graph.inputs, *graph.outputs))
 
 
 @contextlib.contextmanager
@@ -227,19 +236,27 @@ class _Moments:
     def add(self, layer, x):
         import keras
 
-        if isinstance(layer, keras.layers.Conv2D):
-            x = keras.ops.image.extract_patches(
-                x,
+        if not isinstance(layer, keras.layers.Conv2D):
+            return self._add(x)
+        # Patches are as many times larger than the images as a kernel has places.
+        for start in range(0, x.shape[0], _IMAGES_AT_ONCE):
+            patches = keras.ops.image.extract_patches(
+                x[start : start + _IMAGES_AT_ONCE],
                 layer.kernel_size,
                 layer.strides,
                 layer.dilation_rate,
                 layer.padding,
                 data_format="channels_last",
             )
-        x = keras.ops.convert_to_numpy(x).astype(np.float64)
+            self._add(patches)
+
+    def _add(self, x):
+        import keras
+
+        x = keras.ops.convert_to_numpy(x)
         x = x.reshape(-1, x.shape[-1])
         every = -(-len(x) // _MOST_POSITIONS)
-        x = x[::every]
+        x = x[::every].astype(np.float64)
         self.total = self.total + x.T @ x
         self.count += len(x)
 

@@ -94,6 +94,27 @@ def test_a_convolutions_inputs_are_seen_as_its_kernel_sees_them(strides, padding
     np.testing.assert_allclose(np.diag(kernel.T @ moments.mean() @ kernel), expected, rtol=1e-5)
 
 
+def test_many_images_at_once_are_seen_as_few_at_a_time_are():
+    layer = keras.layers.Conv2D(2, 3)
+    # So large that not every place is looked at.
+    x = RNG.standard_normal((150, 12, 12, 3)).astype("float32")
+    layer.build(x.shape)
+    together, apart = quantization._Moments(layer), quantization._Moments(layer)
+    together.add(layer, keras.ops.convert_to_tensor(x))
+    for start in range(0, 150, 64):
+        apart.add(layer, keras.ops.convert_to_tensor(x[start : start + 64]))
+    assert together.count == apart.count > 4096
+    np.testing.assert_allclose(together.mean(), apart.mean(), rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize(("shape", "rows"), [((28, 28, 1), 4096), ((64, 64, 3), 682)])
+def test_of_large_images_fewer_are_taken(shape, rows):
+    networks = keras_vae.networks
+    model = keras_vae.VAE(networks.DenseEncoder(2, (4,)), networks.DenseDecoder(shape, (4,)))
+    model.build((None, *shape))
+    assert len(quantization.calibration(graphs.decoder(model))["z"]) == rows
+
+
 @pytest.fixture(scope="module")
 def model():
     """A decoder large enough for its weights to be stored in fewer bits."""
