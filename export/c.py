@@ -1,7 +1,7 @@
 """C files: writing, compiling and running them, and reading their manifest.
 
-One C99 file and its header hold a decoder with int8 weights, for machines that no runtime fits on;
-of a table one in whole numbers, whose rows are those of every backend.
+One C99 file and its header hold a decoder or scorer with int8 weights, for machines that no runtime
+fits on; of a table a decoder in whole numbers, whose rows are those of every backend.
 Nothing is needed but a compiler and `math.h`; nothing is allocated, nothing is kept between calls.
 """
 
@@ -18,7 +18,7 @@ import tempfile
 
 import numpy as np
 
-from export import c_layers, c_prior, c_tables, graphs, manifest
+from export import c_layers, c_prior, c_scorer, c_tables, graphs, manifest
 from export.c_program import (
     FLAGS,
     LIKELIHOODS,
@@ -36,7 +36,7 @@ SUFFIX = ".c"
 QUANTIZATIONS = ("int8", "exact")
 # The package that `export` runs on; the file's own needs are a C compiler's.
 PACKAGES = ("tensorflow",)
-GRAPHS = ("decoder", "sampler")
+GRAPHS = ("decoder", "sampler", "scorer")
 
 COMPILERS = ("cc", "gcc", "clang")
 
@@ -72,7 +72,7 @@ def convert(graph, quantize=QUANTIZATIONS[0], calibration=None):
     Batch normalisation is folded into the weights, then each output channel gets a scale.
 
     Args:
-        graph: The `Graph`, `decoder` or `sampler`.
+        graph: The `Graph`, one of `GRAPHS`.
         quantize: One of `QUANTIZATIONS`.
         calibration: Unused; the weights are all that is quantized.
 
@@ -150,8 +150,8 @@ def load(path):
             arguments = _arguments(signature["conditions"], given, outputs, row)
             if function(*arguments, _pointer(work)):
                 raise ValueError(
-                    f"{path.name} refuses example {row}: a label, seed, index or temperature is "
-                    "out of its range."
+                    f"{path.name} refuses example {row}: a label, seed, index, temperature or "
+                    "value is out of its range."
                 )
         if columns is not None:
             dtypes = {port["name"]: port["dtype"] for port in signature["outputs"]}
@@ -207,7 +207,7 @@ def _program(graph):
     model = graph.model
     if graph.name not in GRAPHS:
         raise ValueError(
-            f"The C format holds the graphs {' and '.join(GRAPHS)}. Received: {graph.name}. "
+            f"The C format holds the graphs {', '.join(GRAPHS)}. Received: {graph.name}. "
             f"{c_layers.ELSEWHERE}"
         )
     is_own = isinstance(model, GenerativeModel)
@@ -217,7 +217,8 @@ def _program(graph):
             f"{type(model).__name__}. {c_layers.ELSEWHERE}"
         )
     is_table = bool(graph.in_units)
-    layers = None if is_table else c_layers.of(model.decoder)
+    is_scorer = graph.name == "scorer"
+    layers = None if is_table or is_scorer else c_layers.of(model.decoder)
     for name, kind in model.condition.items():
         if type(kind) not in (Categorical, Continuous):
             raise ValueError(
@@ -255,6 +256,8 @@ def _program(graph):
         "data_range": data_range,
         "prior": prior,
     }
+    if is_scorer:
+        return c_scorer.of(model, {**said, "mean": LIKELIHOODS.get(likelihood)})
     if is_table:
         return c_tables.of(graph, said)
     return Program(**said, layers=layers, mean=LIKELIHOODS[likelihood])
@@ -379,6 +382,9 @@ def _arguments(conditions, given, outputs, row):
         _pointer(given[name][row]) if given[name].ndim > 1 else ctypes.c_int32(given[name][row])
         for name in conditions
     ]
+    if "x" in given:
+        made = [_pointer(array[row : row + 1]) for array in outputs.values()]
+        return [_pointer(given["x"][row]), *values, *made]
     x = _pointer(outputs["x"][row])
     if "z" in given:
         return [_pointer(given["z"][row]), *values, x]

@@ -24,9 +24,25 @@ def of(decoder):
             "The C format holds the decoders DenseDecoder and ConvDecoder as they are. Received: "
             f"{type(decoder).__name__}. {ELSEWHERE}"
         )
+    return _finite(layers, "decoder")
+
+
+def of_encoder(encoder):
+    """The layers of a `DenseEncoder`; the last one makes `z_mean` and `z_log_var` in a row."""
+    heads = [_dense(layer) for layer in (encoder.z_mean, encoder.z_log_var)]
+    both = dataclasses.replace(
+        heads[0],
+        kernel=np.concatenate([head.kernel for head in heads]),
+        bias=np.concatenate([head.bias for head in heads]),
+        shape=(2 * encoder.latent_dim,),
+    )
+    return _finite([*map(_dense, encoder.hidden), both], "encoder")
+
+
+def _finite(layers, name):
     if not all(np.isfinite(array).all() for x in layers for array in (x.kernel, x.bias)):
         raise ValueError(
-            "The decoder's weights must be finite. Received: NaN or infinity. Train it again, or "
+            f"The {name}'s weights must be finite. Received: NaN or infinity. Train it again, or "
             "load an earlier checkpoint."
         )
     return tuple(layers)

@@ -45,8 +45,9 @@ TAKEN = """
     static_assert static_cast struct switch template this thread_local throw true try typedef typeid
     typename typeof typeof_unqual union unix unsigned using virtual void volatile wchar_t while xor
     xor_eq
-    at chosen decode draw edges i index isfinite latent means part rounds seed spread spreads
-    temperature thresholds uniform work x z
+    at chosen contribution decode divergence draw edges encode group_of_class heads i index isfinite
+    kl latent means p_value p_value_of part rounds score seed spread spreads temperature thresholds
+    total uniform v work x x_reconstructed z
 """
 _DOT = """\
 /* Four sums at once: each addition need not wait for the last. */
@@ -306,6 +307,13 @@ class Program:
             sizes[f"{condition.c_name.upper()}_{kind}"] = condition.size
         return sizes
 
+    def buffers(self, macro):
+        """A line of the header's comment that declares what a call needs."""
+        return (
+            f"    float x[{macro}_{self.size_of_x}], z[{macro}_LATENT_DIM], "
+            f"work[{macro}_WORK_SIZE];"
+        )
+
     def describe_data(self, prefix):
         """Lines of the header's comment that say what `x` is set to."""
         within = ""
@@ -331,8 +339,7 @@ class Program:
             "It allocates nothing and keeps nothing between calls: calls with a `work` each may "
             "run at once.",
             "",
-            f"    float x[{macro}_{self.size_of_x}], z[{macro}_LATENT_DIM], "
-            f"work[{macro}_WORK_SIZE];",
+            self.buffers(macro),
             f"    int status = {prefix}_run({', '.join(names)});",
             "",
             "Returns 0; or 1 where an argument is out of its range, and then writes nothing.",
@@ -345,7 +352,7 @@ class Program:
                 f"    index: which {self.examples} of the seed, from 0 to 1048575.",
                 "    temperature: at least 0; 1 draws from the prior, 0 gives its mean.",
             ]
-        else:
+        elif self.graph == "decoder":
             paragraphs += [f"    z: {self.latent_dim} floats, the latent code."]
         paragraphs += [f"    {self._describe_condition(entry)}" for entry in self.conditions]
         paragraphs += self.describe_data(prefix)
@@ -422,26 +429,7 @@ class Program:
 
     def _decode(self):
         """The function from what `work` begins with to `x`."""
-        first, second, third = self.buffer_sizes
-        lines = [
-            "static void decode(float *work, float *x)",
-            "{",
-            "    float *const a = work;",
-            *([f"    float *const b = work + {first};"] if second else []),
-            *([f"    float *const c = work + {first + second};"] if third else []),
-        ]
-        for index, layer in enumerate(self.layers):
-            last = index == len(self.layers) - 1
-            taken, made = "ab"[index % 2], "x" if last else "ab"[1 - index % 2]
-            arguments = ", ".join(map(str, layer.arguments))
-            call, into = f"    {layer.kind}(", "c" if layer.is_added else made
-            lines += [
-                f"{call}weights_{index}, scales_{index}, biases_{index},",
-                f"{' ' * len(call)}{arguments}, {taken}, {into});",
-                *_for_each(math.prod(layer.shape), made, layer.activation, layer.is_added),
-            ]
-        lines += [*_for_each(math.prod(self.data_shape), "x", self.mean), "}", ""]
-        return "\n".join(lines)
+        return chain("decode", "x", self.layers, 0, self.buffer_sizes, self.mean)
 
     def _run(self, prefix):
         """The function that the header declares."""
@@ -473,6 +461,43 @@ class Program:
             lines += loop(entry.size, f"work[{start} + i] = {value};")
             start += entry.size
         return "\n".join([*lines, f"    {self.call}", "    return 0;", "}", ""])
+
+
+def chain(name, output, layers, first_index, sizes, last=None):
+    """The text of a function from what `work` begins with to an output, layer by layer.
+
+    Args:
+        name, output: Str, of the function and of what it sets.
+        layers: Tuple of `Layer`.
+        first_index: Int, the number of the first one's arrays.
+        sizes: The floats of the parts of `work`, as `Program.buffer_sizes`.
+        last: Optional C expression of every value `v` at the end.
+    """
+    first, second, third = sizes
+    lines = [
+        f"static void {name}(float *work, float *{output})",
+        "{",
+        "    float *const a = work;",
+        *([f"    float *const b = work + {first};"] if second and len(layers) > 1 else []),
+        *([f"    float *const c = work + {first + second};"] if third else []),
+    ]
+    for index, layer in enumerate(layers):
+        is_last, number = index == len(layers) - 1, first_index + index
+        taken, made = "ab"[index % 2], output if is_last else "ab"[1 - index % 2]
+        arguments = ", ".join(map(str, layer.arguments))
+        call, into = f"    {layer.kind}(", "c" if layer.is_added else made
+        lines += [
+            f"{call}weights_{number}, scales_{number}, biases_{number},",
+            f"{' ' * len(call)}{arguments}, {taken}, {into});",
+            *_for_each(math.prod(layer.shape), made, layer.activation, layer.is_added),
+        ]
+    size = math.prod(layers[-1].shape)
+    return "\n".join([*lines, *_for_each(size, output, last), "}", ""])
+
+
+def dense_functions():
+    """The texts of what dense layers call."""
+    return [_DOT, _DENSE]
 
 
 def array(c_type, name, values):
