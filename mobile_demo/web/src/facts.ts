@@ -44,7 +44,7 @@ export class Facts {
   }
 
   show(model: Model): void {
-    this.made = model.manifest.notes ? "piece" : model.manifest.table ? "row" : "image";
+    this.made = kindOf(model);
     this.set("runtime", `${RUNTIMES[model.format]} ${PRECISIONS[model.precision] ?? model.precision}`);
     const { bytes } = model;
     this.set("size", bytes < 1e7 ? `${Math.round(bytes / 1000)} kB` : `${Math.round(bytes / 1e6)} MB`);
@@ -93,6 +93,11 @@ export class Facts {
   }
 }
 
+function kindOf({ manifest }: Model): string {
+  if (manifest.series) return "window";
+  return manifest.notes ? "piece" : manifest.table ? "row" : "image";
+}
+
 export function describe({ passed, error, bound, sameCodes }: Proof): string {
   const codes = sameCodes === null ? "" : sameCodes ? ", codes equal bit for bit" : ", codes DIFFER";
   return `${passed ? "✓" : "✗"} largest error ${error.toExponential(1)} (bound ${bound.toExponential(0)})${codes}`;
@@ -103,11 +108,15 @@ export async function measure(model: Model, runs = RUNS, atOnce = RUNS_AT_ONCE):
   const choice = [defaultChoice(model.manifest)];
   const z = new Float32Array(model.manifest.latentDim);
   const times: number[] = [];
+  const { series, golden, dataShape } = model.manifest;
+  const size = dataShape.reduce((product, n) => product * n, 1);
+  const window = series && Float32Array.from(golden.values.x?.slice(0, size) ?? new Float32Array(size));
   // The first are there to warm up.
   for (let run = -WARM_UP; run < runs; run++) {
     const start = performance.now();
     for (let i = 0; i < atOnce; i++) {
-      if (model.has("decoder")) await model.decode(z, choice);
+      if (window) await model.scoreWindows(window, choice);
+      else if (model.has("decoder")) await model.decode(z, choice);
       else await model.sample(choice, i, 1);
     }
     if (run >= 0) times.push((performance.now() - start) / atOnce);

@@ -115,8 +115,8 @@ function mitchell(x: number): number {
 }
 
 /** Whether a model is of pictures, and not of music or tables. */
-export function isPicture({ notes, table }: Manifest): boolean {
-  return !notes && !table;
+export function isPicture({ notes, table, series }: Manifest): boolean {
+  return !notes && !table && !series;
 }
 
 /** Whether a model is of handwriting: grey, and its golden sample empty at the border. */

@@ -25,6 +25,7 @@ import { PictureView } from "./views/picture";
 import { RowsView } from "./views/rows";
 import { SampleView } from "./views/sample";
 import { ScoreView } from "./views/score";
+import { SensorView } from "./views/sensor";
 
 const CHOSEN = "runtime and precision";
 const NOTICE_MS = 8000;
@@ -45,6 +46,7 @@ class Page implements Stage {
     new MusicView(this),
     new RowsView(this),
     new ScoreView(this),
+    new SensorView(this),
   ];
   /** The views that a model was found not to have anything for. */
   private readonly unfit = new Set<View>();
@@ -191,7 +193,7 @@ class Page implements Stage {
   }
 
   private bundleOf(view: View | undefined): Bundle | undefined {
-    return view && this.bundles.find(({ music, table = false }) => music === view.music && table === (view.table ?? false));
+    return view && this.bundles.find((bundle) => isOfKind(view, bundle));
   }
 
   notice(text: string, action?: HTMLButtonElement): void {
@@ -294,9 +296,9 @@ class Page implements Stage {
   private showTabs(): void {
     const { model } = this.running!;
     for (const view of this.views) {
-      const { notes, table } = model.manifest;
-      const isOfKind = view.music === (notes !== null) && (view.table ?? false) === (table !== null);
-      if (isOfKind && !view.fits(model)) this.unfit.add(view);
+      const { notes, table, series } = model.manifest;
+      const kind = { music: notes !== null, table: table !== null, series: series !== null };
+      if (isOfKind(view, kind) && !view.fits(model)) this.unfit.add(view);
       else this.unfit.delete(view);
       byId(`tab-${view.name}`).hidden = this.unfit.has(view) || !this.bundleOf(view);
     }
@@ -322,6 +324,11 @@ class Page implements Stage {
   }
 }
 
+/** Whether a view is for the data of a model. */
+function isOfKind(view: View, { music, table, series }: Pick<Bundle, "music" | "table" | "series">): boolean {
+  return view.music === music && (view.table ?? false) === (table ?? false) && (view.series ?? false) === (series ?? false);
+}
+
 function icon(name: string): SVGElement {
   const paths: Record<string, string> = {
     draw: "M4 20c5-1 3-6 7-10s7-6 9-4-1 5-5 9-9 2-11 5",
@@ -331,6 +338,7 @@ function icon(name: string): SVGElement {
     music: "M9 18V5l11-2v13M9 18a3 3 0 1 1-6 0 3 3 0 0 1 6 0zM20 16a3 3 0 1 1-6 0 3 3 0 0 1 6 0z",
     rows: "M4 5h16v14H4zM4 10h16M4 14.5h16M10 5v14",
     score: "M5 19V9M12 19V5M19 19v-6",
+    sensor: "M3 13h4l3-8 4 14 3-6h4",
     anomaly: "M3 19c4 0 4-13 8-13s4 13 10 13M18 5v6",
   };
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");

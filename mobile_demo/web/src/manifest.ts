@@ -74,6 +74,22 @@ export interface Table {
   columns: Column[];
 }
 
+/** Windows of a series of sensors, in units. */
+export interface Series {
+  window: number;
+  stride: number;
+  channels: { name: string; unit: string }[];
+}
+
+/** What normal examples score: sorted scores, and the share that scores as high as each. */
+export interface Calibration {
+  groups: { scores: number[]; pValues: number[] }[];
+  falseAlarms: number;
+  condition: string | null;
+  /** The group of each class of the condition, and of unknown. */
+  groupOfClass: number[];
+}
+
 export interface Manifest {
   graph: GraphName;
   model: string;
@@ -98,6 +114,9 @@ export interface Manifest {
   notes: Notes | null;
   /** What they are, where they are rows of a table. */
   table: Table | null;
+  /** What they are, where they are windows of a series. */
+  series: Series | null;
+  calibration: Calibration | null;
   golden: Golden;
 }
 
@@ -142,8 +161,9 @@ export function checkManifest(content: unknown, fileName: string): Manifest {
   const [height = 0, width = 0, channels = 1] = isTable ? [1, 1] : dataShape;
   const notes = isObject(content.data) && content.data.kind === "notes" ? notesOf(content.data, dataShape) ?? fail("data") : null;
   const table = isObject(content.data) && content.data.kind === "table" ? tableOf(content.data) ?? fail("data") : null;
-  if (table) {
-    if (dataShape.length !== 1) return fail("data_shape");
+  const series = isObject(content.data) && content.data.kind === "series" ? seriesOf(content.data, dataShape) ?? fail("data") : null;
+  if (series || table) {
+    if (table && dataShape.length !== 1) return fail("data_shape");
   } else if (dataShape.length < 2 || dataShape.length > 3 || (channels !== 1 && channels !== 3)) {
     throw new FileError(`${fileName} makes data of the shape ${dataShape.join(" × ")}: no picture.`);
   }
@@ -162,6 +182,7 @@ export function checkManifest(content: unknown, fileName: string): Manifest {
   if (scores && (scores.length !== 101 || scores.some((s, i) => i > 0 && s < scores[i - 1]!))) {
     return fail("scores");
   }
+  const calibration = isObject(content.calibration) ? calibrationOf(content.calibration, conditions) ?? fail("calibration") : null;
   const training = isObject(content.training) ? content.training : {};
   return {
     graph,
@@ -182,6 +203,8 @@ export function checkManifest(content: unknown, fileName: string): Manifest {
     scores: scores && Float64Array.from(scores),
     notes,
     table,
+    series,
+    calibration,
     golden,
   };
 }
@@ -210,6 +233,36 @@ function notesOf(item: Record<string, unknown>, [steps, voices, ...rest]: number
     stepsPerBeat: item.steps_per_beat,
     repeats: item.repeats,
   };
+}
+
+function seriesOf(item: Record<string, unknown>, [steps, count, ...rest]: number[]): Series | null {
+  const { window, stride, channels } = item;
+  if (window !== steps || !isSize(window, MOST_DIMENSIONS, 2) || !isSize(stride, 2 ** 20) || rest.length) return null;
+  if (!Array.isArray(channels) || channels.length !== count) return null;
+  const made = channels.map((one: unknown) => (isObject(one) && isText(one.name) ? { name: one.name, unit: isText(one.unit) ? one.unit : "" } : null));
+  return made.every((one) => one !== null) ? { window, stride, channels: made } : null;
+}
+
+function calibrationOf(item: Record<string, unknown>, conditions: Condition[]): Calibration | null {
+  const { groups, false_alarms: falseAlarms } = item;
+  if (!Array.isArray(groups) || groups.length === 0 || groups.length > MOST_CLASSES) return null;
+  if (!isNumber(falseAlarms) || !(falseAlarms > 0 && falseAlarms < 1)) return null;
+  const made = groups.map((one: unknown) => {
+    if (!isObject(one)) return null;
+    const [scores, pValues] = [numbers(one.scores), numbers(one.p_values)];
+    if (!scores || !pValues || scores.length < 2 || scores.length !== pValues.length || scores.length > MOST_DIMENSIONS) return null;
+    if (scores.some((score, i) => i > 0 && score <= scores[i - 1]!)) return null;
+    if (pValues.some((p, i) => !(p > 0 && p <= 1) || (i > 0 && p > pValues[i - 1]!))) return null;
+    return { scores: Array.from(scores), pValues: Array.from(pValues) };
+  });
+  if (!made.every((one) => one !== null)) return null;
+  const condition = item.condition ?? null;
+  if (condition === null) return { groups: made, falseAlarms, condition: null, groupOfClass: [] };
+  const own = conditions.find(({ name }) => name === condition);
+  const groupOfClass = numbers(item.group_of_class);
+  if (!own || !groupOfClass || groupOfClass.length !== own.size + 1) return null;
+  if (!Array.from(groupOfClass).every((at) => isSize(at, made.length - 1, 0))) return null;
+  return { groups: made, falseAlarms, condition: own.name, groupOfClass: Array.from(groupOfClass) };
 }
 
 /** The columns of a table, as far as they can be shown. */

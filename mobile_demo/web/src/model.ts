@@ -27,6 +27,8 @@ export interface Bundle {
   music: boolean;
   /** Whether it makes rows of a table. */
   table?: boolean | undefined;
+  /** Whether it scores windows of a series. */
+  series?: boolean | undefined;
   files: ModelFile[];
 }
 
@@ -144,7 +146,7 @@ export class Graph {
       if (found === null) throw new FileError(`The golden sample of ${this.file.name} is damaged.`);
       error = Math.max(error, found);
       // Of numbers in units, the last bit is the runtime's.
-      bound = this.manifest.table ? Math.max(golden.tolerance, 1e-6) : golden.tolerance;
+      bound = this.manifest.table || this.manifest.series ? Math.max(golden.tolerance, 1e-6) : golden.tolerance;
     }
     return { graph, error, bound, sameCodes, passed: error <= bound && sameCodes !== false };
   }
@@ -179,9 +181,10 @@ export class Model {
     const scorer = bundle.files.find((one) => one.format === format && one.graph === "scorer");
     if (bundle.table && scorer && !files.some(({ graph }) => graph === "scorer")) files.push(scorer);
     // Music is sampled first, and decoded only on the way between two pieces; rows are sampled.
-    const [first, second] = bundle.music || bundle.table ? ["sampler", "decoder"] : ["decoder", "sampler"];
-    const file = files.find(({ graph }) => graph === first) ?? files.find(({ graph }) => graph === second);
-    if (!file) throw new FileError(`There is no decoder of this precision for ${format}.`);
+    // A series is scored.
+    const order = bundle.series ? ["scorer"] : bundle.music || bundle.table ? ["sampler", "decoder"] : ["decoder", "sampler"];
+    const [file] = order.flatMap((name) => files.find(({ graph }) => graph === name) ?? []);
+    if (!file) throw new FileError(`There is no ${order[0]} of this precision for ${format}.`);
     // The first view needs the encoder next; what is wrong with it is said there.
     const encoderFile = files.find(({ graph }) => graph === "encoder");
     const encoder = encoderFile && fetchFile(encoderFile);
@@ -252,6 +255,12 @@ export class Model {
     return { score: outputs.score!, x: outputs.x_reconstructed!, manifest: graph.manifest };
   }
 
+  /** Scores of windows of a series, what their values add, and what the model makes of them. */
+  async scoreWindows(x: Float32Array, choices: Choice[]): Promise<Tensors<Float32Array>> {
+    const graph = await this.graph("scorer");
+    return graph.run({ x, ...conditionInputs(graph.manifest.conditions, choices) }, choices.length);
+  }
+
   /** Scores of rows of a table, by column: inputs as the scorer takes them. */
   async scoreRows(columns: Tensors, rows: number): Promise<Tensors<Float32Array>> {
     return (await this.graph("scorer")).run(columns, rows);
@@ -292,7 +301,8 @@ export function formatsOf(bundle: Bundle): Format[] {
 }
 
 export function precisionsOf(bundle: Bundle, format: Format): string[] {
-  const generators = bundle.files.filter((f) => f.format === format && (f.graph === "decoder" || f.graph === "sampler"));
+  const graphs = bundle.series ? ["scorer"] : ["decoder", "sampler"];
+  const generators = bundle.files.filter((f) => f.format === format && graphs.includes(f.graph));
   return PRECISIONS.filter((name) => generators.some(({ precision }) => precision === name));
 }
 

@@ -30,6 +30,8 @@ export interface View {
   readonly music: boolean;
   /** Whether it is for models of tables. */
   readonly table?: boolean;
+  /** Whether it is for models of series. */
+  readonly series?: boolean;
   readonly element: HTMLElement;
   /** Whether a model can be shown in this view. */
   fits(model: Model): boolean;

@@ -55,7 +55,7 @@ export function readAll(folder: string): { bundles: Bundle[]; contents: Map<stri
 /** The model of a folder; its files are added to `contents`. */
 function read(folder: string, contents: Map<string, Buffer>): Bundle | null {
   const names = fs.existsSync(folder) ? fs.readdirSync(folder).filter((name) => NAME.test(name)).sort() : [];
-  if (!names.some((name) => /^(decoder|sampler)\./.test(name))) return null;
+  if (!names.some((name) => /^(decoder|sampler|scorer)\./.test(name))) return null;
   const found = new Map<string, Buffer>();
   const files = names.map((name): ModelFile => {
     const [, graph, precision = "none", format] = NAME.exec(name)!;
@@ -66,13 +66,15 @@ function read(folder: string, contents: Map<string, Buffer>): Bundle | null {
     found.set(url, content);
     return { name, graph: graph as GraphName, format: format as Format, precision, bytes: content.length, sha256, url };
   });
-  const { id, music, table } = identity(files, found);
+  const { id, music, table, series } = identity(files, found);
+  // A scorer alone says nothing of a picture or a row that the page could show.
+  if (!series && !names.some((name) => /^(decoder|sampler)\./.test(name))) return null;
   // Music is not read back in: its encoder and its scorer would be kept by every device for nothing.
   // Rows are drawn and scored.
-  const wanted = music ? ["decoder", "sampler"] : table ? ["sampler", "scorer"] : [...GRAPHS];
+  const wanted = series ? ["scorer"] : music ? ["decoder", "sampler"] : table ? ["sampler", "scorer"] : [...GRAPHS];
   const used = files.filter(({ graph }) => wanted.includes(graph));
   for (const { url } of used) contents.set(url, found.get(url)!);
-  return { id, music, ...(table ? { table } : {}), folder: folderName(folder), files: used };
+  return { id, music, ...(table ? { table } : {}), ...(series ? { series } : {}), folder: folderName(folder), files: used };
 }
 
 /** A folder of the project by its path from the root; nothing of another, which is nobody's business. */
@@ -81,20 +83,27 @@ export function folderName(folder: string): string | undefined {
   return name.startsWith("..") || path.isAbsolute(name) ? undefined : name;
 }
 
+interface Identity {
+  id: string;
+  music: boolean;
+  table: boolean;
+  series: boolean;
+}
+
 /** What links call the model, the same for its files of every format and precision, and its kind. */
-function identity(files: ModelFile[], contents: Map<string, Buffer>): { id: string; music: boolean; table: boolean } {
+function identity(files: ModelFile[], contents: Map<string, Buffer>): Identity {
   for (const { graph, url, name } of files) {
-    if (graph !== "decoder" && graph !== "sampler") continue;
+    if (graph === "encoder") continue;
     try {
-      const { golden, latentDim, dataShape, model, notes, table } = readManifest(contents.get(url)!, name);
+      const { golden, latentDim, dataShape, model, notes, table, series } = readManifest(contents.get(url)!, name);
       // Of the golden sample two decimals: they are the same in every float32 runtime.
-      const rounded = table ? table.columns : Array.from(golden.values.x ?? [], (value) => value.toFixed(2));
+      const rounded = series ? series : table ? table.columns : Array.from(golden.values.x ?? [], (value) => value.toFixed(2));
       const text = JSON.stringify([model, latentDim, dataShape, rounded]);
-      return { id: createHash("sha256").update(text).digest("hex").slice(0, 8), music: notes !== null, table: table !== null };
+      return { id: createHash("sha256").update(text).digest("hex").slice(0, 8), music: notes !== null, table: table !== null, series: series !== null };
     } catch (err) {
       // The page says what is wrong with the file.
       if (!(err instanceof FileError)) throw err;
     }
   }
-  return { id: "unknown", music: false, table: false };
+  return { id: "unknown", music: false, table: false, series: false };
 }

@@ -29,7 +29,7 @@ interface Port {
 
 /** A graph's inputs: their order does not matter, they are bound by name. */
 export function inputsOf(manifest: Manifest): Port[] {
-  const { graph, notes, table, latentDim, dataShape } = manifest;
+  const { graph, notes, table, series, latentDim, dataShape } = manifest;
   const conditions = manifest.conditions.map((one) => port(one.name, rowShape(one), one.kind === "continuous" ? "float32" : "int32"));
   const seed = port("seed", [], "int32", false);
   const tokens = notes ? [port("token_temperature", [], "float32", false)] : [];
@@ -39,7 +39,7 @@ export function inputsOf(manifest: Manifest): Port[] {
   }
   if (graph !== "sampler") return [port("x", dataShape, notes ? "int32" : "float32"), ...conditions];
   const index = port("index", [], "int32");
-  const batch = table ? [index, ...conditions] : conditions.length ? conditions : [index];
+  const batch = table || series ? [index, ...conditions] : conditions.length ? conditions : [index];
   return [...batch, seed, port("temperature", [], "float32", false), ...tokens];
 }
 

@@ -60,3 +60,15 @@ test("music alone is a page, too; nothing is none", () => {
   expect(() => readAll(folder)).toThrow(/holds no decoder.tflite or decoder.onnx/);
   expect(() => readAll(path.join(folder, "missing"))).toThrow(/holds no decoder/);
 });
+
+test("the scorer of a series is a model by itself", () => {
+  for (const name of ["scorer.onnx", "scorer.tflite"]) fs.copyFileSync(path.join(FIXTURES, "series", name), path.join(folder, name));
+  const { bundles, contents } = readAll(folder);
+  expect(bundles).toMatchObject([{ music: false, series: true, files: [{ graph: "scorer" }, { graph: "scorer" }] }]);
+  expect(bundles[0]!.id).toMatch(/^[0-9a-f]{8}$/);
+  expect(contents.size).toBe(2);
+  // Of pictures or rows a scorer alone has nothing to show.
+  for (const name of fs.readdirSync(folder)) fs.rmSync(path.join(folder, name));
+  fs.copyFileSync(path.join(FIXTURES, "table", "scorer.onnx"), path.join(folder, "scorer.onnx"));
+  expect(() => readAll(folder)).toThrow("holds no decoder.tflite");
+});
