@@ -36,6 +36,15 @@ TOKENS = RNG.integers(0, 4, (16, 6, 2)).astype("int8")
 MELODY = RNG.integers(0, 5, (16, 6)).astype("int32")
 DATA = {"x": X, "label": LABEL, "angle": ANGLE, "melody": MELODY}
 NAMES = ("cat", "dog", "owl")
+SERIES = keras_vae.data.series(
+    {
+        "flow": np.sin(np.arange(400) / 3),
+        "mode": np.array(["idle", "busy"], object)[(np.arange(400) // 40) % 2],
+    },
+    *(9, 1),
+    conditions="mode",
+    calibration=0.5,
+)
 TABLE = keras_vae.data.table(
     {
         "height": [1.5, 1.7, None, 1.8, 1.6, 1.9, 1.65, 1.55, 1.75],
@@ -199,6 +208,10 @@ def conditional_vae_table():
     return keras_vae.table_vae(TABLE.schema, latent_dim=3, hidden_units=(8,))
 
 
+def conditional_vae_series():
+    return keras_vae.series_vae(SERIES.schema, 2, (4, 3), 3)
+
+
 # By the backend that writes them: each says its own things in a file.
 MODELS = {
     "tensorflow": (vae_conv, vae_mixture, conditional_vae_conv, vq_vae, gan, sequence_vae_gru),
@@ -211,6 +224,7 @@ MODELS = {
         sequence_vae_conductor,
         sequence_vae_notes,
         conditional_vae_table,
+        conditional_vae_series,
         vq_vae_sampled,
     ),
 }
@@ -227,10 +241,13 @@ def train(make):
     model = make()
     model.compile(keras.optimizers.Adam(1e-2))
     names = ["x", *model.condition]
-    given = TABLE.train if make is conditional_vae_table else {n: DATA[n] for n in names}
+    own = {conditional_vae_table: TABLE, conditional_vae_series: SERIES}
+    given = own[make].train if make in own else {n: DATA[n] for n in names}
     if isinstance(model, keras_vae.SequenceVAE):
         given["x"] = TOKENS
     model.fit(given if model.condition else given["x"], batch_size=8, epochs=1, verbose=0)
+    if make is conditional_vae_series:
+        keras_vae.AnomalyDetector(model).calibrate(SERIES.calibration)
     if make is vae_fitted:
         model.fit_prior(X, num_components=2, seed=0)
     if hasattr(model, "quantizer"):
