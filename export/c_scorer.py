@@ -207,37 +207,8 @@ def of(model, said):
         ValueError: If its networks, its code, its likelihood or its score are others than the C
             format scores by.
     """
-    from keras_vae.models.vae import VAE
-    from keras_vae.networks import DenseDecoder, DenseEncoder
-    from keras_vae.posteriors import DiagonalNormal
-    from keras_vae.priors import StandardNormal
-
     score, likelihood = model.scoring.score, model.likelihood
-    scale = getattr(likelihood, "scale", None)
-    is_one_scale = scale != "per_pixel" and not np.ndim(getattr(likelihood, "log_scale", 0.0))
-    needs = (
-        (model.schema is None, "data without a schema", type(model.schema).__name__),
-        (getattr(type(model), "infer", None) is VAE.infer, "VAEs", type(model).__name__),
-        (type(model.encoder) is DenseEncoder, "DenseEncoder", type(model.encoder).__name__),
-        (type(model.decoder) is DenseDecoder, "DenseDecoder", type(model.decoder).__name__),
-        (
-            type(getattr(model, "posterior", None)) is DiagonalNormal,
-            "diagonal posteriors",
-            type(getattr(model, "posterior", None)).__name__,
-        ),
-        (
-            likelihood.name in NEGATIVE_LOG_LIKELIHOODS and is_one_scale,
-            "Bernoulli, and Gaussians of one scale",
-            f"{likelihood.name}, scale={scale!r}",
-        ),
-        (score in SCORES, " and ".join(SCORES), score),
-        (
-            score == "reconstruction" or type(model.prior) is StandardNormal,
-            "the KL against StandardNormal",
-            type(getattr(model, "prior", None)).__name__,
-        ),
-    )
-    for holds, what, received in needs:
+    for holds, what, received in _needs(model):
         if not holds:
             raise ValueError(
                 f"The C format holds scorers of: {what}. Received: {received}. {c_layers.ELSEWHERE}"
@@ -256,3 +227,29 @@ def of(model, said):
         has_kl=score == "negative_elbo",
         calibration=model.scoring.calibration,
     )
+
+
+def _needs(model):
+    """Yield what must hold of a model, in words, and what it has: each if those before hold."""
+    from keras_vae.likelihoods import LocationScale
+    from keras_vae.models.vae import VAE
+    from keras_vae.networks import DenseDecoder, DenseEncoder
+    from keras_vae.posteriors import DiagonalNormal
+    from keras_vae.priors import StandardNormal
+
+    score, likelihood = model.scoring.score, model.likelihood
+    yield model.schema is None, "data without a schema", type(model.schema).__name__
+    is_vae = isinstance(model, VAE) and type(model).infer is VAE.infer
+    yield is_vae, "VAEs", type(model).__name__
+    for part, kind in ((model.encoder, DenseEncoder), (model.decoder, DenseDecoder)):
+        yield type(part) is kind, kind.__name__, type(part).__name__
+    posterior = type(model.posterior)
+    yield posterior is DiagonalNormal, "diagonal posteriors", posterior.__name__
+    fits = likelihood.name in NEGATIVE_LOG_LIKELIHOODS
+    if isinstance(likelihood, LocationScale):
+        fits = fits and likelihood.scale != "per_pixel" and likelihood.channels is None
+    told = f"{likelihood.name}, scale={likelihood.scale!r}"
+    yield fits, "Bernoulli, and Gaussians of one scale", told
+    yield score in SCORES, " and ".join(SCORES), score
+    is_known = score == "reconstruction" or type(model.prior) is StandardNormal
+    yield is_known, "the KL against StandardNormal", type(model.prior).__name__
