@@ -164,6 +164,12 @@ def measure(model, series, batch_size):
 
 def evaluate(args, run):
     """Measure a run's model on its test part, or its alarms over all of a series."""
+    for name in ("scorecard", "doctor", "target"):
+        if getattr(args, name):
+            raise ValueError(
+                f"{flag(name)} needs a model of pictures, rows or music. Received: one of a "
+                "series, whose alarms --anomalies measures."
+            )
     if args.anomalies and not pathlib.Path(args.anomalies).is_file():
         raise FileNotFoundError(f"There must be a file of anomalies at {args.anomalies}.")
     series = run.dataset()
@@ -237,6 +243,8 @@ def sample(args, run, schema):
 
 def figures(args, run):
     """Draw a run's series, alarms, scores and samples."""
+    if args.label is not None:
+        raise ValueError("--label needs a model of pictures. Received: one of a series.")
     names = args.only.split(",") if args.only else list(PICTURES)
     if unknown := [name for name in names if name not in PICTURES]:
         raise ValueError(
