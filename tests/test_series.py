@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import keras_vae
+from export import graphs
 from keras_vae import data, likelihoods, networks
 from keras_vae.data import DataError
 
@@ -201,6 +202,19 @@ def test_windows_are_drawn_with_the_spread_of_each_channel():
         likelihood="gaussian",
     )
     assert not picture.observes
+
+
+def test_graphs_compute_in_units_on_every_backend():
+    made = data.series(waves(3000), window=16, stride=1)
+    model = keras_vae.series_vae(made.schema, 3, (4,), seed=0)
+    model.build()
+    detector = keras_vae.AnomalyDetector(model).calibrate(made.calibration)
+    found = graphs.scorer(model).evaluate({"x": made.windows("test")[:5]})
+    np.testing.assert_allclose(found["score"], detector.score(made.test[:5]), rtol=1e-4)
+    np.testing.assert_allclose(found["p_value"], detector.p_value(made.test[:5]), atol=1e-3)
+    settings = {"seed": np.array([4], "int32"), "temperature": np.ones(1, "float32")}
+    drawn = graphs.sampler(model).evaluate({"index": np.arange(3, dtype="int32"), **settings})["x"]
+    np.testing.assert_allclose(drawn, made.schema.decode(model.sample(3, seed=4)), rtol=1e-4)
 
 
 @pytest.mark.parametrize("causal", [False, True])

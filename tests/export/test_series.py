@@ -13,7 +13,7 @@ from tests.conftest import ordinary_on
 from tests.export.exported import FORMATS, new_folder
 from tests.export.test_parity import converts_here
 
-pytestmark = ordinary_on("tensorflow", "torch")
+pytestmark = ordinary_on("tensorflow")
 
 
 @functools.cache

@@ -81,12 +81,13 @@ export async function ready(page, wanted = {}) {
 
 /** Choose a runtime and a precision by the switches on the page. */
 export async function choose(page, runtime, precision = "none") {
-  if (!(await page.locator("#facts").evaluate((facts) => facts.open))) await page.locator("#facts summary").click();
+  // A click on its summary would close a sheet that is just being opened.
+  await page.locator("#facts").evaluate((facts) => (facts.open = true));
   await page.locator(`#facts [data-value="${precision}"]`).click();
   await ready(page, { precision });
   await page.locator(`#facts [data-value="${runtime}"]`).click();
   await ready(page, { runtime, precision });
-  await page.locator("#facts summary").click();
+  await page.locator("#facts").evaluate((facts) => (facts.open = false));
 }
 
 /** Draw with a finger: points on a unit square. */

@@ -122,7 +122,7 @@ test("what is unusual says what it wants to be shown, and scores a picture", asy
   const page = await opened({}, "#view=anomaly");
   await page.locator(".anomaly .verdict", { hasText: /\w/ }).waitFor();
   expect(await page.locator(".anomaly canvas.drawing").isVisible()).toBe(false);
-  expect(await page.locator(".wish").textContent()).toContain("disc, square, a cross with a long name");
+  expect(await page.locator(".anomaly .wish").textContent()).toContain("disc, square, a cross with a long name");
   const status = page.locator(".anomaly .status");
   const before = await status.textContent();
   await page.getByLabel("Picture from this device").setInputFiles(await picture(page, "#208020"));
