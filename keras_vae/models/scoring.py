@@ -73,21 +73,24 @@ def scored(model, x, condition, prior=None):
         it; the sum of the absolute values of all terms, `(batch,)`; and the likelihood's
         parameters at the posterior mean. Nats, and the decoder's output.
     """
-    prior = prior or model.prior
-    bounded = isinstance(model, Bounds) and model.scoring.score != "reconstruction"
+    prior, kind = prior or model.prior, model.scoring.score
+    is_weighted = isinstance(model, Bounds) and kind == "negative_log_likelihood"
+    kl = 0.0
     if isinstance(model, Bounds):
         q = model.infer(x, condition, training=False)
         z, given = q.draw(None)
-        kl = q.kl(prior(condition), z, given) if bounded else None
+        if kind == "negative_elbo":
+            kl = q.kl(prior(condition), z, given)
     else:
-        z, kl = model.code(x, condition, training=False)[0], None
+        z = model.code(x, condition, training=False)[0]
     parameters = model.decoder(join(z, condition), training=False)
-    by_value = -model.likelihood(parameters).log_prob_by_value(x)
-    rest = ops.zeros_like(by_value[:, 0]) if kl is None else kl
-    score = -model.likelihood(parameters).log_prob(x) + rest
-    if bounded and model.scoring.score == "negative_log_likelihood":
+    if is_weighted:
         score, by_value = _importance_weighted(model, x, condition, prior)
         rest = score - ops.sum(by_value, axis=1)
+    else:
+        by_value = -model.likelihood(parameters).log_prob_by_value(x)
+        rest = kl + ops.zeros_like(by_value[:, 0])
+        score = ops.sum(by_value, axis=1) + rest
     magnitude = ops.sum(ops.abs(by_value), axis=1) + ops.abs(rest)
     contributions = by_value + (rest / by_value.shape[1])[:, None]
     contributions = ops.reshape(contributions, (-1, *model.data_shape))
