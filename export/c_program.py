@@ -453,14 +453,19 @@ class Program:
             lines += [f"    if ({(chr(10) + '        || ').join(refused)}) {{", "        return 1;"]
             lines += ["    }"]
         lines += loop(self.latent_dim, code) if self.prior is None else self.prior.lines()
-        start = self.latent_dim
+        lines += self._given(self.latent_dim)
+        return "\n".join([*lines, f"    {self.call}", "    return 0;", "}", ""])
+
+    def _given(self, start):
+        """Lines that put the conditions into `work` from an index on."""
+        lines = []
         for entry in self.conditions:
             value = f"{entry.c_name}[i]"
             if entry.names is not None:
                 value = f"i == {entry.c_name} ? 1.0f : 0.0f"
             lines += loop(entry.size, f"work[{start} + i] = {value};")
             start += entry.size
-        return "\n".join([*lines, f"    {self.call}", "    return 0;", "}", ""])
+        return lines
 
 
 def chain(name, output, layers, first_index, sizes, last=None):

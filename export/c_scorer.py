@@ -184,17 +184,6 @@ class Scorer(Program):
             lines += [f"    *p_value = p_value_of(total, {group});"]
         return "\n".join([*lines, "    return 0;", "}", ""])
 
-    def _given(self, start):
-        """Lines that put the conditions behind what `work` begins with."""
-        lines = []
-        for entry in self.conditions:
-            value = f"{entry.c_name}[i]"
-            if entry.names is not None:
-                value = f"i == {entry.c_name} ? 1.0f : 0.0f"
-            lines += loop(entry.size, f"work[{start} + i] = {value};")
-            start += entry.size
-        return lines
-
 
 def of(model, said):
     """The program of a model's scorer, or a refusal.

@@ -58,7 +58,7 @@ class ConvEncoder(GaussianEncoder):
     ):
         super().__init__(**kwargs)
         options = kernel_size, batch_normalization, negative_slope
-        self.options = _options(hidden_units, *options, residual_blocks)
+        self.options = stage_options(hidden_units, *options, residual_blocks)
         self.stages = [
             [
                 convolution(width, kernel_size, strides=2, use_bias=not batch_normalization),
@@ -76,7 +76,7 @@ class ConvEncoder(GaussianEncoder):
             planes = ops.ones_like(h[..., :1]) * condition[:, None, None, :]
             h = ops.concatenate([h, planes], axis=-1)
         for stage in self.stages:
-            h = _apply(stage, h, training)
+            h = apply_stage(stage, h, training)
         h = self.flatten(h)
         return self.heads(h)
 
@@ -137,7 +137,7 @@ class ConvDecoder(StoredModel):
             )
         self.transposed = transposed
         options = kernel_size, batch_normalization, negative_slope
-        self.options = _options(hidden_units, *options, residual_blocks)
+        self.options = stage_options(hidden_units, *options, residual_blocks)
 
         sizes = [self.data_shape[:2]]
         for _ in hidden_units:
@@ -190,7 +190,7 @@ class ConvDecoder(StoredModel):
     def call(self, inputs, training=None):
         h = self.reshape(self.project(join_condition(inputs)))
         for stage in self.stages:
-            h = _apply(stage, h, training)
+            h = apply_stage(stage, h, training)
         return self.channels(h)
 
     def get_config(self):
@@ -210,7 +210,10 @@ def convolution(filters, kernel_size, **kwargs):
     )
 
 
-def _options(hidden_units, kernel_size, batch_normalization, negative_slope, residual_blocks=0):
+def stage_options(
+    hidden_units, kernel_size, batch_normalization, negative_slope, residual_blocks=0
+):
+    """The arguments of stages, checked, as a config holds them."""
     hidden_units = arguments.wholes(hidden_units, "hidden_units")
     if not hidden_units:
         raise ValueError("`hidden_units` must name at least one stage. Received: ()")
@@ -241,7 +244,8 @@ def finish_stage(batch_normalization, negative_slope):
     return [*normalization, keras.layers.LeakyReLU(negative_slope)]
 
 
-def _apply(layers, h, training):
+def apply_stage(layers, h, training):
+    """Apply the layers of a stage, one after the other."""
     double = None
     for layer in layers:
         if double is not None:

@@ -5,10 +5,10 @@ import keras
 from keras_vae import arguments
 from keras_vae.networks.convolutional import (
     ConvDecoder,
-    _apply,
-    _options,
+    apply_stage,
     convolution,
     finish_stage,
+    stage_options,
 )
 from keras_vae.storage.stored import StoredModel
 
@@ -50,7 +50,7 @@ class ConvGridEncoder(StoredModel):
     ):
         super().__init__(**kwargs)
         self.latent_dim = arguments.whole(latent_dim, "latent_dim")
-        self.options = _options(hidden_units, kernel_size, batch_normalization, negative_slope)
+        self.options = stage_options(hidden_units, kernel_size, batch_normalization, negative_slope)
         self.stages = [
             [
                 convolution(width, kernel_size, strides=2, use_bias=not batch_normalization),
@@ -64,7 +64,7 @@ class ConvGridEncoder(StoredModel):
 
     def call(self, x, training=None):
         for stage in self.stages:
-            x = _apply(stage, x, training)
+            x = apply_stage(stage, x, training)
         return self.vectors(x)
 
     def get_config(self):

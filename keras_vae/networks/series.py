@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_vae import arguments
-from keras_vae.networks.convolutional import finish_stage
+from keras_vae.networks.convolutional import apply_stage, finish_stage, stage_options
 from keras_vae.networks.dense import (
     GaussianEncoder,
     check_count,
@@ -74,7 +74,7 @@ class Conv1DEncoder(GaussianEncoder):
             beside = ops.ones_like(h[..., :1]) * condition[:, None, :]
             h = ops.concatenate([h, beside], axis=-1)
         for stage in self.stages:
-            h = _apply(stage, h, training)
+            h = apply_stage(stage, h, training)
         return self.heads(self.flatten(h))
 
     def get_config(self):
@@ -159,7 +159,7 @@ class Conv1DDecoder(StoredModel):
         for stage, steps in zip(self.stages, self.steps[1:], strict=True):
             twice = ops.stack([h, h], axis=2)
             h = ops.reshape(twice, (-1, 2 * h.shape[1], h.shape[2]))[:, :steps]
-            h = _apply(stage, h, training)
+            h = apply_stage(stage, h, training)
         return self.channels(h)
 
     def get_config(self):
@@ -179,21 +179,5 @@ def convolution(filters, kernel_size, causal=False, **kwargs):
     )
 
 
-def _options(hidden_units, kernel_size, causal, batch_normalization, negative_slope):
-    hidden_units = arguments.wholes(hidden_units, "hidden_units")
-    if not hidden_units:
-        raise ValueError("`hidden_units` must name at least one stage. Received: ()")
-    return {
-        "hidden_units": list(hidden_units),
-        "kernel_size": arguments.whole(kernel_size, "kernel_size"),
-        "causal": bool(causal),
-        "batch_normalization": bool(batch_normalization),
-        "negative_slope": arguments.not_negative(negative_slope, "negative_slope"),
-    }
-
-
-def _apply(layers, h, training):
-    for layer in layers:
-        is_normalization = isinstance(layer, keras.layers.BatchNormalization)
-        h = layer(h, training=training) if is_normalization else layer(h)
-    return h
+def _options(hidden_units, kernel_size, causal, *others):
+    return {**stage_options(hidden_units, kernel_size, *others), "causal": bool(causal)}
