@@ -1,47 +1,16 @@
 // A model of colour pictures: what the page shows first, and what it does with a person's pictures.
 
-import fs from "node:fs";
-import { createRequire } from "node:module";
 import path from "node:path";
-import type { Browser, BrowserContext, Page } from "playwright-core";
-import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import type { Page } from "playwright-core";
+import { expect, test } from "vitest";
 
-import { PHONE, ROOT, SIZES, filesOf, launch, ready, serveModels, startServer } from "../browser.mjs";
+import { ROOT, SIZES } from "../browser.mjs";
+import { SCREENSHOTS, pagesOf, violations } from "./pages";
 
-const SCREENSHOTS = path.join(ROOT, "screenshots");
 const FOLDER = process.env.COLOUR ?? path.join(ROOT, "tests", "fixtures", "colour");
-const axe = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
 
-const files = filesOf(FOLDER, "colour");
-
-let browser: Browser;
-let server: Awaited<ReturnType<typeof startServer>>;
-let context: BrowserContext;
-let errors: string[] = [];
-
-beforeAll(async () => {
-  fs.mkdirSync(SCREENSHOTS, { recursive: true });
-  [browser, server] = await Promise.all([launch(), startServer()]);
-});
-afterAll(async () => {
-  await browser.close();
-  await server.stop();
-});
-afterEach(async () => {
-  await context.close();
-  expect(errors).toEqual([]);
-});
-
-async function opened(options = {}, hash = ""): Promise<Page> {
-  errors = [];
-  context = await browser.newContext({ ...PHONE, serviceWorkers: "block", ...options });
-  const page = await context.newPage();
-  page.on("pageerror", (err) => errors.push(err.message));
-  await serveModels(page, FOLDER, { id: "colour", music: false, folder: null, files });
-  await page.goto(server.url + hash);
-  await ready(page);
-  return page;
-}
+const pages = pagesOf(FOLDER, { id: "colour", music: false, folder: null });
+const opened = (options = {}, hash = ""): Promise<Page> => pages.open({ options, hash });
 
 const tab = (page: Page, view: string) => page.locator(`#tab-${view}`).click();
 const pixels = (page: Page, selector: string) =>
@@ -144,12 +113,7 @@ test("every view fits every width, and axe finds nothing to mend", async () => {
       expect(await page.evaluate(() => document.documentElement.scrollWidth), `${view} at ${width}`).toBeLessThanOrEqual(width);
       await page.screenshot({ path: path.join(SCREENSHOTS, `colour-${view}-${width}-${colorScheme}.png`), fullPage: true });
       if (width > 400) continue;
-      await page.evaluate(fs.readFileSync(axe, "utf8"));
-      const violations = await page.evaluate(async () => {
-        const { violations } = await (globalThis as any).axe.run(document);
-        return violations.map((one: any) => `${one.id}: ${one.nodes.map((node: any) => node.html).join("; ")}`) as string[];
-      });
-      expect(violations, view).toEqual([]);
+      expect(await violations(page), view).toEqual([]);
     }
   }
 });

@@ -1,48 +1,17 @@
 // A scorer of a series: readings, which of their windows are unusual, and what makes them so.
 
-import fs from "node:fs";
-import { createRequire } from "node:module";
 import path from "node:path";
-import type { Browser, BrowserContext, Page } from "playwright-core";
-import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import type { Page } from "playwright-core";
+import { expect, test } from "vitest";
 
-import { PHONE, ROOT, SIZES, filesOf, launch, ready, serveModels, startServer } from "../browser.mjs";
+import { ROOT, SIZES } from "../browser.mjs";
+import { SCREENSHOTS, pagesOf, violations } from "./pages";
 
-const SCREENSHOTS = path.join(ROOT, "screenshots");
 const FOLDER = process.env.SERIES ?? path.join(ROOT, "tests", "fixtures", "series");
 const READINGS = path.join(ROOT, "tests", "fixtures", "series", "readings.csv");
-const axe = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
 
-const files = filesOf(FOLDER, "pump");
-
-let browser: Browser;
-let server: Awaited<ReturnType<typeof startServer>>;
-let context: BrowserContext;
-let errors: string[] = [];
-
-beforeAll(async () => {
-  fs.mkdirSync(SCREENSHOTS, { recursive: true });
-  [browser, server] = await Promise.all([launch(), startServer()]);
-});
-afterAll(async () => {
-  await browser.close();
-  await server.stop();
-});
-afterEach(async () => {
-  await context.close();
-  expect(errors).toEqual([]);
-});
-
-async function opened(format: string, hash = "", options = {}): Promise<Page> {
-  errors = [];
-  context = await browser.newContext({ ...PHONE, serviceWorkers: "block", ...options });
-  const page = await context.newPage();
-  page.on("pageerror", (err) => errors.push(err.message));
-  await serveModels(page, FOLDER, { id: "pump", music: false, series: true, files: files.filter((file) => file.format === format) });
-  await page.goto(server.url + hash);
-  await ready(page);
-  return page;
-}
+const pages = pagesOf(FOLDER, { id: "pump", music: false, series: true });
+const opened = (format: string, hash = "", options = {}): Promise<Page> => pages.open({ format, hash, options });
 
 const verdict = (page: Page) => page.locator("#view-sensor .verdict");
 
@@ -68,7 +37,7 @@ test("a fault is found where it is, the same in both runtimes, of the mode that 
     expect(Number(begins)).toBeLessThan(200);
     expect(worst).toBe("flow");
     told[format] = [await verdict(page).textContent(), begins, await page.locator("#view-sensor").getAttribute("data-alarms")];
-    if (format === "onnx") await context.close();
+    if (format === "onnx") await pages.close();
   }
   expect(told.tflite).toEqual(told.onnx);
   expect(Number((told.onnx as string[])[2])).toBeGreaterThan(5);
@@ -102,11 +71,6 @@ test("the view fits every width, and axe finds nothing to mend", async () => {
     expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(width);
     await page.screenshot({ path: path.join(SCREENSHOTS, `series-${width}-${colorScheme}.png`), fullPage: true });
     if (width > 400) continue;
-    await page.evaluate(fs.readFileSync(axe, "utf8"));
-    const violations = await page.evaluate(async () => {
-      const { violations } = await (globalThis as any).axe.run(document);
-      return violations.map((one: any) => `${one.id}: ${one.nodes.map((node: any) => node.html).join("; ")}`) as string[];
-    });
-    expect(violations).toEqual([]);
+    expect(await violations(page)).toEqual([]);
   }
 });

@@ -1,48 +1,17 @@
 // A model of a table: rows of a seed, the file of them, and how unusual a row is.
 
 import fs from "node:fs";
-import { createRequire } from "node:module";
 import path from "node:path";
-import type { Browser, BrowserContext, Page } from "playwright-core";
-import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import type { Page } from "playwright-core";
+import { expect, test } from "vitest";
 
-import { PHONE, ROOT, SIZES, filesOf, launch, ready, serveModels, startServer } from "../browser.mjs";
+import { ROOT, SIZES } from "../browser.mjs";
+import { SCREENSHOTS, pagesOf, violations } from "./pages";
 
-const SCREENSHOTS = path.join(ROOT, "screenshots");
 const FOLDER = process.env.TABLE ?? path.join(ROOT, "tests", "fixtures", "table");
-const axe = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
 
-const files = filesOf(FOLDER, "visits");
-
-let browser: Browser;
-let server: Awaited<ReturnType<typeof startServer>>;
-let context: BrowserContext;
-let errors: string[] = [];
-
-beforeAll(async () => {
-  fs.mkdirSync(SCREENSHOTS, { recursive: true });
-  [browser, server] = await Promise.all([launch(), startServer()]);
-});
-afterAll(async () => {
-  await browser.close();
-  await server.stop();
-});
-afterEach(async () => {
-  await context.close();
-  expect(errors).toEqual([]);
-});
-
-async function opened(format: string, hash = "", options = {}): Promise<Page> {
-  errors = [];
-  context = await browser.newContext({ ...PHONE, serviceWorkers: "block", ...options });
-  const page = await context.newPage();
-  page.on("pageerror", (err) => errors.push(err.message));
-  const some = files.filter((file) => file.format === format);
-  await serveModels(page, FOLDER, { id: "visits", music: false, table: true, files: some });
-  await page.goto(server.url + hash);
-  await ready(page);
-  return page;
-}
+const pages = pagesOf(FOLDER, { id: "visits", music: false, table: true });
+const opened = (format: string, hash = "", options = {}): Promise<Page> => pages.open({ format, hash, options });
 
 const cells = (page: Page) =>
   page.locator(".grid tbody tr").evaluateAll((rows) => rows.map((row) => [...row.children].map((cell) => cell.textContent)));
@@ -60,7 +29,7 @@ test("a seed makes the same rows in both runtimes, of the conditions that are as
     expect(head).toEqual(["age", "height (cm)", "weight (kg)", "reason for the visit", "costs", "smokes", "sex"]);
     expect(new Set((await cells(page)).map((row) => row.at(-1)))).toEqual(new Set(["male"]));
     expect(await page.locator(".table .command code").textContent()).toContain("--condition sex=male --count 40 --seed 7 --out rows.csv");
-    if (format === "onnx") await context.close();
+    if (format === "onnx") await pages.close();
   }
   expect(drawn.tflite).toEqual(drawn.onnx);
 });
@@ -101,12 +70,7 @@ test("every view fits every width, and axe finds nothing to mend", async () => {
       expect(await page.evaluate(() => document.documentElement.scrollWidth), `${view} at ${width}`).toBeLessThanOrEqual(width);
       await page.screenshot({ path: path.join(SCREENSHOTS, `table-${view}-${width}-${colorScheme}.png`), fullPage: true });
       if (width > 400) continue;
-      await page.evaluate(fs.readFileSync(axe, "utf8"));
-      const violations = await page.evaluate(async () => {
-        const { violations } = await (globalThis as any).axe.run(document);
-        return violations.map((one: any) => `${one.id}: ${one.nodes.map((node: any) => node.html).join("; ")}`) as string[];
-      });
-      expect(violations, view).toEqual([]);
+      expect(await violations(page), view).toEqual([]);
     }
   }
 });
