@@ -113,7 +113,8 @@ class AnomalyDetector:
             listed = ", ".join(pooled[:5]) + (", ..." if len(pooled) > 5 else "")
             print(
                 f"{len(pooled)} of {len(names)} classes of `{name}` have too few examples for "
-                f"p-values of their own, and take those of all: {listed}"
+                "p-values of their own, or are too many for a file, and take those of all: "
+                f"{listed}"
             )
         return self
 

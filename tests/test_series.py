@@ -135,6 +135,13 @@ def test_no_window_is_of_two_machines_or_two_modes():
     np.testing.assert_array_equal(made.train["mode"], expected)
 
 
+def test_steps_without_a_condition_are_counted(capsys):
+    mode = np.array(["idle"] * 300 + ["busy"] * 290 + [None] * 10, object)
+    made = data.series({**waves(), "mode": mode}, window=16, conditions="mode", stride=1)
+    assert "10 steps lack a condition" in capsys.readouterr().out
+    assert made.starts("test").max() == 590 - 16
+
+
 def test_an_array_and_a_file_of_it_are_series(tmp_path):
     array = np.stack(list(waves().values()), axis=1)
     np.save(tmp_path / "a.npy", array)

@@ -219,7 +219,7 @@ class _Notes:
     """What was done to series, counted, and said in a line each."""
 
     def __init__(self):
-        self.counts = dict.fromkeys(("unsorted", "duplicate", "filled", "gaps"), 0)
+        self.counts = dict.fromkeys(("unsorted", "duplicate", "filled", "gaps", "unknown"), 0)
 
     def say(self):
         told = {
@@ -227,6 +227,7 @@ class _Notes:
             "duplicate": "{} steps came twice, of which the first ones were kept",
             "filled": "{} missing values were filled by straight lines",
             "gaps": "{} longer gaps split the series: no window goes across one",
+            "unknown": "{} steps lack a condition, and no window has them",
         }
         for name, line in told.items():
             if self.counts[name]:
@@ -302,9 +303,11 @@ class _Machine:
                 notes.counts["gaps"] += 1
                 continue
             conditions = {name: labels[rows[0]] for name, labels in self.conditions.items()}
-            if None not in conditions.values():
-                name = PARTS[part[rows[0]]]
-                found.append(_Piece(name, self.times[rows], values[rows], conditions))
+            if None in conditions.values():
+                notes.counts["unknown"] += len(rows)
+                continue
+            name = PARTS[part[rows[0]]]
+            found.append(_Piece(name, self.times[rows], values[rows], conditions))
         return found
 
 
