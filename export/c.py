@@ -201,7 +201,7 @@ def forbidden_operators(path):
 def _program(graph):
     """Read from a graph's model what the C files say, or refuse it."""
     from keras_vae import portable_random
-    from keras_vae.layers.conditioning import Categorical, Continuous
+    from keras_vae.conditions import Categorical, Continuous
     from keras_vae.models.generative import GenerativeModel
 
     model = graph.model

@@ -96,7 +96,7 @@ def labels_from_table():
     """
     import keras
 
-    from keras_vae.layers.conditioning import Categorical
+    from keras_vae.conditions import Categorical
 
     def encode(kind, label):
         table = np.eye(kind.num_classes + 1, kind.num_classes, dtype="float32")

@@ -33,7 +33,16 @@ ROOMS = {
     ),
     "storage": ("storage",),
     "parts": (
-        *("layers", "likelihoods", "metrics", "networks", "objectives", "posteriors", "priors"),
+        *(
+            "conditions",
+            "layers",
+            "likelihoods",
+            "metrics",
+            "networks",
+            "objectives",
+            "posteriors",
+            "priors",
+        ),
         "schedules",
     ),
     "data": ("data", "excerpts", "storage.runs"),

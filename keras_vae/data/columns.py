@@ -166,9 +166,9 @@ class Numeric(Column):
 
     def condition(self):
         """What a model is conditioned on by this column: the encoded number."""
-        from keras_vae.layers import conditioning
+        from keras_vae import conditions
 
-        return conditioning.Continuous(1)
+        return conditions.Continuous(1)
 
     def describe(self):
         """A few words for a summary."""
@@ -346,9 +346,9 @@ class Category(Column):
 
     def condition(self):
         """As `Numeric.condition`: the name."""
-        from keras_vae.layers import conditioning
+        from keras_vae import conditions
 
-        return conditioning.Categorical(names=self.names, allow_absent_classes=True)
+        return conditions.Categorical(names=self.names, allow_absent_classes=True)
 
     def describe(self):
         """As `Numeric.describe`."""

@@ -164,13 +164,13 @@ class Sequences:
     @property
     def conditions(self):
         """Dict from a condition's name to its kind, as a model's `condition=` takes it."""
-        from keras_vae.layers import conditioning
+        from keras_vae import conditions
 
         kinds = {
-            "melody": lambda: conditioning.Sequence(self.steps, self.schema.num_tokens),
-            "key": lambda: conditioning.Categorical(names=keys.KEYS),
-            "mode": lambda: conditioning.Categorical(names=keys.MODES),
-            "density": lambda: conditioning.Continuous(1),
+            "melody": lambda: conditions.Sequence(self.steps, self.schema.num_tokens),
+            "key": lambda: conditions.Categorical(names=keys.KEYS),
+            "mode": lambda: conditions.Categorical(names=keys.MODES),
+            "density": lambda: conditions.Continuous(1),
         }
         return {name: kinds[name]() for name in self._names}
 

@@ -1,6 +1,7 @@
 """Layers that the models are made of."""
 
-from keras_vae.layers.conditioning import Categorical, Conditioning, Continuous, Sequence
+from keras_vae.conditions import Categorical, Continuous, Sequence
+from keras_vae.layers.conditioning import Conditioning
 from keras_vae.layers.masked_convolution import MaskedConv2D
 from keras_vae.layers.quantizers import FiniteScalarQuantizer, Quantizer, VectorQuantizer
 from keras_vae.layers.residual import ResidualBlock

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from keras_vae.layers.conditioning import Categorical
+from keras_vae.conditions import Categorical
 from keras_vae.layers.quantizers import Quantizer, usage
 from keras_vae.metrics import Perplexity
 from keras_vae.models.base import LatentVariableModel

@@ -1,0 +1,7 @@
+"""What a model can be conditioned on: kinds of values, and how each becomes numbers."""
+
+from keras_vae.conditions.categorical import Categorical
+from keras_vae.conditions.continuous import Continuous
+from keras_vae.conditions.sequence import Sequence
+
+__all__ = ["Categorical", "Continuous", "Sequence"]

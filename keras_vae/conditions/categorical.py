@@ -1,0 +1,214 @@
+"""A label out of a fixed set of classes."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_vae import arguments
+from keras_vae.conditions.wording import listing, shortened
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class Categorical:
+    """A label out of a fixed set of classes.
+
+    Index `num_classes` is reserved for *unknown*: the label is missing, and the model sees the
+    zero vector in its place. Train with `unknown_rate` above 0 (or with unlabelled examples) if
+    the model is to sample without a label.
+
+    Args:
+        num_classes: Optional int, at least 1. Defaults to the number of `names`.
+        names: Optional sequence of `num_classes` distinct strings. Defaults to the indices.
+        unknown_rate: Float in [0, 1). Share of the labels that each training step replaces with
+            *unknown*, drawn anew every time.
+        allow_absent_classes: Bool. Whether training data may hold *unknown* and yet lack a class.
+            By default that is refused, for labels that count from 1 to `num_classes` look so.
+
+    Raises:
+        ValueError: If an argument is out of range.
+    """
+
+    kind = "categorical"
+
+    def __init__(self, num_classes=None, names=None, unknown_rate=0.0, allow_absent_classes=False):
+        if num_classes is None:
+            names = _several_names(names)
+            num_classes = len(names)
+        elif hasattr(num_classes, "__iter__"):
+            raise ValueError(
+                "`num_classes` must be a whole number of at least 1. Received: "
+                f"{shortened(num_classes)}. Pass names as Categorical(names=...)."
+            )
+        self.num_classes = arguments.whole(num_classes, "num_classes")
+        self.unknown_rate = arguments.part_of_one(unknown_rate, "unknown_rate")
+        self.allow_absent_classes = bool(allow_absent_classes)
+        names = range(num_classes) if names is None else names
+        if not hasattr(names, "__iter__"):
+            raise ValueError(
+                f"`names` must be {num_classes} different strings, one per class. Received: "
+                f"{names!r}"
+            )
+        self.names = tuple(str(name) for name in names)
+        if len(set(self.names)) != self.num_classes or len(self.names) != self.num_classes:
+            raise ValueError(
+                f"`names` must be {num_classes} different strings, one per class. "
+                f"Received: {list(self.names)}"
+            )
+
+    @property
+    def unknown(self):
+        """The index that stands for a missing label."""
+        return self.num_classes
+
+    @property
+    def size(self):
+        """Width of the vector that the networks see."""
+        return self.num_classes
+
+    @property
+    def value_shape(self):
+        """Shape of one example's value."""
+        return ()
+
+    def is_single(self, values):
+        """Whether it is one label, index or name, and no sequence of them."""
+        return np.ndim(values) == 0
+
+    def as_array(self, values, name="label"):
+        """Check labels and return them as an int32 array.
+
+        Args:
+            values: Sequence `(n,)` or `(n, 1)` of whole numbers from 0 to `num_classes` (the last
+                is *unknown*), of class names, or of `None` for *unknown*.
+            name: The condition's name, for the error.
+
+        Returns:
+            int32 array `(n,)`.
+
+        Raises:
+            ValueError: If a value is no class. Nothing is clipped.
+        """
+        if not isinstance(values, np.ndarray):
+            values = np.asarray(values, dtype=object)
+        if values.ndim == 2 and values.shape[1] == 1:
+            values = values[:, 0]
+        if values.ndim != 1:
+            hint = ""
+            if values.ndim == 2:
+                hint = " If it is one-hot, pass y = np.argmax(y, axis=1)."
+            raise ValueError(f"`{name}` must have the shape (n,). Received: {values.shape}.{hint}")
+        indices = values
+        if values.dtype.kind not in "iu":
+            indices = np.array([self._index(value, name) for value in values.tolist()], "int64")
+        outside = (indices < 0) | (indices > self.num_classes)
+        if outside.any():
+            at = int(np.argmax(outside))
+            hint = ""
+            if set(indices[outside].tolist()) == {-1}:
+                hint = f" If -1 is unknown, pass np.where(y == -1, {self.num_classes}, y)."
+            raise ValueError(
+                f"`{name}` must be from 0 to {self.num_classes - 1}, or {self.num_classes} for "
+                f"unknown. Received: {indices[at]} at position {at}. The classes are: "
+                f"{listing(self.names)}.{hint}"
+            )
+        return indices.astype("int32")
+
+    def check_occurrence(self, occurs, name="label"):
+        """Check that training data which hold *unknown* hold every class, too.
+
+        Args:
+            occurs: Bool array `(num_classes + 1,)`: which indices occur.
+            name: The condition's name, for the error.
+
+        Raises:
+            ValueError: If not, unless `allow_absent_classes`.
+        """
+        absent = np.flatnonzero(~np.asarray(occurs[: self.num_classes]))
+        if self.allow_absent_classes or not occurs[self.unknown] or not len(absent):
+            return
+        raise ValueError(
+            f"`{name}` must hold every class if it holds {self.unknown}, which means unknown. "
+            f"Received: {self.unknown}, and never {absent[0]} ({self.names[absent[0]]}). Classes "
+            "count from 0: pass y - 1 if yours count from 1; else Categorical(..., "
+            "allow_absent_classes=True)."
+        )
+
+    def _index(self, value, name):
+        if value is None:
+            return self.unknown
+        if isinstance(value, str):
+            if value in self.names:
+                return self.names.index(value)
+            hint = ""
+            if value.isdecimal():
+                hint = " Pass y.astype('int32')."
+            elif self.names == tuple(map(str, range(self.num_classes))):
+                hint = (
+                    " Make numbers of names: names, y = np.unique(y, return_inverse=True), and "
+                    "Categorical(names=names)."
+                )
+            raise ValueError(
+                f"`{name}` must be a class. Received: {str(value)!r}. The classes are: "
+                f"{listing(self.names)}.{hint}"
+            )
+        if isinstance(value, bool | np.bool_) or not _is_whole(value):
+            hint = ""
+            if isinstance(value, bool | np.bool_):
+                hint = ". Pass y.astype('int32')."
+            elif isinstance(value, bytes):
+                hint = ". Pass y.astype(str)."
+            elif isinstance(value, float | np.floating) and np.isnan(value):
+                hint = f". If NaN is unknown, pass np.where(np.isnan(y), {self.unknown}, y)."
+            raise ValueError(f"`{name}` must be whole numbers or names. Received: {value!r}{hint}")
+        return int(value)
+
+    def encode(self, label):
+        """Turn int labels `(batch,)` into float vectors `(batch, size)`, zero for *unknown*."""
+        classes = ops.arange(self.num_classes, dtype="int32")
+        return ops.cast(ops.reshape(ops.cast(label, "int32"), (-1, 1)) == classes, "float32")
+
+    def valid(self, label):
+        """Bool tensor `(batch,)`: whether each label is a class or *unknown*."""
+        inside = ops.logical_and(label >= 0, label <= self.num_classes)
+        if "float" in keras.backend.standardize_dtype(label.dtype):
+            inside = ops.logical_and(inside, label == ops.floor(label))
+        return ops.reshape(inside, (-1,))
+
+    def occurrence(self, label):
+        """float32 `(num_classes + 1,)` of labels `(batch,)`: 1 for every index that occurs."""
+        unknown = ops.cast(ops.reshape(label, (-1, 1)) == self.unknown, "float32")
+        return ops.max(ops.concatenate([self.encode(label), unknown], axis=1), axis=0)
+
+    def manifest(self):
+        """What a device must know, as plain data."""
+        return {"kind": self.kind, "num_classes": self.num_classes, "names": list(self.names)}
+
+    def get_config(self):
+        return {
+            "num_classes": self.num_classes,
+            "names": list(self.names),
+            "unknown_rate": self.unknown_rate,
+            # Where it is left out, earlier versions read the file, too.
+            **({"allow_absent_classes": True} if self.allow_absent_classes else {}),
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)
+
+
+def _is_whole(value):
+    try:
+        return int(value) == value
+    except (TypeError, ValueError, OverflowError):
+        return False
+
+
+def _several_names(names):
+    """Names of classes as a tuple, or a ValueError."""
+    if names is None or isinstance(names, str) or not hasattr(names, "__iter__"):
+        raise ValueError(
+            "`num_classes` must be a whole number, as in Categorical(10), or left out where there "
+            f"are names, as in Categorical(names=['cat', 'dog']). Received: names={names!r}"
+        )
+    return tuple(names)
