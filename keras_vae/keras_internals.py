@@ -93,3 +93,15 @@ def torch_random():
     A traced step puts generators of its own there, which it can seed anew for each replay.
     """
     return importlib.import_module("keras.src.backend.torch.random")
+
+
+# The function of `torch_nn` that copies channels-last inputs to channels first.
+CHANNELS_FIRST = "_transpose_spatial_inputs"
+
+
+def torch_nn():
+    """The module whose `conv`, `conv_transpose` and `CHANNELS_FIRST` Keras' layers use on PyTorch.
+
+    Training puts functions there that do the same with fewer copies.
+    """
+    return importlib.import_module("keras.src.backend.torch.nn")

@@ -11,7 +11,7 @@ import torch
 from torch import distributed
 
 from keras_vae import replica
-from keras_vae.training import torch_adam, torch_graph
+from keras_vae.training import torch_adam, torch_graph, torch_layers
 
 
 class Guard:
@@ -44,14 +44,14 @@ class Trainer(Guard):
         return {**config, "jit_compile": self.traces_steps} if config else config
 
     def fit(self, *args, **kwargs):
-        """As Keras does, with numbers below 1e-38 taken for 0.
+        """As Keras does, with fast layers for images and numbers below 1e-38 taken for 0.
 
         Adam's averages of rare gradients become such, and a CPU is slow with them. Of several
         processes, all begin with what the first one has.
         """
         if self.divides_batches and self.built:
             _agree([*self.variables, *self.optimizer.variables])
-        with _denormals_as_zero():
+        with _denormals_as_zero(), torch_layers.fast():
             return super().fit(*args, **kwargs)
 
     @property
