@@ -201,7 +201,7 @@ def forbidden_operators(path):
 def _program(graph):
     """Read from a graph's model what the C files say, or refuse it."""
     from keras_vae import portable_random
-    from keras_vae.conditions import Categorical, Continuous
+    from keras_vae.conditions import Categorical, Continuous, Ordinal
     from keras_vae.models.generative import GenerativeModel
 
     model = graph.model
@@ -220,9 +220,9 @@ def _program(graph):
     is_scorer = graph.name == "scorer"
     layers = None if is_table or is_scorer else c_layers.of(model.decoder)
     for name, kind in model.condition.items():
-        if type(kind) not in (Categorical, Continuous):
+        if type(kind) not in (Categorical, Continuous, Ordinal):
             raise ValueError(
-                "The C format holds the conditions Categorical and Continuous. Received: "
+                "The C format holds the conditions Categorical, Ordinal and Continuous. Received: "
                 f"{type(kind).__name__} for `{name}`. {c_layers.ELSEWHERE}"
             )
     likelihood = model.likelihood.name
@@ -234,7 +234,7 @@ def _program(graph):
             f"value. Received: {likelihood}. {c_layers.ELSEWHERE}"
         )
     conditions = tuple(
-        Condition(name, c_name, kind.size, getattr(kind, "names", None))
+        Condition(name, c_name, kind.size, getattr(kind, "names", None), isinstance(kind, Ordinal))
         for (name, kind), c_name in zip(
             model.condition.items(), _c_names(model.condition), strict=True
         )

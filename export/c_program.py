@@ -182,12 +182,16 @@ class Layer:
 
 @dataclasses.dataclass(frozen=True)
 class Condition:
-    """A condition as the C function takes it; `names` are the classes of a categorical one."""
+    """A condition as the C function takes it; `names` are the classes of a categorical one.
+
+    The networks see where an ordered one is at least class `i`, of others which class it is.
+    """
 
     name: str
     c_name: str
     size: int
     names: tuple | None
+    is_ordered: bool = False
 
     @property
     def parameter(self):
@@ -463,6 +467,9 @@ class Program:
             value = f"{entry.c_name}[i]"
             if entry.names is not None:
                 value = f"i == {entry.c_name} ? 1.0f : 0.0f"
+                if entry.is_ordered:
+                    known = f"{entry.c_name} < {entry.size}"
+                    value = f"i <= {entry.c_name} && {known} ? 1.0f : 0.0f"
             lines += loop(entry.size, f"work[{start} + i] = {value};")
             start += entry.size
         return lines

@@ -474,7 +474,7 @@ def _condition(name, kind):
         "kind": described["kind"],
         "size": described.get("num_classes", described.get("dim", described.get("num_values"))),
         "names": described.get("names"),
-        **({"steps": described["steps"]} if "steps" in described else {}),
+        **{key: described[key] for key in ("steps", "ordered") if key in described},
         **({"unknown": True} if described["kind"] in ("categorical", "sequence") else {}),
     }
 

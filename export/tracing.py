@@ -3,8 +3,6 @@
 import contextlib
 import functools
 
-import numpy as np
-
 from export.errors import ExportError
 from keras_vae import keras_internals
 
@@ -88,7 +86,7 @@ def upsampling_as_resize(model):
 
 @contextlib.contextmanager
 def labels_from_table():
-    """Let labels be looked up in an identity table, whose last row, *unknown*, is zero.
+    """Let labels be looked up in a table of their vectors, whose last row, *unknown*, is zero.
 
     For all-integer files alone, because n classes take n (n + 1) bytes. TFLite's converter makes
     ONE_HOT of a label that is compared with the classes (TensorFlow 2.21); quantized, that operator
@@ -99,15 +97,17 @@ def labels_from_table():
     from keras_vae.conditions import Categorical
 
     def encode(kind, label):
-        table = np.eye(kind.num_classes + 1, kind.num_classes, dtype="float32")
-        return keras.ops.take(keras.ops.convert_to_tensor(table), label, axis=0)
+        return keras.ops.take(keras.ops.convert_to_tensor(kind.vectors()), label, axis=0)
 
-    original = Categorical.encode
+    kinds = [Categorical, *Categorical.__subclasses__()]
+    originals = {kind: vars(kind)["encode"] for kind in kinds if "encode" in vars(kind)}
     try:
-        Categorical.encode = encode
+        for kind in originals:
+            kind.encode = encode
         yield
     finally:
-        Categorical.encode = original
+        for kind, original in originals.items():
+            kind.encode = original
 
 
 @contextlib.contextmanager

@@ -27,7 +27,7 @@ from keras_vae import (
     priors,
     schedules,
 )
-from keras_vae.layers import Categorical, Continuous, Sequence
+from keras_vae.layers import Categorical, Continuous, Ordinal, Sequence
 from keras_vae.models import capabilities
 from tests import conformance
 from tests.conftest import BACKEND, ordinary_on
@@ -60,6 +60,7 @@ CONDITIONS = {
         "label": (Categorical(3, unknown_rate=0.4), unknown_or(LABEL, 3)),
         "colour": (Categorical(2), LABEL % 2),
     },
+    "kinds": {"size": (Ordinal(("low", "middle", "high"), 0.4), unknown_or(LABEL, 3))},
     "several": {
         "label": (Categorical(3, unknown_rate=0.4), unknown_or(LABEL, 3)),
         "angle": (Continuous(2), ANGLE),
@@ -217,6 +218,7 @@ MORE_MODELS = [
     (models.ConditionalVAE, dense, "categorical"),
     (models.ConditionalVAE, dense, "continuous"),
     (models.ConditionalVAE, conv, "several"),
+    (models.ConditionalVAE, dense, "kinds"),
     (models.ConditionalVAE, functional, "categorical"),
     (models.GAN, functional_players, None),
     (models.ConditionalGAN, conv_players, "categorical"),
@@ -337,6 +339,7 @@ CONFIGURABLE = [
         ),
     ),
     (Sequence, lambda: Sequence(6, 5)),
+    (Ordinal, lambda: Ordinal(("low", "high"), 0.1, True)),
     (posteriors.DiagonalNormal, posteriors.DiagonalNormal),
     (posteriors.FullCovarianceNormal, posteriors.FullCovarianceNormal),
     (posteriors.Ladder, posteriors.Ladder),

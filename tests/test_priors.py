@@ -202,7 +202,7 @@ def test_the_estimated_kl_is_right_on_average():
 def test_samples_have_the_mixtures_moments():
     prior, count = fitted(), 40_000
     weights = weights_of(prior)
-    vectors = row_vectors(CLASSES)
+    vectors = row_vectors([keras_vae.Categorical(3)])
     for row in range(4):
         z = prior.sample(count, 3, seed=row, condition=np.repeat(vectors[row : row + 1], count, 0))
         mean = weights[row] @ prior.means[row]

@@ -2,6 +2,7 @@
 
 from keras_vae.conditions.categorical import Categorical
 from keras_vae.conditions.continuous import Continuous
+from keras_vae.conditions.ordinal import Ordinal
 from keras_vae.conditions.sequence import Sequence
 
-__all__ = ["Categorical", "Continuous", "Sequence"]
+__all__ = ["Categorical", "Continuous", "Ordinal", "Sequence"]

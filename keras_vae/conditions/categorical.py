@@ -29,10 +29,11 @@ class Categorical:
     """
 
     kind = "categorical"
+    is_one_hot = True
 
     def __init__(self, num_classes=None, names=None, unknown_rate=0.0, allow_absent_classes=False):
         if num_classes is None:
-            names = _several_names(names)
+            names = several_names(names)
             num_classes = len(names)
         elif hasattr(num_classes, "__iter__"):
             raise ValueError(
@@ -175,9 +176,19 @@ class Categorical:
         return ops.reshape(inside, (-1,))
 
     def occurrence(self, label):
-        """float32 `(num_classes + 1,)` of labels `(batch,)`: 1 for every index that occurs."""
-        unknown = ops.cast(ops.reshape(label, (-1, 1)) == self.unknown, "float32")
-        return ops.max(ops.concatenate([self.encode(label), unknown], axis=1), axis=0)
+        """float32 `(num_classes + 1,)` of labels `(batch,)`: above 0 for every one that occurs."""
+        valid = self.valid(label)
+        index = ops.where(valid, ops.reshape(ops.cast(label, "int32"), (-1,)), 0)
+        counts = ops.cast(valid, "float32")
+        return ops.scatter(index[:, None], counts, (self.num_classes + 1,))
+
+    def vectors(self):
+        """What `encode` makes of every index, *unknown* the last: float32 NumPy array."""
+        return np.eye(self.num_classes + 1, self.size, dtype="float32")
+
+    def places(self):
+        """float32 `(size,)`: times a label's vector it is by how much `unknown` is above it."""
+        return np.arange(self.num_classes, 0, -1, dtype="float32")
 
     def manifest(self):
         """What a device must know, as plain data."""
@@ -204,11 +215,14 @@ def _is_whole(value):
         return False
 
 
-def _several_names(names):
-    """Names of classes as a tuple, or a ValueError."""
+def several_names(names, example=None):
+    """Names of classes as a tuple, or a ValueError, which shows how it is done."""
     if names is None or isinstance(names, str) or not hasattr(names, "__iter__"):
-        raise ValueError(
-            "`num_classes` must be a whole number, as in Categorical(10), or left out where there "
-            f"are names, as in Categorical(names=['cat', 'dog']). Received: names={names!r}"
-        )
+        if example is None:
+            raise ValueError(
+                "`num_classes` must be a whole number, as in Categorical(10), or left out where "
+                "there are names, as in Categorical(names=['cat', 'dog']). Received: "
+                f"names={names!r}"
+            )
+        raise ValueError(f"`names` must be strings, as in {example}. Received: {names!r}")
     return tuple(names)

@@ -11,7 +11,7 @@ class Conditioning(keras.layers.Layer):
     """Turn named conditions into the one vector that encoder and decoder see.
 
     Args:
-        condition: Dict from name to `Categorical`, `Continuous` or `Sequence`.
+        condition: Dict from name to `Categorical`, `Ordinal`, `Continuous` or `Sequence`.
         seed: Optional int, for the labels that training replaces with *unknown*.
 
     Call arguments:

@@ -45,7 +45,7 @@ class ConditionalGAN(GAN):
         self, generator, discriminator, condition, latent_dim, class_loss_weight=1.0, **kwargs
     ):
         model_inputs.check_kinds(condition)
-        unnamed = [name for name, kind in condition.items() if kind.kind != "categorical"]
+        unnamed = [n for n, kind in condition.items() if not getattr(kind, "is_one_hot", False)]
         if unnamed:
             raise ValueError(
                 "`condition` of a `ConditionalGAN` must be Categorical, because the discriminator "

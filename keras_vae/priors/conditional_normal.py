@@ -46,7 +46,7 @@ class ConditionalNormal(Prior, keras.layers.Layer):
         self.activation = arguments.activation(activation)
         self.hidden = dense_stack(self.hidden_units, activation, dtype=self.variable_dtype)
         self.heads = None
-        self.classes = None
+        self.classes = self.condition = None
 
     def build_for(self, model):
         if not model.condition:
@@ -58,7 +58,7 @@ class ConditionalNormal(Prior, keras.layers.Layer):
         classes = classes_of(model)
         sizes = [num_classes + 1 for _, _, num_classes in classes]
         if len(classes) == len(model.condition) and math.prod(sizes) <= MOST_ROWS:
-            self.classes = classes
+            self.classes, self.condition = classes, model.condition
 
     def build(self, z_shape, condition_shape):
         # Through a kernel of 0 no gradient would reach the hidden layers.
@@ -93,9 +93,12 @@ class ConditionalNormal(Prior, keras.layers.Layer):
         """A table with one row for every combination of labels; with a continuous one, itself."""
         if self.classes is None:
             return self
-        mean, log_var = map(ops.convert_to_numpy, self.mean_and_log_var(row_vectors(self.classes)))
+        vectors = row_vectors(self.condition.values())
+        mean, log_var = map(ops.convert_to_numpy, self.mean_and_log_var(vectors))
         ones = np.ones((len(mean), 1))
-        return FittedMixture.of(mean[:, None], np.exp(log_var / 2)[:, None], ones, self.classes)
+        made = FittedMixture.of(mean[:, None], np.exp(log_var / 2)[:, None], ones, self.classes)
+        made.read_labels(self.condition)
+        return made
 
     def draw(self, seed, index, temperature, latent_dim, condition=None, ops=ops):
         noise = portable_random.normal(seed, index, latent_dim, ops) * temperature

@@ -58,6 +58,8 @@ class FittedMixture(Prior, keras.layers.Layer):
             )
         self.built = True
         self.latent_dim = None
+        counts = (count for _, _, count in self.classes)
+        self.places = tuple(np.arange(count, 0, -1, dtype="float32") for count in counts)
         self._set(*np.zeros((2, self.num_rows, 1, 1)), np.zeros((self.num_rows, 0)))
 
     @classmethod
@@ -131,6 +133,15 @@ class FittedMixture(Prior, keras.layers.Layer):
                 f"{model.latent_dim}. Fit it anew."
             )
         self.latent_dim = model.latent_dim
+        self.read_labels(model.condition)
+
+    def read_labels(self, condition):
+        """Tell labels by their vectors, which need not be one-hot ones.
+
+        Args:
+            condition: Dict from name to the kind of every label.
+        """
+        self.places = tuple(condition[name].places() for name, _, _ in self.classes)
 
     def save_own_variables(self, store):
         for name in ("means", "scales", "thresholds"):
@@ -158,11 +169,10 @@ class FittedMixture(Prior, keras.layers.Layer):
     def _row(self, condition, ops):
         """Which row of the tables each vector `(n, size)` means, `(n,)`."""
         row = 0
-        for _, start, count in self.classes:
-            # Of a label's vector, 1 at its class or all 0 for unknown: exact in float32.
-            steps = ops.arange(count, 0, -1, dtype="float32")
+        for (_, start, count), places in zip(self.classes, self.places, strict=True):
+            # Of a label's vector, of whole numbers, all 0 for unknown: exact in float32.
             row = row * (count + 1) + count
-            row = row - ops.sum(condition[:, start : start + count] * steps, axis=-1)
+            row = row - ops.sum(condition[:, start : start + count] * ops.array(places), axis=-1)
         return row.astype("int32") if ops is np else ops.cast(row, "int32")
 
     def draw(self, seed, index, temperature, latent_dim, condition=None, ops=ops):
@@ -370,9 +380,9 @@ def classes_of(model):
     return tuple(classes)
 
 
-def row_vectors(classes):
-    """The condition's vector of every row, `(rows, size)`, where all conditions are labels."""
-    tables = [np.eye(count + 1, count, dtype="float32") for _, _, count in classes]
+def row_vectors(kinds):
+    """The vector of every row of a mixture, `(rows, size)`, by the kinds of its labels."""
+    tables = [kind.vectors() for kind in kinds]
     index = np.indices([len(table) for table in tables]).reshape(len(tables), -1)
     return np.concatenate([table[i] for table, i in zip(tables, index, strict=True)], axis=1)
 

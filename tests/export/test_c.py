@@ -30,10 +30,12 @@ needs_compiler = pytest.mark.skipif(
 
 LABEL = {"label": keras_vae.Categorical(3)}
 BOTH = {"label": keras_vae.Categorical(4), "angle": keras_vae.Continuous(2)}
+ORDERED = {"size": keras_vae.Ordinal(["low", "middle", "high"])}
 TWO = {"shape": keras_vae.Categorical(2), "color": keras_vae.Categorical(3)}
 # By what differs: the decoder, the options and the conditions.
 KINDS = {
     "dense": (networks.DenseDecoder, (8, 8, 1), {"hidden_units": (16, 12)}, {}),
+    "ordered": (networks.DenseDecoder, (7,), {"hidden_units": (9,)}, ORDERED),
     "one layer": (networks.DenseDecoder, (5, 8, 2), {"hidden_units": ()}, BOTH),
     "vector": (networks.DenseDecoder, (7,), {"hidden_units": (9,)}, LABEL),
     "conv": (networks.ConvDecoder, (9, 7, 3), {"hidden_units": (6, 4)}, BOTH),
@@ -238,7 +240,7 @@ def test_the_sampler_draws_the_same_bits(seed, written):
 
 @needs_compiler
 @pytest.mark.parametrize("components", [1, 4])
-@pytest.mark.parametrize("condition", [{}, LABEL, BOTH])
+@pytest.mark.parametrize("condition", [{}, LABEL, BOTH, ORDERED])
 def test_the_sampler_draws_the_same_bits_of_a_fitted_prior(components, condition, tmp_path):
     model = make(networks.DenseDecoder((4,), (5,)), condition)
     classes = fitted.classes_of(model)
@@ -607,7 +609,7 @@ def test_other_activations_likelihoods_conditions_and_priors_are_refused():
         def encode(self, value):
             return keras.ops.cos(value)
 
-    with refused("Categorical and Continuous", "Angle for `angle`"):
+    with refused("Categorical, Ordinal and Continuous", "Angle for `angle`"):
         c.convert(graphs.decoder(make(networks.DenseDecoder((4,), ()), {"angle": Angle(2)})))
 
     model = make(networks.DenseDecoder((4,), ()), {})
@@ -685,7 +687,10 @@ def oracle(model, source, inputs):
     for name, kind in model.condition.items():
         value = inputs[name]
         if kind.kind == "categorical":
-            value = np.eye(kind.num_classes + 1)[value][:, : kind.num_classes]
+            is_ordered = kind.manifest().get("ordered")
+            table = np.tri if is_ordered else np.eye
+            known = (value < kind.num_classes)[:, None]
+            value = table(kind.num_classes + 1)[value][:, : kind.num_classes] * known
         vector.append(value)
     h = np.concatenate(vector, axis=1).astype(np.float64)
 

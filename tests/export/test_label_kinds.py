@@ -1,0 +1,82 @@
+"""Files of models with labels of other kinds than one-hot ones give what their models give."""
+
+import functools
+import tempfile
+
+import numpy as np
+import pytest
+
+import export
+import keras_vae
+from tests.export.exported import FORMATS
+from tests.export.test_parity import converts_here
+from tests.test_edge import edge, run  # noqa: F401 - fixtures
+
+pytestmark = [converts_here, pytest.mark.usefixtures("one_signature")]
+
+CONDITION = {"label": keras_vae.Ordinal(["low", "middle", "high"])}
+# All values of each, *unknown* the last.
+VALUES = {"label": np.array([0, 1, 2, 3, 2, 0], "int32")}
+ASKED = {"label": ("--label", "high")}
+
+
+def make(latent_dim=3, shape=(6, 5, 1)):
+    """An untrained model whose weights are large enough to make varied pictures."""
+    networks = keras_vae.networks
+    model = keras_vae.ConditionalVAE(
+        networks.DenseEncoder(latent_dim, (8,)), networks.DenseDecoder(shape, (12,)), CONDITION
+    )
+    model.build()
+    rng = np.random.default_rng(1)
+    for weight in model.weights:
+        if "seed" not in weight.path:
+            weight.assign(rng.normal(size=weight.shape) * 0.5)
+    return model
+
+
+@functools.cache
+def made():
+    """The model and the folder of its files."""
+    model, folder = make(), tempfile.TemporaryDirectory()
+    variants = [(format, "none") for format in FORMATS] + [("tflite", "int8-full")]
+    export.export_files(model, variants[:2], ["sampler"], folder.name)
+    export.export_files(model, variants, ["decoder"], folder.name)
+    return model, folder
+
+
+def load(graph, format):
+    name = f"{graph}.int8-full.tflite" if format == "int8-full" else f"{graph}.{format}"
+    return export.module_of(name.split(".")[-1]).load(f"{made()[1].name}/{name}")
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_the_sampler_makes_the_sample_of_the_seed(format):
+    model, _ = made()
+    draw = {"seed": np.array([9], "int32"), "temperature": np.array([0.7], "f4")}
+    found = load("sampler", format)({**VALUES, **draw})
+    expected = model.sample(VALUES, temperature=0.7, seed=9)
+    assert expected.std(axis=0).max() > 0.05
+    # Measured: 2e-7.
+    np.testing.assert_allclose(found["x"], expected, rtol=0, atol=2e-6)
+
+
+def test_an_all_integer_decoder_sees_the_labels():
+    model, _ = made()
+    z = np.zeros((6, 3), "float32")
+    found = load("decoder", "int8-full")({"z": z, **VALUES})["x"]
+    expected = model.decode(z, VALUES)
+    assert expected.std(axis=0).max() > 0.1
+    np.testing.assert_allclose(found, expected, rtol=0, atol=0.05)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_the_edge_program_makes_the_sample_of_the_seed(format, run):  # noqa: F811
+    model, folder = made()
+    asked = [word for name in CONDITION for word in ASKED[name]]
+    path = f"{folder.name}/decoder.{format}"
+    options = ("--count", 5, "--seed", 4, "--out", "x.npy")
+    status, _, errors = run("--model", path, *asked, *options)
+    assert (status, errors) == (0, "")
+    expected = model.sample({name: VALUES[name][2] for name in CONDITION}, count=5, seed=4)
+    np.testing.assert_allclose(np.load("x.npy"), expected, rtol=0, atol=1e-6)
+    assert run("--model", path, "--self-test")[0] == 0
