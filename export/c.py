@@ -234,7 +234,7 @@ def _program(graph):
             f"value. Received: {likelihood}. {c_layers.ELSEWHERE}"
         )
     conditions = tuple(
-        Condition(name, c_name, kind.size, getattr(kind, "names", None), isinstance(kind, Ordinal))
+        Condition.of(name, c_name, kind)
         for (name, kind), c_name in zip(
             model.condition.items(), _c_names(model.condition), strict=True
         )

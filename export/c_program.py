@@ -45,9 +45,9 @@ TAKEN = """
     static_assert static_cast struct switch template this thread_local throw true try typedef typeid
     typename typeof typeof_unqual union unix unsigned using virtual void volatile wchar_t while xor
     xor_eq
-    at chosen contribution decode divergence draw edges encode group_of_class heads i index isfinite
-    kl latent means p_value p_value_of part rounds score seed spread spreads temperature thresholds
-    total uniform v work x x_reconstructed z
+    at chosen contribution decode divergence draw edges encode factors group_of_class heads i index
+    isfinite kl known latent means middles p_value p_value_of part rounds score seed spread spreads
+    temperature thresholds total uniform v work x x_reconstructed z
 """
 _DOT = """\
 /* Four sums at once: each addition need not wait for the last. */
@@ -184,20 +184,63 @@ class Layer:
 class Condition:
     """A condition as the C function takes it; `names` are the classes of a categorical one.
 
-    The networks see where an ordered one is at least class `i`, of others which class it is.
+    The networks see where an ordered one is at least class `i`, of others which class it is. Of
+    numbers, `size` is how many the function takes, `seen` how many the networks see, `told` the
+    range and the unit in words, and `scaling` a middle and a factor for each, or None.
     """
 
     name: str
     c_name: str
     size: int
     names: tuple | None
+    seen: int
     is_ordered: bool = False
+    has_unknown: bool = True
+    told: str | None = None
+    scaling: tuple | None = None
+
+    @classmethod
+    def of(cls, name, c_name, kind):
+        """That of a `Categorical`, an `Ordinal` or a `Continuous`."""
+        if kind.kind == "categorical":
+            is_ordered = kind.manifest().get("ordered", False)
+            return cls(name, c_name, kind.size, kind.names, kind.size, is_ordered)
+        return cls(
+            *(name, c_name, kind.dim, None, kind.size),
+            has_unknown=bool(kind.unknown_rate),
+            told=kind.described_range(),
+            scaling=kind.scaling(),
+        )
 
     @property
     def parameter(self):
         """Its declaration."""
         kind = "const float *" if self.names is None else "int32_t "
         return kind + self.c_name
+
+    def given(self, start):
+        """Lines that put what the networks see into `work` from an index on."""
+        if self.names is not None:
+            seen = f"i == {self.c_name}"
+            if self.is_ordered:
+                seen = f"i <= {self.c_name} && {self.c_name} < {self.size}"
+            return loop(self.size, f"work[{start} + i] = {seen} ? 1.0f : 0.0f;")
+        value, before, after = f"{self.c_name}[i]", [], []
+        if self.scaling is not None:
+            value = f"({value} - middles[i]) * factors[i]"
+            for name, values in zip(("middles", "factors"), self.scaling, strict=True):
+                before += array("float", name, values).splitlines()
+        if self.has_unknown:
+            value = f"known ? {value} : 0.0f"
+            before += [
+                "int known = 1;",
+                *loop(self.size, f"known = known && {self.c_name}[i] == {self.c_name}[i];", ""),
+            ]
+            after = [f"work[{start + self.size}] = known ? 1.0f : 0.0f;"]
+        lines = [*before, *loop(self.size, f"work[{start} + i] = {value};", ""), *after]
+        if not before:
+            return [f"    {line}" for line in lines]
+        return ["    {", *(f"        {line}" for line in lines), "    }"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -379,7 +422,9 @@ class Program:
         renamed = condition.name != condition.c_name
         origin = f" (the condition {in_comment(condition.name)})" if renamed else ""
         if condition.names is None:
-            return f"{condition.c_name}{origin}: {condition.size} floats."
+            told = f", trained on {in_comment(condition.told)[1:-1]}" if condition.told else ""
+            nan = "; or NaN, unknown" if condition.has_unknown else ""
+            return f"{condition.c_name}{origin}: {condition.size} floats{told}{nan}."
         last = condition.size
         if condition.names == tuple(map(str, range(last))):
             classes = f"the class, from 0 to {last - 1}"
@@ -464,14 +509,8 @@ class Program:
         """Lines that put the conditions into `work` from an index on."""
         lines = []
         for entry in self.conditions:
-            value = f"{entry.c_name}[i]"
-            if entry.names is not None:
-                value = f"i == {entry.c_name} ? 1.0f : 0.0f"
-                if entry.is_ordered:
-                    known = f"{entry.c_name} < {entry.size}"
-                    value = f"i <= {entry.c_name} && {known} ? 1.0f : 0.0f"
-            lines += loop(entry.size, f"work[{start} + i] = {value};")
-            start += entry.size
+            lines += entry.given(start)
+            start += entry.seen
         return lines
 
 
@@ -541,8 +580,9 @@ def _for_each(count, values, expression, is_added=False):
     ]
 
 
-def loop(count, statement):
-    return [f"    for (int32_t i = 0; i < {count}; i++) {{", f"        {statement}", "    }"]
+def loop(count, statement, indent="    "):
+    lines = [f"for (int32_t i = 0; i < {count}; i++) {{", f"    {statement}", "}"]
+    return [f"{indent}{line}" for line in lines]
 
 
 def in_comment(value):

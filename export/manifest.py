@@ -8,7 +8,7 @@ import pathlib
 import numpy as np
 
 from export.quantization import QUANTIZATIONS, TOLERANCES
-from keras_vae.data import SeriesSchema
+from keras_vae.data import SeriesSchema, TableSchema
 from keras_vae.exceptions import one_line
 
 KEY = "keras_vae"
@@ -21,6 +21,9 @@ GOLDEN_TOKEN_TEMPERATURE = 0.7
 RANGE_SAMPLES = 64
 # Two examples, or one of larger images: a value takes nine bytes of text.
 GOLDEN_MAX_VALUES = 4096
+
+# What a condition says beside its name, kind, size and names, where it has it.
+_TOLD = ("steps", "ordered", "range", "unit")
 
 _TYPES = {
     "schema": int,
@@ -444,7 +447,10 @@ def _conditions(graph):
 
     if model := own(graph.model):
         kinds = model.prior.condition if graph.draws_codes else model.condition
-        return [_condition(name, kind) for name, kind in kinds.items()]
+        return [
+            {**_condition(name, kind), **_of_column(model.schema, name)}
+            for name, kind in kinds.items()
+        ]
     described = []
     for spec in graph.inputs:
         reserved = ("x", "z", "seed", "temperature", "token_temperature")
@@ -467,15 +473,29 @@ def _conditions(graph):
     return described
 
 
+def _of_column(schema, name):
+    """Range and unit of a condition that is a number of a table: files take it in units."""
+    from keras_vae.data.units import is_number, limits
+
+    column = schema.columns[name] if isinstance(schema, TableSchema) else None
+    if column is None or not is_number(column):
+        return {}
+    return {
+        "range": [[float(end) for end in limits(column)]],
+        **({"unit": column.unit} if column.unit else {}),
+    }
+
+
 def _condition(name, kind):
     described = kind.manifest()
+    has_unknown = described["kind"] in ("categorical", "sequence") or described.get("unknown")
     return {
         "name": name,
         "kind": described["kind"],
         "size": described.get("num_classes", described.get("dim", described.get("num_values"))),
         "names": described.get("names"),
-        **{key: described[key] for key in ("steps", "ordered") if key in described},
-        **({"unknown": True} if described["kind"] in ("categorical", "sequence") else {}),
+        **{key: described[key] for key in _TOLD if key in described},
+        **({"unknown": True} if has_unknown else {}),
     }
 
 

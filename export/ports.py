@@ -23,12 +23,16 @@ class TensorSpec:
         dtype: `"float32"` or `"int32"`.
         shape: Tuple; its first entry is None for the batch, or 1 for one value for all of it.
         num_values: For int32: from 0 to `num_values - 1`; of a table's column also -1, missing.
+        range: For float32: optional tuple of pairs, the least and the largest of each entry.
+        unknown: For float32: whether NaN is a value, *unknown*.
     """
 
     name: str
     dtype: str
     shape: tuple
     num_values: int | None = None
+    range: tuple | None = None
+    unknown: bool = False
 
     @property
     def batched(self):
@@ -242,19 +246,34 @@ def _condition_spec(name, kind):
         return TensorSpec(name, "int32", (None,), kind.num_classes + 1)
     if kind.kind == "sequence":
         return TensorSpec(name, "int32", (None, kind.steps), kind.num_values + 1)
-    return TensorSpec(name, "float32", (None, kind.dim))
+    told = kind.manifest()
+    ends = told.get("range") and tuple(map(tuple, told["range"]))
+    return TensorSpec(name, "float32", (None, kind.dim), None, ends, told.get("unknown", False))
 
 
 def draw_inputs(specs, rows, rng):
-    """Normal floats, and integers shuffled, so that two do not always meet in the same pairs."""
+    """Floats, and integers shuffled, so that two do not always meet in the same pairs.
+
+    Floats are normal, or uniform within their range; every fourth row is NaN where that is a value.
+    """
     return {
-        spec.name: rng.standard_normal((rows, *spec.shape[1:]), dtype=np.float32)
+        spec.name: _draw_floats(spec, rows, rng)
         if spec.num_values is None
         else rng.permutation(np.arange(rows * math.prod(spec.shape[1:])) % spec.num_values)
         .astype(np.int32)
         .reshape(rows, *spec.shape[1:])
         for spec in specs
     }
+
+
+def _draw_floats(spec, rows, rng):
+    drawn = rng.standard_normal((rows, *spec.shape[1:]), dtype=np.float32)
+    if spec.range is not None:
+        low, high = np.array(spec.range).T
+        drawn = rng.uniform(low, high, drawn.shape).astype("float32")
+    if spec.unknown:
+        drawn[3::4] = np.nan
+    return drawn
 
 
 def as_float32(tensor):

@@ -76,6 +76,11 @@ def convert(graph, quantize="none", calibration=None):
             f"An all-integer file must be of data near 0. Received: the `{graph.name}` of a "
             f'{type(graph.model).__name__} of a table, in units. Take quantize="int8".'
         )
+    if quantize == "int8-full" and (names := [s.name for s in graph.inputs if s.unknown]):
+        raise ExportError(
+            "An all-integer file must be of conditions without unknown numbers, for 8 bits hold no "
+            f'NaN. Received: {names[0]}, which may be unknown. Take quantize="int8".'
+        )
     edits = tflite_edits.fix_shapes, tflite_edits.compact
     content = _edited(_convert(graph, quantize, calibration), *edits)
     if quantize == "int8-full":

@@ -42,7 +42,7 @@ CLASSES = [
     (networks.DenseDiscriminator, {}, "", "hidden_units", "negative_slope"),
     (networks.ConvDiscriminator, {}, "kernel_size", "hidden_units", ""),
     (keras_vae.Categorical, {"num_classes": 3}, "num_classes", "", "unknown_rate"),
-    (keras_vae.Continuous, {"dim": 2}, "dim", "", ""),
+    (keras_vae.Continuous, {"dim": 2}, "dim", "", "unknown_rate"),
     (
         layers.VectorQuantizer,
         {"num_codes": 4, "dim": 2},

@@ -53,9 +53,14 @@ def unknown_or(values, count):
     return np.where(np.arange(len(values)) % 4 == 3, count, values).astype("int32")
 
 
+ANGLE_OR_UNKNOWN = np.where(np.arange(16)[:, None] % 4 == 3, np.nan, ANGLE).astype("float32")
 CONDITIONS = {
     "categorical": {"label": (Categorical(3, names=("a", "b", "c")), LABEL)},
     "continuous": {"angle": (Continuous(2), ANGLE)},
+    "numbers": {
+        "label": (Categorical(3), LABEL),
+        "angle": (Continuous(2, -4, (3, 4), "degrees", 0.4), ANGLE_OR_UNKNOWN),
+    },
     "labels": {
         "label": (Categorical(3, unknown_rate=0.4), unknown_or(LABEL, 3)),
         "colour": (Categorical(2), LABEL % 2),
@@ -217,6 +222,7 @@ MORE_MODELS = [
     (models.VAE, plain, None),
     (models.ConditionalVAE, dense, "categorical"),
     (models.ConditionalVAE, dense, "continuous"),
+    (models.ConditionalVAE, dense, "numbers"),
     (models.ConditionalVAE, conv, "several"),
     (models.ConditionalVAE, dense, "kinds"),
     (models.ConditionalVAE, functional, "categorical"),
@@ -328,7 +334,7 @@ LAYERS += [
 ]
 CONFIGURABLE = [
     (Categorical, lambda: Categorical(3, names=("a", "b", "c"), unknown_rate=0.1)),
-    (Continuous, lambda: Continuous(2)),
+    (Continuous, lambda: Continuous(2, (-60, 0), (60, 1), "degrees", 0.1)),
     (data.Notes, lambda: data.Notes(40, 70, ("alto", "bass"), 2, True, {"melody": "soprano"})),
     (data.TableSchema, lambda: data.TableSchema({"a": data.Binary("ab"), "b": data.Count(9)}, "a")),
     (

@@ -82,7 +82,7 @@ class Case:
         if self.classes:
             condition["label"] = keras_vae.Categorical(self.classes)
         if self.numbers:
-            condition["angle"] = keras_vae.Continuous(self.numbers)
+            condition["angle"] = keras_vae.Continuous(self.numbers, -9, 10)
         parts = networks_of[self.network]()
         if condition:
             model = keras_vae.ConditionalVAE(*parts, condition=condition, **options)

@@ -168,7 +168,7 @@ class Numeric(Column):
         """What a model is conditioned on by this column: the encoded number."""
         from keras_vae import conditions
 
-        return conditions.Continuous(1)
+        return conditions.Continuous(1, standardized=False)
 
     def describe(self):
         """A few words for a summary."""

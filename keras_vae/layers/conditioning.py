@@ -12,12 +12,12 @@ class Conditioning(keras.layers.Layer):
 
     Args:
         condition: Dict from name to `Categorical`, `Ordinal`, `Continuous` or `Sequence`.
-        seed: Optional int, for the labels that training replaces with *unknown*.
+        seed: Optional int, for the values that training replaces with *unknown*.
 
     Call arguments:
         conditions: Dict with a tensor for each name: int `(batch,)` for a categorical one, float
             `(batch, dim)` for a continuous one, int `(batch, steps)` for a sequence.
-        training: Bool. Only in training are labels replaced, at each one's `unknown_rate`.
+        training: Bool. Only in training are values replaced, at each one's `unknown_rate`.
 
     Returns:
         float32 tensor `(batch, size)`, the encodings side by side in the order of `condition`.
@@ -43,6 +43,8 @@ class Conditioning(keras.layers.Layer):
             value = conditions[name]
             if kind.unknown_rate and training:
                 uniform, shape = keras.random.uniform, ops.shape(value)
+                if kind.kind == "continuous":  # a vector is unknown as a whole
+                    shape = (shape[0], 1)
                 drawn = replica.current().draw(uniform, shape, seed=self.seed_generator)
                 unknown = ops.cast(kind.unknown, value.dtype)
                 value = ops.where(drawn < kind.unknown_rate, unknown, value)

@@ -15,10 +15,11 @@ from keras_vae.training import inputs as model_inputs
 from keras_vae.training.bar import with_bar
 from keras_vae.training.batched import in_batches
 from keras_vae.training.occurrence import check_occurrence
+from keras_vae.training.ranges import LearnsRanges
 from keras_vae.version import __version__
 
 
-class CodePrior(Guard, StoredModel):
+class CodePrior(LearnsRanges, Guard, StoredModel):
     """A model of the grids of codes of a `VQVAE`, `p(codes | conditions)`, trained by plain `fit`.
 
     A subclass writes `build`, `call`, `negative_log_likelihood`, `draw` and `manifest`, and sets
@@ -48,7 +49,7 @@ class CodePrior(Guard, StoredModel):
         self.options = {}
         self.seed = seed
         self.ignores_labels = False
-        self.untracked = types.SimpleNamespace(known_batches=set())
+        self.untracked = types.SimpleNamespace(known_batches=set(), warned_of=set())
 
     def build_for_weights(self):
         if not self.built:
@@ -168,6 +169,7 @@ class CodePrior(Guard, StoredModel):
             given = x
             x = self._check(x)
             check_occurrence(self, given)
+            self.learn_ranges(x)
             if shuffle is True and not kwargs.get("validation_split"):
                 batches = model_inputs.Batches((x,), batch_size or 32, lambda: self.seed or 0)
                 callbacks.append(model_inputs.ShuffleEachEpoch(batches))

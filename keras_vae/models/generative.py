@@ -227,8 +227,7 @@ class GenerativeModel(Fitting, StoredModel):
         return self.compiled_functions.of(function, self.without_gradients)
 
     def forget_compiled(self):
-        """Drop what was compiled, after a change that is no change of a variable."""
-        self.train_function = self.test_function = self.predict_function = None
+        super().forget_compiled()
         self.compiled_functions.clear()
         getattr(self, "graphs", {}).clear()  # of PyTorch's traced steps
 

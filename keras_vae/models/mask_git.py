@@ -243,6 +243,10 @@ class MaskGIT(CodePrior):
         compiled = self.compiled_functions.of(generate, self.without_gradients)
         return in_batches(compiled, arrays, batch_size)[0]
 
+    def forget_compiled(self):
+        super().forget_compiled()
+        self.compiled_functions.clear()
+
     def manifest(self):
         """What a device must know: the `sampler` draws from this prior, in so many steps."""
         return {"kind": "mask_git", "steps": self.num_steps}

@@ -14,12 +14,13 @@ from keras_vae.training.batched import rows_of
 from keras_vae.training.callbacks import StopOnSkippedUpdates, looks_at_batches
 from keras_vae.training.checkpoint import Checkpoint
 from keras_vae.training.players import as_optimizer
+from keras_vae.training.ranges import LearnsRanges
 from keras_vae.training.steps import Steps
 
 STEPS_AT_ONCE = 16
 
 
-class Fitting(Steps):
+class Fitting(LearnsRanges, Steps):
     """What a model needs to be trained and measured, as `Steps` says it, by plain Keras."""
 
     has_target = True
@@ -164,6 +165,7 @@ class Fitting(Steps):
                 frame of numbers is an array `(n, columns)`. The dtype alone says
                 what values mean: uint8 is an 8-bit picture, 0 to 255 for 0 to 1, and becomes
                 floats batch by batch; bools are 0 and 1; all other numbers are what they are.
+                A `Continuous` without a range takes that of arrays, in the first `fit` alone.
                 Where a label is *unknown*, every class must occur somewhere: arrays are looked at
                 before, a dataset is through the first epoch of a `fit`, which may be a part of it.
             y: Optional array like `x`'s images: the target, where it is not `x` itself.
@@ -189,6 +191,7 @@ class Fitting(Steps):
                 (x, y, sample_weight), validation_data = split_off(
                     (x, y, sample_weight), validation_split
                 )
+            self.learn_ranges(x)
         if validation_data is not None:
             validation_data = self._check_validation_data(
                 validation_data, validation_batch_size or batch_size or 32

@@ -283,7 +283,25 @@ def sampled_conditions(model, conditions, count, seed):
             name: seeds.generator(seed, f"label {name}").integers(kind.num_classes, size=count or 1)
             for name, kind in model.condition.items()
         }
-    return check_conditions(model, conditions, count)
+    found = check_conditions(model, conditions, count)
+    _warn_of_range(model, found)
+    return found
+
+
+def _warn_of_range(model, conditions):
+    """Warn of numbers outside of the range that training saw: of each condition once."""
+    for name, kind in model.condition.items():
+        if kind.kind != "continuous" or name in model.untracked.warned_of:
+            continue
+        outside = kind.outside(conditions[name])
+        if outside.any():
+            model.untracked.warned_of.add(name)
+            received = ", ".join(f"{number:g}" for number in conditions[name][np.argmax(outside)])
+            warnings.warn(
+                f"`{name}` is {received}, outside of what the model was trained on, "
+                f"{kind.described_range()}: samples may be of no use.",
+                stacklevel=4,
+            )
 
 
 def check_fit_data(model, x, y, sample_weight):

@@ -58,7 +58,11 @@ class Steps(Trainer):
         self.other_metrics = {}  # of terms that are no scalars to average
         # Nothing that Keras tracks, as it does until a model is built.
         self.untracked = types.SimpleNamespace(
-            metrics=[], weighted_metrics=[], known_batches=set(), watches_labels=False
+            metrics=[],
+            weighted_metrics=[],
+            known_batches=set(),
+            watches_labels=False,
+            warned_of=set(),
         )
         self.occurrences = {
             name: occurrence.Occurrence(kind.num_classes + 1, f"{name}_occurrence")
