@@ -112,7 +112,7 @@ def rounded(graph, inputs):
     layers = [
         layer
         for layer in keras_internals.flatten_layers(graph.model)
-        if type(layer) in (keras.layers.Dense, keras.layers.Conv2D)
+        if type(layer) in (keras.layers.Dense, keras.layers.Conv1D, keras.layers.Conv2D)
         and layer.built  # not where a model has no use for it, such as of a missing condition
         and id(layer.kernel.value) in read
         and np.prod(layer.kernel.shape) >= SMALLEST_WEIGHT
@@ -236,19 +236,11 @@ class _Moments:
     def add(self, layer, x):
         import keras
 
-        if not isinstance(layer, keras.layers.Conv2D):
+        if isinstance(layer, keras.layers.Dense):
             return self._add(x)
         # Patches are as many times larger than the images as a kernel has places.
         for start in range(0, x.shape[0], _IMAGES_AT_ONCE):
-            patches = keras.ops.image.extract_patches(
-                x[start : start + _IMAGES_AT_ONCE],
-                layer.kernel_size,
-                layer.strides,
-                layer.dilation_rate,
-                layer.padding,
-                data_format="channels_last",
-            )
-            self._add(patches)
+            self._add(_patches(layer, x[start : start + _IMAGES_AT_ONCE]))
 
     def _add(self, x):
         import keras
@@ -262,6 +254,26 @@ class _Moments:
 
     def mean(self):
         return self.total / self.count
+
+
+def _patches(layer, x):
+    """What a convolution's kernel is multiplied with at each place, `(..., places of a kernel)`."""
+    import keras
+
+    size, strides, dilation, padding = (
+        layer.kernel_size,
+        layer.strides,
+        layer.dilation_rate,
+        layer.padding,
+    )
+    if isinstance(layer, keras.layers.Conv1D):  # a picture of one column
+        if padding == "causal":
+            before = dilation[0] * (size[0] - 1)
+            x, padding = keras.ops.pad(x, ((0, 0), (before, 0), (0, 0))), "valid"
+        x, size, strides, dilation = x[:, :, None], (*size, 1), (*strides, 1), (*dilation, 1)
+    return keras.ops.image.extract_patches(
+        x, size, strides, dilation, padding, data_format="channels_last"
+    )
 
 
 @contextlib.contextmanager

@@ -80,11 +80,16 @@ def test_rounding_together_is_better_than_one_by_one():
     assert errors[1] < 0.7 * errors[0]
 
 
-@pytest.mark.parametrize("strides", [1, 2])
-@pytest.mark.parametrize("padding", ["same", "valid"])
-def test_a_convolutions_inputs_are_seen_as_its_kernel_sees_them(strides, padding):
-    layer = keras.layers.Conv2D(2, (3, 2), strides=strides, padding=padding)
-    x = RNG.standard_normal((2, 6, 5, 3)).astype("float32")
+@pytest.mark.parametrize("options", [{"strides": 1}, {"strides": 2}, {"dilation_rate": 2}])
+@pytest.mark.parametrize(
+    ("kind", "padding"), [(2, "same"), (2, "valid"), (1, "same"), (1, "valid"), (1, "causal")]
+)
+def test_a_convolutions_inputs_are_seen_as_its_kernel_sees_them(kind, padding, options):
+    layer = {
+        1: lambda: keras.layers.Conv1D(2, 3, padding=padding, **options),
+        2: lambda: keras.layers.Conv2D(2, (3, 2), padding=padding, **options),
+    }[kind]()
+    x = RNG.standard_normal((*(2, 7, 5)[: kind + 1], 3)).astype("float32")
     made = keras.ops.convert_to_numpy(layer(x)).reshape(-1, 2)
     moments = quantization._Moments(layer)
     moments.add(layer, keras.ops.convert_to_tensor(x))
