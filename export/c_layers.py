@@ -5,6 +5,7 @@ import itertools
 
 import numpy as np
 
+from export import quantization
 from export.c_program import ACTIVATIONS, Layer, literal
 
 ELSEWHERE = 'Export it to "tflite" or "onnx".'
@@ -35,8 +36,18 @@ def of_encoder(encoder):
         kernel=np.concatenate([head.kernel for head in heads]),
         bias=np.concatenate([head.bias for head in heads]),
         shape=(2 * encoder.latent_dim,),
+        is_float=heads[0].kernel.size < quantization.SMALLEST_WEIGHT,
     )
-    return _finite([*map(_dense, encoder.hidden), both], "encoder")
+    return _finite([*few_in_float(map(_dense, encoder.hidden)), both], "encoder")
+
+
+def few_in_float(layers):
+    """Layers of which those of few weights keep them as float32, as in the other formats.
+
+    A score is a sum over all values, to which the rounding of a code adds again and again.
+    """
+    few = quantization.SMALLEST_WEIGHT
+    return tuple(dataclasses.replace(x, is_float=x.kernel.size < few) for x in layers)
 
 
 def _finite(layers, name):

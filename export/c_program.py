@@ -144,6 +144,18 @@ static void transpose(const int8_t *weights, const float *scales, const float *b
 }
 """
 _FUNCTIONS = {"dense": _DENSE, "convolve": _CONVOLVE, "transpose": _TRANSPOSE}
+# Of a function on int8 weights, what is another in the one on float32 weights.
+_IN_FLOAT = {
+    "static float dot(": "static float dot_float(",
+    "static void dense(": "static void dense_float(",
+    "static void convolve(": "static void convolve_float(",
+    "static void transpose(": "static void transpose_float(",
+    "const float *scales, ": "",
+    "int8_t *w": "float *w",
+    "(float)weights": "weights",
+    " dot(": " dot_float(",
+    " * scales[o]": "",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,6 +171,7 @@ class Layer:
         activation: Optional C expression of a value `v`.
         repeat: How often `convolve` repeats each pixel first.
         is_added: Whether the result is added to what the layer before was given.
+        is_float: Whether the weights stay float32.
     """
 
     kind: str
@@ -169,6 +182,12 @@ class Layer:
     activation: str | None = None
     repeat: int = 1
     is_added: bool = False
+    is_float: bool = False
+
+    @property
+    def function(self):
+        """The name of the C function that computes it."""
+        return f"{self.kind}_float" if self.is_float else self.kind
 
     @property
     def arguments(self):
@@ -371,9 +390,7 @@ class Program:
 
     def functions(self):
         """The texts of the functions from what `work` begins with to `x`."""
-        kinds = {layer.kind for layer in self.layers}
-        texts = [text for kind, text in _FUNCTIONS.items() if kind in kinds]
-        return [_DOT, *texts, self._decode()]
+        return [*layer_functions(self.layers), self._decode()]
 
     def _description(self, prefix):
         """The header's opening comment."""
@@ -467,6 +484,9 @@ class Program:
 
     @staticmethod
     def _arrays(index, layer):
+        if layer.is_float:
+            weights = array("float", f"weights_{index}", layer.kernel)
+            return "\n".join([weights, array("float", f"biases_{index}", layer.bias)])
         levels, scales = quantization.as_int8(layer.kernel, axis=0)
         return "\n".join(
             [
@@ -536,9 +556,10 @@ def chain(name, output, layers, first_index, sizes, last=None):
         is_last, number = index == len(layers) - 1, first_index + index
         taken, made = "ab"[index % 2], output if is_last else "ab"[1 - index % 2]
         arguments = ", ".join(map(str, layer.arguments))
-        call, into = f"    {layer.kind}(", "c" if layer.is_added else made
+        call, into = f"    {layer.function}(", "c" if layer.is_added else made
+        scales = "" if layer.is_float else f"scales_{number}, "
         lines += [
-            f"{call}weights_{number}, scales_{number}, biases_{number},",
+            f"{call}weights_{number}, {scales}biases_{number},",
             f"{' ' * len(call)}{arguments}, {taken}, {into});",
             *_for_each(math.prod(layer.shape), made, layer.activation, layer.is_added),
         ]
@@ -546,9 +567,20 @@ def chain(name, output, layers, first_index, sizes, last=None):
     return "\n".join([*lines, *_for_each(size, output, last), "}", ""])
 
 
-def dense_functions():
-    """The texts of what dense layers call."""
-    return [_DOT, _DENSE]
+def layer_functions(layers):
+    """The texts of the functions that compute layers, of int8 weights and of float32 ones."""
+    texts = []
+    for is_float in (False, True):
+        kinds = {layer.kind for layer in layers if layer.is_float == is_float}
+        used = [_DOT, *(_FUNCTIONS[kind] for kind in _FUNCTIONS if kind in kinds)]
+        texts += [_in_float(text) if is_float else text for text in used if kinds]
+    return texts
+
+
+def _in_float(text):
+    for given, made in _IN_FLOAT.items():
+        text = text.replace(given, made)
+    return text
 
 
 def array(c_type, name, values):

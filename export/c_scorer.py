@@ -6,7 +6,7 @@ import math
 import numpy as np
 
 from export import c_layers
-from export.c_program import Program, array, chain, dense_functions, literal, loop
+from export.c_program import Program, array, chain, layer_functions, literal, loop
 
 # What the value `x` adds to the negative log-likelihood under the parameter `v`. Of a Bernoulli the
 # larger part of softplus comes first, so that no exponential overflows.
@@ -64,6 +64,7 @@ class Scorer(Program):
     has_kl: bool
     calibration: object = None
 
+    arithmetic = "int8 weights, float32 where they are few, float arithmetic"
     examples = "example"
 
     @property
@@ -113,7 +114,7 @@ class Scorer(Program):
 
     def functions(self):
         first, second, _ = self.buffer_sizes
-        depth, texts = self.encoder_depth, dense_functions()
+        depth, texts = self.encoder_depth, layer_functions(self.layers)
         texts.append(chain("encode", "heads", self.layers[:depth], 0, (first, second, 0)))
         texts.append(chain("decode", "x", self.layers[depth:], depth, (first, second, 0)))
         if self.has_kl:
@@ -210,7 +211,7 @@ def of(model, said):
     encoder = c_layers.of_encoder(model.encoder)
     return Scorer(
         **said,
-        layers=(*encoder, *c_layers.of(model.decoder)),
+        layers=(*encoder, *c_layers.few_in_float(c_layers.of(model.decoder))),
         encoder_depth=len(encoder),
         term=term,
         has_kl=score == "negative_elbo",

@@ -29,7 +29,10 @@ def examples(rows, seed, likelihood):
 
 @functools.cache
 def detector_of(likelihood="gaussian", score="negative_elbo", hidden=(8,)):
-    """Of weights that int8 holds as they are, so that a file differs by rounding in float32."""
+    """Of weights that a file holds as they are, so that it differs by rounding in float32.
+
+    These are few, or lie on the grid of int8.
+    """
     keras.utils.set_random_seed(3)
     gaussian = keras_vae.likelihoods.Gaussian(0.7)
     model = keras_vae.ConditionalVAE(
@@ -41,7 +44,7 @@ def detector_of(likelihood="gaussian", score="negative_elbo", hidden=(8,)):
     )
     model.build((None, *SHAPE))
     for weight in model.trainable_variables:
-        if len(weight.shape) == 2:
+        if len(weight.shape) == 2 and np.prod(weight.shape) >= quantization.SMALLEST_WEIGHT:
             kernel = keras.ops.convert_to_numpy(weight).astype("float64").T
             levels, scales = quantization.as_int8(kernel, axis=0)
             weight.assign((levels * np.reshape(scales, (-1, 1))).T)
@@ -52,12 +55,18 @@ def detector_of(likelihood="gaussian", score="negative_elbo", hidden=(8,)):
 @pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli"])
 @pytest.mark.parametrize(
     ("score", "hidden"),
-    [("negative_elbo", (8,)), ("reconstruction", (9, 6)), ("negative_elbo", ())],
+    [
+        ("negative_elbo", (8,)),
+        ("reconstruction", (9, 6)),
+        ("negative_elbo", ()),
+        ("negative_elbo", (128,)),
+    ],
 )
 def test_it_scores_as_the_detector_does(likelihood, score, hidden, tmp_path):
     detector = detector_of(likelihood, score, hidden)
     data = examples(256, 4, likelihood)
     path = export.export(detector, "c", "scorer", "int8", tmp_path, calibration_data=data)
+    assert ("int8_t weights" in path.read_text()) is (hidden == (128,))
     given = examples(64, 2, likelihood)
     given["mode"][::3] = 2  # unknown
     made = c.load(path)(given)
