@@ -3,6 +3,7 @@
     KERAS_BACKEND=torch python benchmarks/anomalies.py rivals [--skab FOLDER]
     KERAS_BACKEND=torch python benchmarks/anomalies.py one_class [--digits 0123456789]
     KERAS_BACKEND=torch python benchmarks/anomalies.py calibration
+    KERAS_BACKEND=tensorflow python benchmarks/anomalies.py rounded
 
 It prints JSON:
 
@@ -18,6 +19,10 @@ It prints JSON:
 - `calibration`: a `ConditionalVAE` of MNIST, over 20 splits of 30,000 images that it has not seen:
   the share in alarm at 1 % and 5 %, overall and the least and the largest of a class; and the
   Kolmogorov-Smirnov distance of 10,000 p-values from uniform.
+- `rounded`: windows of 64 steps of eight sensors that are made, a dense VAE, and its scorers as
+  float32 and int8, calibrated by 2,000 windows: of 20,000 others how far their p-values are from
+  uniform by Kolmogorov and Smirnov, the shares in alarm at 1 % and 5 %, and the mean and the
+  largest difference of a p-value from that of the model.
 """
 
 import argparse
@@ -39,7 +44,7 @@ ROWS, NOISE = 3000, 0.3
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("rivals", "one_class", "calibration"))
+    parser.add_argument("what", choices=("rivals", "one_class", "calibration", "rounded"))
     parser.add_argument("--skab", type=pathlib.Path)
     parser.add_argument("--digits", default="0123456789")
     args = parser.parse_args()
@@ -47,6 +52,7 @@ def main():
         "rivals": lambda: rivals(args.skab),
         "one_class": lambda: one_class(map(int, args.digits)),
         "calibration": calibration,
+        "rounded": rounded,
     }[args.what]()
     print(json.dumps(found, indent=2))
 
@@ -240,8 +246,7 @@ def calibration():
             shares[rate].append(alarms.mean())
             by_class[rate].append([alarms[labels[other] == k].mean() for k in range(10)])
     made = Calibration.fit(scores[:20_000])
-    p = np.sort(made.p_values(scores[20_000:].astype("f8")))
-    distance = np.abs(p - np.arange(1, len(p) + 1) / len(p)).max()
+    distance = from_uniform(made.p_values(scores[20_000:].astype("f8")))
     return {
         "alarms": {str(rate): round(float(np.mean(s)), 5) for rate, s in shares.items()},
         "least_and_most_by_class": {
@@ -250,6 +255,64 @@ def calibration():
         },
         "kolmogorov_smirnov_of_10000": round(float(distance), 4),
     }
+
+
+def from_uniform(p_values):
+    """The Kolmogorov-Smirnov distance of p-values from uniform."""
+    p = np.sort(p_values)
+    return np.abs(p - np.arange(1, len(p) + 1) / len(p)).max()
+
+
+# Files with rounded weights
+
+
+def rounded():
+    import tempfile
+
+    import export
+
+    train, held_out, other = (windows_of_sensors(n, k) for k, n in enumerate((8000, 2000, 20_000)))
+    keras.utils.set_random_seed(0)
+    model = keras_vae.VAE(
+        networks.DenseEncoder(8, (64,)),
+        networks.DenseDecoder((64, 8), (64,)),
+        likelihood=likelihoods.Gaussian("optimal"),
+        seed=0,
+    )
+    model.compile(keras.optimizers.Adam(1e-3))
+    model.fit(train, batch_size=64, epochs=10, verbose=0)
+    detector = keras_vae.AnomalyDetector(model).calibrate(held_out)
+    p, found = detector.p_value(other), {}
+    found["model"] = {**_alarms(p)}
+    with tempfile.TemporaryDirectory() as folder:
+        for format, quantize in (
+            *((f, q) for f in ("tflite", "onnx") for q in ("none", "int8")),
+            ("c", "int8"),
+        ):
+            path = export.export(
+                detector, format, "scorer", quantize, folder, calibration_data={"x": train}
+            )
+            made = export.module_of(format).load(path)({"x": other})["p_value"].astype("f8")
+            off = np.abs(made - p)
+            found[path.name] = {
+                **_alarms(made),
+                "off_mean": round(float(off.mean()), 4),
+                "off_most": round(float(off.max()), 4),
+            }
+    return found
+
+
+def _alarms(p):
+    shares = {f"alarms_{rate:.0%}": round(float(np.mean(p <= rate)), 4) for rate in (0.01, 0.05)}
+    return {"from_uniform": round(float(from_uniform(p)), 4), **shares}
+
+
+def windows_of_sensors(count, seed, steps=64, channels=8):
+    """Waves of one speed and phase a window, which each sensor sees with a lag, and noise."""
+    rng = np.random.default_rng(seed)
+    speed, phase = rng.uniform(0.15, 0.25, (count, 1, 1)), rng.uniform(0, 2 * np.pi, (count, 1, 1))
+    angle = speed * np.arange(steps)[:, None] + phase + 0.4 * np.arange(channels)
+    return (np.sin(angle) + rng.normal(0, 0.1, (count, steps, channels))).astype("float32")
 
 
 if __name__ == "__main__":

@@ -129,6 +129,16 @@ def _model_of(model_or_path):
     return model_or_path.exported() if is_detector else model_or_path
 
 
+def _calibrated_by(model_or_path, jobs):
+    """The examples that a detector was calibrated by, as graphs take them, if a file needs them."""
+    calibrated_by = getattr(model_or_path, "calibrated_by", None)
+    if calibrated_by is None or not any(job.quantize.startswith("int8") for job in jobs):
+        return None
+    from export import file_calibration
+
+    return file_calibration.as_graphs_take(model_or_path.model, calibrated_by)
+
+
 def names_in(value):
     """The names in `"tflite,onnx"` or in a sequence of names, each once; [] for None."""
     if isinstance(value, str):
@@ -166,7 +176,7 @@ def export_files(
     Returns:
         List of tuples of the `pathlib.Path` and a `parity.Report`, one for each file.
     """
-    model_or_path = _model_of(model_or_path)
+    model = _model_of(model_or_path)
     if inputs is not None and data is not None:
         raise ValueError(
             "`data` must be left out with `inputs`, those of a Keras model of any kind. Received: "
@@ -175,12 +185,13 @@ def export_files(
     jobs = []
     for graph, (format, quantize) in itertools.product(graphs, variants):
         check_arguments(format, graph, quantize)
-        target = target_of(model_or_path, format, graph, quantize, out)
+        target = target_of(model, format, graph, quantize, out)
         jobs.append(Job(graph, quantize, format, str(target)))
     if len({job.target for job in jobs}) < len(jobs):
         raise ValueError(f"`out` must be a folder for several files. Received: {str(out)!r}.")
     export_all = _export_here if _backend() == "tensorflow" else _export_in_child
-    reports = export_all(model_or_path, jobs, inputs, calibration_data, say, data)
+    calibrated_by = _calibrated_by(model_or_path, jobs)
+    reports = export_all(model, jobs, inputs, calibration_data, say, data, calibrated_by)
     return [(pathlib.Path(job.target), report) for job, report in zip(jobs, reports, strict=True)]
 
 
@@ -235,9 +246,17 @@ def target_of(model_or_path, format, graph="decoder", quantize="none", out=None)
 
 
 def _export_here(
-    model_or_path, jobs, inputs, calibration_data, say, data=None, origin=None, custom_objects=None
+    model_or_path,
+    jobs,
+    inputs,
+    calibration_data,
+    say,
+    data=None,
+    calibrated_by=None,
+    origin=None,
+    custom_objects=None,
 ):
-    from export import examples, manifest, parity, quantization, tracing
+    from export import examples, file_calibration, manifest, parity, quantization, tracing
 
     model, run, training, held_out = model_or_path, None, None, None
     if _is_path(model_or_path):
@@ -261,12 +280,17 @@ def _export_here(
                 parity.verify_backends(expected, origin / f"{name}.{form}.npz", form == "exact")
             for quantize in dict.fromkeys(job.quantize for job in jobs if _form(job) == form):
                 chosen = [job for job in jobs if (job.graph, job.quantize) == (name, quantize)]
-                calibration, rounded = None, contextlib.nullcontext()
+                calibration, rounded, scored = None, contextlib.nullcontext(), None
                 if quantize.startswith("int8"):
                     say(f"{name}: rounding the weights for {quantize}")
                     given = examples.calibration_of(built, calibration_data, run, data)
                     calibration = quantization.calibration(built, given)
                     rounded = quantization.rounded(built, calibration)
+                    if file_calibration.is_asked(built, quantize):
+                        known = examples.calibrating(
+                            model, run, data, [calibrated_by, calibration_data, held_out]
+                        )
+                        scored = file_calibration.scored(built, known, calibration)
                 with rounded:
                     for job in chosen:
                         say(f"{pathlib.Path(job.target).name}: converting")
@@ -275,6 +299,7 @@ def _export_here(
                             job,
                             expected,
                             calibration,
+                            scored,
                             training,
                             held_out,
                             picture_range,
@@ -301,22 +326,32 @@ def _calibrate(model, jobs, held_out, say):
     say(f"scorer: p-values by {len(scores):,} held-out examples, alarms at {FALSE_ALARMS:.0%}")
 
 
-def _make(graph, job, expected, calibration, training, held_out, picture_range, say):
-    from export import manifest, parity
+def _make(graph, job, expected, calibration, scored, training, held_out, picture_range, say):
+    from export import file_calibration, manifest, parity
 
     module, target = module_of(job.format), pathlib.Path(job.target)
     content = module.convert(graph, job.quantize, calibration)
-    with part_of(target, module) as part:
-        run = None
+    with part_of(target, module) as part, contextlib.ExitStack() as stack:
+        run, note = None, ""
         if job.quantize != "none":
             module.write(content, part)
             run = module.load(part)
+        if scored is not None:
+            own, note = file_calibration.of_file(graph, run, scored)
+            stack.enter_context(file_calibration.held(graph.model, own))
+            if graph.name == "scorer" and scored.are_known:
+                graph = build_graph(graph.model, graph.name)
+                content = module.convert(graph, job.quantize, calibration)
+                module.write(content, part)
+                run = module.load(part)
+                file_calibration.check(graph, run, scored.examples)
         described = manifest.build(
             graph, module.converter(), job.quantize, training, run, held_out, picture_range
         )
         module.write(content, part, manifest.dumps(described))
         say(f"{target.name}: comparing with the model in the real runtime")
         report = parity.verify(graph, part, module, expected, job.quantize, target.name)
+    report = dataclasses.replace(report, p_values=note)
     say(f"{target.name}  {report}", done=True)
     return report
 
@@ -369,7 +404,9 @@ def _form(job):
     return "exact" if job.quantize == "exact" else "float"
 
 
-def _export_in_child(model_or_path, jobs, inputs, calibration_data, say, data=None):
+def _export_in_child(
+    model_or_path, jobs, inputs, calibration_data, say, data=None, calibrated_by=None
+):
     """Export in a process whose Keras runs on TensorFlow."""
     import numpy as np
 
@@ -385,15 +422,16 @@ def _export_in_child(model_or_path, jobs, inputs, calibration_data, say, data=No
                 for job in jobs
             ],
             "inputs": inputs,
-            "calibration_data": None,
+            "arrays": {"calibration_data": calibration_data, "calibrated_by": calibrated_by},
             "data": None if data is None else os.fspath(data),
             "folder": folder,
             "origin": False,
             "own_objects": [],
         }
-        if calibration_data is not None:
-            message["calibration_data"] = os.path.join(folder, "calibration.npz")
-            np.savez(message["calibration_data"], **calibration_data)
+        for name, arrays in message["arrays"].items():
+            if arrays is not None:
+                message["arrays"][name] = os.path.join(folder, f"{name}.npz")
+                np.savez(message["arrays"][name], **arrays)
         if message["model"] is None:
             say("saving the model for a TensorFlow process")
             message.update(_save_for_child(model_or_path, jobs, inputs, folder))
@@ -461,17 +499,20 @@ def _child():
     try:
         # The classes come from modules that the caller has imported, never from the file.
         custom_objects = own_objects.found(message["own_objects"])
-        calibration_data = None
-        if message["calibration_data"] is not None:
-            with np.load(message["calibration_data"], allow_pickle=False) as arrays:
-                calibration_data = dict(arrays)
+        given = {}
+        for name, path in message["arrays"].items():
+            given[name] = None
+            if path is not None:
+                with np.load(path, allow_pickle=False) as arrays:
+                    given[name] = dict(arrays)
         reports = _export_here(
             message["model"],
             [Job(**job) for job in message["jobs"]],
             message["inputs"],
-            calibration_data,
+            given["calibration_data"],
             lambda line, done=False: None,
             message["data"],
+            given["calibrated_by"],
             folder if message["origin"] else None,
             custom_objects,
         )

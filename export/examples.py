@@ -104,6 +104,19 @@ def held_out(model, run, say, source=None):
     return examples if model.condition else {"x": examples["x"]}
 
 
+def calibrating(model, run, source, given):
+    """Yield what a model may have been calibrated by: some examples, and the part for it of data.
+
+    Args:
+        model, run, source: As of `dataset`.
+        given: List of dicts of arrays, or None.
+    """
+    yield from given
+    if isinstance(model.schema, data.SeriesSchema):
+        found = dataset(model, run, source)
+        yield None if found is None else rows_of(model, found, "calibration")
+
+
 def calibration_of(graph, calibration_data, run, source=None):
     """The examples by which to round: those given, training data, or None to draw."""
     names = [spec.name for spec in graph.inputs if spec.batched]

@@ -87,8 +87,8 @@ def build(
         "parameters": graph.num_parameters,
         "training": training,
         "map": _map(graph, held_out),
-        "scores": _scores(graph, held_out),
-        **_calibration(graph),
+        "scores": _scores(graph, held_out, run),
+        **calibration_of(graph),
         "versions": _versions(converter),
         "golden": _golden(graph, quantize, run),
     }
@@ -340,15 +340,17 @@ def _map(graph, held_out):
     return {"origin": exact(means.mean(axis=0)), "x": exact(axes[:, 1]), "y": exact(axes[:, 0])}
 
 
-def _scores(graph, held_out):
-    """Percentiles 0, 1, ..., 100 of the scores of held-out examples, or None."""
+def _scores(graph, held_out, run=None):
+    """Percentiles 0, 1, ..., 100 of the scores of held-out examples by `run`, or None."""
+    from export import file_calibration
+
     if graph.name != "scorer" or held_out is None:
         return None
-    scores = graph.evaluate(held_out)["score"].astype(np.float64)
+    scores = file_calibration.scores(graph, run or graph.evaluate, held_out).astype(np.float64)
     return np.round(np.percentile(scores, np.arange(101)), 4).tolist()
 
 
-def _calibration(graph):
+def calibration_of(graph):
     """What a file scores by, and what normal examples score, as far as it is known.
 
     Beside a reconstructor a device computes the score "reconstruction" alone, with the scale.

@@ -43,14 +43,17 @@ class Report:
             of its largest value or what it is a sum of, where that exceeds 1 (`difference`).
         size: Int, bytes of the file.
         parameters: Int, number of weights that the graph reads.
+        p_values: Str, words about those of a file with rounded weights, or none.
     """
 
     largest_error: float
     size: int
     parameters: int
+    p_values: str = ""
 
     def __str__(self):
-        return f"{self.size / 1e6:.2f} MB  within {self.largest_error:.1e} of the model"
+        words = f"{self.size / 1e6:.2f} MB  within {self.largest_error:.1e} of the model"
+        return f"{words}  {self.p_values}" if self.p_values else words
 
 
 @dataclasses.dataclass(frozen=True)

@@ -43,6 +43,10 @@ class AnomalyDetector:
             which only the background is right, such as noisy copies; its score is subtracted: a
             likelihood ratio (Ren et al., 2019). Not saved, and not exported.
 
+    Attributes:
+        calibrated_by: The examples that `calibrate` was given, or None: a file with rounded weights
+            scores them itself. They are not saved.
+
     Raises:
         ValueError: If the model does not score or is not trained, or an argument is wrong.
 
@@ -64,6 +68,7 @@ class AnomalyDetector:
             model.forget_calibration("score")
             model.scoring = dataclasses.replace(chosen, calibration=None)
         self._with_background = None
+        self.calibrated_by = None
 
     @property
     def calibration(self):
@@ -108,6 +113,7 @@ class AnomalyDetector:
             self._with_background = made
         else:
             self.model.scoring = dataclasses.replace(self.model.scoring, calibration=made)
+            self.calibrated_by = inputs
         pooled = [n for n, own in zip(names, made.own_groups(), strict=True) if not own]
         if pooled and len(names) > 1:
             listed = ", ".join(pooled[:5]) + (", ..." if len(pooled) > 5 else "")
