@@ -105,3 +105,8 @@ def torch_nn():
     Training puts functions there that do the same with fewer copies.
     """
     return importlib.import_module("keras.src.backend.torch.nn")
+
+
+def torch_numpy():
+    """The module whose `matmul` Keras' dense layers use on PyTorch, replaced as in `torch_nn`."""
+    return importlib.import_module("keras.src.backend.torch.numpy")

@@ -84,6 +84,34 @@ def test_normalization_is_that_of_the_batch():
     np.testing.assert_allclose(made.mean((0, 1, 2)), 1.0, atol=1e-5)
 
 
+@pytest.mark.parametrize("shape", [(64, 128), (8, 8, 128)])
+def test_large_products_are_those_of_matrices(shape):
+    import torch
+
+    from keras_vae.training import torch_layers
+
+    generator = np.random.default_rng(0)
+    x, w, g = (generator.normal(size=size) for size in (shape, (128, 160), (*shape[:-1], 160)))
+    tensors = [torch.tensor(array, dtype=torch.float32, requires_grad=True) for array in (x, w)]
+    with torch_layers.fast():
+        made = keras.ops.matmul(*tensors)
+    assert shape != (64, 128) or "Product" in str(made.grad_fn.next_functions)
+    by_x, by_w = torch.autograd.grad((made * torch.tensor(g)).sum(), tensors, create_graph=True)
+    rows = x.reshape(-1, 128)
+    for found, expected in (
+        (made, x @ w),
+        (by_x, g @ w.T),
+        (by_w, rows.T @ g.reshape(-1, 160)),
+        # The gradient of a gradient's square.
+        (
+            torch.autograd.grad((by_x**2).sum() / 2, tensors[1])[0],
+            w @ g.reshape(-1, 160).T @ g.reshape(-1, 160),
+        ),
+    ):
+        # Measured: 1e-5 of sums of 40.
+        np.testing.assert_allclose(found.detach().numpy(), expected, rtol=1e-4, atol=1e-3)
+
+
 def test_training_is_fast_and_leaves_keras_as_it_was(monkeypatch):
     import torch
 

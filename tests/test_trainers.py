@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+import keras_vae
 from keras_vae.training.fitting import STEPS_AT_ONCE
 from tests.conftest import BACKEND, ordinary_on
 from tests.test_training import Batches, assert_same_weights, weights_of
@@ -209,6 +210,56 @@ def test_a_replay_sees_what_callbacks_and_loading_change(make, images, tmp_path)
         model.load_weights(tmp_path / "a.weights.h5")
         model.fit(images[0], verbose=0)
     assert_same_weights(plain, traced)
+
+
+@torch_only
+def test_a_step_that_comes_often_is_replayed_unasked(make, images, monkeypatch):
+    monkeypatch.setattr("keras_vae.training.torch._OFTEN", 3)
+    plain, traced = (compiled(make(), jit) for jit in (False, "auto"))
+    inputs = {"x": images[0], "label": images[1]}
+    # Two full batches an epoch, and a smaller one.
+    for epochs, count in ((1, 0), (1, 1), (1, 2)):
+        for model in (plain, traced):
+            model.fit(inputs, batch_size=20, epochs=epochs, verbose=0)
+        assert len(traced.graphs) == count
+    assert not plain.graphs
+    assert traced.get_compile_config()["jit_compile"] == "auto"
+    assert_same_weights(plain, traced)
+
+
+class Own(keras.layers.Layer):
+    def call(self, x):
+        return x + 1.0
+
+
+class OwnVAE(keras_vae.VAE):
+    pass
+
+
+class OwnLikelihood(keras_vae.likelihoods.Bernoulli):
+    pass
+
+
+@torch_only
+@pytest.mark.parametrize("whose", ["layer", "function", "Lambda", "model", "likelihood", "nobody"])
+def test_what_may_decide_anew_in_each_step_is_not_replayed_unasked(make, images, whose):
+    from keras_vae.training import torch_graph
+
+    model = make("VAE")
+    parts = model.encoder, model.decoder
+    if whose == "model":
+        model = OwnVAE(*parts)
+    elif whose == "likelihood":
+        model = keras_vae.VAE(*parts, likelihood=OwnLikelihood())
+    elif whose != "nobody":
+        layer = {
+            "layer": Own(),
+            "function": keras.layers.Activation(lambda x: x + 1.0),
+            "Lambda": keras.layers.Lambda(lambda x: x + 1.0),
+        }[whose]
+        model.encoder.hidden.append(layer)
+    compiled(model, "auto").fit(images[0], verbose=0)
+    assert torch_graph.is_known(model) == (whose == "nobody")
 
 
 @torch_only

@@ -77,6 +77,8 @@ class Fitting(LearnsRanges, Steps):
                 and on TensorFlow with a GPU (XLA is slower on a CPU). On PyTorch True traces a
                 step once for every shape of a batch and replays it, with the same results in less
                 time; a model that decides by a tensor's value goes on without, with a warning.
+                There "auto" does so from the 32nd batch of a shape on, of a model whose class,
+                layers, activations and other parts are all Keras' or this package's.
         """
         for name, value in {"loss": loss, "loss_weights": loss_weights}.items():
             if value is not None:

@@ -13,6 +13,9 @@ from torch import distributed
 from keras_vae import replica
 from keras_vae.training import torch_adam, torch_graph, torch_layers
 
+# Steps with batches of a shape after which it pays to trace them, unasked.
+_OFTEN = 32
+
 
 class Guard:
     """Guard nothing: every step looks at its batch, and an error costs a model nothing."""
@@ -32,16 +35,21 @@ class Trainer(Guard):
 
         `jit_compile=True` traces the step once for every shape of a batch and replays it, with the
         same results to the last bit and in a second, where `torch.compile` takes most of a minute.
+        `"auto"` does so for a shape that has come often, of a model whose parts are all Keras' or
+        this package's: a graph does not see what Python of one's own may decide anew in each step.
         """
         super().compile(optimizer=optimizer, jit_compile=False, run_eagerly=run_eagerly, **kwargs)
         self.traces_steps = jit_compile is True and not run_eagerly
-        self.graphs = {}
+        self.chooses_traces = jit_compile == "auto"
+        self.traces_often = self.chooses_traces and not run_eagerly
+        self.graphs, self.steps_of_shape = {}, {}
         for player in self.players:
             torch_adam.fuse(player.optimizer)
 
     def get_compile_config(self):
         config = super().get_compile_config()
-        return {**config, "jit_compile": self.traces_steps} if config else config
+        jit_compile = "auto" if self.chooses_traces else self.traces_steps
+        return {**config, "jit_compile": jit_compile} if config else config
 
     def fit(self, *args, **kwargs):
         """As Keras does, with fast layers for images and numbers below 1e-38 taken for 0.
@@ -91,11 +99,12 @@ class Trainer(Guard):
         """For every player: draw, differentiate, and update unless a gradient is not finite."""
         players, made = self.players, []
         with _working_on(data) as rows:
+            # A graph cannot hold what the processes say to each other.
+            is_replayed = not rows.has_others and self._is_to_be_traced(data)
             for player in players:
                 buffers = self.buffers
                 before = [v.value.clone() for v in buffers]
-                # A graph cannot hold what the processes say to each other.
-                if self.traces_steps and not rows.has_others:
+                if is_replayed:
                     gradients, finite, made = self._replayed(players, data, made)
                 else:
                     gradients, finite, made = self._step(rows, players, data, made)
@@ -147,6 +156,17 @@ class Trainer(Guard):
                 made = self.track_players(data, made)
             return gradients, finite, made
 
+    def _is_to_be_traced(self, data):
+        """Whether the step runs as a graph: as `compile` was told, or else when it pays."""
+        if not self.traces_often:
+            return self.traces_steps
+        shape = tuple(keras.tree.flatten(data)[0].shape)
+        count = self.steps_of_shape.get(shape, 0) + 1
+        self.steps_of_shape[shape] = count
+        if count == _OFTEN:
+            self.traces_often = torch_graph.is_known(self)
+        return self.traces_often and count >= _OFTEN
+
     def _replayed(self, players, *given):
         """As `_step`, from a graph that is traced for every player and kind of batch."""
         kind = str(keras.tree.map_structure(lambda x: (x.shape, x.dtype), given))
@@ -158,8 +178,10 @@ class Trainer(Guard):
                 self.graphs[kind] = torch_graph.Replay(lambda given: step(*given), given)
             except torch_graph.TraceError as err:
                 made = step(*given)  # which says what is wrong with a batch
-                warnings.warn(f"The step runs without a graph, more slowly: {err}", stacklevel=2)
-                self.traces_steps = False
+                if self.traces_steps:
+                    text = f"The step runs without a graph, more slowly: {err}"
+                    warnings.warn(text, stacklevel=2)
+                self.traces_steps = self.traces_often = False
                 return made
         return self.graphs[kind](given)
 

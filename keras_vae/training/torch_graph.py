@@ -13,6 +13,25 @@ class TraceError(Exception):
     """A function cannot become a graph; the text says why."""
 
 
+def is_known(model):
+    """Whether all that a model's step calls is Keras' or this package's, which decides by tensors.
+
+    Args:
+        model: Model that is built.
+    """
+    layers = keras_internals.flatten_layers(model)
+    names = ("likelihood", "posterior", "prior", "objective", "kl_weight")
+    metrics = [*model.untracked.metrics, *model.untracked.weighted_metrics]
+    others = [vars(model).get(name) for name in names]  # those that are no layers
+    parts = [*layers, *others, *model.condition.values(), *metrics]
+    modules = [type(part).__module__ for part in parts]
+    functions = [getattr(layer, "activation", None) for layer in layers]
+    modules += [f.__module__ for f in functions if hasattr(f, "__module__")]
+    is_ours = {module.partition(".")[0] for module in modules} <= {"keras", "keras_vae", "builtins"}
+    of_others = (keras.layers.Lambda, keras.layers.TorchModuleWrapper)
+    return is_ours and not any(isinstance(layer, of_others) for layer in layers)
+
+
 class Replay:
     """A function of tensors without its Python: the operations that one call made.
 
