@@ -79,6 +79,8 @@ REFUSED = {
     "train --kl-weight -1": "`--kl-weight` must be",
     "train --free-bits -1": "`--free-bits` must be",
     "train --unknown-rate 1": "`--unknown-rate` must be in [0, 1)",
+    "train --model gan --class-loss-weight 2": "needs --model conditional_gan",
+    "train --model conditional_gan --class-loss-weight -1": "`--class-loss-weight` must be",
     "train --model gan --label-smoothing 2": "`--label-smoothing` must be in [0, 1)",
     "train --model vq_vae --num-codes 1": "`--num-codes` must be",
     "train --model vq_vae --levels 3,1": "`--levels` must be",

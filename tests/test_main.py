@@ -21,6 +21,7 @@ from keras_vae.__main__ import main
 from keras_vae.commands.main import make_parser, with_arguments_of_run
 from keras_vae.commands.train_arguments import LIKELIHOODS
 from keras_vae.commands.train_defaults import (
+    CLASS_LOSS_WEIGHT,
     DEFAULTS,
     EPOCHS_OF_COLOUR,
     FEW,
@@ -260,7 +261,9 @@ def test_gans_train_evaluate_draw_and_sample(archive, tmp_path, capsys, model):
     arguments = ["--model", model, "--network", network, "--data", str(archive)]
     arguments += ["--spectral-normalization", "--label-smoothing", "0.1"]
     assert main(["train", *arguments, "--out", str(folder), *SMALL]) == 0
-    assert keras_vae.load_model(folder).label_smoothing == 0.1
+    loaded = keras_vae.load_model(folder)
+    assert loaded.label_smoothing == 0.1
+    assert getattr(loaded, "class_loss_weight", CLASS_LOSS_WEIGHT) == CLASS_LOSS_WEIGHT
     results = json.loads((folder / "evaluation.json").read_text())
     assert {"discriminator_loss", "generator_loss"} <= set(results)
     assert main(["evaluate", str(folder), "--examples", "8"]) == 0
@@ -545,6 +548,17 @@ def test_what_is_asked_for_is_never_changed():
     assert (args.likelihood, args.prior) == ("bernoulli", "standard_normal")
     with pytest.raises(ValueError, match="--residual-blocks needs --network conv"):
         chosen_for((28, 28, 1), 1700, "--residual-blocks", "1")
+
+
+def test_a_gan_that_was_begun_with_another_weight_of_its_classes_keeps_it():
+    for options, weight in (([], CLASS_LOSS_WEIGHT), (["--class-loss-weight", "2"], 2.0)):
+        args, said = chosen_for((28, 28, 1), 1700, "--model", "conditional_gan", *options)
+        assert args.class_loss_weight == weight
+        assert ("--class-loss-weight 3.0" in said) == (not options)
+    # Its config does not say any.
+    args, _ = chosen_for((28, 28, 1), 1700, "--model", "conditional_gan", "--resume")
+    assert args.class_loss_weight == 1.0
+    assert chosen_for((28, 28, 1))[0].class_loss_weight is None
 
 
 def test_many_colour_images_get_fewer_epochs():

@@ -103,7 +103,11 @@ def make_gan(args, dataset):
         return keras_vae.GAN(generator, discriminator(), **options)
     kind = keras_vae.Categorical(len(names), names, unknown_rate=args.unknown_rate)
     return keras_vae.ConditionalGAN(
-        generator, discriminator(num_classes=len(names)), condition={"label": kind}, **options
+        generator,
+        discriminator(num_classes=len(names)),
+        condition={"label": kind},
+        class_loss_weight=args.class_loss_weight,
+        **options,
     )
 
 

@@ -84,6 +84,7 @@ OPTIONS_OF = {
     ("conditional_vae", "vq_vae", "conditional_gan"): ("unknown_rate",),
     ("autoencoder", "vae", "conditional_vae"): ("residual_blocks",),
     ("gan", "conditional_gan"): ("label_smoothing", "spectral_normalization"),
+    ("conditional_gan",): ("class_loss_weight",),
     ("vq_vae",): ("num_codes", "levels", "prior_epochs"),
     ("sequence_vae", "table_vae", "series_vae"): ("condition",),
     ("table_vae",): ("drop", "kinds"),
@@ -230,6 +231,11 @@ def add_arguments(parser):
         type=float,
         default=0.0,
         help="share by which a GAN's real images count as generated (default: 0)",
+    )
+    parser.add_argument(
+        "--class-loss-weight",
+        type=float,
+        help="of the labels' cross-entropies in a conditional_gan's losses (default: 3)",
     )
     parser.add_argument(
         "--spectral-normalization",
@@ -415,8 +421,9 @@ def check_options(args):
             arguments.one_of(name, "--condition", CONDITIONS)
     for name in ("kl_weight", "free_bits"):
         arguments.not_negative(getattr(args, name), flag(name))
-    if args.total_free_bits is not None:
-        arguments.not_negative(args.total_free_bits, "--total-free-bits")
+    for name in ("total_free_bits", "class_loss_weight"):
+        if getattr(args, name) is not None:
+            arguments.not_negative(getattr(args, name), flag(name))
     if args.fit and not args.image_size:
         raise ValueError(f"--fit needs --image-size. Received: --fit {args.fit} without.")
     if args.past_noise:

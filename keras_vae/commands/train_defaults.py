@@ -55,6 +55,8 @@ GAN_DEFAULTS = {
     },
     "colour": {"latent_dim": 64, "epochs": 50, "learning_rate": 2e-4},
 }
+# Of a ConditionalGAN's classes: with 1 fewer samples are of the right one.
+CLASS_LOSS_WEIGHT = 3.0
 
 # What differs for a ladder: one entry for each level, from the data up.
 LADDER_DEFAULTS = {
@@ -85,6 +87,10 @@ def fill_defaults(args, dataset):
         del defaults["latent_dim"]
     if args.resume and args.residual_blocks is None:
         args.residual_blocks = 0  # of a run that was begun before there were any
+    if args.model == "conditional_gan":
+        # A run that was begun before it could be chosen had 1.
+        weight = 1.0 if args.resume else CLASS_LOSS_WEIGHT
+        defaults = {**defaults, "class_loss_weight": weight}
     chosen = []
     for name, value in defaults.items():
         if name == "hidden_units" and args.network != defaults["network"]:
