@@ -153,16 +153,22 @@ def pytorch(x_train):
     return epoch
 
 
-def pytorch_conv(x_train):
-    """The convolutional VAE in plain PyTorch, channels last, with the data in one tensor."""
+def pytorch_conv(x_train, all_units, latent, batch_size):
+    """A convolutional VAE in plain PyTorch, channels last, with the data in one tensor.
+
+    Args:
+        x_train: The images.
+        all_units: Tuple of ints, the channels of the encoder's stages.
+        latent: Int, the size of the code.
+        batch_size: Int.
+    """
     import torch
     from torch import nn
     from torch.nn import functional
-    from training import CONV_LATENT, CONV_UNITS
 
     torch.manual_seed(0)
     height, width, channels = x_train.shape[1:]
-    grid = (CONV_UNITS[-1], height >> len(CONV_UNITS), width >> len(CONV_UNITS))
+    grid = (all_units[-1], height >> len(all_units), width >> len(all_units))
     flat = grid[0] * grid[1] * grid[2]
 
     def finish(units):
@@ -172,17 +178,17 @@ def pytorch_conv(x_train):
         def __init__(self):
             super().__init__()
             down, before = [], channels
-            for units in CONV_UNITS:
+            for units in all_units:
                 down += [nn.Conv2d(before, units, 3, 2, 1, bias=False), *finish(units)]
                 before = units
             up = []
-            for units in CONV_UNITS[::-1]:
+            for units in all_units[::-1]:
                 up += [nn.Upsample(scale_factor=2), nn.Conv2d(before, units, 3, 1, 1, bias=False)]
                 up += finish(units)
                 before = units
             self.encoder = nn.Sequential(*down, nn.Flatten())
-            self.mean, self.log_var = nn.Linear(flat, CONV_LATENT), nn.Linear(flat, CONV_LATENT)
-            self.project = nn.Sequential(nn.Linear(CONV_LATENT, flat), nn.Unflatten(1, grid))
+            self.mean, self.log_var = nn.Linear(flat, latent), nn.Linear(flat, latent)
+            self.project = nn.Sequential(nn.Linear(latent, flat), nn.Unflatten(1, grid))
             self.decoder = nn.Sequential(*up, nn.Conv2d(before, channels, 3, 1, 1))
 
         def forward(self, x):
@@ -199,7 +205,7 @@ def pytorch_conv(x_train):
     def epoch():
         model.train()
         total = 0.0
-        for rows in torch.randperm(len(x)).split(BATCH):
+        for rows in torch.randperm(len(x)).split(batch_size):
             batch = x[rows].float().div_(255).contiguous(memory_format=torch.channels_last)
             optimizer.zero_grad()
             logits, mean, log_var = model(batch)

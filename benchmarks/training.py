@@ -2,11 +2,15 @@
 
     python benchmarks/training.py                      # dense: CPU seconds over its matrix products
     python benchmarks/training.py --network conv       # convolutional: images per second
+    python benchmarks/training.py --network large --rounds 1          # peak memory
     python benchmarks/training.py --only floor,jax,jax_bare --rounds 5
+    python benchmarks/training.py --dtype float32       # ours on floats, not 8-bit images
 
 `dense` is the seeds' model: MNIST, 784-400-20-400-784, batch 128, Adam 1e-3, on one core and with
 one thread; counted is CPU time. `conv` is three stages of stride 2 with batch normalisation on
 3,840 colour images of 32x32x3, batch 128, on two cores with two threads; counted is elapsed time.
+`large` is one more stage on 640 images of 128x128x3, batch 64: what matters there is `peak_mb`, the
+most memory that the process held at once, imports and data included.
 
 Every contender is a process of its own; all get ready first, then train an epoch each in turn,
 round after round, so that what else the machine does meets all of them. They must all reach the
@@ -26,6 +30,13 @@ import time
 
 import receipts
 
+CONVOLUTIONAL = {
+    "pytorch_conv": "plain PyTorch, channels_last",
+    "tensorflow": "keras-vae, TensorFlow",
+    "jax": "keras-vae, JAX",
+    "torch": "keras-vae, PyTorch",
+    "torch_graph": "keras-vae, PyTorch, jit_compile=True",
+}
 NAMES = {
     "dense": {
         "floor": "its matrix products alone (JAX)",
@@ -41,19 +52,19 @@ NAMES = {
         "jax_bare": "keras-vae, JAX, without guard and metrics",
         "torch_bare": "keras-vae, PyTorch, without guard and metrics",
     },
-    "conv": {
-        "pytorch_conv": "plain PyTorch, channels_last",
-        "tensorflow": "keras-vae, TensorFlow",
-        "jax": "keras-vae, JAX",
-        "torch": "keras-vae, PyTorch",
-        "torch_graph": "keras-vae, PyTorch, jit_compile=True",
-    },
+    "conv": CONVOLUTIONAL,
+    "large": CONVOLUTIONAL,
 }
 BACKENDS = ("tensorflow", "jax", "torch")
-SETS = {"dense": "mnist", "conv": "cifar10_small"}
-CONV_UNITS, CONV_LATENT, CONV_IMAGES = (32, 64, 128), 64, 3840
+SETS = {"dense": "mnist", "conv": "cifar10_small", "large": "cifar10_small"}
+BATCHES = {"dense": 128, "conv": 128, "large": 64}
+CONV_LATENT = 64
+CONV_UNITS = {"conv": (32, 64, 128), "large": (32, 64, 128, 128)}
+IMAGES = {"dense": None, "conv": 3840, "large": 640}
+# Each pixel is so many in height and width.
+ENLARGED = {"large": 4}
 # Between the losses of two contenders after as many epochs, of the smaller one.
-LOSS_SPREAD = 0.02
+LOSS_SPREAD = {"dense": 0.02, "conv": 0.02, "large": 0.1}
 
 
 def environment_of(name, threads):
@@ -82,8 +93,9 @@ def ours(network, x_train, bare=False, **kwargs):
     if network == "dense":
         parts = networks.DenseEncoder(20, (400,)), networks.DenseDecoder(shape, (400,))
     else:
-        encoder = networks.ConvEncoder(CONV_LATENT, CONV_UNITS)
-        parts = encoder, networks.ConvDecoder(shape, CONV_UNITS[::-1])
+        units = CONV_UNITS[network]
+        encoder = networks.ConvEncoder(CONV_LATENT, units)
+        parts = encoder, networks.ConvDecoder(shape, units[::-1])
 
     class Bare(keras_vae.VAE):
         def gradient_norm(self, player, norm, earlier):
@@ -97,27 +109,33 @@ def ours(network, x_train, bare=False, **kwargs):
     model = (Bare if bare else keras_vae.VAE)(*parts, seed=0)
     model.compile(keras.optimizers.Adam(1e-3), **kwargs)
 
+    batch_size = BATCHES[network]
+
     def epoch():
-        return model.fit(x_train, batch_size=128, epochs=1, verbose=0).history["loss"][-1]
+        return model.fit(x_train, batch_size=batch_size, epochs=1, verbose=0).history["loss"][-1]
 
     return epoch
 
 
-def work(network, name):
+def work(network, name, dtype):
     """Be a contender: answer every line of standard input with an epoch's time and loss."""
     import numpy as np
 
     path = os.path.join(os.environ["KERAS_VAE_DATA"], f"{SETS[network]}.npz")
     with np.load(path, allow_pickle=False) as archive:
-        x_train = archive["x_train"][: CONV_IMAGES if network == "conv" else None]
+        x_train = archive["x_train"][: IMAGES[network]]
     x_train = x_train if x_train.ndim == 4 else x_train[..., None]
+    for axis in (1, 2):
+        x_train = x_train.repeat(ENLARGED.get(network, 1), axis)
     if name.partition("_")[0] in BACKENDS:
+        x_train = np.float32(x_train / 255) if dtype == "float32" else x_train
         kwargs = {"jit_compile": True} if name == "torch_graph" else {}
         epoch = ours(network, x_train, bare=name.endswith("_bare"), **kwargs)
     else:
         import rivals
 
-        epoch = getattr(rivals, name)(x_train)
+        sizes = (CONV_UNITS[network], CONV_LATENT, BATCHES[network]) if network != "dense" else ()
+        epoch = getattr(rivals, name)(x_train, *sizes)
     for _ in sys.stdin:
         start, cpu = time.perf_counter(), time.process_time()
         loss = epoch()
@@ -134,9 +152,9 @@ def work(network, name):
 class Contender:
     """A process that trains an epoch when asked."""
 
-    def __init__(self, network, name, threads):
+    def __init__(self, network, name, dtype, threads):
         self.name = name
-        self.command = [__file__, "--network", network, "--work", name]
+        self.command = [__file__, "--network", network, "--dtype", dtype, "--work", name]
         self.process = subprocess.Popen(
             [sys.executable, *self.command],
             stdin=subprocess.PIPE,
@@ -169,13 +187,16 @@ def main():
     parser.add_argument("--network", choices=NAMES, default="dense", help="default: dense")
     parser.add_argument("--only", help="contenders, by commas (default: all but the bare ones)")
     parser.add_argument("--rounds", type=int, default=3, help="epochs that count (%(default)s)")
+    parser.add_argument(
+        "--dtype", choices=("uint8", "float32"), default="uint8", help="of our data (%(default)s)"
+    )
     parser.add_argument("--core", type=int, default=0, help="the core of dense (%(default)s)")
     receipts.add_option(parser)
     parser.add_argument("--work", help=argparse.SUPPRESS)
     args = parser.parse_args()
     known = NAMES[args.network]
     if args.work:
-        return work(args.network, args.work)
+        return work(args.network, args.work, args.dtype)
     usual = [name for name in known if not name.endswith("_bare")]
     if importlib.util.find_spec("pythae") is None:
         usual = [name for name in usual if name != "pythae"]
@@ -186,7 +207,7 @@ def main():
     if threads == 1:
         os.sched_setaffinity(0, {args.core})
     counted = "cpu_s" if threads == 1 else "s"
-    contenders = [Contender(args.network, name, threads) for name in names]
+    contenders = [Contender(args.network, name, args.dtype, threads) for name in names]
     for number in range(args.rounds + 1):
         for contender in contenders:
             contender.train()
@@ -198,7 +219,7 @@ def main():
     results = summary(contenders, counted)
     print(table(results, known), file=sys.stderr)
     losses = [r["loss"] for name, r in results.items() if name != "floor"]
-    if losses and max(losses) > (1 + LOSS_SPREAD) * min(losses):
+    if losses and max(losses) > (1 + LOSS_SPREAD[args.network]) * min(losses):
         raise SystemExit(f"error: the losses differ: {losses}")
     del args.work
     receipts.finish(args, results)
@@ -221,6 +242,8 @@ def summary(contenders, counted):
         base = results[contenders[0].name][f"{counted}_per_epoch"]
         results[contender.name]["time_over_first"] = seconds / base
         results[contender.name]["speed_over_first"] = base / seconds
+        base = results[contenders[0].name]["peak_mb"]
+        results[contender.name]["memory_over_first"] = answers[-1]["peak_mb"] / base
     return results
 
 
