@@ -48,7 +48,6 @@ def test_numbers_that_are_none_are_refused_with_an_example(values):
     ("labels", "words"),
     [
         (np.array([True, False]), "True. Pass y.astype('int32')."),
-        (np.array([0, 1, np.nan]), "If NaN is unknown, pass np.where(np.isnan(y), 3, y)."),
         (np.array(["0", "2"]), "Pass y.astype('int32')."),
         (np.array([b"cat"]), "Pass y.astype(str)."),
         (np.array([0, -1, 2]), "If -1 is unknown, pass np.where(y == -1, 3, y)."),
@@ -92,6 +91,16 @@ def test_names_alone_say_how_many_classes_there_are():
             Categorical(names=wrong)
     with pytest.raises(ValueError, match=r"Pass names as Categorical\(names=\.\.\.\)"):
         Categorical(["cat", "dog"])
+
+
+@pytest.mark.parametrize("missing", [np.nan, np.float32("nan"), None, "unknown", 3])
+def test_what_unknown_may_be_written_as(missing):
+    assert Categorical(3, "abc").as_array([0, missing]).tolist() == [0, 3]
+    assert Categorical(3, "abc").as_array(np.array([0, missing], object)).tolist() == [0, 3]
+    if isinstance(missing, float):
+        assert Categorical(3).as_array(np.array([2, missing])).tolist() == [2, 3]
+    names = Categorical(names=["unknown", "cat"])
+    assert names.as_array(["unknown", None]).tolist() == [0, 2]
 
 
 def test_whole_floats_are_labels():

@@ -8,7 +8,7 @@ import pytest
 from keras import ops
 
 import keras_vae
-from keras_vae import Continuous
+from keras_vae import Categorical, Continuous
 from keras_vae.layers import Conditioning
 from tests.conftest import make_model, ordinary_on
 
@@ -190,3 +190,29 @@ def test_batches_with_unknown_numbers_are_valid_where_they_may_be():
     for rate, expected in ((0.1, [True, True, False]), (0.0, [True, False, False])):
         valid = Continuous(1, unknown_rate=rate).valid(values)
         assert ops.convert_to_numpy(valid).tolist() == expected
+
+
+@ordinary_on("torch")
+def test_single_values_and_names_serve_everywhere():
+    condition = {"label": Categorical(names=["cat", "dog"]), "angle": Continuous(1, -60, 60)}
+    model = make_model(condition=condition)
+    x, z = data()["x"], np.ones((24, 3), "float32")
+    full = {"label": np.ones(24, "int32"), "angle": np.full((24, 1), 30.0, "float32")}
+    for label in (1, "dog", ["dog"] * 24, np.array(["dog"] * 24)):
+        given = {"label": label, "angle": 30.0}
+        made = [
+            [f(given), f(full)]
+            for f in (
+                lambda c: model.sample(c, count=24, seed=1),
+                lambda c: model.decode(z, c),
+                lambda c: model.encode({"x": x, **c}),
+                lambda c: model.evaluate({"x": x, **c}, verbose=0, return_dict=True)["loss"],
+            )
+        ]
+        for found, expected in made:
+            np.testing.assert_array_equal(found, expected)
+        model.fit({"x": x, **given}, verbose=0)
+    with pytest.raises(ValueError, match=r"must be a class. Received: 'cow'.*cat, dog"):
+        model.fit({"x": x, "label": ["cow"] * 24, "angle": 30.0}, verbose=0)
+    with pytest.raises(ValueError, match=r"one-hot, pass y = np.argmax"):
+        model.fit({"x": x, "label": np.eye(2)[np.ones(24, int)], "angle": 30.0}, verbose=0)

@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 from keras_vae import arguments
-from keras_vae.conditions.wording import listing, shortened
+from keras_vae.conditions.wording import UNKNOWN, is_unknown, listing, shortened
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -80,7 +80,8 @@ class Categorical:
 
         Args:
             values: Sequence `(n,)` or `(n, 1)` of whole numbers from 0 to `num_classes` (the last
-                is *unknown*), of class names, or of `None` for *unknown*.
+                is *unknown*), or of class names. NaN, `None` and the string `"unknown"`, where no
+                class has that name, are *unknown*.
             name: The condition's name, for the error.
 
         Returns:
@@ -135,11 +136,13 @@ class Categorical:
         )
 
     def _index(self, value, name):
-        if value is None:
+        if is_unknown(value):
             return self.unknown
         if isinstance(value, str):
             if value in self.names:
                 return self.names.index(value)
+            if value == UNKNOWN:
+                return self.unknown
             hint = ""
             if value.isdecimal():
                 hint = " Pass y.astype('int32')."
@@ -158,8 +161,6 @@ class Categorical:
                 hint = ". Pass y.astype('int32')."
             elif isinstance(value, bytes):
                 hint = ". Pass y.astype(str)."
-            elif isinstance(value, float | np.floating) and np.isnan(value):
-                hint = f". If NaN is unknown, pass np.where(np.isnan(y), {self.unknown}, y)."
             raise ValueError(f"`{name}` must be whole numbers or names. Received: {value!r}{hint}")
         return int(value)
 

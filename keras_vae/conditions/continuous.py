@@ -5,9 +5,7 @@ import numpy as np
 from keras import ops
 
 from keras_vae import arguments
-from keras_vae.conditions.wording import shortened
-
-UNKNOWN = "unknown"
+from keras_vae.conditions.wording import UNKNOWN, shortened
 
 
 @keras.saving.register_keras_serializable("keras_vae")

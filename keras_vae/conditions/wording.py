@@ -1,4 +1,13 @@
-"""Values and names in the few words that an error has room for."""
+"""Words for *unknown*, and values and names in the few words that an error has room for."""
+
+import numpy as np
+
+UNKNOWN = "unknown"
+
+
+def is_unknown(value):
+    """Whether a value is missing by its kind: None or NaN."""
+    return value is None or (isinstance(value, float | np.floating) and bool(np.isnan(value)))
 
 
 def shortened(value, limit=80):

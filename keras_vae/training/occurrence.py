@@ -5,27 +5,32 @@ import numpy as np
 from keras import ops
 
 from keras_vae import replica
+from keras_vae.conditions.wording import is_unknown
 from keras_vae.training.inputs import as_given
 
 
 def check_occurrence(model, inputs):
     """Check of arrays to train on that every class occurs where some labels are *unknown*.
 
-    Lists that say so by None, or have names, mean it, and so does one label for all.
+    What says so by None or NaN, or has names, means it, and so does one label for all.
     """
     conditions = inputs if isinstance(inputs, dict) else {}
     for name, kind in model.condition.items():
         values = conditions[name]
-        if kind.kind != "categorical" or kind.is_single(values) or _has_words(values):
+        if kind.kind != "categorical" or kind.is_single(values):
             continue
-        labels = kind.as_array(as_given(values), name)
+        values = as_given(values)
+        if _has_words(values):
+            continue
+        labels = kind.as_array(values, name)
         kind.check_occurrence(np.bincount(labels, minlength=kind.num_classes + 1) > 0, name)
 
 
 def _has_words(values):
-    if not isinstance(values, list | tuple) and getattr(values, "dtype", None) != np.dtype(object):
+    """Whether *unknown* is not said by its index alone."""
+    if getattr(values, "dtype", None) is not None and values.dtype.kind in "iub":
         return False
-    return any(value is None or isinstance(value, str) for value in np.ravel(values))
+    return any(isinstance(v, str) or is_unknown(v) for v in np.ravel(values).tolist())
 
 
 class CheckOccurrence(keras.callbacks.Callback):
