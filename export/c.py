@@ -234,7 +234,7 @@ def _program(graph):
             f"value. Received: {likelihood}. {c_layers.ELSEWHERE}"
         )
     conditions = tuple(
-        Condition.of(name, c_name, kind)
+        Condition.of(name, c_name, kind, _vectors(model, name))
         for (name, kind), c_name in zip(
             model.condition.items(), _c_names(model.condition), strict=True
         )
@@ -261,6 +261,14 @@ def _program(graph):
     if is_table:
         return c_tables.of(graph, said)
     return Program(**said, layers=layers, mean=LIKELIHOODS[likelihood])
+
+
+def _vectors(model, name):
+    """The learned vectors of a label, a float array, or None."""
+    import keras
+
+    table = model.conditioning.tables.get(name)
+    return None if table is None else keras.ops.convert_to_numpy(table)
 
 
 def _stem(path):

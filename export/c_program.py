@@ -203,9 +203,10 @@ class Layer:
 class Condition:
     """A condition as the C function takes it; `names` are the classes of a categorical one.
 
-    The networks see where an ordered one is at least class `i`, of others which class it is. Of
-    numbers, `size` is how many the function takes, `seen` how many the networks see, `told` the
-    range and the unit in words, and `scaling` a middle and a factor for each, or None.
+    The networks see where an ordered one is at least class `i`, of others which class it is, or
+    that row of `vectors`, a float array `(size, seen)`. Of numbers, `size` is how many the function
+    takes, `seen` how many the networks see, `told` the range and the unit in words, and `scaling` a
+    middle and a factor for each, or None.
     """
 
     name: str
@@ -217,13 +218,17 @@ class Condition:
     has_unknown: bool = True
     told: str | None = None
     scaling: tuple | None = None
+    vectors: np.ndarray | None = None
 
     @classmethod
-    def of(cls, name, c_name, kind):
-        """That of a `Categorical`, an `Ordinal` or a `Continuous`."""
+    def of(cls, name, c_name, kind, vectors=None):
+        """That of a `Categorical`, with its learned vectors, an `Ordinal` or a `Continuous`."""
         if kind.kind == "categorical":
-            is_ordered = kind.manifest().get("ordered", False)
-            return cls(name, c_name, kind.size, kind.names, kind.size, is_ordered)
+            return cls(
+                *(name, c_name, kind.num_classes, kind.names, kind.size),
+                is_ordered=kind.manifest().get("ordered", False),
+                vectors=vectors,
+            )
         return cls(
             *(name, c_name, kind.dim, None, kind.size),
             has_unknown=bool(kind.unknown_rate),
@@ -237,8 +242,23 @@ class Condition:
         kind = "const float *" if self.names is None else "int32_t "
         return kind + self.c_name
 
+    def arrays(self):
+        """The texts of its constant arrays."""
+        if self.vectors is None:
+            return []
+        levels, scales = quantization.as_int8(self.vectors, axis=1)
+        return [
+            array("int8_t", f"vectors_of_{self.c_name}", levels),
+            array("float", f"scales_of_{self.c_name}", scales),
+        ]
+
     def given(self, start):
         """Lines that put what the networks see into `work` from an index on."""
+        if self.vectors is not None:
+            label = self.c_name
+            level = f"(float)vectors_of_{label}[{label} * {self.seen} + i]"
+            value = f"{label} < {self.size} ? {level} * scales_of_{label}[i] : 0.0f"
+            return loop(self.seen, f"work[{start} + i] = {value};")
         if self.names is not None:
             seen = f"i == {self.c_name}"
             if self.is_ordered:
@@ -457,6 +477,7 @@ class Program:
         parts = [
             f'/* See {header}. */\n#include "{header}"\n\n#include <math.h>\n',
             *(self._arrays(index, layer) for index, layer in enumerate(self.layers)),
+            *(text for condition in self.conditions for text in condition.arrays()),
             *self.functions(),
         ]
         if self.graph == "sampler":

@@ -7,7 +7,7 @@ import pathlib
 
 import numpy as np
 
-from export import graphs, manifest, onnx_doubling, quantization
+from export import graphs, manifest, onnx_doubling, quantization, tracing
 from export.errors import ExportError
 from export.onnx_graphs import graphs_of, graphs_within, is_read
 from keras_vae.exceptions import one_line
@@ -49,7 +49,7 @@ def convert(graph, quantize="none", calibration=None):
     model = _convert(graph)
     shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
     if quantize != "none":
-        _store_weights(model, quantize)
+        _store_weights(model, quantize, tracing.learned_vectors(graph.model))
     onnx_doubling.transpose_doublings(model, shapes)
     for tensor in [t for t in model.graph.initializer if not is_read(model, t.name)]:
         model.graph.initializer.remove(tensor)
@@ -227,8 +227,8 @@ def _free_of_invariants(model):
                 node.input[place] = outside.get(name, name)
 
 
-def _store_weights(model, quantize):
-    """Store the weights of matrix products and convolutions in fewer bits.
+def _store_weights(model, quantize, vectors):
+    """Store the weights of matrix products and convolutions, and learned vectors, in fewer bits.
 
     Cast (and Mul by the step) give them back as float32. ONNX Runtime does that once, when it
     loads the file; DequantizeLinear, the operator made for it, it would execute in every run.
@@ -239,10 +239,14 @@ def _store_weights(model, quantize):
     widen = []
     for node in (node for graph in graphs_of(model) for node in graph.node):
         axis = _weight_axis(node)
-        tensor = weights.pop(node.input[1], None) if axis is not None else None
+        place = 0 if node.op_type == "Gather" else 1
+        tensor = weights.get(node.input[place]) if axis is not None else None
         if tensor is None:
             continue
         array = numpy_helper.to_array(tensor)
+        if place == 0 and array.tobytes() not in vectors:
+            continue
+        del weights[tensor.name]
         if array.dtype != np.float32 or array.size < quantization.SMALLEST_WEIGHT:
             continue
         name, stored = tensor.name, None
@@ -268,11 +272,14 @@ def _store_weights(model, quantize):
 
 
 def _weight_axis(node):
-    """The axis of the output channels in a node's second input, or None where that is no weight."""
+    """The axis of the output channels in a node's weights, or None where it has none.
+
+    They are its second input, of a look-up its first.
+    """
     if node.op_type == "Gemm":
         transposed = any(entry.name == "transB" and entry.i for entry in node.attribute)
         return 0 if transposed else 1
-    return {"MatMul": -1, "Conv": 0, "ConvTranspose": 1}.get(node.op_type)
+    return {"Gather": 1, "MatMul": -1, "Conv": 0, "ConvTranspose": 1}.get(node.op_type)
 
 
 def _modernize_resize(node):

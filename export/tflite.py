@@ -11,7 +11,7 @@ import warnings
 
 import numpy as np
 
-from export import flatbuffer, graphs, manifest, quantization, tflite_edits
+from export import flatbuffer, graphs, manifest, quantization, tflite_edits, tracing
 from export.errors import ExportError
 from keras_vae import processes
 from keras_vae.exceptions import one_line
@@ -86,7 +86,11 @@ def convert(graph, quantize="none", calibration=None):
     if quantize == "int8-full":
         return _edited(content, tflite_edits.saturate_logits)
     if quantize != "none":
-        return _edited(content, functools.partial(tflite_edits.store_weights, quantize=quantize))
+        vectors = tracing.learned_vectors(graph.model)
+        return _edited(
+            content,
+            functools.partial(tflite_edits.store_weights, quantize=quantize, vectors=vectors),
+        )
     return content
 
 

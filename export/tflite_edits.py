@@ -191,25 +191,33 @@ def _fill_zeros(model, schema):
                 model.operatorCodes.append(_operator_code(schema, "FILL", 1))
 
 
-def store_weights(model, schema, quantize):
+def store_weights(model, schema, quantize, vectors=()):
     """Store the weights of matrix products and convolutions in fewer bits.
 
     A DEQUANTIZE operator, which the runtime executes once, gives them back as float32.
+
+    Args:
+        model, schema: As of all edits.
+        quantize: Str.
+        vectors: Set of bytes: tables of learned vectors, which are stored in fewer bits, too.
     """
     code = _operator_code(schema, "DEQUANTIZE", 3 if quantize == "float16" else 5)
     stored = {}
-    pending = list(_operators_of(model, schema, *WEIGHT_AXES))
+    pending = [(*pair, 1) for pair in _operators_of(model, schema, *WEIGHT_AXES)]
+    pending += [(*pair, 0) for pair in _operators_of(model, schema, "GATHER") if vectors]
     names = {value: name for name, value in vars(schema.BuiltinOperator).items()}
     codes = [max(c.builtinCode, c.deprecatedBuiltinCode) for c in model.operatorCodes]
     model.operatorCodes.append(code)
-    for subgraph, operator in pending:
-        index = operator.inputs[1]
+    for subgraph, operator, place in pending:
+        index = operator.inputs[place]
         tensor = subgraph.tensors[index]
         data = model.buffers[tensor.buffer].data
         is_float = tensor.type == schema.TensorType.FLOAT32
         if not is_float or data is None or len(data) < 4 * quantization.SMALLEST_WEIGHT:
             continue
-        axis = WEIGHT_AXES[names[codes[operator.opcodeIndex]]]
+        if place == 0 and bytes(data) not in vectors:
+            continue
+        axis = WEIGHT_AXES.get(names[codes[operator.opcodeIndex]], 1)
         if tensor.buffer not in stored:
             weights = np.frombuffer(bytes(data), np.float32).reshape(tensor.shape)
             buffer, scheme = schema.BufferT(), None

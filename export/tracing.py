@@ -3,6 +3,8 @@
 import contextlib
 import functools
 
+import numpy as np
+
 from export.errors import ExportError
 from keras_vae import keras_internals
 
@@ -88,16 +90,21 @@ def upsampling_as_resize(model):
 def labels_from_table():
     """Let labels be looked up in a table of their vectors, whose last row, *unknown*, is zero.
 
-    For all-integer files alone, because n classes take n (n + 1) bytes. TFLite's converter makes
-    ONE_HOT of a label that is compared with the classes (TensorFlow 2.21); quantized, that operator
-    gives wrong values, and the microcontroller runtime lacks it.
+    For all-integer files alone, because n one-hot classes take n (n + 1) bytes. TFLite's converter
+    makes ONE_HOT of a label that is compared with the classes (TensorFlow 2.21); quantized, that
+    operator gives wrong values, and the microcontroller runtime lacks it.
     """
-    import keras
+    import tensorflow as tf
 
     from keras_vae.conditions import Categorical
 
-    def encode(kind, label):
-        return keras.ops.take(keras.ops.convert_to_tensor(kind.vectors()), label, axis=0)
+    def encode(kind, label, table=None):
+        if table is None:
+            vectors = kind.vectors()
+        else:
+            with tf.init_scope():  # its values, not the variable
+                vectors = np.pad(table.numpy(), ((0, 1), (0, 0)))
+        return tf.gather(vectors, label)
 
     kinds = [Categorical, *Categorical.__subclasses__()]
     originals = {kind: vars(kind)["encode"] for kind in kinds if "encode" in vars(kind)}
@@ -108,6 +115,17 @@ def labels_from_table():
     finally:
         for kind, original in originals.items():
             kind.encode = original
+
+
+def learned_vectors(model):
+    """Set of the bytes of the tables that hold what labels are to the networks."""
+    import keras
+
+    from keras_vae.layers import Conditioning
+
+    layers = keras_internals.flatten_layers(model)
+    tables = [t for layer in layers if isinstance(layer, Conditioning) for t in layer.weights]
+    return {keras.ops.convert_to_numpy(table).tobytes() for table in tables}
 
 
 @contextlib.contextmanager

@@ -65,7 +65,11 @@ CONDITIONS = {
         "label": (Categorical(3, unknown_rate=0.4), unknown_or(LABEL, 3)),
         "colour": (Categorical(2), LABEL % 2),
     },
-    "kinds": {"size": (Ordinal(("low", "middle", "high"), 0.4), unknown_or(LABEL, 3))},
+    "kinds": {
+        "size": (Ordinal(("low", "middle", "high"), 0.4), unknown_or(LABEL, 3)),
+        "species": (Categorical(3, embedding_dim=2), unknown_or(LABEL, 3)),
+        "angle": (Continuous(2), ANGLE),
+    },
     "several": {
         "label": (Categorical(3, unknown_rate=0.4), unknown_or(LABEL, 3)),
         "angle": (Continuous(2), ANGLE),
@@ -244,6 +248,12 @@ LAYERS = [
         False,
     ),
     (
+        layers.Conditioning,
+        lambda: layers.Conditioning({n: kind for n, (kind, _) in CONDITIONS["kinds"].items()}),
+        {name: values for name, (_, values) in CONDITIONS["kinds"].items()},
+        False,
+    ),
+    (
         layers.SpectralNormalization,
         lambda: layers.SpectralNormalization(keras.layers.Dense(4, use_bias=False), 2),
         Z,
@@ -334,6 +344,7 @@ LAYERS += [
 ]
 CONFIGURABLE = [
     (Categorical, lambda: Categorical(3, names=("a", "b", "c"), unknown_rate=0.1)),
+    (Categorical, lambda: Categorical(300)),
     (Continuous, lambda: Continuous(2, (-60, 0), (60, 1), "degrees", 0.1)),
     (data.Notes, lambda: data.Notes(40, 70, ("alto", "bass"), 2, True, {"melody": "soprano"})),
     (data.TableSchema, lambda: data.TableSchema({"a": data.Binary("ab"), "b": data.Count(9)}, "a")),

@@ -101,7 +101,7 @@ def make_gan(args, dataset):
     }
     if args.model == "gan":
         return keras_vae.GAN(generator, discriminator(), **options)
-    kind = keras_vae.Categorical(len(names), names, unknown_rate=args.unknown_rate)
+    kind = keras_vae.Categorical(len(names), names, unknown_rate=args.unknown_rate, embedding_dim=0)
     return keras_vae.ConditionalGAN(
         generator,
         discriminator(num_classes=len(names)),

@@ -7,6 +7,9 @@ from keras import ops
 from keras_vae import arguments
 from keras_vae.conditions.wording import UNKNOWN, is_unknown, listing, shortened
 
+# Of more classes each has a learned vector of this size, unless somebody says otherwise.
+MOST_ONE_HOT, EMBEDDING_DIM = 256, 32
+
 
 @keras.saving.register_keras_serializable("keras_vae")
 class Categorical:
@@ -16,6 +19,10 @@ class Categorical:
     zero vector in its place. Train with `unknown_rate` above 0 (or with unlabelled examples) if
     the model is to sample without a label.
 
+    The networks see a one-hot vector, or of many classes a learned one (`layers.Conditioning` has
+    the table), so that a step costs the same however many classes there are. Priors that are fitted
+    for each class, the class head of a `ConditionalGAN` and exact decoders need one-hot vectors.
+
     Args:
         num_classes: Optional int, at least 1. Defaults to the number of `names`.
         names: Optional sequence of `num_classes` distinct strings. Defaults to the indices.
@@ -23,15 +30,23 @@ class Categorical:
             *unknown*, drawn anew every time.
         allow_absent_classes: Bool. Whether training data may hold *unknown* and yet lack a class.
             By default that is refused, for labels that count from 1 to `num_classes` look so.
+        embedding_dim: Optional int. Size of the learned vectors; 0 for one-hot ones. Defaults to 0
+            up to 256 classes, and to 32 above.
 
     Raises:
         ValueError: If an argument is out of range.
     """
 
     kind = "categorical"
-    is_one_hot = True
 
-    def __init__(self, num_classes=None, names=None, unknown_rate=0.0, allow_absent_classes=False):
+    def __init__(
+        self,
+        num_classes=None,
+        names=None,
+        unknown_rate=0.0,
+        allow_absent_classes=False,
+        embedding_dim=None,
+    ):
         if num_classes is None:
             names = several_names(names)
             num_classes = len(names)
@@ -43,6 +58,9 @@ class Categorical:
         self.num_classes = arguments.whole(num_classes, "num_classes")
         self.unknown_rate = arguments.part_of_one(unknown_rate, "unknown_rate")
         self.allow_absent_classes = bool(allow_absent_classes)
+        if embedding_dim is None:
+            embedding_dim = EMBEDDING_DIM if self.num_classes > MOST_ONE_HOT else 0
+        self.embedding_dim = arguments.whole(embedding_dim, "embedding_dim", 0)
         names = range(num_classes) if names is None else names
         if not hasattr(names, "__iter__"):
             raise ValueError(
@@ -50,7 +68,8 @@ class Categorical:
                 f"{names!r}"
             )
         self.names = tuple(str(name) for name in names)
-        if len(set(self.names)) != self.num_classes or len(self.names) != self.num_classes:
+        self._indices = {name: index for index, name in enumerate(self.names)}
+        if not len(self._indices) == len(self.names) == self.num_classes:
             raise ValueError(
                 f"`names` must be {num_classes} different strings, one per class. "
                 f"Received: {list(self.names)}"
@@ -64,7 +83,12 @@ class Categorical:
     @property
     def size(self):
         """Width of the vector that the networks see."""
-        return self.num_classes
+        return self.embedding_dim or self.num_classes
+
+    @property
+    def is_one_hot(self):
+        """Whether the networks see 1 at the class and 0 elsewhere."""
+        return not self.embedding_dim
 
     @property
     def value_shape(self):
@@ -139,8 +163,8 @@ class Categorical:
         if is_unknown(value):
             return self.unknown
         if isinstance(value, str):
-            if value in self.names:
-                return self.names.index(value)
+            if value in self._indices:
+                return self._indices[value]
             if value == UNKNOWN:
                 return self.unknown
             hint = ""
@@ -164,10 +188,19 @@ class Categorical:
             raise ValueError(f"`{name}` must be whole numbers or names. Received: {value!r}{hint}")
         return int(value)
 
-    def encode(self, label):
-        """Turn int labels `(batch,)` into float vectors `(batch, size)`, zero for *unknown*."""
-        classes = ops.arange(self.num_classes, dtype="int32")
-        return ops.cast(ops.reshape(ops.cast(label, "int32"), (-1, 1)) == classes, "float32")
+    def encode(self, label, table=None):
+        """Turn int labels `(batch,)` into float vectors `(batch, size)`, zero for *unknown*.
+
+        Args:
+            label: Int tensor.
+            table: Float tensor `(num_classes, size)`, the learned vectors, where there are any.
+        """
+        label = ops.reshape(ops.cast(label, "int32"), (-1, 1))
+        if table is None:
+            return ops.cast(label == ops.arange(self.num_classes, dtype="int32"), "float32")
+        known = ops.logical_and(label >= 0, label < self.num_classes)
+        row = ops.where(known, label, 0)[:, 0]
+        return ops.cast(known, "float32") * ops.take(table, row, axis=0)
 
     def valid(self, label):
         """Bool tensor `(batch,)`: whether each label is a class or *unknown*."""
@@ -184,7 +217,10 @@ class Categorical:
         return ops.scatter(index[:, None], counts, (self.num_classes + 1,))
 
     def vectors(self):
-        """What `encode` makes of every index, *unknown* the last: float32 NumPy array."""
+        """What `encode` makes of every index, *unknown* the last: float32 NumPy array.
+
+        There are none where vectors are learned.
+        """
         return np.eye(self.num_classes + 1, self.size, dtype="float32")
 
     def places(self):
@@ -202,11 +238,12 @@ class Categorical:
             "unknown_rate": self.unknown_rate,
             # Where it is left out, earlier versions read the file, too.
             **({"allow_absent_classes": True} if self.allow_absent_classes else {}),
+            **({"embedding_dim": self.embedding_dim} if self.embedding_dim else {}),
         }
 
     @classmethod
     def from_config(cls, config):
-        return cls(**config)
+        return cls(**{"embedding_dim": 0, **config})  # which earlier versions do not write
 
 
 def _is_whole(value):

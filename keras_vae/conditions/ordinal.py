@@ -26,13 +26,15 @@ class Ordinal(Categorical):
         - Cheng et al., 2008, section 3, for the vector. https://arxiv.org/abs/0704.1028
     """
 
-    is_one_hot = False
-
     def __init__(self, names, unknown_rate=0.0, allow_absent_classes=False):
         names = several_names(names, "Ordinal(names=['low', 'high'])")
-        super().__init__(len(names), names, unknown_rate, allow_absent_classes)
+        super().__init__(len(names), names, unknown_rate, allow_absent_classes, embedding_dim=0)
 
-    def encode(self, label):
+    @property
+    def is_one_hot(self):
+        return False
+
+    def encode(self, label, table=None):
         """Turn int labels `(batch,)` into thermometers `(batch, size)`, zero for *unknown*."""
         label = ops.reshape(ops.cast(label, "int32"), (-1, 1))
         reached = label >= ops.arange(self.num_classes, dtype="int32")
@@ -53,3 +55,7 @@ class Ordinal(Categorical):
         config = super().get_config()
         del config["num_classes"]
         return config
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)

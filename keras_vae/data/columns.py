@@ -348,7 +348,8 @@ class Category(Column):
         """As `Numeric.condition`: the name."""
         from keras_vae import conditions
 
-        return conditions.Categorical(names=self.names, allow_absent_classes=True)
+        # Learned vectors would be no whole numbers, which exact decoders need.
+        return conditions.Categorical(names=self.names, allow_absent_classes=True, embedding_dim=0)
 
     def describe(self):
         """As `Numeric.describe`."""

@@ -8,7 +8,10 @@ from keras_vae import replica, seeds
 
 @keras.saving.register_keras_serializable("keras_vae")
 class Conditioning(keras.layers.Layer):
-    """Turn named conditions into the one vector that encoder and decoder see.
+    """Turn named conditions into the one vector that encoder, decoder and prior see.
+
+    It has the learned vectors of labels with an `embedding_dim`, for each a table
+    `(num_classes, size)`.
 
     Args:
         condition: Dict from name to `Categorical`, `Ordinal`, `Continuous` or `Sequence`.
@@ -30,7 +33,25 @@ class Conditioning(keras.layers.Layer):
         self.seed_generator = None
         if any(kind.unknown_rate for kind in self.condition.values()):
             self.seed_generator = seeds.stream(seed, "unknown")
+        self.tables = {}
+        # Where nothing is learned, it needs no shapes.
+        self.built = not self._embedded()
+
+    def build(self, conditions_shape=None):
+        """Create the tables of learned vectors."""
+        for name, kind in self._embedded().items():
+            self.tables[name] = self.add_weight(
+                shape=(kind.num_classes, kind.size),
+                initializer=keras.initializers.RandomNormal(stddev=1.0),
+                dtype="float32",
+                name=f"{name}_embedding",
+            )
         self.built = True
+
+    def _embedded(self):
+        """The kinds whose vectors are learned, by name."""
+        kinds = self.condition.items()
+        return {name: kind for name, kind in kinds if getattr(kind, "embedding_dim", 0)}
 
     @property
     def size(self):
@@ -48,7 +69,8 @@ class Conditioning(keras.layers.Layer):
                 drawn = replica.current().draw(uniform, shape, seed=self.seed_generator)
                 unknown = ops.cast(kind.unknown, value.dtype)
                 value = ops.where(drawn < kind.unknown_rate, unknown, value)
-            encodings.append(kind.encode(value))
+            table = self.tables.get(name)
+            encodings.append(kind.encode(value) if table is None else kind.encode(value, table))
         return ops.concatenate(encodings, axis=-1)
 
     def compute_output_shape(self, conditions_shape):

@@ -77,6 +77,7 @@ class LatentVariableModel(GenerativeModel, Encodes):
             )
         condition = None
         if self.condition:
+            self.conditioning.build()
             condition = keras.KerasTensor((None, self.conditioning.size))
         beside = f" and a condition of size {self.conditioning.size}" if self.condition else ""
         try:

@@ -48,8 +48,9 @@ class ConditionalGAN(GAN):
         unnamed = [n for n, kind in condition.items() if not getattr(kind, "is_one_hot", False)]
         if unnamed:
             raise ValueError(
-                "`condition` of a `ConditionalGAN` must be Categorical, because the discriminator "
-                f"names classes. Received another kind for: {', '.join(unnamed)}."
+                "`condition` of a `ConditionalGAN` must be Categorical, with embedding_dim=0, "
+                "because the discriminator names classes. Received another kind for: "
+                f"{', '.join(unnamed)}."
             )
         class_loss_weight = arguments.not_negative(class_loss_weight, "class_loss_weight")
         super().__init__(generator, discriminator, latent_dim, condition=condition, **kwargs)

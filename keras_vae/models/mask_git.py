@@ -109,6 +109,8 @@ class MaskGIT(CodePrior):
 
         self.embedding = table(self.num_codes + 1, "embedding")
         self.place = table(self.places, "place")
+        if self.condition:
+            self.conditioning.build()
         for block in self.blocks:
             block.build((None, self.places, units), self.conditioning and self.conditioning.size)
         self.norm.build((None, self.places, units))

@@ -74,6 +74,8 @@ class PixelCNN(CodePrior):
 
     def build(self, input_shape=None):
         """Create all weights."""
+        if self.condition:
+            self.conditioning.build()
         size = self.conditioning.size if self.condition else None
         condition = keras.KerasTensor((None, size)) if self.condition else None
         self._logits(keras.KerasTensor((None, *self.grid_shape), "int32"), condition)

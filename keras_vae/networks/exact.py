@@ -287,6 +287,12 @@ def check(model):
             f"numbers without logarithms. Received: {', '.join(real)}, of real numbers. Train one "
             "without, or in categories."
         )
+    learned = [n for n, kind in model.condition.items() if getattr(kind, "embedding_dim", 0)]
+    if learned:
+        raise ValueError(
+            "An exact model must have one-hot labels. Received: learned vectors, which are real "
+            f"numbers, of {', '.join(learned)}. Train one with embedding_dim=0."
+        )
     if not isinstance(model.prior, StandardNormal | FittedMixture):
         raise ValueError(
             "An exact model must have the prior N(0, I), or one that fit_prior made, whose draws "

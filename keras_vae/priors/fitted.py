@@ -371,10 +371,10 @@ def label_of(model, per_class=None):
 
 
 def classes_of(model):
-    """A model's labels, as `FittedMixture` takes them."""
+    """A model's labels, as `FittedMixture` takes them, but for those of learned vectors."""
     classes, start = [], 0
     for name, kind in model.condition.items():
-        if kind.kind == "categorical":
+        if kind.kind == "categorical" and not kind.embedding_dim:
             classes.append((name, start, kind.num_classes))
         start += kind.size
     return tuple(classes)

@@ -153,7 +153,8 @@ class Limits:
     @property
     def sizes(self):
         """Dict from an argument, by which a class allocates or loops, to its largest value."""
-        by_parameters = dict.fromkeys(("kernel_size", "num_classes", "num_codes"), self.parameters)
+        tables = ("embedding_dim", "kernel_size", "num_classes", "num_codes")
+        by_parameters = dict.fromkeys(tables, self.parameters)
         loops = ("bins", "depth", "num_layers", "num_ops", "power_iterations")
         chains = dict.fromkeys(("chain_depth", "num_chains"), MAX_CHAIN)
         return {**by_parameters, **dict.fromkeys(loops, self.layers), **chains}

@@ -31,11 +31,13 @@ needs_compiler = pytest.mark.skipif(
 LABEL = {"label": keras_vae.Categorical(3)}
 BOTH = {"label": keras_vae.Categorical(4), "angle": keras_vae.Continuous(2)}
 ORDERED = {"size": keras_vae.Ordinal(["low", "middle", "high"])}
+LEARNED = {"label": keras_vae.Categorical(5, embedding_dim=3)}
 TWO = {"shape": keras_vae.Categorical(2), "color": keras_vae.Categorical(3)}
 # By what differs: the decoder, the options and the conditions.
 KINDS = {
     "dense": (networks.DenseDecoder, (8, 8, 1), {"hidden_units": (16, 12)}, {}),
     "ordered": (networks.DenseDecoder, (7,), {"hidden_units": (9,)}, ORDERED),
+    "learned": (networks.DenseDecoder, (7,), {"hidden_units": (9,)}, LEARNED),
     "one layer": (networks.DenseDecoder, (5, 8, 2), {"hidden_units": ()}, BOTH),
     "vector": (networks.DenseDecoder, (7,), {"hidden_units": (9,)}, LABEL),
     "conv": (networks.ConvDecoder, (9, 7, 3), {"hidden_units": (6, 4)}, BOTH),
@@ -101,7 +103,8 @@ def make(decoder, condition, latent_dim=3, scale=0.4, on_grid=False):
         model = keras_vae.VAE(encoder, decoder)
     model.build()
     rng = np.random.default_rng(1)
-    for weight in decoder.weights:
+    tables = model.conditioning.weights if condition else []
+    for weight in (*decoder.weights, *tables):
         values = rng.standard_normal(weight.shape) * scale
         if weight.path.endswith("moving_variance"):
             values = 0.5 + np.abs(values)
@@ -687,10 +690,13 @@ def oracle(model, source, inputs):
     for name, kind in model.condition.items():
         value = inputs[name]
         if kind.kind == "categorical":
-            is_ordered = kind.manifest().get("ordered")
-            table = np.tri if is_ordered else np.eye
-            known = (value < kind.num_classes)[:, None]
-            value = table(kind.num_classes + 1)[value][:, : kind.num_classes] * known
+            table = np.eye(kind.num_classes)
+            if kind.manifest().get("ordered"):
+                table = np.tri(kind.num_classes)
+            elif f"vectors_of_{name}" in arrays:
+                levels = arrays[f"vectors_of_{name}"].reshape(kind.num_classes, -1)
+                table = levels * arrays[f"scales_of_{name}"]
+            value = np.pad(table, ((0, 1), (0, 0)))[value]
         vector.append(value)
     h = np.concatenate(vector, axis=1).astype(np.float64)
 

@@ -14,10 +14,16 @@ from tests.test_edge import edge, run  # noqa: F401 - fixtures
 
 pytestmark = [converts_here, pytest.mark.usefixtures("one_signature")]
 
-CONDITION = {"label": keras_vae.Ordinal(["low", "middle", "high"])}
+CONDITION = {
+    "label": keras_vae.Ordinal(["low", "middle", "high"]),
+    "species": keras_vae.Categorical(4, ["ant", "bee", "fly", "gnat"], embedding_dim=2),
+}
 # All values of each, *unknown* the last.
-VALUES = {"label": np.array([0, 1, 2, 3, 2, 0], "int32")}
-ASKED = {"label": ("--label", "high")}
+VALUES = {
+    "label": np.array([0, 1, 2, 3, 2, 0], "int32"),
+    "species": np.array([4, 0, 3, 1, 2, 3], "int32"),
+}
+ASKED = {"label": ("--label", "high"), "species": ("--condition", "species=gnat")}
 
 
 def make(latent_dim=3, shape=(6, 5, 1)):
