@@ -278,6 +278,8 @@ def _next_command(path):
     for condition in found["conditions"]:
         if condition["kind"] == "sequence":
             words += ["--melody", "tune.mid"] if condition["name"] == "melody" else []
+        elif condition["kind"] == "multi_label":
+            words += ["--condition", f"{condition['name']}={condition['names'][0]}"]
         elif condition["kind"] == "continuous":
             zeros = ",".join(["0"] * condition["size"])
             words += ["--condition", f"{condition['name']}={zeros}"]

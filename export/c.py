@@ -201,7 +201,7 @@ def forbidden_operators(path):
 def _program(graph):
     """Read from a graph's model what the C files say, or refuse it."""
     from keras_vae import portable_random
-    from keras_vae.conditions import Categorical, Continuous, Ordinal
+    from keras_vae.conditions import Categorical, Continuous, MultiLabel, Ordinal
     from keras_vae.models.generative import GenerativeModel
 
     model = graph.model
@@ -220,10 +220,10 @@ def _program(graph):
     is_scorer = graph.name == "scorer"
     layers = None if is_table or is_scorer else c_layers.of(model.decoder)
     for name, kind in model.condition.items():
-        if type(kind) not in (Categorical, Continuous, Ordinal):
+        if type(kind) not in (Categorical, Continuous, MultiLabel, Ordinal):
             raise ValueError(
-                "The C format holds the conditions Categorical, Ordinal and Continuous. Received: "
-                f"{type(kind).__name__} for `{name}`. {c_layers.ELSEWHERE}"
+                "The C format holds the conditions Categorical, Ordinal, MultiLabel and "
+                f"Continuous. Received: {type(kind).__name__} for `{name}`. {c_layers.ELSEWHERE}"
             )
     likelihood = model.likelihood.name
     if not is_table and (

@@ -45,9 +45,9 @@ TAKEN = """
     static_assert static_cast struct switch template this thread_local throw true try typedef typeid
     typename typeof typeof_unqual union unix unsigned using virtual void volatile wchar_t while xor
     xor_eq
-    at chosen contribution decode divergence draw edges encode factors group_of_class heads i index
-    isfinite kl known latent means middles p_value p_value_of part rounds score seed spread spreads
-    temperature thresholds total uniform v work x x_reconstructed z
+    are_tags at chosen contribution decode divergence draw edges encode factors group_of_class heads
+    i index isfinite kl known latent means middles p_value p_value_of part rounds score seed spread
+    spreads temperature thresholds total uniform v work x x_reconstructed z
 """
 _DOT = """\
 /* Four sums at once: each addition need not wait for the last. */
@@ -65,6 +65,17 @@ static float dot(const int8_t *weights, const float *x, int32_t size)
         a += (float)weights[i] * x[i];
     }
     return (a + b) + (c + d);
+}
+"""
+_ARE_TAGS = """\
+static int are_tags(const int32_t *values, int32_t size)
+{
+    for (int32_t i = 0; i < size; i++) {
+        if (values[i] < 0 || values[i] > 2) {
+            return 0;
+        }
+    }
+    return 1;
 }
 """
 _DENSE = """\
@@ -201,7 +212,7 @@ class Layer:
 
 @dataclasses.dataclass(frozen=True)
 class Condition:
-    """A condition as the C function takes it; `names` are the classes of a categorical one.
+    """A condition as the C function takes it; `names` are the classes of a categorical one or tags.
 
     The networks see where an ordered one is at least class `i`, of others which class it is, or
     that row of `vectors`, a float array `(size, seen)`. Of numbers, `size` is how many the function
@@ -219,10 +230,13 @@ class Condition:
     told: str | None = None
     scaling: tuple | None = None
     vectors: np.ndarray | None = None
+    has_tags: bool = False
 
     @classmethod
     def of(cls, name, c_name, kind, vectors=None):
-        """That of a `Categorical`, with its learned vectors, an `Ordinal` or a `Continuous`."""
+        """That of a kind, with the learned vectors of a `Categorical` that has them."""
+        if kind.kind == "multi_label":
+            return cls(name, c_name, kind.size, kind.names, kind.size, has_tags=True)
         if kind.kind == "categorical":
             return cls(
                 *(name, c_name, kind.num_classes, kind.names, kind.size),
@@ -240,7 +254,15 @@ class Condition:
     def parameter(self):
         """Its declaration."""
         kind = "const float *" if self.names is None else "int32_t "
-        return kind + self.c_name
+        return ("const int32_t *" if self.has_tags else kind) + self.c_name
+
+    def refused(self, least=0):
+        """C expression that holds where it is out of its range, or None of numbers."""
+        if self.has_tags:
+            return f"!are_tags({self.c_name}, {self.size})"
+        if self.names is None:
+            return None
+        return f"{self.c_name} < {least} || {self.c_name} > {self.size}"
 
     def arrays(self):
         """The texts of its constant arrays."""
@@ -259,6 +281,10 @@ class Condition:
             level = f"(float)vectors_of_{label}[{label} * {self.seen} + i]"
             value = f"{label} < {self.size} ? {level} * scales_of_{label}[i] : 0.0f"
             return loop(self.seen, f"work[{start} + i] = {value};")
+        if self.has_tags:
+            tag = f"{self.c_name}[i]"
+            value = f"{tag} == 1 ? 1.0f : {tag} == 0 ? -1.0f : 0.0f"
+            return loop(self.size, f"work[{start} + i] = {value};")
         if self.names is not None:
             seen = f"i == {self.c_name}"
             if self.is_ordered:
@@ -389,7 +415,8 @@ class Program:
             sizes |= zip(("HEIGHT", "WIDTH", "CHANNELS"), self.data_shape, strict=True)
         sizes |= {self.size_of_x: math.prod(self.data_shape), "WORK_SIZE": sum(self.buffer_sizes)}
         for condition in self.conditions:
-            kind = "DIM" if condition.names is None else "UNKNOWN"
+            is_array = condition.names is None or condition.has_tags
+            kind = "DIM" if is_array else "UNKNOWN"
             sizes[f"{condition.c_name.upper()}_{kind}"] = condition.size
         return sizes
 
@@ -462,6 +489,12 @@ class Program:
             told = f", trained on {in_comment(condition.told)[1:-1]}" if condition.told else ""
             nan = "; or NaN, unknown" if condition.has_unknown else ""
             return f"{condition.c_name}{origin}: {condition.size} floats{told}{nan}."
+        if condition.has_tags:
+            tags = ", ".join(f"{i} {in_comment(name)}" for i, name in enumerate(condition.names))
+            return (
+                f"{condition.c_name}{origin}: {condition.size} ints, 1 for a tag, 0 for none, 2 "
+                f"for unknown; {tags}."
+            )
         last = condition.size
         if condition.names == tuple(map(str, range(last))):
             classes = f"the class, from 0 to {last - 1}"
@@ -478,6 +511,7 @@ class Program:
             f'/* See {header}. */\n#include "{header}"\n\n#include <math.h>\n',
             *(self._arrays(index, layer) for index, layer in enumerate(self.layers)),
             *(text for condition in self.conditions for text in condition.arrays()),
+            *([_ARE_TAGS] if any(condition.has_tags for condition in self.conditions) else []),
             *self.functions(),
         ]
         if self.graph == "sampler":
@@ -525,11 +559,7 @@ class Program:
         """The function that the header declares."""
         from keras_vae import portable_random
 
-        refused = [
-            f"{entry.c_name} < {self.least_label} || {entry.c_name} > {entry.size}"
-            for entry in self.conditions
-            if entry.names is not None
-        ]
+        refused = list(filter(None, (c.refused(self.least_label) for c in self.conditions)))
         code = "work[i] = z[i];"
         if self.graph == "sampler":
             code = "work[i] = z[i] = draw(seed, index, i) * temperature;"

@@ -144,12 +144,7 @@ class Scorer(Program):
             f"    float *const heads = work + {first + second};",
         ]
         lines += ["    float total = 0.0f;"]
-        refused = [
-            f"{entry.c_name} < 0 || {entry.c_name} > {entry.size}"
-            for entry in self.conditions
-            if entry.names is not None
-        ]
-        for condition in refused:
+        for condition in filter(None, (entry.refused() for entry in self.conditions)):
             lines += [f"    if ({condition}) {{", "        return 1;", "    }"]
         lines += [
             f"    for (int32_t i = 0; i < {size}; i++) {{",

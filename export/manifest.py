@@ -23,6 +23,7 @@ RANGE_SAMPLES = 64
 GOLDEN_MAX_VALUES = 4096
 
 # What a condition says beside its name, kind, size and names, where it has it.
+_SIZES = ("num_classes", "dim", "num_values", "num_tags")
 _TOLD = ("steps", "ordered", "range", "unit")
 
 _TYPES = {
@@ -494,7 +495,7 @@ def _condition(name, kind):
     return {
         "name": name,
         "kind": described["kind"],
-        "size": described.get("num_classes", described.get("dim", described.get("num_values"))),
+        "size": next(described[key] for key in _SIZES if key in described),
         "names": described.get("names"),
         **{key: described[key] for key in _TOLD if key in described},
         **({"unknown": True} if has_unknown else {}),

@@ -244,6 +244,8 @@ def specs_of(conditions):
 def _condition_spec(name, kind):
     if kind.kind == "categorical":
         return TensorSpec(name, "int32", (None,), kind.num_classes + 1)
+    if kind.kind == "multi_label":
+        return TensorSpec(name, "int32", (None, kind.size), kind.unknown + 1)
     if kind.kind == "sequence":
         return TensorSpec(name, "int32", (None, kind.steps), kind.num_values + 1)
     told = kind.manifest()

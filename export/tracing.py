@@ -96,7 +96,7 @@ def labels_from_table():
     """
     import tensorflow as tf
 
-    from keras_vae.conditions import Categorical
+    from keras_vae.conditions import Categorical, MultiLabel
 
     def encode(kind, label, table=None):
         if table is None:
@@ -106,7 +106,7 @@ def labels_from_table():
                 vectors = np.pad(table.numpy(), ((0, 1), (0, 0)))
         return tf.gather(vectors, label)
 
-    kinds = [Categorical, *Categorical.__subclasses__()]
+    kinds = [Categorical, *Categorical.__subclasses__(), MultiLabel]
     originals = {kind: vars(kind)["encode"] for kind in kinds if "encode" in vars(kind)}
     try:
         for kind in originals:

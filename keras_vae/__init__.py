@@ -17,6 +17,7 @@ _MODULES = {
     "ConditionalVAE": "keras_vae.models",
     "Continuous": "keras_vae.conditions",
     "MaskGIT": "keras_vae.models",
+    "MultiLabel": "keras_vae.conditions",
     "Ordinal": "keras_vae.conditions",
     "PixelCNN": "keras_vae.models",
     "Sequence": "keras_vae.conditions",

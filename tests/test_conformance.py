@@ -27,7 +27,7 @@ from keras_vae import (
     priors,
     schedules,
 )
-from keras_vae.layers import Categorical, Continuous, Ordinal, Sequence
+from keras_vae.layers import Categorical, Continuous, MultiLabel, Ordinal, Sequence
 from keras_vae.models import capabilities
 from tests import conformance
 from tests.conftest import BACKEND, ordinary_on
@@ -45,6 +45,7 @@ TOKENS = GENERATOR.integers(0, 4, (16, 6, 2)).astype("int8")
 BLOCKS = (("categorical", 3), ("normal",), ("negative_binomial", 9), ("bernoulli",))
 WAVES = GENERATOR.normal(size=(16, 7, 2)).astype("float32")
 TABLE = np.array([LABEL, CODES[:, 0], LABEL, LABEL % 2], "float32").T
+TAGS = np.where((LABEL == 2)[:, None], 2, np.stack([LABEL, np.arange(16) % 2], 1)).astype("int32")
 MELODY = GENERATOR.integers(0, 6, (16, 6)).astype("int32")  # 5 is unknown
 
 
@@ -68,6 +69,7 @@ CONDITIONS = {
     "kinds": {
         "size": (Ordinal(("low", "middle", "high"), 0.4), unknown_or(LABEL, 3)),
         "species": (Categorical(3, embedding_dim=2), unknown_or(LABEL, 3)),
+        "tags": (MultiLabel(("red", "round"), 0.4), TAGS),
         "angle": (Continuous(2), ANGLE),
     },
     "several": {
@@ -357,6 +359,7 @@ CONFIGURABLE = [
     ),
     (Sequence, lambda: Sequence(6, 5)),
     (Ordinal, lambda: Ordinal(("low", "high"), 0.1, True)),
+    (MultiLabel, lambda: MultiLabel(("red", "round"), 0.1)),
     (posteriors.DiagonalNormal, posteriors.DiagonalNormal),
     (posteriors.FullCovarianceNormal, posteriors.FullCovarianceNormal),
     (posteriors.Ladder, posteriors.Ladder),

@@ -1,6 +1,6 @@
 """Layers that the models are made of."""
 
-from keras_vae.conditions import Categorical, Continuous, Ordinal, Sequence
+from keras_vae.conditions import Categorical, Continuous, MultiLabel, Ordinal, Sequence
 from keras_vae.layers.conditioning import Conditioning
 from keras_vae.layers.masked_convolution import MaskedConv2D
 from keras_vae.layers.quantizers import FiniteScalarQuantizer, Quantizer, VectorQuantizer
@@ -14,6 +14,7 @@ __all__ = [
     "Continuous",
     "FiniteScalarQuantizer",
     "MaskedConv2D",
+    "MultiLabel",
     "Ordinal",
     "Quantizer",
     "ResidualBlock",

@@ -14,7 +14,7 @@ class Conditioning(keras.layers.Layer):
     `(num_classes, size)`.
 
     Args:
-        condition: Dict from name to `Categorical`, `Ordinal`, `Continuous` or `Sequence`.
+        condition: Dict from name to a kind of `keras_vae.conditions`.
         seed: Optional int, for the values that training replaces with *unknown*.
 
     Call arguments:
@@ -64,7 +64,7 @@ class Conditioning(keras.layers.Layer):
             value = conditions[name]
             if kind.unknown_rate and training:
                 uniform, shape = keras.random.uniform, ops.shape(value)
-                if kind.kind == "continuous":  # a vector is unknown as a whole
+                if kind.value_shape:  # unknown as a whole
                     shape = (shape[0], 1)
                 drawn = replica.current().draw(uniform, shape, seed=self.seed_generator)
                 unknown = ops.cast(kind.unknown, value.dtype)

@@ -219,6 +219,10 @@ def typical_rows(model, count=1024):
             index = np.arange(count)
             given[name] = portable_random.normal(np.array([1]), index, at + 1)[:, at:]
             continue
+        if kind.kind == "multi_label":
+            index = np.arange(count * kind.size).reshape(count, kind.size)
+            given[name] = (index // every % (kind.unknown + 1)).astype("int32")
+            continue
         given[name] = (np.arange(count) // every % kind.num_classes).astype("int32")
         every *= kind.num_classes
     condition = model.condition_vectors(given)

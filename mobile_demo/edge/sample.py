@@ -57,6 +57,8 @@ MIDI_TICKS = 480  # a beat
 BEATS_OF_BAR = 4
 DRUMS = 9  # the channel that people call the tenth
 UNKNOWN = "unknown"
+TAG_UNKNOWN = 2  # 1 is a tag that is there, 0 one that is not
+KINDS = ("categorical", "continuous", "multi_label", "sequence")
 GRAPHS = ("decoder", "sampler", "encoder", "scorer", "reconstructor")
 SCHEMA = 1
 # By how much rounding in float32 may lead beyond an end of the data's range, in parts of it or 1.
@@ -363,7 +365,11 @@ def look_at(options, manifest, run):
         found = {"image": os.path.basename(path)}
         for condition in manifest["conditions"]:
             value, names = row[condition["name"]], condition.get("names")
-            found[condition["name"]] = value if names is None else [*names, UNKNOWN][value]
+            if condition["kind"] == "multi_label":
+                value = tags_of(value, condition)
+            elif names is not None:
+                value = [*names, UNKNOWN][value]
+            found[condition["name"]] = value
         if graph == "scorer":
             score = float(made["score"][number])
             found["nats"] = round(score, 3)
@@ -720,6 +726,8 @@ def rows_of_conditions(options, manifest):
             continue
         if condition["kind"] == "continuous":
             choices.append([parse_numbers(asked.get(name), condition)])
+        elif condition["kind"] == "multi_label":
+            choices.append([parse_tags(text, condition) for text in asked.get(name, [UNKNOWN])])
         elif name in asked:
             choices.append([i for text in asked[name] for i in parse_classes(text, condition)])
         elif has_rows(manifest):
@@ -757,6 +765,30 @@ def parse_class(word, condition):
     )
 
 
+def parse_tags(text, condition):
+    """A value for each tag of a text such as `red+round`: 1, 0, or 2 where all are unknown."""
+    names, given = condition["names"], [text]
+    if text == UNKNOWN and text not in names:
+        return [TAG_UNKNOWN] * len(names)
+    if text not in names:
+        given = [word.strip() for word in text.split("+")] if text else []
+    for word in given:
+        if word not in names:
+            raise InputError(
+                f"{condition['name']} must be tags of {listing(names)}, as in "
+                f"--condition {condition['name']}={'+'.join(names[:2])}, or {UNKNOWN}, not {word!r}"
+            )
+    return [int(name in given) for name in names]
+
+
+def tags_of(values, condition):
+    """The tags in words: `red+round`, `none` or `unknown`."""
+    if set(values) == {TAG_UNKNOWN}:
+        return UNKNOWN
+    present = [name for name, value in zip(condition["names"], values, strict=True) if value == 1]
+    return "+".join(present) or "none"
+
+
 def parse_numbers(texts, condition):
     try:
         numbers = [float(word) for word in ",".join(texts or []).split(",")]
@@ -781,6 +813,8 @@ def describe_rows(rows, conditions):
         if condition["kind"] == "sequence":
             unknown = [condition["size"]] * condition["steps"]
             values = [UNKNOWN if value == unknown else "given" for value in values]
+        if condition["kind"] == "multi_label":
+            values = [tags_of(value, condition) for value in values]
         values = list(dict.fromkeys(map(str, values)))
         if condition["kind"] == "categorical":
             names = [*condition["names"], UNKNOWN]
@@ -1013,11 +1047,11 @@ def check_manifest(data, name):
     for condition in manifest["conditions"]:
         require(isinstance(condition, dict), "conditions")
         require(isinstance(condition.get("name"), str), "conditions")
-        require(condition.get("kind") in ("categorical", "continuous", "sequence"), "conditions")
+        require(condition.get("kind") in KINDS, "conditions")
         require(is_size(condition.get("size")), "conditions")
         if condition["kind"] == "sequence":
             require(is_size(condition.get("steps")), "steps")
-        if condition["kind"] == "categorical":
+        if condition["kind"] in ("categorical", "multi_label"):
             names = condition.get("names")
             require(isinstance(names, list) and len(names) == condition["size"], "names")
             require(all(isinstance(word, str) for word in names), "names")

@@ -144,6 +144,8 @@ def conditions_of(model, rows):
     for name, kind in model.condition.items():
         if kind.kind == "categorical":
             values[name] = (np.arange(rows) % (kind.num_classes + 1)).astype(np.int32)
+        elif kind.kind == "multi_label":
+            values[name] = rng.integers(0, 3, (rows, kind.size), dtype=np.int32)
         else:
             values[name] = rng.standard_normal((rows, kind.dim), dtype=np.float32)
     return values

@@ -31,12 +31,14 @@ needs_compiler = pytest.mark.skipif(
 LABEL = {"label": keras_vae.Categorical(3)}
 BOTH = {"label": keras_vae.Categorical(4), "angle": keras_vae.Continuous(2)}
 ORDERED = {"size": keras_vae.Ordinal(["low", "middle", "high"])}
+TAGS = {"tags": keras_vae.MultiLabel(["red", "*/ round", "big"])}
 LEARNED = {"label": keras_vae.Categorical(5, embedding_dim=3)}
 TWO = {"shape": keras_vae.Categorical(2), "color": keras_vae.Categorical(3)}
 # By what differs: the decoder, the options and the conditions.
 KINDS = {
     "dense": (networks.DenseDecoder, (8, 8, 1), {"hidden_units": (16, 12)}, {}),
     "ordered": (networks.DenseDecoder, (7,), {"hidden_units": (9,)}, ORDERED),
+    "tags": (networks.DenseDecoder, (7,), {"hidden_units": (9,)}, TAGS),
     "learned": (networks.DenseDecoder, (7,), {"hidden_units": (9,)}, LEARNED),
     "one layer": (networks.DenseDecoder, (5, 8, 2), {"hidden_units": ()}, BOTH),
     "vector": (networks.DenseDecoder, (7,), {"hidden_units": (9,)}, LABEL),
@@ -612,7 +614,7 @@ def test_other_activations_likelihoods_conditions_and_priors_are_refused():
         def encode(self, value):
             return keras.ops.cos(value)
 
-    with refused("Categorical, Ordinal and Continuous", "Angle for `angle`"):
+    with refused("Categorical, Ordinal, MultiLabel and Continuous", "Angle for `angle`"):
         c.convert(graphs.decoder(make(networks.DenseDecoder((4,), ()), {"angle": Angle(2)})))
 
     model = make(networks.DenseDecoder((4,), ()), {})
@@ -689,6 +691,8 @@ def oracle(model, source, inputs):
     vector = [inputs["z"]]
     for name, kind in model.condition.items():
         value = inputs[name]
+        if kind.kind == "multi_label":
+            value = np.array([-1, 1, 0])[value]
         if kind.kind == "categorical":
             table = np.eye(kind.num_classes)
             if kind.manifest().get("ordered"):

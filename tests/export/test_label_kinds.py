@@ -1,6 +1,7 @@
 """Files of models with labels of other kinds than one-hot ones give what their models give."""
 
 import functools
+import json
 import tempfile
 
 import numpy as np
@@ -17,13 +18,16 @@ pytestmark = [converts_here, pytest.mark.usefixtures("one_signature")]
 CONDITION = {
     "label": keras_vae.Ordinal(["low", "middle", "high"]),
     "species": keras_vae.Categorical(4, ["ant", "bee", "fly", "gnat"], embedding_dim=2),
+    "tags": keras_vae.MultiLabel(["red", "round", "big"]),
 }
 # All values of each, *unknown* the last.
 VALUES = {
     "label": np.array([0, 1, 2, 3, 2, 0], "int32"),
     "species": np.array([4, 0, 3, 1, 2, 3], "int32"),
+    "tags": np.array([[2, 2, 2], [1, 0, 0], [1, 0, 1], [0, 0, 0], [1, 2, 1], [0, 1, 2]], "int32"),
 }
 ASKED = {"label": ("--label", "high"), "species": ("--condition", "species=gnat")}
+ASKED["tags"] = ("--condition", "tags=red+big")
 
 
 def make(latent_dim=3, shape=(6, 5, 1)):
@@ -86,3 +90,37 @@ def test_the_edge_program_makes_the_sample_of_the_seed(format, run):  # noqa: F8
     expected = model.sample({name: VALUES[name][2] for name in CONDITION}, count=5, seed=4)
     np.testing.assert_allclose(np.load("x.npy"), expected, rtol=0, atol=1e-6)
     assert run("--model", path, "--self-test")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "tags"),
+    [
+        ("red+big", [1, 0, 1]),
+        ("round", [0, 1, 0]),
+        (" red + round ", [1, 1, 0]),
+        ("", [0, 0, 0]),
+        ("unknown", [2, 2, 2]),
+    ],
+)
+def test_the_edge_program_reads_tags_and_tells_them(text, tags, edge):  # noqa: F811
+    condition = {"name": "tags", "kind": "multi_label", "size": 3, "names": ["red", "round", "big"]}
+    assert edge.parse_tags(text, condition) == tags
+    said = edge.tags_of(tags, condition)
+    assert said == (text.replace(" ", "") or "none")
+
+
+def test_a_tag_that_training_did_not_know_is_refused_in_one_line(run):  # noqa: F811
+    path = f"{made()[1].name}/decoder.onnx"
+    status, _, errors = run("--model", path, "--condition", "tags=red+bleu", "--out", "x.png")
+    assert status == 2
+    assert "tags must be tags of red, round, big, as in --condition tags=red+round" in errors
+    assert "not 'bleu'" in errors
+    assert errors.count("\n") == 1
+
+
+@pytest.mark.parametrize("names", [["red"], ["red", 3, "big"], None])
+def test_damaged_names_of_tags_are_refused(names, edge):  # noqa: F811
+    found = export.module_of("onnx").read_manifest(f"{made()[1].name}/decoder.onnx")
+    found["conditions"][2]["names"] = names
+    with pytest.raises(edge.InputError, match="is damaged: names"):
+        edge.check_manifest(json.dumps(found).encode(), "x")
