@@ -5,8 +5,8 @@ import math
 
 import numpy as np
 
-from export import c_layers
-from export.c_program import Program, array, chain, layer_functions, literal, loop
+from export import c_functions, c_layers
+from export.c_program import Program, array, chain, literal, loop
 
 # What the value `x` adds to the negative log-likelihood under the parameter `v`. Of a Bernoulli the
 # larger part of softplus comes first, so that no exponential overflows.
@@ -114,7 +114,7 @@ class Scorer(Program):
 
     def functions(self):
         first, second, _ = self.buffer_sizes
-        depth, texts = self.encoder_depth, layer_functions(self.layers)
+        depth, texts = self.encoder_depth, c_functions.of(self.layers)
         texts.append(chain("encode", "heads", self.layers[:depth], 0, (first, second, 0)))
         texts.append(chain("decode", "x", self.layers[depth:], depth, (first, second, 0)))
         if self.has_kl:
