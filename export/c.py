@@ -1,7 +1,7 @@
 """C files: writing, compiling and running them, and reading their manifest.
 
-One C99 file and its header hold a decoder or scorer with int8 weights, for machines that no runtime
-fits on; of a table a decoder in whole numbers, whose rows are those of every backend.
+One C99 file and its header hold a decoder, encoder or scorer with int8 weights, for machines that
+no runtime fits on; of a table a decoder in whole numbers, whose rows are those of every backend.
 Nothing is needed but a compiler and `math.h`; nothing is allocated, nothing is kept between calls.
 """
 
@@ -18,7 +18,7 @@ import tempfile
 
 import numpy as np
 
-from export import c_layers, c_prior, c_scorer, c_tables, graphs, manifest
+from export import c_encoder, c_layers, c_prior, c_scorer, c_tables, graphs, manifest
 from export.c_program import (
     FLAGS,
     LIKELIHOODS,
@@ -36,7 +36,7 @@ SUFFIX = ".c"
 QUANTIZATIONS = ("int8", "exact")
 # The package that `export` runs on; the file's own needs are a C compiler's.
 PACKAGES = ("tensorflow",)
-GRAPHS = ("decoder", "sampler", "scorer")
+GRAPHS = ("decoder", "encoder", "sampler", "scorer")
 
 COMPILERS = ("cc", "gcc", "clang")
 
@@ -202,6 +202,7 @@ def _program(graph):
     """Read from a graph's model what the C files say, or refuse it."""
     from keras_vae import portable_random
     from keras_vae.conditions import Categorical, Continuous, MultiLabel, Ordinal
+    from keras_vae.data import SeriesSchema
     from keras_vae.models.generative import GenerativeModel
 
     model = graph.model
@@ -216,9 +217,13 @@ def _program(graph):
             "The C format holds models of `keras_vae` that decode a latent code. Received: "
             f"{type(model).__name__}. {c_layers.ELSEWHERE}"
         )
-    is_table = bool(graph.in_units)
-    is_scorer = graph.name == "scorer"
-    layers = None if is_table or is_scorer else c_layers.of(model.decoder)
+    is_table, takes_data = bool(graph.in_units), graph.name in ("encoder", "scorer")
+    if isinstance(model.schema, SeriesSchema) and not takes_data:
+        raise ValueError(
+            "The C format holds encoders and scorers of series. Received: the "
+            f"{graph.name}. {c_layers.ELSEWHERE}"
+        )
+    layers = None if is_table or takes_data else c_layers.of(model.decoder)
     for name, kind in model.condition.items():
         if type(kind) not in (Categorical, Continuous, MultiLabel, Ordinal):
             raise ValueError(
@@ -226,9 +231,8 @@ def _program(graph):
                 f"Continuous. Received: {type(kind).__name__} for `{name}`. {c_layers.ELSEWHERE}"
             )
     likelihood = model.likelihood.name
-    if not is_table and (
-        likelihood not in LIKELIHOODS or model.likelihood.parameters_per_value > 1
-    ):
+    has_mean = not is_table and graph.name != "encoder"
+    if has_mean and (likelihood not in LIKELIHOODS or model.likelihood.parameters_per_value > 1):
         raise ValueError(
             f"The C format holds the likelihoods {', '.join(LIKELIHOODS)}, of one parameter per "
             f"value. Received: {likelihood}. {c_layers.ELSEWHERE}"
@@ -256,8 +260,9 @@ def _program(graph):
         "data_range": data_range,
         "prior": prior,
     }
-    if is_scorer:
-        return c_scorer.of(model, {**said, "mean": LIKELIHOODS.get(likelihood)})
+    if takes_data:
+        module = c_scorer if graph.name == "scorer" else c_encoder
+        return module.of(model, {**said, "mean": LIKELIHOODS.get(likelihood)})
     if is_table:
         return c_tables.of(graph, said)
     return Program(**said, layers=layers, mean=LIKELIHOODS[likelihood])

@@ -94,13 +94,37 @@ static void transpose(const int8_t *weights, const float *scales, const float *b
     }
 }
 """
-_FUNCTIONS = {"dense": _DENSE, "convolve": _CONVOLVE, "transpose": _TRANSPOSE}
+_SLIDE = """\
+/* Repeats each step of x `repeat` times up to x_steps, and convolves along time, from one place to
+ * the next by `stride`, with zeros around: `before` of them before the first step. */
+static void slide(const int8_t *weights, const float *scales, const float *biases,
+                  int32_t kernel_steps, int32_t before, int32_t stride, int32_t repeat,
+                  int32_t x_steps, int32_t x_channels,
+                  int32_t steps, int32_t channels, const float *x, float *y)
+{
+    for (int32_t step = 0; step < steps; step++) {
+        const int8_t *w = weights;
+        for (int32_t o = 0; o < channels; o++) {
+            float sum = 0.0f;
+            for (int32_t i = 0; i < kernel_steps; i++, w += x_channels) {
+                const int32_t from = step * stride + i - before;
+                if (from >= 0 && from < x_steps) {
+                    sum += dot(w, x + from / repeat * x_channels, x_channels);
+                }
+            }
+            *y++ = sum * scales[o] + biases[o];
+        }
+    }
+}
+"""
+_FUNCTIONS = {"dense": _DENSE, "convolve": _CONVOLVE, "transpose": _TRANSPOSE, "slide": _SLIDE}
 # Of a function on int8 weights, what is another in the one on float32 weights.
 _IN_FLOAT = {
     "static float dot(": "static float dot_float(",
     "static void dense(": "static void dense_float(",
     "static void convolve(": "static void convolve_float(",
     "static void transpose(": "static void transpose_float(",
+    "static void slide(": "static void slide_float(",
     "const float *scales, ": "",
     "int8_t *w": "float *w",
     "(float)weights": "weights",

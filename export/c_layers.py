@@ -1,4 +1,4 @@
-"""The layers of a decoder as a C program computes them, normalisation and activation folded in."""
+"""The layers of networks as a C program computes them, normalisation and activation folded in."""
 
 import dataclasses
 import itertools
@@ -13,23 +13,39 @@ ELSEWHERE = 'Export it to "tflite" or "onnx".'
 
 def of(decoder):
     """The layers of a decoder, normalisation and activation folded in."""
-    from keras_vae.networks import ConvDecoder, DenseDecoder
+    from keras_vae.networks import Conv1DDecoder, ConvDecoder, DenseDecoder
 
     # Of a subclass, nothing is known.
     if type(decoder) is DenseDecoder:
         layers = [_dense(layer) for layer in (*decoder.hidden, decoder.outputs_dense)]
     elif type(decoder) is ConvDecoder:
         layers = _convolutions(decoder)
+    elif type(decoder) is Conv1DDecoder:
+        layers = _doubled_steps(decoder)
     else:
         raise ValueError(
-            "The C format holds the decoders DenseDecoder and ConvDecoder as they are. Received: "
-            f"{type(decoder).__name__}. {ELSEWHERE}"
+            "The C format holds the decoders DenseDecoder, ConvDecoder and Conv1DDecoder as they "
+            f"are. Received: {type(decoder).__name__}. {ELSEWHERE}"
         )
     return _finite(layers, "decoder")
 
 
-def of_encoder(encoder):
-    """The layers of a `DenseEncoder`; the last one makes `z_mean` and `z_log_var` in a row."""
+def encoders():
+    """The encoders that a C program computes."""
+    from keras_vae.networks import Conv1DEncoder, DenseEncoder
+
+    return DenseEncoder, Conv1DEncoder
+
+
+def of_encoder(encoder, data_shape):
+    """The layers of one of `encoders`; the last one makes `z_mean` and `z_log_var` in a row.
+
+    Args:
+        encoder: The encoder, built.
+        data_shape: Tuple of ints, the shape of an example.
+    """
+    from keras_vae.networks import Conv1DEncoder
+
     heads = [_dense(layer) for layer in (encoder.z_mean, encoder.z_log_var)]
     both = dataclasses.replace(
         heads[0],
@@ -38,7 +54,11 @@ def of_encoder(encoder):
         shape=(2 * encoder.latent_dim,),
         is_float=heads[0].kernel.size < quantization.SMALLEST_WEIGHT,
     )
-    return _finite([*few_in_float(map(_dense, encoder.hidden)), both], "encoder")
+    if type(encoder) is Conv1DEncoder:
+        below = _halved_steps(encoder, data_shape[0])
+    else:
+        below = map(_dense, encoder.hidden)
+    return _finite([*few_in_float(below), both], "encoder")
 
 
 def few_in_float(layers):
@@ -104,6 +124,51 @@ def _convolutions(decoder):
     return layers
 
 
+def _halved_steps(encoder, steps):
+    """The stages of a `Conv1DEncoder`, each of stride 2."""
+    layers = []
+    for stage in encoder.stages:
+        x_shape = steps, stage[0].kernel.shape[1]
+        steps = -(-steps // 2)
+        layers.append(_along_steps(stage, x_shape, steps))
+    return layers
+
+
+def _doubled_steps(decoder):
+    """The layers of a `Conv1DDecoder`, each stage after a repetition of every step."""
+    first = _dense(decoder.project)
+    layers = [dataclasses.replace(first, shape=tuple(decoder.reshape.target_shape))]
+    for stage, steps in zip(decoder.stages, decoder.steps[1:], strict=True):
+        layers.append(_along_steps(stage, layers[-1].shape, steps, repeat=2))
+    return [*layers, _along_steps([decoder.channels], layers[-1].shape, decoder.steps[-1])]
+
+
+def _along_steps(stage, x_shape, steps, repeat=1):
+    """A convolution along time with the normalisation and the activation after it."""
+    import keras
+
+    convolution, *others = stage
+    [size], [stride] = convolution.kernel_size, convolution.strides
+    kernel = numpy(convolution.kernel).transpose(2, 0, 1)
+    # What TensorFlow puts before the first step, so that the last one is within.
+    long = steps if repeat > 1 else x_shape[0]
+    before = max((steps - 1) * stride + size - long, 0) // 2
+    if convolution.padding == "causal":
+        before = size - 1
+    layer = Layer(
+        *("slide", kernel, _bias(convolution), x_shape, (steps, convolution.filters)),
+        repeat=repeat,
+        stride=stride,
+        before=before,
+    )
+    for other in others:
+        if isinstance(other, keras.layers.BatchNormalization):
+            layer = _normalized(layer, other)
+        else:
+            layer = dataclasses.replace(layer, activation=_activation(other))
+    return layer
+
+
 def _residual(block, shape):
     """The two layers of a residual block, the second added to what the first is given."""
     made = []
@@ -130,7 +195,7 @@ def _normalized(layer, normalization):
     gain = gamma / np.sqrt(variance + normalization.epsilon)
     return dataclasses.replace(
         layer,
-        kernel=layer.kernel * gain[:, None, None, None],
+        kernel=layer.kernel * gain.reshape(-1, *[1] * (layer.kernel.ndim - 1)),
         bias=(layer.bias - mean) * gain + beta,
     )
 

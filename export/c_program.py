@@ -45,9 +45,10 @@ TAKEN = """
     static_assert static_cast struct switch template this thread_local throw true try typedef typeid
     typename typeof typeof_unqual union unix unsigned using virtual void volatile wchar_t while xor
     xor_eq
-    are_tags at chosen contribution decode divergence draw edges encode factors group_of_class heads
-    i index isfinite kl known latent means middles p_value p_value_of part rounds score seed spread
-    spreads temperature thresholds total uniform v work x x_reconstructed z
+    are_tags at channel channel_means channel_stds chosen contribution decode divergence draw edges
+    encode factors group_of_class heads i index isfinite kl known latent means middles offsets
+    p_value p_value_of part precisions rounds score seed spread spreads temperature thresholds total
+    uniform v value work x x_reconstructed z z_log_var z_mean
 """
 _ARE_TAGS = """\
 static int are_tags(const int32_t *values, int32_t size)
@@ -70,10 +71,12 @@ class Layer:
         kind: Name of the C function that computes it.
         kernel: float64 array `(outputs, ..., inputs)`.
         bias: float64 array `(outputs,)`.
-        x_shape: Shape of what it takes: `(inputs,)` or `(height, width, channels)`.
+        x_shape: Shape of what it takes: `(inputs,)`, `(height, width, channels)`, or of `slide`
+            `(steps, channels)`.
         shape: Shape of what it makes.
         activation: Optional C expression of a value `v`.
-        repeat: How often `convolve` repeats each pixel first.
+        repeat: How often `convolve` repeats each pixel first, and `slide` each step.
+        stride, before: Of `slide`, steps from one place to the next, and zeros before the first.
         is_added: Whether the result is added to what the layer before was given.
         is_float: Whether the weights stay float32.
     """
@@ -85,6 +88,8 @@ class Layer:
     shape: tuple
     activation: str | None = None
     repeat: int = 1
+    stride: int = 1
+    before: int = 0
     is_added: bool = False
     is_float: bool = False
 
@@ -98,6 +103,10 @@ class Layer:
         """What its C function takes between the arrays and the buffers."""
         if self.kind == "dense":
             return math.prod(self.x_shape), math.prod(self.shape)
+        if self.kind == "slide":
+            steps = self.x_shape[0] if self.repeat == 1 else self.shape[0]
+            moves = self.kernel.shape[1], self.before, self.stride, self.repeat
+            return (*moves, steps, self.x_shape[1], *self.shape)
         if self.kind == "convolve":
             return (*self.kernel.shape[1:3], self.repeat, *self.x_shape[1:], *self.shape)
         return (*self.kernel.shape[1:3], *self.x_shape, *self.shape)

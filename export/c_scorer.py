@@ -5,14 +5,14 @@ import math
 
 import numpy as np
 
-from export import c_functions, c_layers
-from export.c_program import Program, array, chain, literal, loop
+from export import c_encoder, c_functions, c_layers
+from export.c_program import array, chain, literal, loop
 
-# What the value `x` adds to the negative log-likelihood under the parameter `v`. Of a Bernoulli the
+# What a value adds to the negative log-likelihood under the parameter `v`. Of a Bernoulli the
 # larger part of softplus comes first, so that no exponential overflows.
 NEGATIVE_LOG_LIKELIHOODS = {
-    "bernoulli": "(v > 0.0f ? v : 0.0f) + log1pf(expf(-fabsf(v))) - v * x[i]",
-    "gaussian": "0.5f * (x[i] - v) * (x[i] - v) * {precision} + {offset}",
+    "bernoulli": "(v > 0.0f ? v : 0.0f) + log1pf(expf(-fabsf(v))) - v * value",
+    "gaussian": "0.5f * (value - v) * (value - v) * {precision} + {offset}",
 }
 SCORES = ("negative_elbo", "reconstruction")
 
@@ -49,41 +49,31 @@ static float p_value_of(float value, int32_t group)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Scorer(Program):
-    """As a `Program`, whose `layers` are those of the encoder and then those of the decoder.
+class Scorer(c_encoder.Encoder):
+    """As an `Encoder`, whose `layers` are those of the encoder and then those of the decoder.
 
     Args:
-        encoder_depth: Int, how many of the layers are the encoder's; the last one has both heads.
+        encoder_depth: Int, how many of the layers are the encoder's.
         term: C expression of what a value adds to the negative log-likelihood.
         has_kl: Whether the score has the KL besides.
+        scales: Optional pair of arrays, of each channel the precision and the term of its scale.
         calibration: Optional `Calibration`.
     """
 
     encoder_depth: int
     term: str
     has_kl: bool
+    scales: tuple | None = None
     calibration: object = None
 
-    arithmetic = "int8 weights, float32 where they are few, float arithmetic"
-    examples = "example"
+    @property
+    def chains(self):
+        """The layers of the encoder, and those of the decoder."""
+        return self.layers[: self.encoder_depth], self.layers[self.encoder_depth :]
 
     @property
     def buffer_sizes(self):
-        chains = self.layers[: self.encoder_depth], self.layers[self.encoder_depth :]
-        sizes = [[math.prod(s) for s in (c[0].x_shape, *(x.shape for x in c[:-1]))] for c in chains]
-        first = max(size for found in sizes for size in found[0::2])
-        second = max((size for found in sizes for size in found[1::2]), default=0)
-        return first, second, 2 * self.latent_dim
-
-    @property
-    def parameters(self):
-        made = [f"float *{port['name']}" for port in self.specs[1]]
-        return [
-            "const float *x",
-            *(condition.parameter for condition in self.conditions),
-            *made,
-            "float *work",
-        ]
+        return (*c_encoder.sizes_of(*self.chains), 2 * self.latent_dim)
 
     def buffers(self, macro):
         values = "".join(
@@ -94,10 +84,8 @@ class Scorer(Program):
         return f"    float {outputs}, {values}, work[{macro}_WORK_SIZE];"
 
     def describe_data(self, prefix):
-        size = math.prod(self.data_shape)
-        shape = " x ".join(map(str, self.data_shape))
         lines = [
-            f"    x: {size} finite floats, {shape}.",
+            *self.describe_x(),
             "    score: is set to how unusual x is, nats: the higher the more.",
         ]
         if self.calibration is not None:
@@ -108,15 +96,19 @@ class Scorer(Program):
             ]
         return [
             *lines,
-            f"    contribution: is set to what each value adds to the score, {size} floats.",
-            f"    x_reconstructed: is set to what the model makes of x, {size} floats.",
+            f"    contribution: is set to what each value adds to the score, {self.size} floats.",
+            f"    x_reconstructed: is set to what the model makes of x, {self.size} floats.",
         ]
 
     def functions(self):
         first, second, _ = self.buffer_sizes
-        depth, texts = self.encoder_depth, c_functions.of(self.layers)
-        texts.append(chain("encode", "heads", self.layers[:depth], 0, (first, second, 0)))
-        texts.append(chain("decode", "x", self.layers[depth:], depth, (first, second, 0)))
+        texts = c_functions.of(self.layers)
+        encoder, decoder = self.chains
+        texts.append(chain("encode", "heads", encoder, 0, (first, second, 0)))
+        texts.append(chain("decode", "x", decoder, len(encoder), (first, second, 0)))
+        texts += self.moments()
+        for name, values in zip(("precisions", "offsets"), self.scales or (), strict=False):
+            texts.append(array("float", name, values))
         if self.has_kl:
             from keras_vae.posteriors import LOG_VAR_RANGE
 
@@ -136,39 +128,29 @@ class Scorer(Program):
         return texts
 
     def _run(self, prefix):
-        size, latent = math.prod(self.data_shape), self.latent_dim
-        first, second, _ = self.buffer_sizes
+        made = self.mean or "v"
+        if self.series is not None:
+            made = f"{made} * channel_stds[channel] + channel_means[channel]"
         lines = [
             self.declaration(prefix),
             "{",
-            f"    float *const heads = work + {first + second};",
-        ]
-        lines += ["    float total = 0.0f;"]
-        for condition in filter(None, (entry.refused() for entry in self.conditions)):
-            lines += [f"    if ({condition}) {{", "        return 1;", "    }"]
-        lines += [
-            f"    for (int32_t i = 0; i < {size}; i++) {{",
-            "        if (!isfinite(x[i])) {",
-            "            return 1;",
-            "        }",
-            "    }",
-            *loop(size, "work[i] = x[i];"),
-            *self._given(size),
-            "    encode(work, heads);",
-            *loop(latent, "work[i] = heads[i];"),
-            *self._given(latent),
+            *self.encoding(),
+            "    float total = 0.0f;",
+            *loop(self.latent_dim, "work[i] = heads[i];"),
+            *self._given(self.latent_dim),
             "    decode(work, x_reconstructed);",
-            f"    for (int32_t i = 0; i < {size}; i++) {{",
-            "        const float v = x_reconstructed[i];",
+            f"    for (int32_t i = 0; i < {self.size}; i++) {{",
+            *self.channel(self.series is not None or self.scales is not None),
+            f"        const float value = {self.value}, v = x_reconstructed[i];",
             f"        contribution[i] = {self.term};",
             "        total += contribution[i];",
-            f"        x_reconstructed[i] = {self.mean or 'v'};",
+            f"        x_reconstructed[i] = {made};",
             "    }",
         ]
         if self.has_kl:
             lines += [
                 "    const float kl = divergence(heads);",
-                *loop(size, f"contribution[i] += kl / {size}.0f;"),
+                *loop(self.size, f"contribution[i] += kl / {self.size}.0f;"),
                 "    total += kl;",
             ]
         lines += ["    *score = total;"]
@@ -192,49 +174,45 @@ def of(model, said):
         ValueError: If its networks, its code, its likelihood or its score are others than the C
             format scores by.
     """
-    score, likelihood = model.scoring.score, model.likelihood
-    for holds, what, received in _needs(model):
-        if not holds:
-            raise ValueError(
-                f"The C format holds scorers of: {what}. Received: {received}. {c_layers.ELSEWHERE}"
-            )
-    term = NEGATIVE_LOG_LIKELIHOODS[likelihood.name]
+    c_encoder.refuse("scorers", _needs(model))
+    likelihood = model.likelihood
+    term, scales = NEGATIVE_LOG_LIKELIHOODS[likelihood.name], None
     if likelihood.name == "gaussian":
-        log_scale = float(c_layers.numpy(likelihood.log_scale))
-        offset = log_scale + 0.5 * math.log(math.tau)
-        term = term.format(precision=literal(math.exp(-2 * log_scale)), offset=literal(offset))
-    encoder = c_layers.of_encoder(model.encoder)
+        log_scale = c_layers.numpy(likelihood.log_scale)
+        scales = np.exp(-2 * log_scale), log_scale + 0.5 * math.log(math.tau)
+        if likelihood.channels is None:
+            precision, offset = map(literal, scales)
+            term, scales = term.format(precision=precision, offset=offset), None
+        else:
+            term = term.format(precision="precisions[channel]", offset="offsets[channel]")
+    encoder = c_layers.of_encoder(model.encoder, model.data_shape)
     return Scorer(
         **said,
+        **c_encoder.encoder_parts(model),
         layers=(*encoder, *c_layers.few_in_float(c_layers.of(model.decoder))),
         encoder_depth=len(encoder),
         term=term,
-        has_kl=score == "negative_elbo",
+        has_kl=model.scoring.score == "negative_elbo",
+        scales=scales,
         calibration=model.scoring.calibration,
     )
 
 
 def _needs(model):
-    """Yield what must hold of a model, in words, and what it has: each if those before hold."""
+    """As `c_encoder.encoder_needs`, of a scorer."""
     from keras_vae.likelihoods import LocationScale
-    from keras_vae.models.vae import VAE
-    from keras_vae.networks import DenseDecoder, DenseEncoder
-    from keras_vae.posteriors import DiagonalNormal
+    from keras_vae.networks import Conv1DDecoder, DenseDecoder
     from keras_vae.priors import StandardNormal
 
-    score, likelihood = model.scoring.score, model.likelihood
-    yield model.schema is None, "data without a schema", type(model.schema).__name__
-    is_vae = isinstance(model, VAE) and type(model).infer is VAE.infer
-    yield is_vae, "VAEs", type(model).__name__
-    for part, kind in ((model.encoder, DenseEncoder), (model.decoder, DenseDecoder)):
-        yield type(part) is kind, kind.__name__, type(part).__name__
-    posterior = type(model.posterior)
-    yield posterior is DiagonalNormal, "diagonal posteriors", posterior.__name__
+    score, likelihood, decoder = model.scoring.score, model.likelihood, type(model.decoder)
+    yield from c_encoder.encoder_needs(model)
+    fits = decoder in (DenseDecoder, Conv1DDecoder)
+    yield fits, "DenseDecoder and Conv1DDecoder", decoder.__name__
     fits = likelihood.name in NEGATIVE_LOG_LIKELIHOODS
     if isinstance(likelihood, LocationScale):
-        fits = fits and likelihood.scale != "per_pixel" and likelihood.channels is None
+        fits = fits and likelihood.scale != "per_pixel"
     told = f"{likelihood.name}, scale={likelihood.scale!r}"
-    yield fits, "Bernoulli, and Gaussians of one scale", told
+    yield fits, "Bernoulli, and Gaussians of one scale or one for each channel", told
     yield score in SCORES, " and ".join(SCORES), score
     is_known = score == "reconstruction" or type(model.prior) is StandardNormal
     yield is_known, "the KL against StandardNormal", type(model.prior).__name__

@@ -584,15 +584,14 @@ def test_other_decoders_are_refused():
             return self.dense(inputs)
 
     for decoder in (Decoder(), CustomDecoder((4, 4, 1))):
-        with refused("DenseDecoder and ConvDecoder as they are", type(decoder).__name__):
+        with refused("ConvDecoder and Conv1DDecoder as they are", type(decoder).__name__):
             c.convert(graphs.decoder(make(decoder, {})))
 
 
 def test_other_graphs_models_and_options_are_refused():
     model = make(networks.DenseDecoder((4,), (3,)), LABEL)
-    for name in ("encoder", "reconstructor"):
-        with refused("graphs decoder, sampler, scorer", name):
-            c.convert(graphs.BUILDERS[name](model))
+    with refused("graphs decoder, encoder, sampler, scorer", "reconstructor"):
+        c.convert(graphs.reconstructor(model))
     for quantize in ("none", "float16", "int8-full"):
         with refused("`quantize` must be 'int8'", repr(quantize)):
             c.convert(graphs.decoder(model), quantize)

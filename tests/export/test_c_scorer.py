@@ -98,7 +98,7 @@ def test_what_is_no_number_or_no_class_is_refused(tmp_path):
 def test_scorers_of_other_networks_and_scores_are_refused():
     model = keras_vae.VAE(networks.ConvEncoder(2, (4,)), networks.DenseDecoder((8, 8, 1), (4,)))
     model.build((None, 8, 8, 1))
-    with refused("scorers of: DenseEncoder", "ConvEncoder"):
+    with refused("scorers of: DenseEncoder and Conv1DEncoder", "ConvEncoder"):
         c.convert(graphs.scorer(model))
     model = keras_vae.VAE(
         networks.DenseEncoder(2, (4,)), networks.DenseDecoder((4,), (4,)), likelihood="laplace"
