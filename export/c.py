@@ -201,7 +201,7 @@ def forbidden_operators(path):
 def _program(graph):
     """Read from a graph's model what the C files say, or refuse it."""
     from keras_vae import portable_random
-    from keras_vae.conditions import Categorical, Continuous, MultiLabel, Ordinal
+    from keras_vae.conditions import Categorical, Continuous, Hierarchical, MultiLabel, Ordinal
     from keras_vae.data import SeriesSchema
     from keras_vae.models.generative import GenerativeModel
 
@@ -225,10 +225,11 @@ def _program(graph):
         )
     layers = None if is_table or takes_data else c_layers.of(model.decoder)
     for name, kind in model.condition.items():
-        if type(kind) not in (Categorical, Continuous, MultiLabel, Ordinal):
+        if type(kind) not in (Categorical, Continuous, Hierarchical, MultiLabel, Ordinal):
             raise ValueError(
-                "The C format holds the conditions Categorical, Ordinal, MultiLabel and "
-                f"Continuous. Received: {type(kind).__name__} for `{name}`. {c_layers.ELSEWHERE}"
+                "The C format holds the conditions Categorical, Ordinal, Hierarchical, MultiLabel "
+                f"and Continuous. Received: {type(kind).__name__} for `{name}`. "
+                f"{c_layers.ELSEWHERE}"
             )
     likelihood = model.likelihood.name
     has_mean = not is_table and graph.name != "encoder"

@@ -46,7 +46,7 @@ TAKEN = """
     typename typeof typeof_unqual union unix unsigned using virtual void volatile wchar_t while xor
     xor_eq
     are_tags at channel channel_means channel_stds chosen contribution decode divergence draw edges
-    encode factors group_of_class heads i index isfinite kl known latent means middles offsets
+    encode factors group_of_class heads i index isfinite kl known latent means middles node offsets
     p_value p_value_of part precisions rounds score seed spread spreads temperature thresholds total
     uniform v value work x x_reconstructed z z_log_var z_mean
 """
@@ -117,9 +117,10 @@ class Condition:
     """A condition as the C function takes it; `names` are the classes of a categorical one or tags.
 
     The networks see where an ordered one is at least class `i`, of others which class it is, or
-    that row of `vectors`, a float array `(size, seen)`. Of numbers, `size` is how many the function
-    takes, `seen` how many the networks see, `told` the range and the unit in words, and `scaling` a
-    middle and a factor for each, or None.
+    that row of `vectors`, a float array `(size, seen)`, or 1 at the classes of that row of `paths`,
+    an int array `(size + 1, depth)` in which `size` is none. Of numbers, `size` is how many the
+    function takes, `seen` how many the networks see, `told` the range and the unit in words, and
+    `scaling` a middle and a factor for each, or None.
     """
 
     name: str
@@ -132,6 +133,7 @@ class Condition:
     told: str | None = None
     scaling: tuple | None = None
     vectors: np.ndarray | None = None
+    paths: np.ndarray | None = None
     has_tags: bool = False
 
     @classmethod
@@ -144,6 +146,7 @@ class Condition:
                 *(name, c_name, kind.num_classes, kind.names, kind.size),
                 is_ordered=kind.manifest().get("ordered", False),
                 vectors=vectors,
+                paths=getattr(kind, "paths", None),
             )
         return cls(
             *(name, c_name, kind.dim, None, kind.size),
@@ -168,6 +171,8 @@ class Condition:
 
     def arrays(self):
         """The texts of its constant arrays."""
+        if self.paths is not None:
+            return [array("int32_t", f"paths_of_{self.c_name}", self.paths)]
         if self.vectors is None:
             return []
         levels, scales = quantization.as_int8(self.vectors, axis=1)
@@ -187,6 +192,17 @@ class Condition:
             tag = f"{self.c_name}[i]"
             value = f"{tag} == 1 ? 1.0f : {tag} == 0 ? -1.0f : 0.0f"
             return loop(self.size, f"work[{start} + i] = {value};")
+        if self.paths is not None:
+            label, depth = self.c_name, self.paths.shape[1]
+            return [
+                *loop(self.seen, f"work[{start} + i] = 0.0f;"),
+                f"    for (int32_t i = 0; i < {depth}; i++) {{",
+                f"        const int32_t node = paths_of_{label}[{label} * {depth} + i];",
+                f"        if (node < {self.size}) {{",
+                f"            work[{start} + node] = 1.0f;",
+                "        }",
+                "    }",
+            ]
         if self.names is not None:
             seen = f"i == {self.c_name}"
             if self.is_ordered:

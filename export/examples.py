@@ -31,7 +31,7 @@ def dataset(model, run, source=None):
         return data.sequences(source, steps, tuple(model.condition), False, schema=model.schema)
     label = model.condition.get("label")
     size = {"image_size": model.data_shape[:2]} if os.path.isdir(source) else {}
-    found = data.load(source, class_names=getattr(label, "names", None), **size)
+    found = data.load(source, class_names=getattr(label, "leaf_names", None), **size)
     shape = found.x_test.shape[1:]
     if shape != tuple(model.data_shape or shape) or not set(model.condition) <= {"label"}:
         raise ValueError(

@@ -24,7 +24,7 @@ GOLDEN_MAX_VALUES = 4096
 
 # What a condition says beside its name, kind, size and names, where it has it.
 _SIZES = ("num_classes", "dim", "num_values", "num_tags")
-_TOLD = ("steps", "ordered", "range", "unit")
+_TOLD = ("steps", "ordered", "num_leaves", "range", "unit")
 
 _TYPES = {
     "schema": int,

@@ -16,6 +16,7 @@ _MODULES = {
     "ConditionalGAN": "keras_vae.models",
     "ConditionalVAE": "keras_vae.models",
     "Continuous": "keras_vae.conditions",
+    "Hierarchical": "keras_vae.conditions",
     "MaskGIT": "keras_vae.models",
     "MultiLabel": "keras_vae.conditions",
     "Ordinal": "keras_vae.conditions",

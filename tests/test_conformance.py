@@ -27,7 +27,7 @@ from keras_vae import (
     priors,
     schedules,
 )
-from keras_vae.layers import Categorical, Continuous, MultiLabel, Ordinal, Sequence
+from keras_vae.layers import Categorical, Continuous, Hierarchical, MultiLabel, Ordinal, Sequence
 from keras_vae.models import capabilities
 from tests import conformance
 from tests.conftest import BACKEND, ordinary_on
@@ -69,6 +69,7 @@ CONDITIONS = {
     "kinds": {
         "size": (Ordinal(("low", "middle", "high"), 0.4), unknown_or(LABEL, 3)),
         "species": (Categorical(3, embedding_dim=2), unknown_or(LABEL, 3)),
+        "breed": (Hierarchical(("a/b", "a/c", "d"), 0.4), np.arange(16).astype("int32") % 5),
         "tags": (MultiLabel(("red", "round"), 0.4), TAGS),
         "angle": (Continuous(2), ANGLE),
     },
@@ -359,6 +360,7 @@ CONFIGURABLE = [
     ),
     (Sequence, lambda: Sequence(6, 5)),
     (Ordinal, lambda: Ordinal(("low", "high"), 0.1, True)),
+    (Hierarchical, lambda: Hierarchical(("a/b/c", "a/d", "e"), 0.1)),
     (MultiLabel, lambda: MultiLabel(("red", "round"), 0.1)),
     (posteriors.DiagonalNormal, posteriors.DiagonalNormal),
     (posteriors.FullCovarianceNormal, posteriors.FullCovarianceNormal),

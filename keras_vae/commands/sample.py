@@ -140,7 +140,7 @@ def sample_rows(model, labels):
         return None, "no class"
     kind = conditions["label"]
     if not labels:
-        return list(range(kind.num_classes)), "every class"
+        return list(range(kind.num_leaves)), "every class"
     words, rows = words_of(labels, kind.names), []
     for word in words:
         if word in kind.names:

@@ -86,6 +86,16 @@ class Categorical:
         return self.embedding_dim or self.num_classes
 
     @property
+    def num_leaves(self):
+        """How many classes an example can be of: the first of the indices."""
+        return self.num_classes
+
+    @property
+    def leaf_names(self):
+        """Their names."""
+        return self.names[: self.num_leaves]
+
+    @property
     def is_one_hot(self):
         """Whether the networks see 1 at the class and 0 elsewhere."""
         return not self.embedding_dim
@@ -149,7 +159,7 @@ class Categorical:
         Raises:
             ValueError: If not, unless `allow_absent_classes`.
         """
-        absent = np.flatnonzero(~np.asarray(occurs[: self.num_classes]))
+        absent = np.flatnonzero(~np.asarray(occurs[: self.num_leaves]))
         if self.allow_absent_classes or not occurs[self.unknown] or not len(absent):
             return
         raise ValueError(
@@ -215,6 +225,14 @@ class Categorical:
         index = ops.where(valid, ops.reshape(ops.cast(label, "int32"), (-1,)), 0)
         counts = ops.cast(valid, "float32")
         return ops.scatter(index[:, None], counts, (self.num_classes + 1,))
+
+    def hide(self, label, drawn):
+        """Labels of which those are *unknown* where `drawn`, as many, is below `unknown_rate`."""
+        return ops.where(drawn < self.unknown_rate, ops.cast(self.unknown, label.dtype), label)
+
+    def members(self, labels, index):
+        """Bool array: which of an array of labels are of a class."""
+        return labels == index
 
     def vectors(self):
         """What `encode` makes of every index, *unknown* the last: float32 NumPy array.

@@ -222,14 +222,14 @@ def judged(model, train, test, seed, left_out):
     parts = []
     for x, y in ((x_train, given[name]), (x_test, conditions[name])):
         y = kind.as_array(y)[:JUDGED_BY]
-        known = y < kind.num_classes
+        known = y < kind.num_leaves
         parts += np.asarray(x[:JUDGED_BY])[known], y[known]
-    dataset = Dataset("images", *parts, kind.names)
-    if kind.num_classes < 2 or min(len(dataset.y_train), len(dataset.y_test)) < 2:
+    dataset = Dataset("images", *parts, kind.leaf_names)
+    if kind.num_leaves < 2 or min(len(dataset.y_train), len(dataset.y_test)) < 2:
         return leave_out("it needs images of two classes")
     classifier = train_classifier(dataset)
-    per_class = max(SAMPLES // kind.num_classes, 2)
-    labels = np.repeat(np.arange(kind.num_classes, dtype="int32"), per_class)
+    per_class = max(SAMPLES // kind.num_leaves, 2)
+    labels = np.repeat(np.arange(kind.num_leaves, dtype="int32"), per_class)
     samples = model.sample({name: labels}, seed=seed)
     ratios = list(diversity_by_class(samples, labels, dataset).values())
     return {
@@ -245,7 +245,7 @@ def of_samples(model, scorecard, test, x, epochs):
     _, conditions = model.named_inputs(test) if test is not None else (None, {})
     if "sample_accuracy" in scorecard:
         name, kind = label_of(model)
-        chance, count = 1 / kind.num_classes, thresholds.LEAST_COUNTED
+        chance, count = 1 / kind.num_leaves, thresholds.LEAST_COUNTED
         if name in conditions:
             chance = float(np.bincount(kind.as_array(conditions[name])).max() / len(x))
             count = len(x)

@@ -81,10 +81,10 @@ def scorecard(model, dataset, per_class=None, seed=0, classifier=None, say=None,
     """
     name, kind = label_of(model)
     count = len(dataset.class_names)
-    if count < 2 or count != kind.num_classes:
+    if count < 2 or count != kind.num_leaves:
         raise ValueError(
             "A scorecard needs at least two classes, those of the model. Received: "
-            f"{count} of {dataset.name} for a model of {kind.num_classes}."
+            f"{count} of {dataset.name} for a model of {kind.num_leaves}."
         )
     if per_class is None:
         per_class = samples_per_class(model)

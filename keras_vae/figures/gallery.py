@@ -105,7 +105,7 @@ def samples(subject):
     model = subject.samples
     count = ROWS * COLUMNS
     try:
-        labels = np.random.default_rng(0).integers(subject.label.num_classes, size=count)
+        labels = np.random.default_rng(0).integers(subject.label.num_leaves, size=count)
         images = model.sample({"label": labels.astype("int32")}, seed=0)
     except LeftOut:
         images = model.sample(count, seed=0)
@@ -115,7 +115,7 @@ def samples(subject):
 
 def samples_by_class(subject):
     """Draws from the prior, one row a class."""
-    model, names = subject.samples, subject.label.names[:MOST_CLASSES]
+    model, names = subject.samples, subject.label.leaf_names[:MOST_CLASSES]
     labels = np.repeat(np.arange(len(names), dtype="int32"), 12)
     images = model.sample({"label": labels}, seed=0)
     title = subject.title(f"Samples of {_the_classes(subject.label)}, seed 0")
@@ -127,7 +127,7 @@ def nearest_training_images(subject):
     model, among = subject.samples, subject.test.x_train
     count = PAIRS * COLUMNS
     if "label" in model.sample_conditions:
-        labels = np.arange(count, dtype="int32") % len(model.sample_conditions["label"].names)
+        labels = np.arange(count, dtype="int32") % len(model.sample_conditions["label"].leaf_names)
         made = model.sample({"label": labels}, seed=0)
     else:
         made = model.sample(count, seed=0)
@@ -172,7 +172,7 @@ def style_transfer(subject):
     model = subject.makes
     _ = subject.has_vectors
     kind = subject.label
-    classes = np.arange(min(kind.num_classes, MOST_CLASSES))
+    classes = np.arange(min(kind.num_leaves, MOST_CLASSES))
     if isinstance(model, Encodes):
         x, y = subject.examples(subject.by_class[:ROWS])
         z, first = subject.codes(x, y), x[:, None]
@@ -238,7 +238,7 @@ def manifold(subject):
     _ = subject.has_vectors
     if model.latent_dim != 2:
         raise LeftOut(f"the latent has {_dimensions(model)}, a plane has 2")
-    kinds = range(min(subject.label.num_classes, ROWS)) if model.condition else (None,)
+    kinds = range(min(subject.label.num_leaves, ROWS)) if model.condition else (None,)
     side = 15 if len(kinds) == 1 else 7
     probabilities = np.linspace(TAIL, 1 - TAIL, side)
     panels = []
@@ -341,9 +341,9 @@ def _dimensions(model):
 
 
 def _the_classes(kind):
-    if kind.num_classes <= MOST_CLASSES:
+    if kind.num_leaves <= MOST_CLASSES:
         return "every class"
-    return f"the first {MOST_CLASSES} of {kind.num_classes} classes"
+    return f"the first {MOST_CLASSES} of {kind.num_leaves} classes"
 
 
 def _title_of_codes(subject, count):

@@ -122,7 +122,7 @@ class Subject:
         if self.dataset is not None:
             return list(self.dataset.class_names)
         conditions = self.model.condition or {}
-        return list(conditions["label"].names) if "label" in conditions else []
+        return list(conditions["label"].leaf_names) if "label" in conditions else []
 
     @functools.cached_property
     def shown_label(self):
@@ -222,11 +222,11 @@ class Subject:
             return _as_pairs(z, np.zeros(12, int), None, ("",))
         kind = self.label
         # Within a class the code moves, between two the class.
-        first = np.arange(3) % kind.num_classes
-        second = np.arange(3, 6) % kind.num_classes, np.arange(6, 9) % kind.num_classes
+        first = np.arange(3) % kind.num_leaves
+        second = np.arange(3, 6) % kind.num_leaves, np.arange(6, 9) % kind.num_leaves
         labels = np.concatenate([np.repeat(first, 2), np.ravel(second, order="F")])
         z[7::2] = z[6::2]
-        count = 12 if kind.num_classes > 1 else 6
+        count = 12 if kind.num_leaves > 1 else 6
         return _as_pairs(z[:count], labels[:count], self.vectors(labels[:count]), kind.names)
 
     def walk(self, steps):

@@ -1,6 +1,13 @@
 """Layers that the models are made of."""
 
-from keras_vae.conditions import Categorical, Continuous, MultiLabel, Ordinal, Sequence
+from keras_vae.conditions import (
+    Categorical,
+    Continuous,
+    Hierarchical,
+    MultiLabel,
+    Ordinal,
+    Sequence,
+)
 from keras_vae.layers.conditioning import Conditioning
 from keras_vae.layers.masked_convolution import MaskedConv2D
 from keras_vae.layers.quantizers import FiniteScalarQuantizer, Quantizer, VectorQuantizer
@@ -13,6 +20,7 @@ __all__ = [
     "Conditioning",
     "Continuous",
     "FiniteScalarQuantizer",
+    "Hierarchical",
     "MaskedConv2D",
     "MultiLabel",
     "Ordinal",

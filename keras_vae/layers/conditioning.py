@@ -67,8 +67,11 @@ class Conditioning(keras.layers.Layer):
                 if kind.value_shape:  # unknown as a whole
                     shape = (shape[0], 1)
                 drawn = replica.current().draw(uniform, shape, seed=self.seed_generator)
-                unknown = ops.cast(kind.unknown, value.dtype)
-                value = ops.where(drawn < kind.unknown_rate, unknown, value)
+                if kind.kind == "categorical":
+                    value = kind.hide(value, drawn)
+                else:
+                    unknown = ops.cast(kind.unknown, value.dtype)
+                    value = ops.where(drawn < kind.unknown_rate, unknown, value)
             table = self.tables.get(name)
             encodings.append(kind.encode(value) if table is None else kind.encode(value, table))
         return ops.concatenate(encodings, axis=-1)

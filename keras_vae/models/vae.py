@@ -447,21 +447,21 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores, DrawsExactly):
             - Ghosh et al., 2020, section 4, for deterministic codes.
               https://arxiv.org/abs/1903.12436
         """
-        codes, labels, table, rng = self._codes_to_fit(inputs, per_class, batch_size, seed)
+        codes, labels, table = self._codes_to_fit(inputs, per_class, batch_size, seed)
         if kind != "auto":
-            self.replace_prior(fitted.fit(codes, labels, kind, num_components, *table, rng))
+            self.replace_prior(fitted.fit(codes, labels, kind, num_components, **table))
             return self.prior
         if num_components is not None:
             raise ValueError("`num_components` goes with one kind of prior. Received: 'auto'.")
-        rows = rng.permutation(len(codes))
+        rows = table["rng"].permutation(len(codes))
         held_out, rest = np.split(rows, [len(rows) // 5])
-        found = fitted.candidates(*fitted.part(codes, labels, rest), *table, rng)
+        found = fitted.candidates(*fitted.part(codes, labels, rest), **table)
         scores = {
             name: fitted.mean_log_prob(prior, *fitted.part(codes, labels, held_out))
             for name, prior in found.items()
         }
         best = max(scores, key=scores.get)
-        self.replace_prior(fitted.candidates(codes, labels, *table, rng, only=best)[best])
+        self.replace_prior(fitted.candidates(codes, labels, **table, only=best)[best])
         return self.prior
 
     def prior_candidates(self, inputs, per_class=None, batch_size=256, seed=None):
@@ -474,11 +474,11 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores, DrawsExactly):
             Dict from a name, such as `"mixture of 3"`, to a `priors.FittedMixture`, for
             `replace_prior`.
         """
-        codes, labels, table, rng = self._codes_to_fit(inputs, per_class, batch_size, seed)
-        return fitted.candidates(codes, labels, *table, rng)
+        codes, labels, table = self._codes_to_fit(inputs, per_class, batch_size, seed)
+        return fitted.candidates(codes, labels, **table)
 
     def _codes_to_fit(self, inputs, per_class, batch_size, seed):
-        """A code of every example, their rows of the mixture, what these mean, and a generator."""
+        """A code of every example, their rows of the mixture, and what else a fit takes."""
         if not self.built:
             raise ValueError(
                 f"`fit_prior` needs a trained model. Received: a {type(self).__name__} that is "
@@ -486,12 +486,13 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores, DrawsExactly):
             )
         inputs = model_inputs.check_examples(self, inputs)
         name = fitted.label_of(self, per_class)
-        classes, labels, names = (), None, ()
-        if name is not None:
-            classes = [entry for entry in fitted.classes_of(self) if entry[0] == name]
-            labels, names = inputs[name], self.condition[name].names
         rng = seeds.generator(seed, "fit_prior")
-        return self.draw_codes(inputs, rng, batch_size), labels, (classes, names), rng
+        labels, table = None, {"rng": rng}
+        if name is not None:
+            kind, labels = self.condition[name], inputs[name]
+            table["classes"] = [entry for entry in fitted.classes_of(self) if entry[0] == name]
+            table |= {"names": kind.names, "members": kind.members}
+        return self.draw_codes(inputs, rng, batch_size), labels, table
 
     def draw_codes(self, inputs, seed=None, batch_size=256):
         """Draw a code from the posterior of every example.

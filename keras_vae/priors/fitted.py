@@ -216,11 +216,11 @@ CANDIDATES = {
 }
 
 
-def candidates(codes, labels, classes=(), names=(), rng=None, only=None):
+def candidates(codes, labels, classes=(), names=(), rng=None, members=np.equal, only=None):
     """Fit all of `CANDIDATES` that there are codes enough for.
 
     Args:
-        codes, labels, classes, names, rng: As for `fit`.
+        codes, labels, classes, names, rng, members: As for `fit`.
         only: Optional name of the one to fit.
 
     Returns:
@@ -234,7 +234,7 @@ def candidates(codes, labels, classes=(), names=(), rng=None, only=None):
     for name, (kind, count) in CANDIDATES.items():
         if only in (None, name):
             try:
-                found[name] = fit(codes, labels, kind, count, classes, names, rng)
+                found[name] = fit(codes, labels, kind, count, classes, names, rng, members)
             except TooFewError:
                 if name in ("gaussian", only):
                     raise
@@ -266,7 +266,16 @@ def mean_log_prob(prior, codes, labels=None):
     return float(np.mean(ops.convert_to_numpy(prior.log_prob(codes, condition))))
 
 
-def fit(codes, labels, kind, num_components=None, classes=(), names=(), rng=None):
+def fit(
+    codes,
+    labels,
+    kind,
+    num_components=None,
+    classes=(),
+    names=(),
+    rng=None,
+    members=np.equal,
+):
     """Fit a mixture to codes of the aggregated posterior, through scikit-learn.
 
     Args:
@@ -278,6 +287,7 @@ def fit(codes, labels, kind, num_components=None, classes=(), names=(), rng=None
         classes: As for `FittedMixture`.
         names: Names of the rows but the last, for the errors.
         rng: NumPy generator.
+        members: Function from `labels` and a row to which of them the row is fitted to.
 
     Returns:
         A `FittedMixture`.
@@ -294,7 +304,7 @@ def fit(codes, labels, kind, num_components=None, classes=(), names=(), rng=None
         raise ImportError(
             'Fitting a prior needs scikit-learn. Install it with: pip install "keras-vae[cli]"'
         ) from err
-    groups = [codes[labels == row] for row in range(len(names))] if classes else []
+    groups = [codes[members(labels, row)] for row in range(len(names))] if classes else []
     smallest = min(map(len, [*groups, codes]))
     if num_components is None:
         num_components = DEFAULT_COMPONENTS[kind]

@@ -280,7 +280,7 @@ def sampled_conditions(model, conditions, count, seed):
                 f"{', '.join(needed)}. Pass a dict of {list(model.condition)}."
             )
         conditions = {
-            name: seeds.generator(seed, f"label {name}").integers(kind.num_classes, size=count or 1)
+            name: seeds.generator(seed, f"label {name}").integers(kind.num_leaves, size=count or 1)
             for name, kind in model.condition.items()
         }
     found = check_conditions(model, conditions, count)

@@ -735,7 +735,7 @@ def rows_of_conditions(options, manifest):
                 f"this model needs --condition {name}=NAME, of {listing(condition['names'])}"
             )
         elif name == main_name and not is_music:
-            choices.append(list(range(condition["size"])))
+            choices.append(list(range(condition.get("num_leaves", condition["size"]))))
         elif condition["unknown"]:
             choices.append([condition["size"]])
         else:
@@ -1055,6 +1055,8 @@ def check_manifest(data, name):
             names = condition.get("names")
             require(isinstance(names, list) and len(names) == condition["size"], "names")
             require(all(isinstance(word, str) for word in names), "names")
+            most = condition["size"]
+            require(is_size(condition.get("num_leaves", most), most), "num_leaves")
             require(isinstance(condition.get("unknown"), bool), "unknown")
     if has_notes(manifest):
         require(are_notes(manifest["data"], shape), "data")

@@ -32,6 +32,7 @@ LABEL = {"label": keras_vae.Categorical(3)}
 BOTH = {"label": keras_vae.Categorical(4), "angle": keras_vae.Continuous(2)}
 ORDERED = {"size": keras_vae.Ordinal(["low", "middle", "high"])}
 TAGS = {"tags": keras_vae.MultiLabel(["red", "*/ round", "big"])}
+TREE = {"label": keras_vae.Hierarchical(["a/b/c", "a/d", "e"])}
 LEARNED = {"label": keras_vae.Categorical(5, embedding_dim=3)}
 TWO = {"shape": keras_vae.Categorical(2), "color": keras_vae.Categorical(3)}
 # By what differs: the decoder, the options and the conditions.
@@ -39,6 +40,7 @@ KINDS = {
     "dense": (networks.DenseDecoder, (8, 8, 1), {"hidden_units": (16, 12)}, {}),
     "ordered": (networks.DenseDecoder, (7,), {"hidden_units": (9,)}, ORDERED),
     "tags": (networks.DenseDecoder, (7,), {"hidden_units": (9,)}, TAGS),
+    "tree": (networks.DenseDecoder, (7,), {"hidden_units": (9,)}, TREE),
     "learned": (networks.DenseDecoder, (7,), {"hidden_units": (9,)}, LEARNED),
     "one layer": (networks.DenseDecoder, (5, 8, 2), {"hidden_units": ()}, BOTH),
     "vector": (networks.DenseDecoder, (7,), {"hidden_units": (9,)}, LABEL),
@@ -245,7 +247,7 @@ def test_the_sampler_draws_the_same_bits(seed, written):
 
 @needs_compiler
 @pytest.mark.parametrize("components", [1, 4])
-@pytest.mark.parametrize("condition", [{}, LABEL, BOTH, ORDERED])
+@pytest.mark.parametrize("condition", [{}, LABEL, BOTH, ORDERED, TREE])
 def test_the_sampler_draws_the_same_bits_of_a_fitted_prior(components, condition, tmp_path):
     model = make(networks.DenseDecoder((4,), (5,)), condition)
     classes = fitted.classes_of(model)
@@ -613,7 +615,7 @@ def test_other_activations_likelihoods_conditions_and_priors_are_refused():
         def encode(self, value):
             return keras.ops.cos(value)
 
-    with refused("Categorical, Ordinal, MultiLabel and Continuous", "Angle for `angle`"):
+    with refused("Hierarchical, MultiLabel and Continuous", "Angle for `angle`"):
         c.convert(graphs.decoder(make(networks.DenseDecoder((4,), ()), {"angle": Angle(2)})))
 
     model = make(networks.DenseDecoder((4,), ()), {})
@@ -694,6 +696,10 @@ def oracle(model, source, inputs):
             value = np.array([-1, 1, 0])[value]
         if kind.kind == "categorical":
             table = np.eye(kind.num_classes)
+            if isinstance(kind, keras_vae.Hierarchical):
+                # a/b/c, a/d, e, a/b and a.
+                rows = "10011", "01001", "00100", "00011", "00001"
+                table = np.array([list(map(int, row)) for row in rows])
             if kind.manifest().get("ordered"):
                 table = np.tri(kind.num_classes)
             elif f"vectors_of_{name}" in arrays:

@@ -3,6 +3,7 @@
 import functools
 import json
 import tempfile
+import types
 
 import numpy as np
 import pytest
@@ -18,15 +19,18 @@ pytestmark = [converts_here, pytest.mark.usefixtures("one_signature")]
 CONDITION = {
     "label": keras_vae.Ordinal(["low", "middle", "high"]),
     "species": keras_vae.Categorical(4, ["ant", "bee", "fly", "gnat"], embedding_dim=2),
+    "breed": keras_vae.Hierarchical(["animal/dog/husky", "animal/cat", "car"]),
     "tags": keras_vae.MultiLabel(["red", "round", "big"]),
 }
 # All values of each, *unknown* the last.
 VALUES = {
     "label": np.array([0, 1, 2, 3, 2, 0], "int32"),
     "species": np.array([4, 0, 3, 1, 2, 3], "int32"),
+    "breed": np.array([0, 5, 3, 4, 2, 1], "int32"),
     "tags": np.array([[2, 2, 2], [1, 0, 0], [1, 0, 1], [0, 0, 0], [1, 2, 1], [0, 1, 2]], "int32"),
 }
 ASKED = {"label": ("--label", "high"), "species": ("--condition", "species=gnat")}
+ASKED["breed"] = ("--condition", "breed=animal/dog")
 ASKED["tags"] = ("--condition", "tags=red+big")
 
 
@@ -121,6 +125,16 @@ def test_a_tag_that_training_did_not_know_is_refused_in_one_line(run):  # noqa: 
 @pytest.mark.parametrize("names", [["red"], ["red", 3, "big"], None])
 def test_damaged_names_of_tags_are_refused(names, edge):  # noqa: F811
     found = export.module_of("onnx").read_manifest(f"{made()[1].name}/decoder.onnx")
-    found["conditions"][2]["names"] = names
+    found["conditions"][3]["names"] = names
     with pytest.raises(edge.InputError, match="is damaged: names"):
         edge.check_manifest(json.dumps(found).encode(), "x")
+
+
+def test_without_a_label_the_edge_program_makes_a_row_of_each_class_and_of_no_group(edge):  # noqa: F811
+    names = ["animal/cat", "car", "animal"]
+    described = {"name": "label", "kind": "categorical", "size": 3, "names": names}
+    manifest = {"conditions": [{**described, "unknown": True, "num_leaves": 2}]}
+    options = types.SimpleNamespace(condition=[], label=[], melody=None)
+    assert edge.rows_of_conditions(options, manifest) == [{"label": 0}, {"label": 1}]
+    options.label = ["animal"]
+    assert edge.rows_of_conditions(options, manifest) == [{"label": 2}]
