@@ -31,9 +31,11 @@ def dataset(model, run, source=None):
         return data.sequences(source, steps, tuple(model.condition), False, schema=model.schema)
     label = model.condition.get("label")
     size = {"image_size": model.data_shape[:2]} if os.path.isdir(source) else {}
-    found = data.load(source, class_names=getattr(label, "leaf_names", None), **size)
+    others = {n: getattr(k, "names", None) for n, k in model.condition.items() if n != "label"}
+    names = getattr(label, "leaf_names", None)
+    found = data.load(source, class_names=names, conditions=others, **size)
     shape = found.x_test.shape[1:]
-    if shape != tuple(model.data_shape or shape) or not set(model.condition) <= {"label"}:
+    if shape != tuple(model.data_shape or shape):
         raise ValueError(
             f"`data` must be examples of shape {model.data_shape} for conditions "
             f"{sorted(model.condition)}. Received: {source}, of shape {shape} with labels."
@@ -53,10 +55,11 @@ def _table(source, schema):
 
 
 def knows_data(model):
-    """Whether the command line has data for a model: a table, music, or images with labels."""
+    """Whether the command line has data for a model: a table, music, or images with conditions."""
     kinds = (data.TableSchema, data.SeriesSchema)
     has_schema = isinstance(model, DrawsTokens) or isinstance(model.schema, kinds)
-    return has_schema or set(model.condition) <= {"label"}
+    kinds_of_images = {kind.kind for kind in model.condition.values()}
+    return has_schema or kinds_of_images <= {"categorical", "continuous"}
 
 
 def rows_of(model, found, part, count=None):
@@ -100,8 +103,21 @@ def held_out(model, run, say, source=None):
         model.data_shape or ()
     ):
         return None
-    examples = {"x": data.as_float(found.x_test[:HELD_OUT]), "label": found.y_test[:HELD_OUT]}
-    return examples if model.condition else {"x": examples["x"]}
+    return images_of(model, found, "test", HELD_OUT)
+
+
+def images_of(model, found, part, count=None):
+    """As `rows_of`, of a `data.Dataset`; None if it lacks a condition of the model.
+
+    Args:
+        model: A model of `keras_vae`, or None of another Keras model, which takes images alone.
+    """
+    names = tuple(model.condition) if model else ()
+    if not set(names) <= {"label", *found.conditions}:
+        return None
+    inputs = found.inputs(part, names, slice(0, count))
+    inputs = inputs if names else {"x": inputs}
+    return {**inputs, "x": data.as_float(inputs["x"])}
 
 
 def calibrating(model, run, source, given):
@@ -142,4 +158,12 @@ def calibration_of(graph, calibration_data, run, source=None):
         return {name: train[name] for name in names}  # standardised, as it takes them
     if (rows := rows_of(graph.model, found, "train")) is not None:
         return rows
-    return {"x": found.x_train, "label": found.y_train} if len(names) > 1 else {"x": found.x_train}
+    if own is None:
+        return dict(zip(names, (found.x_train, found.y_train), strict=False))
+    if not set(own.condition) <= {"label", *found.conditions}:
+        raise ValueError(
+            f"The data must have the conditions {', '.join(own.condition)}. Received: label"
+            f"{''.join(f', {name}' for name in found.conditions)}."
+        )
+    inputs = found.inputs("train", tuple(own.condition))
+    return inputs if own.condition else {"x": inputs}

@@ -12,7 +12,7 @@ import numpy as np
 
 from export import examples, graphs, oracle, tracing
 from export.quantization import calibration
-from keras_vae.data import Dataset, as_float
+from keras_vae.data import Dataset
 
 SAMPLES = 1000
 # Of a graph that repeats steps, whose files take so many at once at most.
@@ -198,8 +198,7 @@ class Reporter:
             return None
         if not isinstance(self.dataset, Dataset):
             return examples.rows_of(self.own, self.dataset, "test", most)
-        x, y = as_float(self.dataset.x_test[:most]), self.dataset.y_test[:most]
-        return {"x": x, "label": y} if self.own and self.own.condition else {"x": x}
+        return examples.images_of(self.own, self.dataset, "test", most)
 
     def _load(self, run, source):
         from keras_vae import data

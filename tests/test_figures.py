@@ -422,7 +422,7 @@ ALL = set(gallery.PICTURES)
 
 def test_a_conditional_vae_is_drawn_in_all_ways_but_one_plane(make, dataset):
     made, left_out = drawn(subject(make(), dataset))
-    assert set(left_out) == {"manifold", "latent", "codebook_usage"}
+    assert set(left_out) == {"manifold", "latent", "codebook_usage", "sweeps"}
     assert set(made) == ALL - set(left_out)
     for figure in made.values():
         if not isinstance(figure, bytes):
@@ -464,13 +464,14 @@ def two_dimensional(name="VAE", latent_dim=2, **kwargs):
 def test_small_latents_are_drawn_as_they_are(dataset, latent_dim):
     _, left_out = drawn(subject(two_dimensional(latent_dim=latent_dim), dataset))
     missing = {"samples_by_class", "style_transfer", "latent_projections", "codebook_usage"}
+    missing.add("sweeps")
     assert set(left_out) == missing | ({"manifold"} if latent_dim == 1 else set())
     assert "knows no classes" in left_out["style_transfer"]
 
 
 def test_an_autoencoder_is_drawn_without_its_prior(dataset):
     _, left_out = drawn(subject(two_dimensional("Autoencoder"), dataset))
-    prior = {"samples", "samples_by_class", "nearest_training_images"}
+    prior = {"samples", "samples_by_class", "nearest_training_images", "sweeps"}
     assert {name for name, why in left_out.items() if "no prior to draw from" in why} == prior
     assert {"manifold", "latent", "traversals", "interpolation"} <= ALL - set(left_out)
     assert "has no KL" in left_out["kl_by_dimension"]
@@ -527,7 +528,8 @@ def test_few_images_of_one_class_are_enough_for_most(dataset, make):
     few = data.Dataset("few", x, y, x, y, ("only",))
     condition = {"label": keras_vae.Categorical(1)}
     made, left_out = drawn(subject(make(condition=condition), few))
-    assert set(left_out) == {"manifold", "latent", "latent_projections", "codebook_usage"}
+    missing = {"manifold", "latent", "latent_projections", "codebook_usage", "sweeps"}
+    assert set(left_out) == missing
     assert len(made["reconstructions"].axes[0].get_yticks()) == 2
     single = data.Dataset("single", x[:1], y[:1], x[:1], y[:1], ("only",))
     _, left_out = drawn(subject(make(condition=condition), single))

@@ -3,6 +3,7 @@
 import functools
 import math
 
+from keras_vae.commands.train_arguments import units_of
 from keras_vae.commands.train_defaults import is_gan
 
 
@@ -77,7 +78,25 @@ def make_model(args, dataset):
         settings["gradient"] = "reparameterized"  # the other estimator needs the diagonal one
     if args.model != "conditional_vae":
         return keras_vae.VAE(encoder, decoder, **settings)
-    return keras_vae.ConditionalVAE(encoder, decoder, condition={"label": kind}, **settings)
+    condition = make_conditions(args, dataset, kind)
+    return keras_vae.ConditionalVAE(encoder, decoder, condition=condition, **settings)
+
+
+def make_conditions(args, dataset, label):
+    """The kinds of the conditions that the arguments name, in their order."""
+    import keras_vae
+
+    found, units = {}, units_of(args)
+    for name in args.condition or ("label",):
+        given, rate = dataset.conditions.get(name), {"unknown_rate": args.unknown_rate}
+        if given is None:
+            found[name] = label
+        elif given.names is None:
+            dim = given.train.shape[1]
+            found[name] = keras_vae.Continuous(dim, unit=units.get(name), **rate)
+        else:
+            found[name] = keras_vae.Categorical(names=given.names, **rate)
+    return found
 
 
 def make_gan(args, dataset):

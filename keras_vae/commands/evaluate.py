@@ -97,7 +97,7 @@ def main(args):
     if args.examples and args.examples > len(x):
         print(f"All {len(x):,} test images, fewer than the {args.examples:,} asked for")
     counts = (*args.k, args.num_samples) if args.num_samples else args.k
-    inputs = model_inputs(model, x, y)
+    inputs = dataset.inputs("test", model.condition, slice(0, args.examples))
     for line in plan(args, model, dataset, inputs, counts):
         print(line, flush=True)
     # In batches as in training, whose last line then has the same numbers.
@@ -109,8 +109,7 @@ def main(args):
     if args.scorecard:
         results["scorecard"] = judge(run, model, dataset)
     if args.doctor:
-        splits = ((dataset.x_train, dataset.y_train), (dataset.x_test, dataset.y_test))
-        splits = [model_inputs(model, x, y) for x, y in splits]
+        splits = [dataset.inputs(part, model.condition) for part in ("train", "test")]
         results["findings"] = examine(run, model, *splits, results.get("scorecard"))
     report_evaluation(run, results)
     print_next("figures", run.folder)
@@ -133,23 +132,19 @@ def plan(args, model, dataset, inputs, counts):
             annealed = min(images, report.ANNEALED_EXAMPLES)
             of_all = seconds * report.CODES_OF_ANNEALED * annealed
             yield f"  the same of {annealed} images by annealing: {about(of_all)}"
-    if args.scorecard and sample_conditions(model):
+    if args.scorecard and set(sample_conditions(model)) == {"label"}:
         samples = samples_per_class(model) * len(dataset.class_names)
         of_all = seconds_of_classifiers(dataset, samples)
         yield f"  samples judged by classifiers of images and of samples: {about(of_all)}"
 
 
-def model_inputs(model, x, y):
-    """What a model of the command line takes: the images, with their labels if it needs them."""
-    return {"x": x, "label": y} if model.condition else x
-
-
-def measure(model, x, y, batch_size):
-    """Evaluate with a progress bar."""
+def measure(model, dataset, batch_size):
+    """Evaluate on the test images with a progress bar."""
     from keras_vae.evaluation import evaluate
 
-    results = evaluate(model, model_inputs(model, x, y), batch_size, progress.bar("Evaluating"))
-    return {**results, **measure_prior(model, x, y)}
+    inputs = dataset.inputs("test", model.condition)
+    results = evaluate(model, inputs, batch_size, progress.bar("Evaluating"))
+    return {**results, **measure_prior(model, dataset.x_test, dataset.y_test)}
 
 
 def measure_prior(model, x, y):
@@ -168,8 +163,9 @@ def judge(run, model, dataset):
 
     if len(dataset.class_names) < 2:
         return {"left_out": {"scorecard": "the data are of one class"}}
-    if not sample_conditions(model):
-        return {"left_out": {"scorecard": f"{type(model).__name__} has no label to ask for"}}
+    if set(sample_conditions(model)) != {"label"}:
+        why = "no label alone to ask for" if model.condition else "no label to ask for"
+        return {"left_out": {"scorecard": f"{type(model).__name__} has {why}"}}
     verbose = 1 if sys.stdout.isatty() else 2
     kept = classifier.kept_classifier(run, dataset, print, verbose)
     return report.judge(model, dataset, classifier=kept, say=print, verbose=verbose)

@@ -13,6 +13,7 @@ PICTURES = (
     "reconstructions",
     "samples",
     "samples_by_class",
+    "sweeps",
     "nearest_training_images",
     "interpolation",
     "interpolation.gif",
@@ -91,7 +92,8 @@ def main(args):
         except gallery.LeftOut as why:
             left_out.setdefault(str(why), []).append(name)
             continue
-        print(run.save_figure(name, made, args.format), flush=True)
+        for each, picture in (made if isinstance(made, dict) else {name: made}).items():
+            print(run.save_figure(each, picture, args.format), flush=True)
     for why, which in left_out.items():
         print(f"Left out {', '.join(which)}: {why}.")
     print_next_export(run.folder, subject.model)

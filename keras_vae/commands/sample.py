@@ -5,7 +5,7 @@ import math
 import pathlib
 
 from keras_vae import arguments
-from keras_vae.commands import sequences, series, tables
+from keras_vae.commands import asked, sequences, series, tables
 from keras_vae.commands.argument_types import non_negative_int, positive_int
 from keras_vae.commands.output import print_next_export
 from keras_vae.commands.start import start_keras
@@ -26,12 +26,15 @@ def add_arguments(parser):
         "--condition",
         action="append",
         metavar="NAME=VALUE",
-        help="what rows of a table are to be, once for each condition (default: as training rows)",
+        help="once for each condition: of images a number, a class, or a sweep such as "
+        "angle=-60:60:7, whose steps have all else alike; of rows of a table what they are to be "
+        "(default: as training rows)",
     )
     parser.add_argument(
         "--count",
         type=positive_int,
-        help="samples per class (default: 16), pieces (default: 4), or rows (default: 10)",
+        help="samples per class (default: 16, of a sweep 1), pieces (default: 4), or rows "
+        "(default: 10)",
     )
     parser.add_argument("--seed", type=non_negative_int, help="repeats the same samples")
     parser.add_argument("--temperature", type=float, default=1.0, help="default: 1")
@@ -68,12 +71,10 @@ def main(args):
         return tables.sample(args, run, schema)
     if (schema := run.series_schema()) is not None:
         return series.sample(args, run, schema)
-    if args.condition:
-        raise ValueError(f"--condition needs a model of a table. Received: {kind}. Use --label.")
+    asked.values_of(args.condition)
     out = pathlib.Path(args.out or "samples.png")
     if out.suffix not in (".png", ".npy"):
         raise ValueError(f"--out must end with .png or .npy. Received: {out}")
-    count = args.count or COUNT
     if kind == "Autoencoder":
         raise ValueError("Sampling needs a model with a prior. Received: an Autoencoder.")
     check_labels(run, kind, args.label)
@@ -82,21 +83,20 @@ def main(args):
     from keras_vae import figures as draw
 
     model = run.load_model()
-    rows, what = sample_rows(model, args.label)
-    if rows is None:
-        images = model.sample(count, temperature=args.temperature, seed=args.seed)
-    else:
-        labels = np.repeat(np.asarray(rows, "int32"), count)
-        images = model.sample({"label": labels}, temperature=args.temperature, seed=args.seed)
+    wanted = asked.asked_of(sample_conditions(model), args.label, args.condition)
+    count = args.count or (1 if wanted.sweep else COUNT)
+    images = wanted.sample(model, count, temperature=args.temperature, seed=args.seed)
     if out.suffix == ".npy":
         buffer = io.BytesIO()
         np.save(buffer, images)
         content = buffer.getvalue()
     else:
-        columns = count if rows and len(rows) > 1 else math.ceil(math.sqrt(len(images)))
+        columns = len(wanted.numbers)
+        if not wanted.sweep:
+            columns = count if len(wanted.rows or ()) > 1 else math.ceil(math.sqrt(len(images)))
         content = draw.png(draw.image_grid(images, columns, model.likelihood.data_range))
     write_atomically(out, content)
-    print(f"{len(images)} images of {what}")
+    print(f"{len(images)} images of {wanted.words}")
     print(out)
     print_next_export(args.run, model)
 
@@ -110,18 +110,13 @@ def check_labels(run, kind, labels):
     names = run.config().get("class_names")
     if not isinstance(names, list):
         return  # the model itself will say
-    for word in words_of(labels, names):
+    for word in asked.words_of(labels, names):
         is_index = word.isdecimal() and int(word) <= len(names)
         if word not in names and word != "unknown" and not is_index:
             raise ValueError(
                 f"--label must name classes, or count them from 0 to {len(names) - 1}. Received: "
                 f"{word!r}. The classes are: {one_line(', '.join(map(str, names)), 200)}."
             )
-
-
-def words_of(labels, names):
-    """The words of `--label`, several by commas, unless a name has commas itself."""
-    return [word for text in labels for word in ([text] if text in names else text.split(","))]
 
 
 def sample_conditions(model):
@@ -131,29 +126,16 @@ def sample_conditions(model):
     return model.sample_conditions if isinstance(model, Samples) else {}
 
 
-def sample_rows(model, labels):
-    """Return the class index of each row, or None for an unconditional model, and a description."""
-    conditions = sample_conditions(model)
-    if not conditions:
-        if labels:
-            raise ValueError(f"A {type(model).__name__} takes no --label.")
-        return None, "no class"
-    kind = conditions["label"]
-    if not labels:
-        return list(range(kind.num_leaves)), "every class"
-    words, rows = words_of(labels, kind.names), []
-    for word in words:
-        if word in kind.names:
-            rows.append(kind.names.index(word))
-        elif word == "unknown":
-            rows.append(kind.unknown)
-        else:
-            value = int(word) if word.isdecimal() else word
-            rows.extend(kind.as_array([value], "--label").tolist())
-    return rows, "label " + ", ".join(words)
-
-
-def sample_label(model):
-    """The arguments that ask for one class."""
-    conditions = sample_conditions(model)
-    return ("--label", conditions["label"].names[-3:][0]) if conditions else ()
+def sample_asked(model):
+    """The arguments that ask for one class, or for a sweep of the first number."""
+    words, swept = [], False
+    for name, kind in sample_conditions(model).items():
+        if name == "label":
+            words += ["--label", kind.names[-3:][0]]
+        elif kind.kind == "continuous" and kind.dim == 1 and kind.low and not swept:
+            words += ["--condition", f"{name}={kind.low[0]:g}:{kind.high[0]:g}:7"]
+            swept = True
+        elif kind.kind == "continuous" and not kind.unknown_rate:
+            middle = ",".join(f"{number:g}" for number in kind.middle())
+            words += ["--condition", f"{name}={middle}"]
+    return words

@@ -4,7 +4,7 @@ import sys
 
 from keras_vae.commands import sequences, series, tables
 from keras_vae.commands.build import make_model, make_optimizer
-from keras_vae.commands.evaluate import measure, model_inputs
+from keras_vae.commands.evaluate import measure
 from keras_vae.commands.fitting import (
     check_is_unlocked,
     claimed,
@@ -15,11 +15,12 @@ from keras_vae.commands.fitting import (
 )
 from keras_vae.commands.output import print_next, print_next_export
 from keras_vae.commands.reporting import report_evaluation
-from keras_vae.commands.sample import sample_label
+from keras_vae.commands.sample import sample_asked
 from keras_vae.commands.start import start_keras
 from keras_vae.commands.train_arguments import (
     add_arguments,
     check_labels,
+    check_numbers,
     check_options,
     check_source,
     run_folder,
@@ -72,8 +73,13 @@ def prepare(args):
     if data.needs_keras(args.data):
         start_keras(args.backend, args.devices, f"{args.data} by keras.datasets")
     options = data.options_of(vars(args))
-    dataset = run.dataset(args.data) if args.resume else data.load(args.data, **options)
+    others = [name for name in args.condition if name != "label"]
+    if args.resume:
+        dataset = run.dataset(args.data)
+    else:
+        dataset = data.load(args.data, conditions=others, **options)
     check_labels(args, dataset)
+    check_numbers(args, dataset)
     chosen = fill_defaults(args, dataset)
     check_is_unlocked(run)
     if not launch.is_one_of_several():
@@ -83,10 +89,12 @@ def prepare(args):
 
 def train_here(args, run, dataset):
     model = train_in(run, args, dataset)
-    results = measure(model, dataset.x_test, dataset.y_test, args.batch_size)
+    results = measure(model, dataset, args.batch_size)
     report_evaluation(run, results)
     print_next("figures", run.folder)
-    print_next("sample", run.folder, *sample_label(model), "--count", 16, "--seed", 42)
+    words = sample_asked(model)
+    count = () if "--condition" in words else ("--count", 16)
+    print_next("sample", run.folder, *words, *count, "--seed", 42)
     print_next_export(run.folder, model)
 
 
@@ -107,6 +115,10 @@ def train_in(run, args, dataset):
         "data_shape": list(dataset.x_train.shape[1:]),
         "class_names": list(dataset.class_names),
     }
+    if dataset.conditions:
+        described["conditions"] = {
+            name: given.names and list(given.names) for name, given in dataset.conditions.items()
+        }
     with claimed(run, args, model, described):
         print(
             f"{type(model).__name__} with {model.count_params():,} parameters on {dataset.name}: "
@@ -118,8 +130,8 @@ def train_in(run, args, dataset):
             run,
             args,
             model,
-            model_inputs(model, dataset.x_train, dataset.y_train),
-            model_inputs(model, dataset.x_test, dataset.y_test),
+            dataset.inputs("train", model.condition),
+            dataset.inputs("test", model.condition),
             [sample_gif(run, model, dataset)] if args.gif else [],
         )
         if isinstance(model, DiscreteCodes):
@@ -151,8 +163,7 @@ def fit_prior(run, model, args, dataset):
     fitted, _, kind = args.prior.partition("fitted_")
     if kind and not fitted:
         print("Fitting the prior to the codes", flush=True)
-        inputs = model_inputs(model, dataset.x_train, dataset.y_train)
-        model.fit_prior(inputs, kind, seed=args.seed)
+        model.fit_prior(dataset.inputs("train", model.condition), kind, seed=args.seed)
     return {}
 
 
@@ -175,12 +186,17 @@ def keep_best_prior(run, model, args, dataset):
 
 def sample_gif(run, model, dataset):
     """What draws a training: samples, of each class in turn, or else reconstructions."""
+    import numpy as np
+
     from keras_vae.callbacks import SampleGif
     from keras_vae.models.capabilities import DiscreteCodes, Samples
 
     run.figures.mkdir(parents=True, exist_ok=True)
     path = run.figures / "training.gif"
     if isinstance(model, Samples) and not isinstance(model, DiscreteCodes):
-        labels = [index % len(dataset.class_names) for index in range(50)]
-        return SampleGif(path, {"label": labels} if model.condition else 50, columns=10)
+        if not model.condition:
+            return SampleGif(path, 50, columns=10)
+        given = dataset.inputs("test", model.condition, np.arange(50) % len(dataset.x_test))
+        given["label"] = [index % len(dataset.class_names) for index in range(50)]
+        return SampleGif(path, {name: given[name] for name in model.condition}, columns=10)
     return SampleGif(path, inputs=dataset.x_test[:50], columns=10)

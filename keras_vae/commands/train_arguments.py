@@ -58,6 +58,8 @@ PRIORS = {
 
 # What `train --kinds` calls a column, the names in `keras_vae.data` in small letters.
 KINDS = ("numeric", "count", "category", "binary")
+# Names of arrays of images that are no conditions, and of other inputs of exported files.
+RESERVED = ("x", "y", "z", "seed", "temperature", "token_temperature")
 
 # What 0.1.0 had, whatever the data, and wrote into every run's config.
 ONCE_DEFAULT = {"likelihood": "bernoulli", "prior": "standard_normal"}
@@ -86,7 +88,8 @@ OPTIONS_OF = {
     ("gan", "conditional_gan"): ("label_smoothing", "spectral_normalization"),
     ("conditional_gan",): ("class_loss_weight",),
     ("vq_vae",): ("num_codes", "levels", "prior_epochs"),
-    ("sequence_vae", "table_vae", "series_vae"): ("condition",),
+    ("conditional_vae", "sequence_vae", "table_vae", "series_vae"): ("condition",),
+    ("conditional_vae",): ("unit",),
     ("table_vae",): ("drop", "kinds"),
     ("series_vae",): ("window", "stride", "channels", "time"),
     (*IMAGE_MODELS, "table_vae", "series_vae"): ("hidden_units",),
@@ -263,9 +266,17 @@ def add_arguments(parser):
         type=words,
         default=(),
         metavar="NAME,NAME",
-        help="columns of a table or a series whose values samples can be asked for; or what a "
-        "sequence_vae is told: melody (it then makes the voices below), key, mode, density "
-        "(default: none)",
+        help="columns of a table or a series whose values samples can be asked for; arrays of an "
+        ".npz, angle of angle_train and angle_test, beside label; or what a sequence_vae is told: "
+        "melody (it then makes the voices below), key, mode, density (default: of images label, "
+        "else none)",
+    )
+    parser.add_argument(
+        "--unit",
+        type=words,
+        default=(),
+        metavar="NAME=UNIT,...",
+        help="units of conditions that are numbers: angle=degrees",
     )
     parser.add_argument(
         "--window", type=positive_int, help="steps of a window of a series (default: 64)"
@@ -419,6 +430,8 @@ def check_options(args):
 
         for name in args.condition:
             arguments.one_of(name, "--condition", CONDITIONS)
+    if args.model == "conditional_vae":
+        check_conditions(args)
     for name in ("kl_weight", "free_bits"):
         arguments.not_negative(getattr(args, name), flag(name))
     for name in ("total_free_bits", "class_loss_weight"):
@@ -468,12 +481,59 @@ def check_source(args):
 
 def check_labels(args, dataset):
     """Refuse images without labels for a model that needs them."""
-    if args.model in ("conditional_vae", "conditional_gan") and not dataset.has_labels:
+    is_labelled = args.model in ("conditional_vae", "conditional_gan")
+    if is_labelled and "label" in (args.condition or ("label",)) and not dataset.has_labels:
         other = args.model.removeprefix("conditional_")
         raise ValueError(
             f"--model {args.model} needs classes. Received: --data {args.data}, whose images have "
             f"no labels. Sort them into one sub-folder per class, or train without: --model {other}"
         )
+
+
+def check_conditions(args):
+    """Refuse names of conditions of images that cannot be."""
+    if len(set(args.condition)) < len(args.condition):
+        twice = next(name for name in args.condition if args.condition.count(name) > 1)
+        raise ValueError(f"--condition must name each condition once. Received: {twice} twice.")
+    for name in args.condition:
+        if not name.isidentifier() or name in RESERVED:
+            other = " The labels, y_train and y_test, are called label." if name == "y" else ""
+            raise ValueError(
+                "--condition must be names of arrays, valid identifiers other than "
+                f"{', '.join(RESERVED)}. Received: {name!r}.{other}"
+            )
+    units_of(args)
+
+
+def units_of(args):
+    """Dict from conditions to their units, as `--unit` says them."""
+    found = {}
+    for text in args.unit:
+        name, _, unit = text.partition("=")
+        if name not in args.condition or not unit or name in found:
+            raise ValueError(
+                f"--unit must be NAME=UNIT, once for a name of --condition. Received: {text!r}."
+            )
+        found[name] = unit
+    return found
+
+
+def check_numbers(args, dataset):
+    """Refuse units of names, and numbers of images that no model can be conditioned on."""
+    for name, given in dataset.conditions.items():
+        if given.names is not None:
+            if name in units_of(args):
+                raise ValueError(
+                    f"--unit needs numbers, an array of floats. Received: {name}, of "
+                    f"{len(given.names)} names."
+                )
+            continue
+        missing = sum(int((v != v).any(axis=1).sum()) for v in (given.train, given.test))
+        if missing and not args.unknown_rate:
+            raise ValueError(
+                f"{name} must be known of all images, or --unknown-rate above 0, such as 0.1. "
+                f"Received: NaN of {missing:,}."
+            )
 
 
 def check_prior(args):

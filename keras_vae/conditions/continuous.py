@@ -155,11 +155,14 @@ class Continuous:
         ]
 
     def outside(self, values):
-        """Which vectors `(n, dim)` leave the range: bool array `(n,)`."""
+        """Which vectors `(n, dim)` leave the range by over 1 % of it: bool array `(n,)`.
+
+        Of so many numbers that a training has seen the ends are seldom among them.
+        """
         if self.low is None:
             return np.zeros(len(values), bool)
         low, high = (np.asarray(end) for end in (self.low, self.high))
-        slack = arguments.ROUNDING * np.maximum(1, np.maximum(abs(low), abs(high)))
+        slack = 0.01 * (high - low)
         return ((values < low - slack) | (values > high + slack)).any(axis=1)
 
     def described_range(self):
@@ -169,6 +172,10 @@ class Continuous:
         ends = [f"{low:g} to {high:g}" for low, high in zip(self.low, self.high, strict=True)]
         ends = ends[:1] if len(set(ends)) == 1 else ends
         return ", ".join(ends) + (f" {self.unit}" if self.unit else "")
+
+    def middle(self):
+        """The middle of the range, float64 `(dim,)`; without one, zeros."""
+        return np.zeros(self.dim) if self.low is None else np.add(self.low, self.high) / 2
 
     def scaling(self):
         """The middle of the range and 1 over half of it, float32 `(dim,)`; None without one."""

@@ -5,7 +5,7 @@ unpickled, and whatever is refused is refused in one line.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +87,7 @@ def load(
     fit: str | None = None,
     background: "str | tuple[int, int, int] | None" = None,
     skip_broken: bool = False,
+    conditions: "Sequence[str] | Mapping[str, Sequence[str] | None]" = (),
 ) -> Dataset:
     """Load a set of images by name or from a path, with labels where there are any.
 
@@ -96,7 +97,8 @@ def load(
     - `"mnist"`, `"fashion_mnist"`, `"cifar10"`: `NAME.npz` in the folder that the environment
       variable `KERAS_VAE_DATA` names; without that file, `keras.datasets`, which downloads.
     - A path to an `.npz` with `x_train`, `y_train`, `x_test`, `y_test` and, optionally,
-      `class_names`; without labels, both `y_train` and `y_test` are left out. Images are uint8, 0
+      `class_names`; without labels, both `y_train` and `y_test` are left out. `conditions` name
+      more arrays, `angle_train` and `angle_test` for `"angle"`. Images are uint8, 0
       to 255 whatever the values; or bools, or numbers in [0, 1]. Channels come last.
     - A path to a folder with one sub-folder of images per class, or with `train` and `test`
       folders that hold these (or `training` and `testing`; without the second, `val`, `valid` or
@@ -125,6 +127,9 @@ def load(
             `(red, green, blue)` from 0 to 255. Default: white, said in a warning.
         skip_broken: Whether to pass over images that cannot be read, with a warning that names
             them; all are decoded once to find them.
+        conditions: Names of what an `.npz` says of its images besides the label. Floats `(n,)` or
+            `(n, dim)` are numbers, NaN where missing; whole numbers and text are names, in their
+            order. A dict says the names that a model knows, or None of numbers.
 
     Returns:
         A `Dataset`.
@@ -143,6 +148,12 @@ def load(
     framing = Framing.of(image_size, fit, background)
     if is_named or not os.path.isdir(source):
         _check_needs_no_folder(source, framing, skip_broken)
+    conditions = conditions if isinstance(conditions, Mapping) else dict.fromkeys(conditions)
+    if conditions and (is_named or not os.path.isfile(source)):
+        raise DataError(
+            f"Conditions besides the label, {', '.join(conditions)}, need an .npz file with "
+            f"arrays of them. Received: {source!r}."
+        )
     if source == "digits":
         dataset = _load_digits()
     elif source == "mnist_small":
@@ -152,7 +163,7 @@ def load(
     elif os.path.isdir(source):
         dataset = _load_folder(source, in_memory, class_names, framing, skip_broken)
     elif os.path.isfile(source):
-        dataset = _load_npz(source, Path(source).stem)
+        dataset = _load_npz(source, Path(source).stem, conditions=conditions)
     else:
         raise DataError(
             f"Data must be one of {', '.join(_CLASS_NAMES)}, or the path of an .npz file or a "
@@ -234,8 +245,16 @@ def _kept(name):
     return path if folder and os.path.isfile(path) else None
 
 
-def _load_npz(path, name, class_names=None):
-    arrays = {"class_names": class_names, **npz.read(path, MAX_BYTES)}
+def _load_npz(path, name, class_names=None, conditions=None):
+    conditions = conditions or {}
+    arrays = {"class_names": class_names, **npz.read(path, MAX_BYTES, tuple(conditions))}
+    counts = [len(arrays[f"x_{part}"]) for part in ("train", "test")]
+    arrays["conditions"] = {
+        each: datasets.condition(
+            each, arrays.pop(f"{each}_train"), arrays.pop(f"{each}_test"), counts, repr(path), names
+        )
+        for each, names in conditions.items()
+    }
     if "y_train" in arrays:
         return datasets.make(repr(path), name, **arrays)
     labels = {

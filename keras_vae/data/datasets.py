@@ -14,6 +14,20 @@ MAX_CLASSES = 100_000
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class Condition:
+    """What images have besides a label: a number, several, or one of some names.
+
+    Attributes:
+        train, test: float32 `(n, dim)`, NaN where missing; or int32 `(n,)`, indices of `names`.
+        names: Tuple of different str, or None of numbers.
+    """
+
+    train: np.ndarray
+    test: np.ndarray
+    names: tuple[str, ...] | None = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Dataset:
     """Images and labels, split into a training and a test set.
 
@@ -27,6 +41,7 @@ class Dataset:
         y_test: As `y_train`.
         class_names: Tuple of str, one per label.
         has_labels: Whether the source says of which class an image is; else all are of class 0.
+        conditions: Dict from a name to a `Condition`, what images have besides a label.
     """
 
     name: str
@@ -36,9 +51,42 @@ class Dataset:
     y_test: np.ndarray
     class_names: tuple[str, ...]
     has_labels: bool = True
+    conditions: dict[str, Condition] = dataclasses.field(default_factory=dict)
+
+    def inputs(self, part, names=(), rows=None):
+        """Images of a part as a model of some conditions takes them.
+
+        Args:
+            part: `"train"` or `"test"`.
+            names: The model's conditions; one that is none of `conditions` is the label.
+            rows: Optional slice or int array. Default: all.
+
+        Returns:
+            The images, or with names a dict of them, `x`, and of every condition's values.
+        """
+        found = {"x": getattr(self, f"x_{part}"), **{n: self.values(n, part) for n in names}}
+        if rows is not None:
+            found = {name: values[rows] for name, values in found.items()}
+        return found if names else found["x"]
+
+    def values(self, name, part):
+        """The values of a condition, or the labels, of `"train"` or `"test"`."""
+        if name in self.conditions:
+            return getattr(self.conditions[name], part)
+        return getattr(self, f"y_{part}")
 
 
-def make(source, name, x_train, y_train, x_test, y_test, class_names=None, has_labels=True):
+def make(
+    source,
+    name,
+    x_train,
+    y_train,
+    x_test,
+    y_test,
+    class_names=None,
+    has_labels=True,
+    conditions=None,
+):
     """Check and convert the arrays of any source: the one place where a `Dataset` is made."""
     x_train, x_test = _images(x_train, "x_train", source), _images(x_test, "x_test", source)
     if x_train.shape[1:] != x_test.shape[1:]:
@@ -71,7 +119,9 @@ def make(source, name, x_train, y_train, x_test, y_test, class_names=None, has_l
             f"Class names of {source} must be text, distinct, printable and not empty. Received: "
             f"{shortened(repr(class_names))}. Rename the classes."
         )
-    return Dataset(name, x_train, y_train, x_test, y_test, class_names, has_labels)
+    return Dataset(
+        name, x_train, y_train, x_test, y_test, class_names, has_labels, conditions or {}
+    )
 
 
 def _images(x, array, source):
@@ -134,6 +184,62 @@ def labels(y, count, array, source):
             + (f"Leave out the images of {array} < 0." if low == -1 else "Renumber the classes.")
         )
     return y.astype(np.int32)
+
+
+def condition(name, train, test, counts, source, names=None):
+    """Check and convert the values of a condition: floats are numbers, all else are names.
+
+    Args:
+        name: Str.
+        train, test: Arrays `(n,)`, or of floats `(n, dim)`.
+        counts: How many images there are of each.
+        source: What the errors call the file.
+        names: Optional sequence of str, all that may occur, in their order. Default: those that do.
+
+    Returns:
+        A `Condition`.
+
+    Raises:
+        DataError: If a shape does not fit, a number is infinite, or a name is none of `names`.
+    """
+    for part, values, count in (("train", train, counts[0]), ("test", test, counts[1])):
+        most = 2 if values.dtype.kind == "f" else 1
+        if not 1 <= values.ndim <= most or len(values) != count or 0 in values.shape:
+            raise DataError(
+                f"{name}_{part} of {source} must have one value per image: floats (n,) or (n, dim),"
+                f" or whole numbers or text (n,), n={count}. Received: {values.dtype} of "
+                f"shape={values.shape}."
+            )
+        if values.dtype.kind == "f" and np.isinf(values).any():
+            raise DataError(f"{name}_{part} of {source} must be finite. Received: infinity.")
+    if train.dtype.kind == test.dtype.kind == "f":
+        if train.shape[1:] != test.shape[1:]:
+            raise DataError(
+                f"{name}_train and {name}_test of {source} must have one length of vectors. "
+                f"Received: {train.shape[1:]} and {test.shape[1:]}."
+            )
+        return Condition(*(v.reshape(len(v), -1).astype("float32") for v in (train, test)))
+    if "f" in (train.dtype.kind, test.dtype.kind):
+        raise DataError(
+            f"{name}_train and {name}_test of {source} must be of one kind. Received: "
+            f"{train.dtype} and {test.dtype}."
+        )
+    known = np.unique(np.concatenate([train, test])) if names is None else np.array(names)
+    index = {str(value): k for k, value in enumerate(known.tolist())}
+    if len(index) > MAX_CLASSES:
+        raise DataError(
+            f"{name} of {source} must have at most {MAX_CLASSES} different values. Received: "
+            f"{len(index)}. Save numbers as floats."
+        )
+    found = [[index.get(str(value)) for value in values.tolist()] for values in (train, test)]
+    for values, indices in zip((train, test), found, strict=True):
+        if None in indices:
+            raise DataError(
+                f"{name} of {source} must be one of {shortened(', '.join(index))}. Received: "
+                f"{values.tolist()[indices.index(None)]!r}. Load the data that the model was "
+                "trained on."
+            )
+    return Condition(*(np.array(each, "int32") for each in found), tuple(index))
 
 
 def _as_labels(y, array):

@@ -20,16 +20,17 @@ _NPY_HEADER_READERS = {
 _NPY_HEADER_BYTES = 2**14
 
 
-def read(path, most):
+def read(path, most, conditions=()):
     """Read the arrays of a set, once its headers and labels hold what they must.
 
     Args:
         path: Str.
         most: Int, the bytes that the arrays may need.
+        conditions: Names of which `NAME_train` and `NAME_test` are read, too.
 
     Returns:
         Dict of `x_train`, `x_test` and, where the file has them, `y_train`, `y_test` and
-        `class_names`.
+        `class_names`, and of those of the conditions.
 
     Raises:
         DataError: If the file is damaged or unusable.
@@ -50,7 +51,14 @@ def read(path, most):
                 f"{', '.join(missing)}, only {shortened(repr(sorted(entries)))}. Rename or add "
                 "the missing arrays."
             )
+        of_conditions = [f"{name}_{part}" for name in conditions for part in ("train", "test")]
+        if lacking := [array for array in of_conditions if array not in entries]:
+            raise DataError(
+                f"{path!r} must hold NAME_train and NAME_test of every condition. Received: no "
+                f"{', '.join(lacking)}, only {shortened(repr(sorted(entries)))}."
+            )
         wanted = (*ARRAYS, "class_names") if has_labels else ("x_train", "x_test")
+        wanted += tuple(of_conditions)
         entries = {array: entries[array] for array in wanted if array in entries}
         headers = {array: _header(archive, info, path) for array, info in entries.items()}
         datasets.check_memory(sum(header.nbytes for header in headers.values()), most, path)
@@ -58,12 +66,13 @@ def read(path, most):
         for array in ("x_train", "x_test"):
             datasets.check_images(headers[array], array, repr(path))
         with explained(readable, advice):
-            arrays = {a: _read_entry(archive, entries[a]) for a in entries if a[0] != "x"}
+            images = ("x_train", "x_test")
+            arrays = {a: _read_entry(archive, entries[a]) for a in entries if a not in images}
         for array in _LABELS if has_labels else ():
             count = headers[array.replace("y", "x")].shape[0]
             arrays[array] = datasets.labels(arrays[array], count, array, repr(path))
         with explained(readable, advice):
-            arrays |= {a: _read_entry(archive, entries[a]) for a in entries if a[0] == "x"}
+            arrays |= {a: _read_entry(archive, entries[a]) for a in images}
             if "class_names" in arrays:
                 names = arrays["class_names"].ravel()[: datasets.MAX_CLASSES + 1]
                 arrays["class_names"] = tuple(names.tolist())

@@ -48,7 +48,7 @@ def choose_prior(model, dataset, classifier=None, seed=0, say=None, verbose=0):
         ImportError: Without scikit-learn.
     """
     say = say or (lambda line: None)
-    inputs = _inputs(model, dataset.x_train, dataset.y_train)
+    inputs = dataset.inputs("train", model.condition)
     found = {AS_TRAINED: model.prior, **model.prior_candidates(inputs, seed=seed)}
     labels = [kind for kind in model.condition.values() if kind.kind == "categorical"]
     is_judged = isinstance(model, Samples) and len(labels) == len(model.condition) == 1
@@ -113,7 +113,7 @@ def _judged(model, dataset, classifier, found, seed):
 
 def _log_probs(model, dataset, found, seed):
     """The mean log-density of held-out codes under each prior."""
-    inputs = _inputs(model, dataset.x_test, dataset.y_test)
+    inputs = dataset.inputs("test", model.condition)
     codes = model.draw_codes(inputs, seed)
     condition = model.condition_vectors({name: inputs[name] for name in model.condition})
     measured = {}
@@ -121,7 +121,3 @@ def _log_probs(model, dataset, found, seed):
         log_prob = keras.ops.convert_to_numpy(prior.log_prob(codes, condition))
         measured[name] = {"held_out_log_prob": float(np.mean(log_prob))}
     return measured
-
-
-def _inputs(model, x, y):
-    return {"x": x, next(iter(model.condition)): y} if model.condition else x

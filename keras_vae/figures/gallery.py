@@ -1,9 +1,11 @@
 """Everything that can be drawn of a trained model: what `python -m keras_vae figures RUN` makes.
 
 `PICTURES` names the functions, in the order in which they are drawn. Each takes a `Subject` and
-returns a matplotlib figure, or the bytes of an animated GIF, or raises `LeftOut` with the reason
-why this model or these data have no such picture.
+returns a matplotlib figure, the bytes of an animated GIF, or a dict of figures by their names; or
+raises `LeftOut` with the reason why this model or these data have no such picture.
 """
+
+import math
 
 import numpy as np
 
@@ -24,6 +26,7 @@ from keras_vae.models.capabilities import Bounds, DiscreteCodes, Encodes, articl
 ROWS = COLUMNS = 10
 PAIRS = 3
 STEPS = 11
+SWEPT, SWEEP = 6, 9
 ROLLS = 4
 QUANTILES = 9
 FRAMES = 16
@@ -94,8 +97,9 @@ def reconstructions(subject):
     model = subject.makes
     if not isinstance(model, Encodes):
         raise LeftOut(lack(model, Encodes))
-    x, y = subject.examples(subject.by_class[:16])
-    made = model.reconstruct(subject.inputs(x, y))
+    rows = subject.by_class[:16]
+    x, _ = subject.examples(rows)
+    made = model.reconstruct(subject.inputs(rows))
     title = subject.title("Test images and their reconstructions")
     return draw.reconstructions(x, made, title, subject.data_range)
 
@@ -106,9 +110,9 @@ def samples(subject):
     count = ROWS * COLUMNS
     try:
         labels = np.random.default_rng(0).integers(subject.label.num_leaves, size=count)
-        images = model.sample({"label": labels.astype("int32")}, seed=0)
     except LeftOut:
-        images = model.sample(count, seed=0)
+        labels = np.zeros(count, int)
+    images = model.sample(subject.given(labels) or count, seed=0)
     title = subject.title("Samples of the prior, seed 0")
     return draw.labelled_grid(images, [""] * ROWS, title, subject.data_range)
 
@@ -117,20 +121,54 @@ def samples_by_class(subject):
     """Draws from the prior, one row a class."""
     model, names = subject.samples, subject.label.leaf_names[:MOST_CLASSES]
     labels = np.repeat(np.arange(len(names), dtype="int32"), 12)
-    images = model.sample({"label": labels}, seed=0)
+    images = model.sample(subject.given(labels), seed=0)
     title = subject.title(f"Samples of {_the_classes(subject.label)}, seed 0")
     return draw.labelled_grid(images, names, title, subject.data_range)
+
+
+def sweeps(subject):
+    """Draws from the prior, one number of whose conditions goes through its range.
+
+    Returns:
+        Dict from `sweep_NAME` to a figure; every row is of one code, and of a class if there are
+        classes.
+    """
+    model, found = subject.samples, {}
+    for name, kind in model.sample_conditions.items():
+        if kind.kind != "continuous" or kind.dim > 1 or kind.low is None:
+            continue
+        numbers = np.linspace(kind.low[0], kind.high[0], SWEEP)
+        names = [f"draw {row + 1}" for row in range(SWEPT)]
+        if "label" in model.sample_conditions:
+            names = list(subject.label.leaf_names[:MOST_CLASSES])
+        given = subject.given(np.arange(len(names)))
+        columns = [
+            model.sample({**given, name: np.full((len(names), 1), number)}, seed=0)
+            for number in numbers
+        ]
+        images = np.stack(columns, axis=1)
+        unit = f", {kind.unit}" if kind.unit else ""
+        digits = 2 - math.floor(math.log10(numbers[-1] - numbers[0]))
+        found[f"sweep_{name}"] = draw.labelled_grid(
+            images.reshape(-1, *images.shape[2:]),
+            names,
+            subject.title(f"Samples by {name}{unit}, seed 0"),
+            subject.data_range,
+            [f"{round(number, digits) + 0:g}" for number in numbers],
+        )
+    if not found:
+        raise LeftOut("the model has no condition that is a number with a range")
+    return found
 
 
 def nearest_training_images(subject):
     """Draws from the prior, of the classes in turn, each above the training image nearest to it."""
     model, among = subject.samples, subject.test.x_train
     count = PAIRS * COLUMNS
+    labels = np.zeros(count, int)
     if "label" in model.sample_conditions:
-        labels = np.arange(count, dtype="int32") % len(model.sample_conditions["label"].leaf_names)
-        made = model.sample({"label": labels}, seed=0)
-    else:
-        made = model.sample(count, seed=0)
+        labels = np.arange(count) % len(model.sample_conditions["label"].leaf_names)
+    made = model.sample(subject.given(labels) or count, seed=0)
     index, _ = nearest_images(made, among)
     real = data.as_float(among[index])
     images = np.stack([part.reshape(PAIRS, COLUMNS, *made.shape[1:]) for part in (made, real)], 1)
@@ -174,14 +212,16 @@ def style_transfer(subject):
     kind = subject.label
     classes = np.arange(min(kind.num_leaves, MOST_CLASSES))
     if isinstance(model, Encodes):
-        x, y = subject.examples(subject.by_class[:ROWS])
-        z, first = subject.codes(x, y), x[:, None]
+        rows = subject.by_class[:ROWS]
+        x, y = subject.examples(rows)
+        z, first = subject.codes(rows), x[:, None]
         names = [subject.test.class_names[c] for c in y]
     else:
-        z, first = model.prior.sample(ROWS, model.latent_dim, seed=0), None
+        z, first, rows = model.prior.sample(ROWS, model.latent_dim, seed=0), None, None
         names = [f"code {index + 1}" for index in range(ROWS)]
     repeated = np.repeat(z, len(classes), axis=0)
-    images = model.decode(repeated, {"label": np.tile(classes, len(z)).astype("int32")})
+    rows = None if rows is None else np.repeat(rows, len(classes))
+    images = model.decode(repeated, subject.given(np.tile(classes, len(z)), rows))
     images = images.reshape(len(z), len(classes), *images.shape[1:])
     columns = [str(kind.names[c]) for c in classes]
     if first is not None:
@@ -203,17 +243,19 @@ def traversals(subject):
         name = subject.class_names[label]
         if not len(rows):
             raise LeftOut(f"the test set has no image of class {name}")
-        start = subject.codes(*subject.examples(rows[:1]))[0]
+        start, shown = subject.codes(rows[:1])[0], rows[0]
         what = f"The code of a test image of class {name}"
     else:
         label = subject.shown_label if model.condition else 0
-        start = model.prior.sample(1, model.latent_dim, seed=0)[0]
+        start, shown = model.prior.sample(1, model.latent_dim, seed=0)[0], None
         what = "A draw of the prior"
         if model.condition:
             what += f" as class {subject.class_names[label]}"
     codes = walks.traversals(start, subject.quantiles(probabilities, label))
     latent = len(codes)
-    vectors = subject.vectors(np.full(latent * QUANTILES, label)) if model.condition else None
+    shown = None if shown is None else np.full(latent * QUANTILES, shown)
+    labels = np.full(latent * QUANTILES, label)
+    vectors = subject.vectors(labels, shown) if model.condition else None
     images = walks.decode(model, codes.reshape(-1, latent), vectors)
     images = images.reshape(latent, QUANTILES, *images.shape[1:])
     names = [f"z{index + 1}" for index in range(latent)]
@@ -307,6 +349,7 @@ PICTURES = {
     "reconstructions": reconstructions,
     "samples": samples,
     "samples_by_class": samples_by_class,
+    "sweeps": sweeps,
     "nearest_training_images": nearest_training_images,
     "interpolation": interpolation,
     "interpolation.gif": interpolation_gif,

@@ -152,29 +152,57 @@ class Subject:
         rows = np.asarray(rows)
         return data.as_float(self.test.x_test[rows]), self.test.y_test[rows]
 
-    def inputs(self, x, y):
-        """What the model takes: the images, with their labels if it needs them."""
-        return {"x": x, "label": y} if self.model.condition else x
+    def inputs(self, rows):
+        """Test images as the model takes them: floats, with their conditions if it needs them."""
+        inputs = self.test.inputs("test", tuple(self.model.condition), np.asarray(rows))
+        if not isinstance(inputs, dict):
+            return data.as_float(inputs)
+        return {**inputs, "x": data.as_float(inputs["x"])}
 
     def test_inputs(self, count):
         """The first test examples, at most so many, as the model takes them."""
-        return self.inputs(*self.examples(np.arange(min(count, len(self.test.x_test)))))
+        return self.inputs(np.arange(min(count, len(self.test.x_test))))
 
-    def codes(self, x, y):
-        """The posterior means, or an autoencoder's codes, `(n, latent)`."""
-        return self.encodes.encode_means(self.model.as_observed(self.inputs(x, y), seed=0))
+    def codes(self, rows):
+        """The posterior means of test images, or an autoencoder's codes, `(n, latent)`."""
+        return self.encodes.encode_means(self.model.as_observed(self.inputs(rows), seed=0))
 
-    def vectors(self, labels):
-        """What a conditional model's networks see of labels; None for other models."""
-        return self.model.condition_vectors({"label": np.asarray(labels, "int32")})
+    def given(self, labels, rows=None):
+        """Conditions to sample or decode under, with these labels.
+
+        Args:
+            labels: Ints `(n,)`.
+            rows: Optional ints `(n,)`, the test images that have all else. Default: numbers are the
+                middle of their range, other classes *unknown*.
+
+        Returns:
+            Dict of arrays `(n, ...)`.
+        """
+        model = self.model
+        kinds = model.sample_conditions if isinstance(model, Samples) else model.condition
+        found = {}
+        for name, kind in kinds.items():
+            if name == "label":
+                found[name] = np.asarray(labels, "int32")
+            elif rows is not None:
+                found[name] = self.test.values(name, "test")[np.asarray(rows)]
+            else:
+                one = kind.middle() if kind.kind == "continuous" else kind.unknown
+                one = np.broadcast_to(one, kind.value_shape)
+                found[name] = kind.as_array(np.repeat(one[None], len(labels), axis=0), name)
+        return found
+
+    def vectors(self, labels, rows=None):
+        """What a conditional model's networks see of `given`; None for other models."""
+        return self.model.condition_vectors(self.given(labels, rows))
 
     @functools.cached_property
     def points(self):
         """Codes of up to 5,000 test images, and their labels."""
         _ = self.encodes, self.test
         rows = np.random.default_rng(0).permutation(len(self.test.x_test))[:MOST_POINTS]
-        x, y = self.examples(np.sort(rows))
-        return self.codes(x, y), y
+        rows = np.sort(rows)
+        return self.codes(rows), self.test.y_test[rows]
 
     @functools.cached_property
     def kl(self):
@@ -189,7 +217,8 @@ class Subject:
         """Quantiles of each latent dimension, `(n, latent)`: the prior's, or those of the codes."""
         if self.model.prior is None:
             return np.quantile(self.points[0], probabilities, axis=0)
-        return walks.prior_quantiles(self.model, probabilities, {"label": label})
+        given = {name: values[0] for name, values in self.given([label]).items()}
+        return walks.prior_quantiles(self.model, probabilities, given)
 
     @functools.cached_property
     def pairs(self):
@@ -211,8 +240,9 @@ class Subject:
         pairs = [*within, *across]
         if not pairs:
             raise LeftOut("it needs two test images of a class, or of two classes")
-        x, labels = self.examples(np.ravel(pairs))
-        z, vectors = self.codes(x, labels), self.vectors(labels)
+        rows = np.ravel(pairs)
+        x, labels = self.examples(rows)
+        z, vectors = self.codes(rows), self.vectors(labels, rows)
         return _as_pairs(z, labels, vectors, self.test.class_names, x)
 
     def _pairs_of_draws(self):

@@ -127,9 +127,16 @@ class Run:
         is_text = isinstance(names, list) and all(isinstance(name, str) for name in names)
         if names is not None and not is_text:
             raise ValueError(f"{self.config_path} is damaged: class_names must be a list of text")
+        conditions = config.get("conditions", {})
+        if not isinstance(conditions, dict) or not all(
+            known is None or (isinstance(known, list) and all(isinstance(n, str) for n in known))
+            for known in conditions.values()
+        ):
+            raise ValueError(f"{self.config_path} is damaged: conditions must be lists of text")
         arguments = config["arguments"]
         source = source or arguments["data"]
-        return data.load(source, class_names=names, **data.options_of(arguments))
+        options = data.options_of(arguments)
+        return data.load(source, class_names=names, conditions=conditions, **options)
 
     def table_schema(self):
         """What the columns of the trained model mean, a `data.TableSchema`; None of another model.
