@@ -143,6 +143,44 @@ class TestNested:
         labels = np.concatenate([loaded.y_train, loaded.y_test])
         assert np.bincount(labels).tolist() == [2, 5]
 
+    def test_classes_in_groups_have_the_path_as_their_name(self, tmp_path):
+        counts = {"car": 2, "animal/cat/2019": 2, "animal/dog/pug": 3, "animal/dog/husky": 2}
+        write_images(tmp_path, {**counts, "car/old": 1})
+        loaded = load(tmp_path, groups=True)
+        # Of a cat, all images are in one folder, which is no group.
+        assert loaded.class_names == ("animal/cat", "animal/dog/husky", "animal/dog/pug", "car")
+        assert loaded.has_groups
+        labels = np.concatenate([loaded.y_train, loaded.y_test])
+        assert np.bincount(labels).tolist() == [2, 2, 3, 3]
+        flat = load(tmp_path)
+        assert (flat.class_names, flat.has_groups) == (("animal", "car"), False)
+        # The names of a model say which it is.
+        assert load(tmp_path, class_names=flat.class_names, groups=True).class_names[0] == "animal"
+        again = load(tmp_path, class_names=loaded.class_names[::-1])
+        assert again.class_names == loaded.class_names[::-1]
+        assert np.bincount(np.r_[again.y_train, again.y_test]).tolist() == [3, 3, 2, 2]
+
+    def test_a_test_set_has_the_classes_of_the_training_set(self, tmp_path):
+        write_images(tmp_path / "train", {"animal/cat": 2, "animal/dog": 2, "car": 1})
+        write_images(tmp_path / "test", {"animal/dog": 2})
+        loaded = load(tmp_path, groups=True)
+        assert loaded.class_names == ("animal/cat", "animal/dog", "car")
+        assert loaded.y_test.tolist() == [1, 1]
+        write_images(tmp_path / "test", {"animal/fox": 2})
+        with pytest.raises(ValueError, match="'animal/fox' in the test set only"):
+            load(tmp_path, groups=True)
+
+    def test_files_beside_the_classes_of_a_group_are_counted(self, tmp_path):
+        write_images(tmp_path, {"animal/cat": 2, "animal/dog": 2, "car": 2})
+        (tmp_path / "animal" / "notes.txt").write_text("x")
+        with pytest.warns(UserWarning, match="1 file in no class folder, such as 'animal.notes"):
+            assert len(load(tmp_path, groups=True).class_names) == 3
+
+    def test_a_group_around_all_classes_is_named(self, tmp_path):
+        write_images(tmp_path / "archive", {"a": 2, "b": 2})
+        with pytest.raises(ValueError, match=r"a single one, 'archive'.*Load that folder instead"):
+            load(tmp_path, groups=True)
+
     def test_a_folder_around_the_class_folders_is_named(self, tmp_path):
         write_images(tmp_path / "archive", {"a": 2, "b": 2})
         message = refusal(tmp_path)

@@ -623,3 +623,26 @@ def test_a_vq_vae_needs_codes_and_convolutions(archive, tmp_path, capsys):
     fails(capsys, [*train, "--levels", "3,1"], "`--levels` must be whole numbers of at least 2")
     fails(capsys, [*train, "--levels", "3,2", "--latent-dim", "3"], "must be the number of --lev")
     fails(capsys, [*train, "--network", "dense"], "--model vq_vae needs --network conv")
+
+
+@ordinary_on("torch")
+def test_folders_in_folders_are_classes_in_groups(tmp_path, capsys):
+    counts = {"animal/cat": 5, "animal/dog": 5, "car": 5}
+    write_images(tmp_path / "pictures", counts, size=(6, 5))
+    folder, arguments = tmp_path / "run", ["train", "--data", str(tmp_path / "pictures")]
+    assert main([*arguments, "--out", str(folder), *SMALL]) == 0
+    assert "--unknown-rate 0.2" in capsys.readouterr().out
+    kind = keras_vae.load_model(folder / "model.keras").condition["label"]
+    assert isinstance(kind, keras_vae.Hierarchical)
+    assert kind.names == ("animal/cat", "animal/dog", "car", "animal")
+    out = str(tmp_path / "x.npy")
+    sample = ["sample", str(folder), "--out", out, "--count", "3"]
+    assert main([*sample, "--label", "animal,car"]) == 0
+    assert np.load(out).shape == (6, 6, 5, 1)
+    assert main(sample) == 0  # of every class, and of no group
+    assert np.load(out).shape == (9, 6, 5, 1)
+    capsys.readouterr()
+    fails(capsys, [*sample, "--label", "fox"], "The classes are: animal/cat, animal/dog, car.")
+    assert main([*arguments, "--out", str(tmp_path / "flat"), "--flat", *SMALL]) == 0
+    kind = keras_vae.load_model(tmp_path / "flat" / "model.keras").condition["label"]
+    assert (type(kind), kind.names) == (keras_vae.Categorical, ("animal", "car"))

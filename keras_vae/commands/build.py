@@ -26,9 +26,8 @@ def make_model(args, dataset):
     shape = dataset.x_train.shape[1:]
     networks = keras_vae.networks
     reverse = tuple(reversed(args.hidden_units))
-    kind = keras_vae.Categorical(
-        len(dataset.class_names), dataset.class_names, unknown_rate=args.unknown_rate
-    )
+    of = keras_vae.Hierarchical if dataset.has_groups else keras_vae.Categorical
+    kind = of(names=dataset.class_names, unknown_rate=args.unknown_rate)
     settings = {
         "likelihood": args.likelihood,
         "seed": args.seed,

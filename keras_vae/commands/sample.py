@@ -112,7 +112,8 @@ def check_labels(run, kind, labels):
         return  # the model itself will say
     for word in asked.words_of(labels, names):
         is_index = word.isdecimal() and int(word) <= len(names)
-        if word not in names and word != "unknown" and not is_index:
+        is_group = any(str(name).startswith(f"{word}/") for name in names)
+        if word not in names and word != "unknown" and not (is_index or is_group):
             raise ValueError(
                 f"--label must name classes, or count them from 0 to {len(names) - 1}. Received: "
                 f"{word!r}. The classes are: {one_line(', '.join(map(str, names)), 200)}."

@@ -77,7 +77,8 @@ def prepare(args):
     if args.resume:
         dataset = run.dataset(args.data)
     else:
-        dataset = data.load(args.data, conditions=others, **options)
+        groups = args.model in ("conditional_vae", "vq_vae") and not args.flat
+        dataset = data.load(args.data, conditions=others, groups=groups, **options)
     check_labels(args, dataset)
     check_numbers(args, dataset)
     chosen = fill_defaults(args, dataset)

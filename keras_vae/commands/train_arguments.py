@@ -84,6 +84,7 @@ OPTIONS_OF = {
     ),
     tuple(name for name in MODELS if name != "ladder_vae"): ("latent_dim",),
     ("conditional_vae", "vq_vae", "conditional_gan"): ("unknown_rate",),
+    ("conditional_vae", "vq_vae"): ("flat",),
     ("autoencoder", "vae", "conditional_vae"): ("residual_blocks",),
     ("gan", "conditional_gan"): ("label_smoothing", "spectral_normalization"),
     ("conditional_gan",): ("class_loss_weight",),
@@ -147,6 +148,12 @@ def add_arguments(parser):
         "--skip-broken",
         action="store_true",
         help="pass over images that cannot be read, and name them",
+    )
+    parser.add_argument(
+        "--flat",
+        action="store_true",
+        help="every sub-folder is a class; else one whose images are in several folders of its own "
+        "is a group of classes, such as animal of animal/dog and animal/cat",
     )
     parser.add_argument("--out", help="run folder (default: runs/DATA)")
     parser.add_argument("--network", choices=("dense", "conv"), help="default: by the data")
@@ -221,8 +228,8 @@ def add_arguments(parser):
     parser.add_argument(
         "--unknown-rate",
         type=float,
-        default=0.0,
-        help="share of training labels replaced by unknown (default: 0)",
+        help="share of training labels replaced by unknown, or by one of their groups (default: 0; "
+        "with groups 0.2)",
     )
     parser.add_argument(
         "--dynamic-binarization",
@@ -446,7 +453,7 @@ def check_options(args):
                 f"--past-noise needs --decoder notes. Received: --decoder {args.decoder}."
             )
     for name in ("unknown_rate", "label_smoothing", "past_dropout", "prior_share", "dropout"):
-        arguments.part_of_one(getattr(args, name), flag(name))
+        arguments.part_of_one(getattr(args, name) or 0.0, flag(name))
     arguments.whole(args.num_codes, "--num-codes", 2)
     arguments.wholes(args.levels or (), "--levels", 2, "8,6,5")
     rate = args.learning_rate

@@ -57,6 +57,8 @@ GAN_DEFAULTS = {
 }
 # Of a ConditionalGAN's classes: with 1 fewer samples are of the right one.
 CLASS_LOSS_WEIGHT = 3.0
+# Of labels in groups, which are learned by it alone.
+UNKNOWN_RATE_OF_GROUPS = 0.2
 
 # What differs for a ladder: one entry for each level, from the data up.
 LADDER_DEFAULTS = {
@@ -91,6 +93,10 @@ def fill_defaults(args, dataset):
         # A run that was begun before it could be chosen had 1.
         weight = 1.0 if args.resume else CLASS_LOSS_WEIGHT
         defaults = {**defaults, "class_loss_weight": weight}
+    if args.model not in ("conditional_vae", "vq_vae") or not dataset.has_groups:
+        args.unknown_rate = args.unknown_rate or 0.0
+    else:
+        defaults = {**defaults, "unknown_rate": UNKNOWN_RATE_OF_GROUPS}
     chosen = []
     for name, value in defaults.items():
         if name == "hidden_units" and args.network != defaults["network"]:

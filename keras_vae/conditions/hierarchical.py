@@ -43,11 +43,11 @@ class Hierarchical(Categorical):
                     f"`names` must be names separated by single {SEPARATOR!r}, such as "
                     f"'animal/dog'. Received: {shortened(name)}"
                 )
-        groups = dict.fromkeys(group for name in leaves for group in _groups(name))
+        groups = dict.fromkeys(group for name in leaves for group in groups_of(name))
         if both := [name for name in leaves if name in groups]:
             raise ValueError(
                 "`names` must be classes, of which none is a group of others. Received: "
-                f"{both[0]!r} and {next(n for n in leaves if both[0] in _groups(n))!r}. Name "
+                f"{both[0]!r} and {next(n for n in leaves if both[0] in groups_of(n))!r}. Name "
                 f"it {both[0] + SEPARATOR + 'other'!r}."
             )
         nodes = (*leaves, *groups)
@@ -57,7 +57,7 @@ class Hierarchical(Categorical):
         # Of every node, and of *unknown*, itself and all above it; *unknown* is above the root.
         self.paths = np.full((len(nodes) + 1, depth), self.unknown, "int32")
         for index, name in enumerate(nodes):
-            path = [self._indices[node] for node in (name, *_groups(name))]
+            path = [self._indices[node] for node in (name, *groups_of(name))]
             self.paths[index, : len(path)] = path
 
     @property
@@ -127,7 +127,7 @@ class Hierarchical(Categorical):
         return cls(**config)
 
 
-def _groups(name):
-    """The groups that a node is in, the nearest first."""
+def groups_of(name):
+    """The groups that a node is in by its name, the nearest first."""
     parts = name.split(SEPARATOR)
     return [SEPARATOR.join(parts[:count]) for count in range(len(parts) - 1, 0, -1)]

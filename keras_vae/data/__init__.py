@@ -16,7 +16,7 @@ from keras_vae.data.columns import Binary, Category, Count, Numeric
 from keras_vae.data.datasets import Dataset
 from keras_vae.data.errors import DataError, explained, shortened
 from keras_vae.data.image_files import Framing, ImageFiles, warn_of_broken, whole
-from keras_vae.data.image_folders import UNLABELLED, find
+from keras_vae.data.image_folders import SEPARATOR, UNLABELLED, find
 from keras_vae.data.images import as_float, binarize, looks_channels_first
 from keras_vae.data.notes import Notes
 from keras_vae.data.sequences import Sequences, is_music, sequences
@@ -88,6 +88,7 @@ def load(
     background: "str | tuple[int, int, int] | None" = None,
     skip_broken: bool = False,
     conditions: "Sequence[str] | Mapping[str, Sequence[str] | None]" = (),
+    groups: bool = False,
 ) -> Dataset:
     """Load a set of images by name or from a path, with labels where there are any.
 
@@ -102,11 +103,11 @@ def load(
       to 255 whatever the values; or bools, or numbers in [0, 1]. Channels come last.
     - A path to a folder with one sub-folder of images per class, or with `train` and `test`
       folders that hold these (or `training` and `testing`; without the second, `val`, `valid` or
-      `validation` is the test set). Images in sub-folders of a class are of that class; images in
-      no sub-folder at all have no labels. They are PNG, JPEG, BMP, GIF, TIFF or WebP, turned as
-      their EXIF orientation says, of one size or given one by `image_size`; of an animation the
-      first frame counts. What else is there is passed over with a warning that counts it, unless
-      hidden. Classes are in natural order, 2 before 10.
+      `validation` is the test set). Images in sub-folders of a class are of that class, unless
+      there are `groups`; images in no sub-folder at all have no labels. They are PNG, JPEG, BMP,
+      GIF, TIFF or WebP, turned as their EXIF orientation says, of one size or given one by
+      `image_size`; of an animation the first frame counts. What else is there is passed over with a
+      warning that counts it, unless hidden. Classes are in natural order, 2 before 10.
 
     8-bit images stay uint8; where some have 16 bits of grey, all become float32. Where a source
     comes without a test set, a fifth of each class becomes one, the same fifth every time. Without
@@ -130,6 +131,9 @@ def load(
         conditions: Names of what an `.npz` says of its images besides the label. Floats `(n,)` or
             `(n, dim)` are numbers, NaN where missing; whole numbers and text are names, in their
             order. A dict says the names that a model knows, or None of numbers.
+        groups: Whether a sub-folder without images of its own, but with several folders that hold
+            some, is a group of classes, whose names are `animal/dog` and `animal/cat`, to any
+            depth. Where `class_names` are given, they say it.
 
     Returns:
         A `Dataset`.
@@ -161,7 +165,7 @@ def load(
     elif source in _CLASS_NAMES:
         dataset = _load_named(source)
     elif os.path.isdir(source):
-        dataset = _load_folder(source, in_memory, class_names, framing, skip_broken)
+        dataset = _load_folder(source, in_memory, class_names, framing, skip_broken, groups)
     elif os.path.isfile(source):
         dataset = _load_npz(source, Path(source).stem, conditions=conditions)
     else:
@@ -264,10 +268,10 @@ def _load_npz(path, name, class_names=None, conditions=None):
     return datasets.make(repr(path), name, **{**arrays, **labels, **names})
 
 
-def _load_folder(path, in_memory, class_names, framing, skip_broken):
+def _load_folder(path, in_memory, class_names, framing, skip_broken, groups):
     # Links are followed inside this folder only, so it is compared as the place it really is.
     root = Path(os.path.realpath(path))
-    found = find(root, class_names)
+    found = find(root, class_names, groups)
     sets = [found.training, found.test or {}]
     if skip_broken:
         paths = [path for files in sets for group in files.values() for path in group]
@@ -300,7 +304,9 @@ def _load_folder(path, in_memory, class_names, framing, skip_broken):
         datasets.check_memory(files.nbytes, MAX_BYTES, root, advice)
         x_train, x_test = x_train.in_memory(), x_test.in_memory()
     arrays = x_train, labels[train], x_test, labels[test], class_names
-    return datasets.make(repr(str(root)), root.name, *arrays, has_labels=found.has_labels)
+    has_groups = any(SEPARATOR in name for name in class_names)
+    told = {"has_labels": found.has_labels, "has_groups": has_groups}
+    return datasets.make(repr(str(root)), root.name, *arrays, **told)
 
 
 def _paths_and_labels(files, class_names):

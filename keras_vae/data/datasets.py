@@ -42,6 +42,7 @@ class Dataset:
         class_names: Tuple of str, one per label.
         has_labels: Whether the source says of which class an image is; else all are of class 0.
         conditions: Dict from a name to a `Condition`, what images have besides a label.
+        has_groups: Whether classes are in groups: `animal/dog` in `animal`.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Dataset:
     class_names: tuple[str, ...]
     has_labels: bool = True
     conditions: dict[str, Condition] = dataclasses.field(default_factory=dict)
+    has_groups: bool = False
 
     def inputs(self, part, names=(), rows=None):
         """Images of a part as a model of some conditions takes them.
@@ -84,10 +86,12 @@ def make(
     x_test,
     y_test,
     class_names=None,
-    has_labels=True,
-    conditions=None,
+    **told,
 ):
-    """Check and convert the arrays of any source: the one place where a `Dataset` is made."""
+    """Check and convert the arrays of any source: the one place where a `Dataset` is made.
+
+    What else is `told` are the other attributes of a `Dataset`.
+    """
     x_train, x_test = _images(x_train, "x_train", source), _images(x_test, "x_test", source)
     if x_train.shape[1:] != x_test.shape[1:]:
         raise DataError(
@@ -119,9 +123,7 @@ def make(
             f"Class names of {source} must be text, distinct, printable and not empty. Received: "
             f"{shortened(repr(class_names))}. Rename the classes."
         )
-    return Dataset(
-        name, x_train, y_train, x_test, y_test, class_names, has_labels, conditions or {}
-    )
+    return Dataset(name, x_train, y_train, x_test, y_test, class_names, **told)
 
 
 def _images(x, array, source):

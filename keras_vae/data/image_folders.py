@@ -19,6 +19,8 @@ _SPLITS = {
 }
 
 
+# Between the names of groups and of a class.
+SEPARATOR = "/"
 # The one class of images that have no labels.
 UNLABELLED = "all"
 
@@ -37,7 +39,7 @@ class Found(NamedTuple):
     has_labels: bool = True
 
 
-def find(folder, class_names=None):
+def find(folder, class_names=None, groups=False):
     """Find the images of a folder and their classes. What is passed over is said in a warning.
 
     Images that are in the folder itself, beside no sub-folder that holds any, have no labels.
@@ -46,7 +48,9 @@ def find(folder, class_names=None):
         folder: `Path` of the folder. Links are followed inside it only, so it must be the place
             that it really is (`os.path.realpath`).
         class_names: Optional sequence of str, the classes in their order. Default: those found, in
-            natural order: 2 before 10.
+            natural order: 2 before 10. A class in a group of classes has the path from the folder
+            as its name, `animal/dog`.
+        groups: Bool. Whether a folder may be a group of classes. Of given classes the names say it.
 
     Returns:
         A `Found`.
@@ -66,11 +70,13 @@ def find(folder, class_names=None):
         if training is not None and path not in (training, test):
             names = " and ".join(split.name for split in (training, test) if split)
             passed_over.setdefault(f"beside {names}", []).extend(_all_files(path))
-    found = [
-        _files_by_class(split, folder, passed_over) for split in (training or folder, test) if split
-    ]
-    if training is None and len(found[0]) == 1:
-        _check_not_wrapped(folder, *found[0].items())
+    found = []
+    for split in filter(None, (training or folder, test)):
+        # A group has the same classes in both.
+        known = class_names or (found and [*found[0]]) or None
+        found.append(_files_by_class(split, folder, passed_over, known, groups))
+    if training is None and len({name.split(SEPARATOR)[0] for name in found[0]}) == 1:
+        _check_not_wrapped(folder, found[0])
     _warn_of(passed_over, folder)
     if class_names is None:
         class_names = sorted(found[0], key=_natural)
@@ -145,9 +151,9 @@ def _splits(folder):
     return None, None
 
 
-def _check_not_wrapped(folder, only):
-    name, paths = only
-    if not any(path.parent == folder / name for path in paths):
+def _check_not_wrapped(folder, files):
+    name = next(iter(files)).split(SEPARATOR)[0]
+    if not any(path.parent == folder / name for paths in files.values() for path in paths):
         raise DataError(
             "A folder of images must have one sub-folder per class. Received: "
             f"{str(folder)!r} with a single one, {name!r}, whose images are in sub-folders of its "
@@ -189,21 +195,50 @@ def _all_files(path):
     return sorted(file for file in found if not _is_hidden(file.name))
 
 
-def _files_by_class(folder, root, passed_over):
-    """Return a dict from class name to image files, both in order of name."""
-    files = {}
+def _is_group(path, name, root, class_names, groups):
+    """Whether a folder is none of a class, but of several, each in a folder of its own.
+
+    It holds no images itself, as folders within it do; or, where classes are given, the name of one
+    begins with its own.
+    """
+    if class_names is not None:
+        within = any(other.startswith(name + SEPARATOR) for other in class_names)
+        return within and name not in class_names
+    if not groups:
+        return False
+    there = _listing(path, root)
+    if any(map(_is_image, there)):
+        return False
+    folders = [inner for inner in there if inner.is_dir()]
+    holds_images = [any(map(_is_image, _files_below(inner, root))) for inner in folders]
+    return sum(holds_images) > 1
+
+
+def _class_folders(folder, root, passed_over, class_names, groups, prefix=""):
+    """Yield names of classes and their folders."""
     for path in _listing(folder, root):
+        name = prefix + path.name
         if not path.is_dir():
             passed_over.setdefault("in no class folder", []).append(path)
-            continue
+        elif _is_group(path, name, root, class_names, groups):
+            known = passed_over, class_names, groups
+            yield from _class_folders(path, root, *known, name + SEPARATOR)
+        else:
+            yield name, path
+
+
+def _files_by_class(folder, root, passed_over, class_names, groups):
+    """Return a dict from class name to image files, both in order of name."""
+    files = {}
+    for name, path in _class_folders(folder, root, passed_over, class_names, groups):
         there = _files_below(path, root)
-        files[path.name] = [file for file in there if _is_image(file)]
-        if not files[path.name]:
+        files[name] = [file for file in there if _is_image(file)]
+        if not files[name]:
             raise DataError(
                 f"Each class folder must hold images ({_NAMES_OF_FORMATS}). Received: none in "
                 f"{str(path)!r}. Add images or remove the folder."
             )
-        if len(files[path.name]) < len(there):
+        if len(files[name]) < len(there):
             others = [file for file in there if not _is_image(file)]
             passed_over.setdefault(f"that are not {_NAMES_OF_FORMATS}", []).extend(others)
     if not files:
