@@ -363,7 +363,7 @@ def write_header(path, manifest, tools):
     if os.path.splitext(path)[1] != ".h":
         raise tools.InputError(f"--header must end with .h, not {path}")
     try:
-        data, group = manifest["data"], calibration["groups"][0]
+        data, groups = manifest["data"], calibration["groups"]
         mean, std = ([float(c[key]) for c in data["channels"]] for key in ("mean", "std"))
         scales = [float(s) for s in (scale if isinstance(scale, list) else [scale] * len(std))]
         offsets = [np.log(s) + np.log(2 * np.pi) / 2 for s in scales]
@@ -373,9 +373,14 @@ def write_header(path, manifest, tools):
             "std": std,
             "scale": scales,
             "log_scale": offsets,
-            "scores": [float(score) for score in group["scores"]],
-            "p_values": [float(p) for p in group["p_values"]],
+            "scores": [float(score) for group in groups for score in group["scores"]],
+            "p_values": [float(p) for group in groups for p in group["p_values"]],
         }
+        ends = np.cumsum([len(group["scores"]) for group in groups])
+        classes = _classes(manifest) if calibration.get("condition") else []
+        of_class = [int(k) for k in calibration["group_of_class"]] if classes else [0]
+        if len(of_class) != len(classes) + 1 or not set(of_class) <= set(range(len(groups))):
+            raise ValueError("a class without a group")
         window, rate = int(data["window"]), float(calibration["false_alarms"])
     except (KeyError, TypeError, ValueError, IndexError) as err:
         raise tools.InputError("the manifest is damaged: export the file again") from err
@@ -385,13 +390,29 @@ def write_header(path, manifest, tools):
     for name, values in arrays.items():
         numbers = ", ".join(f"{np.float32(value):.9e}f" for value in values)
         lines.append(f"static const float kv_{name}[] = {{{numbers}}};")
+    lines += [f"#define {name} {label}" for label, name in enumerate(classes)]
+    for name, values in {"group_of_class": of_class, "group_ends": ends}.items():
+        lines.append(f"static const int kv_{name}[] = {{{', '.join(map(str, values))}}};")
     fields = "KV_STEPS, KV_CHANNELS, kv_mean, kv_std, kv_scale, kv_log_scale"
     lines.append(
-        f"static const kv_scorer kv_data = {{{fields}, {len(arrays['scores'])}, kv_scores, "
-        f"kv_p_values, {np.float32(rate):.9e}f}};"
+        f"static const kv_scorer kv_data = {{{fields}, {ends[0]}, kv_scores, kv_p_values, "
+        f"{np.float32(rate):.9e}f, {len(classes)}, kv_group_of_class, kv_group_ends}};"
     )
     tools.write(path, ("\n".join(lines) + "\n").encode("ascii", "replace"))
     print(path)
+
+
+def _classes(manifest):
+    """Macros of the classes that p-values are by: of their names, or where C cannot, numbers."""
+    [names] = [
+        condition["names"]
+        for condition in manifest["conditions"]
+        if condition["name"] == manifest["calibration"]["condition"]
+    ]
+    words = ["".join(c if c.isalnum() and c.isascii() else "_" for c in n).upper() for n in names]
+    taken = {"STEPS", "CHANNELS", "SCORE_H"}
+    are_names = len(set(words)) == len(words) and all(words) and not taken & set(words)
+    return [f"KV_{word if are_names else f'CLASS_{k}'}" for k, word in enumerate(words)]
 
 
 class Jumper:

@@ -7,7 +7,8 @@
 
        python sample.py --model reconstructor.int8-full.tflite --header scorer_data.h
 
-   which defines KV_STEPS, KV_CHANNELS and a `static const kv_scorer kv_data`:
+   which defines KV_STEPS, KV_CHANNELS, the names of classes that have p-values of their own, and a
+   `static const kv_scorer kv_data`:
 
        #include "score.h"
        #include "scorer_data.h"
@@ -15,7 +16,7 @@
        static kv_alarm alarm = {0};
        kv_standardise(&kv_data, x);          // then run the reconstructor
        float score = kv_score(&kv_data, x, reconstructed, added);
-       float p = kv_p_value(&kv_data, score);
+       float p = kv_p_value(&kv_data, score); // or kv_p_value_of(&kv_data, score, KV_IDLE)
        if (kv_raise(&alarm, p <= kv_data.false_alarms, 3, 5)) { ... kv_worst(&kv_data, added) ... }
 */
 #ifndef KV_SCORE_H
@@ -29,10 +30,13 @@ typedef struct {
     const float *mean, *std; /* of each channel, in units */
     const float *scale;     /* of each channel's likelihood, in standard deviations */
     const float *log_scale; /* log(scale) + log(2 pi) / 2 */
-    int knots;
-    const float *scores;    /* ascending */
+    int knots;              /* of the p-values of all examples */
+    const float *scores;    /* ascending; after those of all, those of each group */
     const float *p_values;  /* descending */
     float false_alarms;
+    int classes;               /* of a label that p-values are by, or 0 */
+    const int *group_of_class; /* of each class, and of unknown; group 0 is all examples */
+    const int *group_ends;     /* where the scores of each group end */
 } kv_scorer;
 
 typedef struct {
@@ -69,18 +73,34 @@ static inline float kv_score(const kv_scorer *s, const float *x, const float *ma
     return total;
 }
 
-/* The share of normal windows that score as high: straight lines between the scores that are kept.
-   The least there is for a score that is not a number, so that it is an alarm. */
-static inline float kv_p_value(const kv_scorer *s, float score)
+/* Straight lines between the scores that are kept, from one place up to another. The least there is
+   for a score that is not a number, so that it is an alarm. */
+static inline float kv_between(const kv_scorer *s, float score, int first, int end)
 {
-    if (score <= s->scores[0])
-        return s->p_values[0];
-    for (int k = 1; k < s->knots; ++k)
+    if (score <= s->scores[first])
+        return s->p_values[first];
+    for (int k = first + 1; k < end; ++k)
         if (score < s->scores[k]) {
             const float along = (score - s->scores[k - 1]) / (s->scores[k] - s->scores[k - 1]);
             return s->p_values[k - 1] + along * (s->p_values[k] - s->p_values[k - 1]);
         }
-    return s->p_values[s->knots - 1];
+    return s->p_values[end - 1];
+}
+
+/* The share of normal windows, of all classes, that score as high. */
+static inline float kv_p_value(const kv_scorer *s, float score)
+{
+    return kv_between(s, score, 0, s->knots);
+}
+
+/* The share of normal windows of a class that score as high: of all, where the class is unknown or
+   had too few examples. Where p-values are by class, this is what false alarms are asked of. */
+static inline float kv_p_value_of(const kv_scorer *s, float score, int label)
+{
+    const int group = label >= 0 && label < s->classes ? s->group_of_class[label] : 0;
+    if (group == 0)
+        return kv_p_value(s, score);
+    return kv_between(s, score, s->group_ends[group - 1], s->group_ends[group]);
 }
 
 /* The channel that adds most to a score. */

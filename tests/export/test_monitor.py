@@ -1,7 +1,6 @@
 """`mobile_demo/edge` watches a machine: from readings to alarms, without Keras."""
 
 import csv
-import dataclasses
 import importlib.util
 import io
 import json
@@ -16,7 +15,6 @@ import pytest
 
 import export
 import keras_vae
-from keras_vae.calibration import Calibration
 from tests.conftest import ordinary_on
 from tests.export.exported import FORMATS
 from tests.export.test_parity import converts_here
@@ -211,20 +209,22 @@ MAIN = """
 #include "score.h"
 #include "scorer_data.h"
 static float x[KV_STEPS * KV_CHANNELS], made[KV_STEPS * KV_CHANNELS];
-static float added[KV_STEPS * KV_CHANNELS];
+static float added[KV_STEPS * KV_CHANNELS], label;
 int main(void)
 {
     const size_t size = KV_STEPS * KV_CHANNELS;
     kv_alarm alarm = {0};
-    while (fread(x, sizeof(float), size, stdin) == size &&
+    while (fread(&label, sizeof(float), 1, stdin) == 1 &&
+           fread(x, sizeof(float), size, stdin) == size &&
            fread(made, sizeof(float), size, stdin) == size) {
         kv_standardise(&kv_data, x);
         const float score = kv_score(&kv_data, x, made, added);
         const float p = kv_p_value(&kv_data, score);
         const int raised = kv_raise(&alarm, p <= kv_data.false_alarms, 2, 3);
-        printf("%.9g %.9g %d %d\\n", score, p, kv_worst(&kv_data, added), raised);
+        const float of_class = kv_p_value_of(&kv_data, score, (int)label);
+        printf("%.9g %.9g %.9g %d %d\\n", score, p, of_class, kv_worst(&kv_data, added), raised);
     }
-    return 0;
+    return KV_FIRST == 0 && KV_SECOND == 1 ? 0 : 1;
 }
 """
 
@@ -235,16 +235,10 @@ def test_c_scores_beside_an_all_integer_reconstructor(tmp_path, monkeypatch, cap
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the score is changed
         detector = keras_vae.AnomalyDetector(model, "reconstruction")
-    # One table for all: the device knows of no mode.
     detector.calibrate(made.calibration)
-    pooled = dataclasses.replace(
-        model.scoring,
-        calibration=Calibration.fit(detector.score(made.calibration)),
-    )
-    model.scoring = pooled
     rounding = {name: values[:400] for name, values in made.train.items()}
     path = export.export(
-        model, "tflite", "reconstructor", "int8-full", tmp_path, calibration_data=rounding
+        detector, "tflite", "reconstructor", "int8-full", tmp_path, calibration_data=rounding
     )
     monkeypatch.chdir(tmp_path)
     assert program("sample").main(["--model", str(path), "--header", "scorer_data.h"]) == 0
@@ -252,12 +246,18 @@ def test_c_scores_beside_an_all_integer_reconstructor(tmp_path, monkeypatch, cap
     windows[100:104, 3:9, 0] += 2.0  # faults
     x = made.schema.encode(windows, {"mode": _names(made, mode)})
     back = export.module_of("tflite").load(path)(x)["x_reconstructed"]
-    (tmp_path / "main.c").write_text(MAIN)
+    names = [name.upper() for name in made.schema.conditions["mode"].names]
+    main = MAIN.replace("KV_FIRST", f"KV_{names[0]}").replace("KV_SECOND", f"KV_{names[1]}")
+    (tmp_path / "main.c").write_text(main)
     flags = ["-std=c99", "-Wall", "-Wextra", "-pedantic", "-Werror", "-O2", f"-I{EDGE}"]
     subprocess.run(["gcc", *flags, "main.c", "-o", "scorer", "-lm"], check=True)
-    given = np.stack([windows, back], axis=1).astype("<f4").tobytes()
+    labels = np.where(np.arange(300) % 5, mode, 2 + np.arange(300) % 2)  # 2 is unknown, 3 none
+    given = np.concatenate(
+        [labels[:, None], *(w.reshape(300, -1) for w in (windows, back))], axis=1
+    )
+    given = given.astype("<f4").tobytes()
     said = subprocess.run(["./scorer"], input=given, check=True, capture_output=True).stdout
-    scores, p_values, worst, raised = np.array(
+    scores, p_values, of_class, worst, raised = np.array(
         [line.split() for line in said.splitlines()], float
     ).T
     told = export.module_of("tflite").read_manifest(path)
@@ -265,10 +265,14 @@ def test_c_scores_beside_an_all_integer_reconstructor(tmp_path, monkeypatch, cap
     error = (x["x"] - back) / told["likelihood_scale"]
     terms = 0.5 * error**2 + np.log(told["likelihood_scale"]) + 0.5 * np.log(2 * np.pi)
     np.testing.assert_allclose(scores, terms.sum(axis=(1, 2)), rtol=1e-4, atol=1e-3)
-    group = told["calibration"]["groups"][0]
-    np.testing.assert_allclose(
-        p_values, np.interp(scores, group["scores"], group["p_values"]), atol=1e-4
-    )
+    assert told["calibration"]["group_of_class"] == [1, 2, 0]
+    by_group = [
+        np.interp(scores, g["scores"], g["p_values"]) for g in told["calibration"]["groups"]
+    ]
+    np.testing.assert_allclose(p_values, by_group[0], atol=1e-4)
+    expected = np.choose([(1, 2, 0, 0)[k] for k in labels], by_group)
+    np.testing.assert_allclose(of_class, expected, atol=1e-4)
+    assert np.abs(of_class - p_values).max() > 0.05
     np.testing.assert_array_equal(worst, terms.sum(axis=1).argmax(axis=1))
     alarms = p_values <= 0.01
     expected = [alarms[max(0, k - 2) : k + 1].sum() >= 2 for k in range(300)]
