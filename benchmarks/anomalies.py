@@ -4,6 +4,8 @@
     KERAS_BACKEND=torch python benchmarks/anomalies.py one_class [--digits 0123456789]
     KERAS_BACKEND=torch python benchmarks/anomalies.py calibration
     KERAS_BACKEND=tensorflow python benchmarks/anomalies.py rounded
+    KERAS_BACKEND=torch python benchmarks/anomalies.py tails
+    KERAS_BACKEND=torch python benchmarks/anomalies.py simple
 
 It prints JSON:
 
@@ -24,6 +26,15 @@ It prints JSON:
   how far their p-values are from uniform by Kolmogorov and Smirnov, the shares in alarm at 1 % and
   5 %, the largest difference of a score from the model's over the spread of scores, and the mean
   and the largest difference of a p-value.
+- `tails`: what the doctor's `contaminated_calibration` asks: how far the highest hundredth of the
+  scores lies above the median, over how far the highest quarter does, of held-out examples and with
+  1 % and 5 % of anomalies among them. Digits upside down, MNIST with noise, and sensors of which
+  one is stuck.
+- `simple`: AUROC of anomalies that are simpler than the data, which a likelihood finds likely. VAEs
+  of small CIFAR-10 and of emoji, against MNIST in three channels, pictures of one colour, smooth
+  gradients, each other, and noise: of the negative ELBO, of the reconstruction, of the ELBO less
+  that of a background model (Ren et al., 2019), trained on pictures of which a fifth of the pixels
+  is anew at random, and of the ELBO less the bits of a PNG (Serra et al., 2020) or of zlib.
 """
 
 import argparse
@@ -45,16 +56,11 @@ ROWS, NOISE = 3000, 0.3
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("rivals", "one_class", "calibration", "rounded"))
+    parser.add_argument("what", choices=tuple(BENCHMARKS))
     parser.add_argument("--skab", type=pathlib.Path)
     parser.add_argument("--digits", default="0123456789")
     args = parser.parse_args()
-    found = {
-        "rivals": lambda: rivals(args.skab),
-        "one_class": lambda: one_class(map(int, args.digits)),
-        "calibration": calibration,
-        "rounded": rounded,
-    }[args.what]()
+    found = BENCHMARKS[args.what](args)
     print(json.dumps(found, indent=2))
 
 
@@ -327,6 +333,148 @@ def windows_of_sensors(count, seed, steps=64, channels=8):
     angle = speed * np.arange(steps)[:, None] + phase + 0.4 * np.arange(channels)
     return (np.sin(angle) + rng.normal(0, 0.1, (count, steps, channels))).astype("float32")
 
+
+# Tails of scores
+
+
+def tails():
+    digits, mnist, rng = data.load("digits"), data.load("mnist"), np.random.default_rng(0)
+    x = data.as_float(mnist.x_train[:20_000])
+    test = data.as_float(mnist.x_test[:4000])
+    noise = rng.random(test.shape).astype("float32")
+    stuck = windows_of_sensors(3000, 2)
+    stuck[:, 30:, 3] = stuck[:, 30:31, 3]
+    gaussian = likelihoods.Gaussian("optimal")
+    sensors = windows_of_sensors(6000, 0), windows_of_sensors(3000, 1), stuck
+    upside_down = digits.x_test[:, ::-1]
+    return {
+        "digits": _tails(digits.x_train, digits.x_test, upside_down, "bernoulli", 30),
+        "mnist": _tails(x, test, noise, "bernoulli", 5),
+        "sensors": _tails(*sensors, gaussian, 8),
+    }
+
+
+def _tails(train, held_out, odd, likelihood, epochs):
+    from keras_vae.doctor import calibrations
+
+    keras.utils.set_random_seed(0)
+    shape = train.shape[1:]
+    model = keras_vae.VAE(
+        networks.DenseEncoder(8, (128,)),
+        networks.DenseDecoder(shape, (128,)),
+        likelihood=likelihood,
+        seed=0,
+    )
+    model.compile(keras.optimizers.Adam(1e-3))
+    model.fit(train, batch_size=128, epochs=epochs, verbose=0)
+    found, detector = {}, keras_vae.AnomalyDetector(model)
+    usual, unusual = detector.score(held_out), detector.score(odd)
+    for share in (0.0, 0.01, 0.05):
+        count = int(share * len(usual))
+        scores = np.concatenate([usual[count:], unusual[:count]])
+        tail = calibrations.tail_of(Calibration.fit(scores).groups[0])
+        found[f"{share:.0%}"] = round(tail["reach"], 2)
+    return found
+
+
+# Anomalies that are simpler than the data
+
+
+def simple():
+    mnist = data.load("mnist").x_test[:1000]
+    padded = np.repeat(np.pad(mnist, ((0, 0), (2, 2), (2, 2), (0, 0))), 3, axis=3)
+    rng = np.random.default_rng(0)
+    colours = rng.integers(0, 256, (1000, 1, 1, 3)) + np.zeros((1, 32, 32, 1), int)
+    down, across = rng.uniform(-4, 4, (2, 1000, 1, 1, 3))
+    steps = np.arange(32) - 16
+    gradients = 128 + down * steps[:, None, None] + across * steps[:, None]
+    sources = {name: data.load(name) for name in ("cifar10_small", "emoji32")}
+    odd = {
+        "mnist": padded,
+        "one colour": colours.astype("uint8"),
+        "gradient": np.clip(gradients, 0, 255).astype("uint8"),
+        "noise": rng.integers(0, 256, (1000, 32, 32, 3)).astype("uint8"),
+        **{name: source.x_test[:1000] for name, source in sources.items()},
+    }
+    found = {}
+    for name, source in sources.items():
+        scorers = _scorers(source.x_train)
+        usual = {method: score(source.x_test[:1000]) for method, score in scorers.items()}
+        found[name] = {}
+        for kind, pictures in odd.items():
+            if kind == name:
+                continue
+            labels = np.repeat([False, True], [len(source.x_test[:1000]), len(pictures)])
+            found[name][kind] = {
+                method: auroc(labels, np.concatenate([usual[method], score(pictures)]))
+                for method, score in scorers.items()
+            }
+            print(json.dumps({name: {kind: found[name][kind]}}), flush=True)
+    return found
+
+
+def _scorers(train):
+    """Dict of functions from uint8 pictures to scores, of models trained on such."""
+    rng = np.random.default_rng(0)
+    is_new = rng.random((*train.shape[:3], 1)) < 0.2
+    perturbed = np.where(is_new, rng.integers(0, 256, train.shape), train).astype("uint8")
+    model, background = map(_of_pictures, (train, perturbed))
+    elbo = keras_vae.AnomalyDetector(model)
+
+    def score(pictures):
+        return elbo.score(data.as_float(pictures))
+
+    ratio = keras_vae.AnomalyDetector(model, background=background)
+    return {
+        "negative_elbo": score,
+        "likelihood_ratio": lambda pictures: ratio.score(data.as_float(pictures)),
+        "less_png": lambda pictures: score(pictures) - _nats(pictures, _png),
+        "less_zlib": lambda pictures: score(pictures) - _nats(pictures, _zlib),
+        "png": lambda pictures: -_nats(pictures, _png),
+    }
+
+
+def _of_pictures(train):
+    keras.utils.set_random_seed(0)
+    model = keras_vae.VAE(
+        networks.ConvEncoder(32, (32, 64)),
+        networks.ConvDecoder((32, 32, 3), (64, 32)),
+        likelihood=likelihoods.Gaussian("optimal"),
+        seed=0,
+    )
+    model.compile(keras.optimizers.Adam(1e-3))
+    model.fit(data.as_float(train), batch_size=128, epochs=20, verbose=0)
+    return model
+
+
+def _nats(pictures, compress):
+    return np.array([8 * np.log(2) * compress(picture) for picture in pictures])
+
+
+def _png(picture):
+    import io
+
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "PNG", optimize=True)
+    return len(file.getvalue())
+
+
+def _zlib(picture):
+    import zlib
+
+    return len(zlib.compress(picture.tobytes(), 9))
+
+
+BENCHMARKS = {
+    "rivals": lambda args: rivals(args.skab),
+    "one_class": lambda args: one_class(map(int, args.digits)),
+    "calibration": lambda args: calibration(),
+    "rounded": lambda args: rounded(),
+    "tails": lambda args: tails(),
+    "simple": lambda args: simple(),
+}
 
 if __name__ == "__main__":
     main()

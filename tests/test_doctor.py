@@ -129,6 +129,8 @@ FINE = {
     "alike_samples": {"diversity": 0.8},
     "copied_images": {"copied_samples": 0.01},
     "copied_rows": {"close_samples": 0.08, "close_held_out": 0.01},
+    "other_units": {"at_least": 0.02, "channel": "bar", "factor": 1.1},
+    "contaminated_calibration": {"reach": 4.0, "share": 0.0, "count": 500},
 }
 # What is changed in it, and words that must be said.
 ILL = [
@@ -168,6 +170,9 @@ ILL = [
     ("alike_samples", {"diversity": 0.2, "of": " of a class"}, "of a class differ 0.20", ""),
     ("copied_images", {"copied_samples": 0.4}, "40 % of the samples are not half as far", ""),
     ("copied_rows", {"close_samples": 0.4}, "40 % of the drawn rows are as near to a training", ""),
+    ("other_units", {"at_least": 1.0, "factor": 1e3}, "'bar' is 1,000 times", "Give 'bar' in the"),
+    ("other_units", {"at_least": 1.0}, "100 % of the examples score higher than all", "Calibrate"),
+    ("contaminated_calibration", {"reach": 40.0, "share": 0.031}, "about 3.1 %", "nation=0.04"),
 ]
 
 

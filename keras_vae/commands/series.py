@@ -7,7 +7,7 @@ import pathlib
 from keras_vae import arguments, progress
 from keras_vae.commands import fitting
 from keras_vae.commands.output import print_next, print_next_export
-from keras_vae.commands.reporting import report_evaluation
+from keras_vae.commands.reporting import examine, report_evaluation
 from keras_vae.commands.start import start_keras
 from keras_vae.commands.train_arguments import flag, run_folder
 
@@ -164,7 +164,7 @@ def measure(model, series, batch_size):
 
 def evaluate(args, run):
     """Measure a run's model on its test part, or its alarms over all of a series."""
-    for name in ("scorecard", "doctor", "target"):
+    for name in ("scorecard", "target"):
         if getattr(args, name):
             raise ValueError(
                 f"{flag(name)} needs a model of pictures, rows or music. Received: one of a "
@@ -189,6 +189,8 @@ def evaluate(args, run):
         parts = ["train", "calibration", "test"] if anomalies else ["test"]
         detector = keras_vae.AnomalyDetector(model)
         results["alarms"] = evaluate_alarms(windows_of(detector, series, parts), rate, anomalies)
+    if args.doctor:
+        results["findings"] = examine(run, model, series.train, test)
     report_evaluation(run, results)
     print_next("figures", run.folder)
 

@@ -12,7 +12,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_vae.doctor import codes, curves, samples, settings
+from keras_vae.doctor import calibrations, codes, curves, samples, settings
+from keras_vae.doctor.calibrations import contaminated_calibration, other_units
 from keras_vae.doctor.codes import (
     dead_latents,
     exploding_log_variance,
@@ -43,7 +44,7 @@ from keras_vae.doctor.settings import (
     unfit_data,
 )
 from keras_vae.evaluation.report import first_of
-from keras_vae.models.capabilities import Bounds, DiscreteCodes, Encodes, lack
+from keras_vae.models.capabilities import Bounds, DiscreteCodes, Encodes, Scores, lack
 
 EXAMPLES = 1000
 # Diagnoses of what passes as a model learns.
@@ -53,6 +54,7 @@ PASSING = {"low_kl", "dead_latents", "prior_mismatch", "ignored_labels"}
 DIAGNOSES = {
     diagnosis.__name__: diagnosis
     for diagnosis in (
+        other_units,
         unfit_data,
         squashed_logits,
         bernoulli_colours,
@@ -73,6 +75,7 @@ DIAGNOSES = {
         alike_samples,
         copied_images,
         copied_rows,
+        contaminated_calibration,
     )
 }
 
@@ -160,6 +163,8 @@ def measure(
     if not bool(ops.all(model.likelihood.valid(settings.values_of(model, x)))):
         return numbers, {"what needs a look at the model": "the data are out of range"}
     left_out = {}
+    if isinstance(model, Scores) and model.scoring.calibration is not None:
+        numbers |= calibrations.of_calibration(model, held_out, np.asarray(x), test is None)
     numbers |= curves.of_curves(model, history, left_out)
     if isinstance(model, DiscreteCodes):
         numbers["unused_codes"] = codes.of_codebook(model, held_out)

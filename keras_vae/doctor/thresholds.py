@@ -48,3 +48,11 @@ LEAST_DIVERSITY = 0.6
 MOST_CLOSE = 0.1
 # Of samples those that are not half as far from a training image as the closest held-out ones.
 MOST_COPIED = 0.02
+
+# Of the calibration of a detector.
+
+# How far the highest hundredth of normal scores reaches above the median, over the highest quarter.
+MOST_REACH = 10.0
+# Share of held-out examples whose p-value is the least there is; and how many times as large as in
+# training a channel may be.
+MOST_AT_LEAST, MOST_FACTOR = 0.9, 10.0
