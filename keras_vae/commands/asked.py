@@ -51,7 +51,7 @@ def values_of(texts):
     found = {}
     for text in texts or ():
         name, equals, value = text.partition("=")
-        if not (name and equals and value):
+        if not (name and equals):
             raise ValueError(f"--condition must be NAME=VALUE. Received: {text!r}.")
         if name in found:
             raise ValueError(f"--condition must ask for {name} once. Received: twice.")
@@ -98,6 +98,10 @@ def asked_of(conditions, labels, texts):
             if name == "label" or asked:
                 words.append(f"{name} {', '.join(asked)}" if asked else "every class")
             continue
+        if kind.kind == "multi_label":
+            choices.append([_tags(kind, text, name)])
+            words.append(f"{name} {UNKNOWN if text is None else text or 'none'}")
+            continue
         if kind.kind != "continuous":
             raise ValueError(f"`sample` draws images of labels and numbers. Received: {name}.")
         numbers = _numbers(name, kind, text)
@@ -127,6 +131,15 @@ def _classes(name, kind, texts):
         is_index = word not in kind.names and word.isdecimal()
         found += kind.as_array([int(word) if is_index else word], f"--{name}").tolist()
     return found
+
+
+def _tags(kind, text, name):
+    """A value for each tag: of those asked for, as in red+round, else all *unknown*."""
+    if text in (None, UNKNOWN):
+        return [kind.unknown] * kind.size
+    tags = [text] if text in kind.names else text.split("+") if text else []
+    [row] = kind.as_array([tags], f"--condition {name}").tolist()
+    return row
 
 
 def _numbers(name, kind, text):

@@ -93,6 +93,8 @@ def make_conditions(args, dataset, label):
         elif given.names is None:
             dim = given.train.shape[1]
             found[name] = keras_vae.Continuous(dim, unit=units.get(name), **rate)
+        elif given.has_tags:
+            found[name] = keras_vae.MultiLabel(given.names, **rate)
         else:
             found[name] = keras_vae.Categorical(names=given.names, **rate)
     return found

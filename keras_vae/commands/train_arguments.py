@@ -62,7 +62,7 @@ KINDS = ("numeric", "count", "category", "binary")
 RESERVED = ("x", "y", "z", "seed", "temperature", "token_temperature")
 
 # What 0.1.0 had, whatever the data, and wrote into every run's config.
-ONCE_DEFAULT = {"likelihood": "bernoulli", "prior": "standard_normal"}
+ONCE_DEFAULT = {"likelihood": "bernoulli", "prior": "standard_normal", "unknown_rate": 0.0}
 
 # Options that only some of them know.
 OPTIONS_OF = {

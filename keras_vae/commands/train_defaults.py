@@ -93,9 +93,7 @@ def fill_defaults(args, dataset):
         # A run that was begun before it could be chosen had 1.
         weight = 1.0 if args.resume else CLASS_LOSS_WEIGHT
         defaults = {**defaults, "class_loss_weight": weight}
-    if args.model not in ("conditional_vae", "vq_vae") or not dataset.has_groups:
-        args.unknown_rate = args.unknown_rate or 0.0
-    else:
+    if args.model in ("conditional_vae", "vq_vae") and dataset.has_groups:
         defaults = {**defaults, "unknown_rate": UNKNOWN_RATE_OF_GROUPS}
     chosen = []
     for name, value in defaults.items():

@@ -130,7 +130,8 @@ def load(
             them; all are decoded once to find them.
         conditions: Names of what an `.npz` says of its images besides the label. Floats `(n,)` or
             `(n, dim)` are numbers, NaN where missing; whole numbers and text are names, in their
-            order. A dict says the names that a model knows, or None of numbers.
+            order. Whole numbers `(n, tags)` are tags: 1, 0, or 2 for unknown; `NAME_names` has
+            their names. A dict says the names that a model knows, or None of numbers.
         groups: Whether a sub-folder without images of its own, but with several folders that hold
             some, is a group of classes, whose names are `animal/dog` and `animal/cat`, to any
             depth. Where `class_names` are given, they say it.
@@ -253,12 +254,13 @@ def _load_npz(path, name, class_names=None, conditions=None):
     conditions = conditions or {}
     arrays = {"class_names": class_names, **npz.read(path, MAX_BYTES, tuple(conditions))}
     counts = [len(arrays[f"x_{part}"]) for part in ("train", "test")]
-    arrays["conditions"] = {
-        each: datasets.condition(
-            each, arrays.pop(f"{each}_train"), arrays.pop(f"{each}_test"), counts, repr(path), names
-        )
-        for each, names in conditions.items()
-    }
+    arrays["conditions"] = {}
+    for each, names in conditions.items():
+        own = arrays.pop(f"{each}_names", None)
+        values = arrays.pop(f"{each}_train"), arrays.pop(f"{each}_test")
+        if names is None and own is not None and 2 in (values[0].ndim, values[1].ndim):
+            names = tuple(map(str, own.ravel().tolist()))
+        arrays["conditions"][each] = datasets.condition(each, *values, counts, repr(path), names)
     if "y_train" in arrays:
         return datasets.make(repr(path), name, **arrays)
     labels = {

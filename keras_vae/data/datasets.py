@@ -15,16 +15,23 @@ MAX_CLASSES = 100_000
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Condition:
-    """What images have besides a label: a number, several, or one of some names.
+    """What images have besides a label: a number, several, one of some names, or tags.
 
     Attributes:
-        train, test: float32 `(n, dim)`, NaN where missing; or int32 `(n,)`, indices of `names`.
+        train, test: float32 `(n, dim)`, NaN where missing; or int32 `(n,)`, indices of `names`; or
+            int32 `(n, tags)`, of each of the `names` 1 where an image has it, 0 where not and 2
+            where that is unknown.
         names: Tuple of different str, or None of numbers.
     """
 
     train: np.ndarray
     test: np.ndarray
     names: tuple[str, ...] | None = None
+
+    @property
+    def has_tags(self):
+        """Whether an image may have several of the names."""
+        return self.names is not None and self.train.ndim == 2
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -189,11 +196,11 @@ def labels(y, count, array, source):
 
 
 def condition(name, train, test, counts, source, names=None):
-    """Check and convert the values of a condition: floats are numbers, all else are names.
+    """Check and convert the values of a condition: floats are numbers, all else names or tags.
 
     Args:
         name: Str.
-        train, test: Arrays `(n,)`, or of floats `(n, dim)`.
+        train, test: Arrays `(n,)`, or of floats `(n, dim)`, or of whole numbers `(n, tags)`.
         counts: How many images there are of each.
         source: What the errors call the file.
         names: Optional sequence of str, all that may occur, in their order. Default: those that do.
@@ -205,12 +212,14 @@ def condition(name, train, test, counts, source, names=None):
         DataError: If a shape does not fit, a number is infinite, or a name is none of `names`.
     """
     for part, values, count in (("train", train, counts[0]), ("test", test, counts[1])):
-        most = 2 if values.dtype.kind == "f" else 1
-        if not 1 <= values.ndim <= most or len(values) != count or 0 in values.shape:
+        most = 1 if values.dtype.kind == "U" else 2
+        one_tag = values.dtype.kind != "f" and values.shape[1:] == (1,)
+        fits = 1 <= values.ndim <= most and len(values) == count
+        if not fits or one_tag or 0 in values.shape:
             raise DataError(
                 f"{name}_{part} of {source} must have one value per image: floats (n,) or (n, dim),"
-                f" or whole numbers or text (n,), n={count}. Received: {values.dtype} of "
-                f"shape={values.shape}."
+                f" whole numbers or text (n,), or tags, 0 and 1 (n, tags), n={count}. Received: "
+                f"{values.dtype} of shape={values.shape}."
             )
         if values.dtype.kind == "f" and np.isinf(values).any():
             raise DataError(f"{name}_{part} of {source} must be finite. Received: infinity.")
@@ -226,6 +235,8 @@ def condition(name, train, test, counts, source, names=None):
             f"{name}_train and {name}_test of {source} must be of one kind. Received: "
             f"{train.dtype} and {test.dtype}."
         )
+    if 2 in (train.ndim, test.ndim):
+        return _tags(name, train, test, source, names)
     known = np.unique(np.concatenate([train, test])) if names is None else np.array(names)
     index = {str(value): k for k, value in enumerate(known.tolist())}
     if len(index) > MAX_CLASSES:
@@ -242,6 +253,28 @@ def condition(name, train, test, counts, source, names=None):
                 "trained on."
             )
     return Condition(*(np.array(each, "int32") for each in found), tuple(index))
+
+
+def _tags(name, train, test, source, names):
+    """A `Condition` of tags."""
+    if train.shape[1:] != test.shape[1:] or train.shape[1:] != np.shape(names or train[0]):
+        raise DataError(
+            f"{name}_train and {name}_test of {source} must have as many tags, and {name}_names a "
+            f"name for each. Received: {train.shape[1:]} and {test.shape[1:]}, and names "
+            f"{shortened(repr(names))}."
+        )
+    names = tuple(map(str, range(train.shape[1]) if names is None else names))
+    if len(set(names)) < len(names):
+        raise DataError(
+            f"{name}_names of {source} must be different. Received: {shortened(repr(names))}."
+        )
+    for part, values in (("train", train), ("test", test)):
+        if values.min() < 0 or values.max() > 2:
+            raise DataError(
+                f"{name}_{part} of {source} must be 1 for a tag, 0 for none and 2 for unknown. "
+                f"Received: values from {values.min()} to {values.max()}."
+            )
+    return Condition(train.astype("int32"), test.astype("int32"), names)
 
 
 def _as_labels(y, array):

@@ -26,7 +26,8 @@ def read(path, most, conditions=()):
     Args:
         path: Str.
         most: Int, the bytes that the arrays may need.
-        conditions: Names of which `NAME_train` and `NAME_test` are read, too.
+        conditions: Names of which `NAME_train` and `NAME_test` are read, too, and `NAME_names`,
+            where the file has those.
 
     Returns:
         Dict of `x_train`, `x_test` and, where the file has them, `y_train`, `y_test` and
@@ -58,7 +59,7 @@ def read(path, most, conditions=()):
                 f"{', '.join(lacking)}, only {shortened(repr(sorted(entries)))}."
             )
         wanted = (*ARRAYS, "class_names") if has_labels else ("x_train", "x_test")
-        wanted += tuple(of_conditions)
+        wanted += (*of_conditions, *(f"{name}_names" for name in conditions))
         entries = {array: entries[array] for array in wanted if array in entries}
         headers = {array: _header(archive, info, path) for array, info in entries.items()}
         datasets.check_memory(sum(header.nbytes for header in headers.values()), most, path)
