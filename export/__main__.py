@@ -281,8 +281,9 @@ def _next_command(path):
         elif condition["kind"] == "multi_label":
             words += ["--condition", f"{condition['name']}={condition['names'][0]}"]
         elif condition["kind"] == "continuous":
-            zeros = ",".join(["0"] * condition["size"])
-            words += ["--condition", f"{condition['name']}={zeros}"]
+            ranges = condition.get("range") or [[0, 0]] * condition["size"]
+            middle = ",".join(f"{(low + high) / 2:g}" for low, high in ranges)
+            words += ["--condition", f"{condition['name']}={middle}"]
         elif condition["name"] == "label":
             words += ["--label", condition["names"][min(7, condition["size"] - 1)]]
         else:

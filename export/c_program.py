@@ -406,7 +406,8 @@ class Program:
         if condition.names is None:
             told = f", trained on {in_comment(condition.told)[1:-1]}" if condition.told else ""
             nan = "; or NaN, unknown" if condition.has_unknown else ""
-            return f"{condition.c_name}{origin}: {condition.size} floats{told}{nan}."
+            floats = "1 float" if condition.size == 1 else f"{condition.size} floats"
+            return f"{condition.c_name}{origin}: {floats}{told}{nan}."
         if condition.has_tags:
             tags = ", ".join(f"{i} {in_comment(name)}" for i, name in enumerate(condition.names))
             return (

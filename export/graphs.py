@@ -404,9 +404,13 @@ def _sampler_of_codes(model):
 
 def positions(tensor):
     """Int32 tensor `(batch,)`: 0, 1, 2, ... of the rows of a tensor."""
+    import keras
     from keras import ops
 
-    ones = ops.ones_like(tensor if len(tensor.shape) == 1 else tensor[:, 0])
+    rows = tensor if len(tensor.shape) == 1 else tensor[:, 0]
+    if "float" in keras.backend.standardize_dtype(rows.dtype):
+        rows = ops.cast(rows < 0, "int32")  # in TFLite, ones like NaN are NaN
+    ones = ops.ones_like(rows)
     return ops.cast(ops.cumsum(ones), "int32") - 1
 
 

@@ -2,6 +2,7 @@
 
     python sample.py --model decoder.tflite --label 7 --count 16 --seed 42 --out sevens.png
     python sample.py --model decoder.onnx --out all.png          # every class, one row each
+    python sample.py --model decoder.onnx --condition angle=-60:60:7 --out turning.png
     python sample.py --model decoder.onnx --self-test
     python sample.py --model sampler.tflite --melody tune.mid --count 4 --out harmonised.mid
     python sample.py --model sampler.tflite --condition income=">50K" --count 100 --out rows.csv
@@ -36,6 +37,8 @@ import numpy as np
 
 LARGEST_TOLERANCE = 0.05
 SEEDS = 2**31
+COUNT = 16
+MOST_STEPS = 1000  # of a sweep
 MOST_SAMPLES = 2**20
 LARGEST_BATCH = 64
 ROWS_AT_ONCE = 1024
@@ -65,6 +68,10 @@ SCHEMA = 1
 ROUNDING = 1e-6
 
 
+# Conditions of which it was said that they leave their range.
+WARNED_OF = set()
+
+
 class InputError(Exception):
     """Something that the caller can put right, said in one line."""
 
@@ -79,6 +86,8 @@ def main(argv=None):
         manifest, run, runtime = load(options.model)
         if options.self_test:
             return 0 if self_test(manifest, run, runtime) else 1
+        sweep = take_sweep(options, manifest)
+        options.count = options.count or (1 if sweep else COUNT)
         if has_windows(manifest):
             monitor_of(options).watch(options, manifest, run, runtime, sys.modules[__name__])
         elif has_rows(manifest):
@@ -88,7 +97,7 @@ def main(argv=None):
         elif has_notes(manifest):
             compose(options, manifest, run, runtime)
         else:
-            sample(options, manifest, run, runtime)
+            sample(options, manifest, run, runtime, sweep)
     except InputError as err:
         return fail(str(err))
     except OSError as err:
@@ -140,10 +149,13 @@ def parse_arguments(argv):
         action="append",
         default=[],
         metavar="NAME=VALUE[,VALUE]",
-        help="any condition by its name: classes, or the numbers of a continuous one",
+        help="any condition by its name: classes, the numbers of a continuous one, or a sweep "
+        "FIRST:LAST:STEPS of one number, whose steps have all else alike",
     )
     parser.add_argument(
-        "--count", type=int, default=16, help="images, or rows, per row of conditions"
+        "--count",
+        type=int,
+        help=f"images, or rows, per row of conditions (default: {COUNT}, of a sweep 1)",
     )
     parser.add_argument("--seed", type=int, help="repeats the same images (default: drawn anew)")
     parser.add_argument("--temperature", type=float, default=1.0, help="0 gives the prior's mean")
@@ -186,7 +198,7 @@ def parse_arguments(argv):
     monitor.add_argument("--undo-refit", action="store_true", help="take them away again")
     parser.add_argument("--encode", metavar="IMAGE", help="encode a .png or .npy image")
     options = parser.parse_args(argv)
-    if options.count < 1:
+    if options.count is not None and options.count < 1:
         raise InputError(f"--count must be at least 1, not {options.count}")
     if options.stride is not None and options.stride < 1:
         raise InputError(f"--stride must be at least 1, not {options.stride}")
@@ -206,7 +218,7 @@ def check_out(options, *endings):
         raise InputError(f"--out must end with {' or '.join(endings)}, not {options.out}")
 
 
-def sample(options, manifest, run, runtime):
+def sample(options, manifest, run, runtime, sweep=None):
     check_out(options, ".png", ".npy")
     if options.melody:
         raise InputError("this model takes no --melody: it makes pictures")
@@ -221,26 +233,32 @@ def sample(options, manifest, run, runtime):
             "the sampler, which does: python -m export --graph sampler"
         )
     rows = rows_of_conditions(options, manifest)
-    total = len(rows) * options.count
-    shape = manifest["data_shape"]
+    name, numbers = sweep or (None, [None])
+    drawn = len(rows) * options.count
+    total, shape = drawn * len(numbers), manifest["data_shape"]
     if total * math.prod(shape) > MOST_VALUES or total > MOST_SAMPLES:
         raise InputError(f"{total} images are too many at once; ask for fewer with --count")
     if options.out.lower().endswith(".png"):
-        check_picture(shape, len(rows), options.count)
+        check_picture(shape, len(rows), options.count * len(numbers))
     seed = secrets.randbelow(SEEDS) if options.seed is None else options.seed
     inputs = condition_inputs(rows, manifest["conditions"], options.count)
     if manifest["graph"] == "decoder":
-        inputs["z"] = draw_code(manifest, inputs, seed, total, options.temperature)
+        inputs["z"] = draw_code(manifest, inputs, seed, drawn, options.temperature)
     else:
         if not inputs:
-            inputs["index"] = np.arange(total, dtype=np.int32)
+            inputs["index"] = np.arange(drawn, dtype=np.int32)
         inputs["seed"] = np.array([seed], np.int32)
         inputs["temperature"] = np.array([options.temperature], np.float32)
-    made, milliseconds = run_in_batches(run, inputs, total)
-    images = made["x"]
+    columns = []
+    for number in numbers:  # every step of a sweep has the codes of the others
+        if name is not None:
+            inputs[name] = np.full((drawn, 1), number, np.float32)
+        made, milliseconds = run_in_batches(run, inputs, drawn)
+        columns.append(made["x"])
+    images = np.stack(columns, axis=1).reshape(total, *columns[0].shape[1:])
     check_made(images, total, manifest)
     print(
-        f"{total} images of {describe_rows(rows, manifest['conditions'])}, seed {seed}, "
+        f"{total} images of {describe_rows(rows, manifest['conditions'], sweep)}, seed {seed}, "
         f"temperature {options.temperature:g}"
     )
     print(f"{milliseconds:.3f} ms an image in {runtime}")
@@ -248,6 +266,7 @@ def sample(options, manifest, run, runtime):
         write(options.out, npy(images))
     else:
         columns = options.count if len(rows) > 1 else math.ceil(math.sqrt(total))
+        columns = len(numbers) if sweep else columns
         write(options.out, png(grid(images, columns, manifest["range"])))
     print(options.out)
 
@@ -367,6 +386,8 @@ def look_at(options, manifest, run):
             value, names = row[condition["name"]], condition.get("names")
             if condition["kind"] == "multi_label":
                 value = tags_of(value, condition)
+            elif condition["kind"] == "continuous" and any(map(math.isnan, value)):
+                value = UNKNOWN
             elif names is not None:
                 value = [*names, UNKNOWN][value]
             found[condition["name"]] = value
@@ -789,22 +810,98 @@ def tags_of(values, condition):
     return "+".join(present) or "none"
 
 
+def take_sweep(options, manifest):
+    """What `--condition NAME=FIRST:LAST:STEPS` sweeps, or None; the options then say FIRST.
+
+    Returns:
+        Tuple of the condition's name and its numbers.
+    """
+    makes_pictures = manifest["graph"] in ("decoder", "sampler")
+    if not makes_pictures or has_rows(manifest) or has_notes(manifest):
+        return None
+    numbers = [
+        c["name"] for c in manifest["conditions"] if c["kind"] == "continuous" and c["size"] == 1
+    ]
+    found = {}
+    for at, text in enumerate(options.condition):
+        name, _, value = text.partition("=")
+        if name in numbers and ":" in value:
+            found[name] = parse_sweep(name, value)
+            options.condition[at] = f"{name}={found[name][0]}"
+    if len(found) > 1:
+        raise InputError(f"--condition must sweep one number, not {' and '.join(found)}")
+    for condition in manifest["conditions"]:
+        for number in found.get(condition["name"], []):
+            warn_of_range([number], condition)
+    return next(iter(found.items()), None)
+
+
+def parse_sweep(name, text):
+    """The numbers from FIRST to LAST in so many STEPS, both included."""
+    try:
+        first, last, steps = text.split(":")
+        first, last, steps = float(first), float(last), int(steps)
+    except ValueError:
+        first = math.nan
+    if not math.isfinite(first) or not math.isfinite(last):
+        raise InputError(f"a sweep must be FIRST:LAST:STEPS, as in {name}=-60:60:7, not {text!r}")
+    if not 2 <= steps <= MOST_STEPS or first == last:
+        raise InputError(
+            f"a sweep must have 2 to {MOST_STEPS} steps between two different numbers, as in "
+            f"{name}=-60:60:7, not {text!r}"
+        )
+    step = (last - first) / (steps - 1)
+    return [first + step * k for k in range(steps - 1)] + [last]
+
+
 def parse_numbers(texts, condition):
+    """A list of numbers; NaN where they are unknown and may be."""
+    may_be_unknown = condition.get("unknown") is True
+    if may_be_unknown and texts in (None, [UNKNOWN]):
+        return [math.nan] * condition["size"]
     try:
         numbers = [float(word) for word in ",".join(texts or []).split(",")]
     except ValueError:
         numbers = []
     if len(numbers) != condition["size"] or not all(math.isfinite(number) for number in numbers):
         example = ",".join(["0.0"] * condition["size"])
+        if "range" in condition:
+            example = ",".join(f"{sum(ends) / 2:g}" for ends in condition["range"])
         received = f"not {','.join(texts)!r}" if texts else "and none came"
+        told = f" within {described_range(condition)}" if "range" in condition else ""
+        unknown = f" or {UNKNOWN}" if may_be_unknown else ""
+        many = "a number" if condition["size"] == 1 else f"{condition['size']} numbers"
         raise InputError(
-            f"{condition['name']} must be {condition['size']} numbers, as in "
+            f"{condition['name']} must be {many}{told}{unknown}, as in "
             f"--condition {condition['name']}={example}, {received}"
         )
+    warn_of_range(numbers, condition)
     return numbers
 
 
-def describe_rows(rows, conditions):
+def described_range(condition):
+    """The range and its unit in words: `-60 to 60 degrees`."""
+    ends = [f"{low:g} to {high:g}" for low, high in condition["range"]]
+    ends = ends[:1] if len(set(ends)) == 1 else ends
+    return ", ".join(ends) + (f" {condition['unit']}" if condition.get("unit") else "")
+
+
+def warn_of_range(numbers, condition):
+    """Say once of a condition that its numbers leave by over 1 % what the model was trained on."""
+    name = condition["name"]
+    for number, (low, high) in zip(numbers, condition.get("range", ()), strict=False):
+        slack = 0.01 * (high - low)
+        if low - slack <= number <= high + slack or name in WARNED_OF:
+            continue
+        WARNED_OF.add(name)
+        print(
+            f"warning: {name} {number:g} is outside of what the model was trained on, "
+            f"{described_range(condition)}",
+            file=sys.stderr,
+        )
+
+
+def describe_rows(rows, conditions, sweep=None):
     """The conditions in words: `label 7`, or `label 0, 1, 2`."""
     parts = []
     for condition in conditions:
@@ -815,12 +912,26 @@ def describe_rows(rows, conditions):
             values = [UNKNOWN if value == unknown else "given" for value in values]
         if condition["kind"] == "multi_label":
             values = [tags_of(value, condition) for value in values]
+        if condition["kind"] == "continuous":
+            values = [numbers_in_words(value, condition) for value in values]
+            if sweep is not None and sweep[0] == name:
+                ends = [numbers_in_words([end], {}) for end in (sweep[1][0], sweep[1][-1])]
+                unit = f" {condition['unit']}" if condition.get("unit") else ""
+                values = [f"{' to '.join(ends)}{unit} in {len(sweep[1])} steps"]
         values = list(dict.fromkeys(map(str, values)))
         if condition["kind"] == "categorical":
             names = [*condition["names"], UNKNOWN]
             values = [names[int(value)] for value in values]
         parts.append(f"{name} {listing(values)}")
     return " and ".join(parts) or "no condition"
+
+
+def numbers_in_words(numbers, condition):
+    """Numbers with their unit, or `unknown`."""
+    if any(math.isnan(number) for number in numbers):
+        return UNKNOWN
+    unit = f" {condition['unit']}" if condition.get("unit") else ""
+    return (f"{numbers[0]:g}" if len(numbers) == 1 else str(numbers)) + unit
 
 
 def listing(names, limit=12):
@@ -1058,6 +1169,9 @@ def check_manifest(data, name):
             most = condition["size"]
             require(is_size(condition.get("num_leaves", most), most), "num_leaves")
             require(isinstance(condition.get("unknown"), bool), "unknown")
+        if condition["kind"] == "continuous":
+            require(are_ranges(condition), "range")
+            require(isinstance(condition.get("unit", ""), str), "unit")
     if has_notes(manifest):
         require(are_notes(manifest["data"], shape), "data")
     if has_rows(manifest):
@@ -1070,6 +1184,20 @@ def check_manifest(data, name):
         if can_draw(prior) and prior["kind"] != "standard_normal":
             require(is_mixture(manifest), "prior")
     return manifest
+
+
+def are_ranges(condition):
+    """Whether a condition says no range of its numbers, or one for each."""
+    ranges = condition.get("range")
+    if ranges is None:
+        return "range" not in condition
+    return (
+        isinstance(ranges, list)
+        and len(ranges) == condition["size"]
+        and all(isinstance(ends, list) and len(ends) == 2 for ends in ranges)
+        and all(type(end) in (int, float) and math.isfinite(end) for pair in ranges for end in pair)
+        and all(low < high for low, high in ranges)
+    )
 
 
 def has_notes(manifest):
