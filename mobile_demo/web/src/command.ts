@@ -20,7 +20,8 @@ export function commandOf({ file, conditions, choice, all, count, seed, temperat
   for (const { name, names } of conditions) {
     if (name === all) continue; // left out, it is every class
     const value = choice[name] ?? 0;
-    const said = Array.isArray(value) ? value.join(",") : (names[value] ?? "unknown");
+    const numbers = Array.isArray(value) && !value.some(Number.isNaN) ? value.join(",") : null;
+    const said = numbers ?? names[value as number] ?? "unknown";
     words.push(...(name === "label" ? ["--label", quoted(said)] : ["--condition", quoted(`${name}=${said}`)]));
   }
   words.push("--count", String(count), "--seed", String(seed));

@@ -20,6 +20,11 @@ export interface Condition {
   size: number;
   /** Class names; empty for a continuous condition. */
   names: string[];
+  /** Between which numbers the model was trained, of each entry. */
+  ranges?: [low: number, high: number][];
+  unit?: string;
+  /** Whether numbers may be NaN, unknown. */
+  unknown?: boolean;
 }
 
 export interface Golden {
@@ -289,12 +294,29 @@ function condition(item: unknown, notes: Notes | null): Condition | null {
   if (notes && item.kind === "sequence") return { name: item.name, kind: "sequence", size: notes.steps, names: [] };
   if (!isSize(item.size, MOST_CLASSES)) return null;
   if (item.kind === "continuous") {
-    return { name: item.name, kind: "continuous", size: item.size, names: [] };
+    const made: Condition = { name: item.name, kind: "continuous", size: item.size, names: [] };
+    if (item.range !== undefined) {
+      const ranges = rangesOf(item.range, item.size);
+      if (!ranges) return null;
+      made.ranges = ranges;
+    }
+    if (isText(item.unit)) made.unit = item.unit;
+    if (item.unknown === true) made.unknown = true;
+    return made;
   }
   const names: unknown = item.names;
   if (item.kind !== "categorical" || !Array.isArray(names)) return null;
   if (names.length !== item.size || !names.every(isText)) return null;
   return { name: item.name, kind: "categorical", size: item.size, names };
+}
+
+function rangesOf(item: unknown, size: number): [number, number][] | null {
+  if (!Array.isArray(item) || item.length !== size) return null;
+  const pairs = item.map((pair: unknown) => {
+    const [low, high, ...rest] = numbers(pair) ?? [];
+    return isNumber(low) && isNumber(high) && low < high && rest.length === 0 ? ([low, high] as [number, number]) : null;
+  });
+  return pairs.every((pair) => pair !== null) ? pairs : null;
 }
 
 function checkGolden(item: unknown, conditions: Condition[], table: Table | null): Golden | null {
@@ -316,9 +338,10 @@ function checkGolden(item: unknown, conditions: Condition[], table: Table | null
     if (!Array.isArray(value) || value.length === 0 || value.length > 64) return null;
     if (rows && value.length !== rows) return null;
     rows = value.length;
-    // What is missing in a row.
-    const flat = value.flat(1).map((one: unknown) => (table && one === null ? NaN : one)) as number[];
-    if (table && flat.length <= MOST_VALUES && flat.every((one) => isNumber(one) || Number.isNaN(one))) {
+    // What is missing in a row, or unknown.
+    const mayLack = table !== null || conditions.some((one) => one.name === name && one.unknown === true);
+    const flat = value.flat(1).map((one: unknown) => (mayLack && one === null ? NaN : one)) as number[];
+    if (mayLack && flat.length <= MOST_VALUES && flat.every((one) => isNumber(one) || Number.isNaN(one))) {
       values[name] = Float64Array.from(flat);
       continue;
     }

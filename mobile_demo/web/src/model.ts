@@ -312,10 +312,20 @@ export function mainCondition(manifest: Manifest): Condition | null {
   return categorical.find(({ name }) => name === "label") ?? categorical[0] ?? null;
 }
 
-/** The first class and the number 0 for each condition. */
+/** A number to a hundredth of its range at least. */
+export function rounded(value: number, [low, high]: [number, number]): number {
+  const step = 10 ** (Math.floor(Math.log10(high - low)) - 2);
+  const near = Number((Math.round(value / step) * step).toPrecision(12));
+  return Math.min(Math.max(near, low), high);
+}
+
+/** The first class for each condition, and for numbers the middle of their range, or 0. */
 export function defaultChoice(manifest: Manifest): Choice {
   return Object.fromEntries(
-    manifest.conditions.map(({ name, kind, size }) => [name, kind === "categorical" ? 0 : Array<number>(size).fill(0)]),
+    manifest.conditions.map(({ name, kind, size, ranges }) => {
+      const middle = ranges?.map((range) => rounded((range[0] + range[1]) / 2, range));
+      return [name, kind === "categorical" ? 0 : (middle ?? Array<number>(size).fill(0))];
+    }),
   );
 }
 

@@ -145,7 +145,8 @@ export function conditionFields(stage: Stage, manifest: Manifest, onChange: () =
     }
     const { low, high, whole, unit } = column;
     const [given] = stage.choice[name] as number[];
-    const start = given! >= low && given! <= high ? given! : whole ? Math.round((low + high) / 2) : (low + high) / 2;
+    const near = given! >= low && given! <= high ? given! : (low + high) / 2;
+    const start = whole ? Math.round(near) : near;
     stage.choice[name] = [start];
     const input = el("input", { type: "number", min: String(low), max: String(high), step: whole ? "1" : "any", value: String(start), inputmode: "decimal" });
     input.addEventListener("input", () => {

@@ -36,6 +36,7 @@ test.each([
     { conditions: [colour, angle, label], choice: { colour: 1, angle: [0.5, -1], label: 2 } },
     "--condition colour=blue --condition angle=0.5,-1 --label unknown --count 9 --seed 42",
   ],
+  [{ conditions: [angle], choice: { angle: [NaN, NaN] } }, "--condition angle=unknown --count 9 --seed 42"],
 ])("%j", (changes, expected) => {
   expect(commandOf({ ...asked, ...changes })).toBe(`python mobile_demo/edge/sample.py --model decoder.onnx ${expected}`);
 });

@@ -3,10 +3,13 @@ import path from "node:path";
 import { describe, expect, test } from "vitest";
 
 import { FileError, checkManifest, errorOf, isTFLite, readManifest } from "../../src/manifest";
+import { defaultChoice, rounded } from "../../src/model";
 import { csvOf } from "../../src/table";
 
 const FIXTURES = path.resolve(import.meta.dirname, "../fixtures");
 const files = ["decoder.tflite", "decoder.onnx"].map((name) => ({ name, content: new Uint8Array(fs.readFileSync(path.join(FIXTURES, name))) }));
+
+const angle = { name: "angle", kind: "continuous", size: 1, names: null };
 
 /** The manifest as it is in the file. */
 function raw(): Record<string, any> {
@@ -194,6 +197,19 @@ test("a file of rows says commas and quotes as they are", () => {
   expect(csvOf(columns, [[18, NaN], [3, 4], [1, 0]], 2)).toBe('age,calls a day,job\n18,3,"a, b"\n,4,nurse\n');
 });
 
+test("a number has its range, its unit and unknown", () => {
+  const given = { ...angle, range: [[-60, 60]], unit: "degrees", unknown: true };
+  const golden = { ...raw().golden, conditions: { angle: [[3], [null]] } };
+  const manifest = checkManifest({ ...raw(), conditions: [given], golden }, "x");
+  expect(manifest.conditions).toEqual([
+    { name: "angle", kind: "continuous", size: 1, names: [], ranges: [[-60, 60]], unit: "degrees", unknown: true },
+  ]);
+  expect(manifest.golden.values.angle).toEqual(Float64Array.of(3, NaN));
+  expect(defaultChoice(manifest)).toEqual({ angle: [0] });
+  expect(defaultChoice({ ...manifest, conditions: [{ ...manifest.conditions[0]!, ranges: [[10, 30]] }] })).toEqual({ angle: [20] });
+  expect([rounded(12.3456, [-60, 60]), rounded(59.99, [-60, 59.9]), rounded(0.12345, [0, 1])]).toEqual([12, 59.9, 0.12]);
+});
+
 test.each<[string, (manifest: Record<string, any>) => unknown]>([
   ["no object", () => []],
   ["null", () => null],
@@ -210,6 +226,9 @@ test.each<[string, (manifest: Record<string, any>) => unknown]>([
   ["too few names", (m) => ({ ...m, conditions: [{ name: "label", kind: "categorical", size: 3, names: ["a"] }] })],
   ["names that are no text", (m) => ({ ...m, conditions: [{ name: "label", kind: "categorical", size: 1, names: [{}] }] })],
   ["a condition called z", (m) => ({ ...m, conditions: [{ name: "z", kind: "continuous", size: 1 }] })],
+  ["a range of no width", (m) => ({ ...m, conditions: [{ ...angle, range: [[5, 5]] }] })],
+  ["a range that is no pair", (m) => ({ ...m, conditions: [{ ...angle, range: [[1, 2, 3]] }] })],
+  ["a range of another size", (m) => ({ ...m, conditions: [{ ...angle, range: [[1, 2], [1, 2]] }] })],
   ["a thousand conditions", (m) => ({ ...m, conditions: Array(1000).fill(m.conditions[0]) })],
   ["no golden sample", (m) => ({ ...m, golden: null })],
   ["a wide tolerance", (m) => ({ ...m, golden: { ...golden(), tolerance: 0.5 } })],
