@@ -1,7 +1,7 @@
 // The command line that makes the images of a view from the same file, on a computer.
 
 import type { Condition } from "./manifest";
-import type { Choice } from "./model";
+import { type Choice, UNKNOWN_TAG } from "./model";
 
 export interface Asked {
   /** The exported file, as it is called from the root of the project. */
@@ -17,11 +17,13 @@ export interface Asked {
 
 export function commandOf({ file, conditions, choice, all, count, seed, temperature }: Asked): string {
   const words = ["python", "mobile_demo/edge/sample.py", "--model", quoted(file)];
-  for (const { name, names } of conditions) {
+  for (const condition of conditions) {
+    const { name, names, kind } = condition;
     if (name === all) continue; // left out, it is every class
     const value = choice[name] ?? 0;
-    const numbers = Array.isArray(value) && !value.some(Number.isNaN) ? value.join(",") : null;
-    const said = numbers ?? names[value as number] ?? "unknown";
+    const row = Array.isArray(value) ? value : null;
+    const numbers = row && !row.some(Number.isNaN) ? row.join(",") : null;
+    const said = row && kind === "multi_label" ? tagsOf(names, row) : (numbers ?? names[value as number] ?? "unknown");
     words.push(...(name === "label" ? ["--label", quoted(said)] : ["--condition", quoted(`${name}=${said}`)]));
   }
   words.push("--count", String(count), "--seed", String(seed));
@@ -29,7 +31,12 @@ export function commandOf({ file, conditions, choice, all, count, seed, temperat
   return words.join(" ");
 }
 
+/** Tags in words: `red+round`, nothing for none of them, or `unknown`. */
+function tagsOf(names: string[], values: number[]): string {
+  return values.every((value) => value === UNKNOWN_TAG) ? "unknown" : names.filter((_, i) => values[i] === 1).join("+");
+}
+
 /** A word as a shell takes it. */
 function quoted(word: string): string {
-  return /^[\w.,=/-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+  return /^[\w.,=/+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 }

@@ -1,8 +1,8 @@
-// The controls for a model's conditions: buttons for classes, fields for numbers.
+// The controls for a model's conditions: buttons for classes, boxes for tags, fields for numbers.
 
-import { Choices, el } from "./dom";
+import { Choices, INDENT, el } from "./dom";
 import type { Condition, Manifest } from "./manifest";
-import { mainCondition, rounded } from "./model";
+import { mainCondition, rounded, UNKNOWN_TAG } from "./model";
 import type { Stage } from "./stage";
 
 const MOST_FIELDS = 8;
@@ -20,7 +20,55 @@ export function classButtons(onChoose: (value: string) => void): Choices {
 }
 
 export function classOptions(condition: Condition | null): { value: string; label: string }[] {
-  return condition?.names.map((name, i) => ({ value: String(i), label: shownName(name) })) ?? [];
+  if (!condition) return [];
+  const options = condition.names.map((name, i) => ({ value: String(i), label: shownName(name) }));
+  return condition.leaves === undefined ? options : inGroups(condition.names);
+}
+
+/** Classes in groups: each group before what is in it, by how deep it is. */
+function inGroups(names: string[]): { value: string; label: string }[] {
+  // A group stands where the first of its classes does.
+  const placeOf = (group: string) => names.findIndex((name) => `${name}/`.startsWith(`${group}/`));
+  const nodes = names.map((name, i) => {
+    const path = name.split("/");
+    const label = `${INDENT.repeat(path.length - 1)}${shownName(path.at(-1)!)}`;
+    return { value: String(i), label, places: path.map((_, depth) => placeOf(path.slice(0, depth + 1).join("/"))) };
+  });
+  return nodes.sort((a, b) => compared(a.places, b.places)).map(({ value, label }) => ({ value, label }));
+}
+
+/** The order of two lists of numbers, the shorter first where it begins the other. */
+function compared(a: number[], b: number[]): number {
+  const at = a.findIndex((value, i) => value !== b[i]);
+  return at < 0 ? a.length - b.length : at >= b.length ? 1 : a[at]! - b[at]!;
+}
+
+/** A box for each tag, and one that says nothing of them. */
+function tagBoxes({ name, names }: Condition, stage: Stage, onChange: () => void): HTMLElement {
+  const values = stage.choice[name] as number[];
+  const box = (label: string, onTurn: (checked: boolean) => void) => {
+    const input = el("input", { type: "checkbox" });
+    input.addEventListener("change", () => {
+      onTurn(input.checked);
+      mark();
+      onChange();
+    });
+    return { input, element: el("label", { class: "tag" }, input, label) };
+  };
+  const isUnknown = () => values.every((value) => value === UNKNOWN_TAG);
+  const unknown = box("unknown", (checked) => values.fill(checked ? UNKNOWN_TAG : 0));
+  const boxes = names.map((label, i) =>
+    box(shownName(label), (checked) => {
+      if (isUnknown()) values.fill(0);
+      values[i] = Number(checked);
+    }),
+  );
+  const mark = () => {
+    unknown.input.checked = isUnknown();
+    boxes.forEach(({ input }, i) => (input.checked = values[i] === 1));
+  };
+  mark();
+  return el("fieldset", { class: "field tags" }, el("legend", {}, name), ...[unknown, ...boxes].map(({ element }) => element));
 }
 
 /** Controls for the conditions besides the main one, and melodies; of music for all others. */
@@ -29,8 +77,10 @@ export function otherConditions(stage: Stage, manifest: Manifest, onChange: () =
     .filter((condition) => condition.kind !== "sequence" && (manifest.notes || condition !== mainCondition(manifest)))
     .map((condition) => {
       const { name, kind, names } = condition;
+      if (kind === "multi_label") return tagBoxes(condition, stage, onChange);
       if (kind === "categorical") {
-        const select = el("select", { "aria-label": name }, ...names.map((label, i) => el("option", { value: String(i) }, label)));
+        const options = condition.leaves === undefined ? names.map((label, i) => ({ value: String(i), label })) : classOptions(condition);
+        const select = el("select", { "aria-label": name }, ...options.map(({ value, label }) => el("option", { value }, label)));
         select.value = String(stage.choice[name] ?? 0);
         select.addEventListener("change", () => {
           stage.choice[name] = Number(select.value);

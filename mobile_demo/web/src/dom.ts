@@ -2,6 +2,9 @@
 
 type Child = Node | string;
 
+/** Before a name within a group, once for every level. */
+export const INDENT = "\u2003";
+
 export function el<K extends keyof HTMLElementTagNameMap>(
   tag: K,
   attributes: Record<string, string | boolean | ((event: Event) => void)> = {},
@@ -43,6 +46,8 @@ export class Choices {
     // Digits and letters stand in rows of one length.
     const isShort = options.every(({ label }) => label.length <= 3);
     this.element.classList.toggle("short", isShort);
+    // Classes in groups stand below each other.
+    this.element.classList.toggle("groups", options.some(({ label }) => label.startsWith(INDENT)));
     const columns = Math.ceil(options.length / Math.ceil(options.length / 6));
     this.element.style.setProperty("--columns", String(columns || 1));
     this.mark(chosen);

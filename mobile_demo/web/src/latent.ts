@@ -2,7 +2,7 @@
 
 import type { Manifest } from "./manifest";
 import type { Choice, Model } from "./model";
-import { mainCondition } from "./model";
+import { classNames, mainCondition } from "./model";
 import { draw } from "./random";
 
 /** Without a map in the manifest the first two latents, so far to each side. */
@@ -30,7 +30,7 @@ export function repeated(z: ArrayLike<number>, rows: number): Float32Array {
 /** A choice for every class, all else alike; one choice without classes. */
 export function everyClass(manifest: Manifest, choice: Choice): Choice[] {
   const main = mainCondition(manifest);
-  return main ? main.names.map((_, i) => ({ ...choice, [main.name]: i })) : [choice];
+  return main ? classNames(main).map((_, i) => ({ ...choice, [main.name]: i })) : [choice];
 }
 
 export interface Reading {
@@ -80,7 +80,7 @@ export async function inEveryClass(model: Model, z: Float32Array, choice: Choice
 
 export function tileNames(manifest: Manifest, yours: string): string[] {
   const main = mainCondition(manifest);
-  return main ? main.names : Array.from({ length: VARIATIONS }, (_, i) => (i ? `variation ${i}` : yours));
+  return main ? classNames(main) : Array.from({ length: VARIATIONS }, (_, i) => (i ? `variation ${i}` : yours));
 }
 
 /** What lies between two numbers or codes, at a time from 0 to 1. */

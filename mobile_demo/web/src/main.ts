@@ -234,7 +234,7 @@ class Page implements Stage {
       views: views.map(({ name }) => name),
       model: id,
       most: manifest.table ? MOST_ROWS : undefined,
-      classes: Object.fromEntries(manifest.conditions.filter(({ names }) => names.length).map(({ name, names }) => [name, names])),
+      classes: Object.fromEntries(manifest.conditions.filter(({ kind }) => kind === "categorical").map(({ name, names }) => [name, names])),
     });
     for (const problem of problems) this.notice(problem);
     for (const condition of manifest.conditions) {

@@ -15,9 +15,11 @@ const MOST_VOICES = 16;
 
 export interface Condition {
   name: string;
-  kind: "categorical" | "continuous" | "sequence";
-  /** Number of classes, of numbers, or of steps. */
+  kind: "categorical" | "continuous" | "multi_label" | "sequence";
+  /** Number of classes, of numbers, of tags, or of steps. */
   size: number;
+  /** How many of the classes are no groups of others, where there are groups: the first ones. */
+  leaves?: number;
   /** Class names; empty for a continuous condition. */
   names: string[];
   /** Between which numbers the model was trained, of each entry. */
@@ -305,9 +307,10 @@ function condition(item: unknown, notes: Notes | null): Condition | null {
     return made;
   }
   const names: unknown = item.names;
-  if (item.kind !== "categorical" || !Array.isArray(names)) return null;
+  if ((item.kind !== "categorical" && item.kind !== "multi_label") || !Array.isArray(names)) return null;
   if (names.length !== item.size || !names.every(isText)) return null;
-  return { name: item.name, kind: "categorical", size: item.size, names };
+  if (item.num_leaves === undefined) return { name: item.name, kind: item.kind, size: item.size, names };
+  return isSize(item.num_leaves, item.size) ? { name: item.name, kind: item.kind, size: item.size, leaves: item.num_leaves, names } : null;
 }
 
 function rangesOf(item: unknown, size: number): [number, number][] | null {

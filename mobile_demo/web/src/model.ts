@@ -319,12 +319,27 @@ export function rounded(value: number, [low, high]: [number, number]): number {
   return Math.min(Math.max(near, low), high);
 }
 
-/** The first class for each condition, and for numbers the middle of their range, or 0. */
+/** The names of the classes of a condition, without groups of them. */
+export function classNames(condition: Condition): string[] {
+  return condition.names.slice(0, condition.leaves ?? condition.size);
+}
+
+/** The names of the classes that pictures are of, if there are classes. */
+export function wantedNames(manifest: Manifest): string[] | undefined {
+  const main = mainCondition(manifest);
+  return main ? classNames(main) : undefined;
+}
+
+/** What stands for a tag of which nothing is known; 1 is one that is there, 0 one that is not. */
+export const UNKNOWN_TAG = 2;
+
+/** The first class for each condition, unknown tags, and for numbers the middle of their range, or 0. */
 export function defaultChoice(manifest: Manifest): Choice {
   return Object.fromEntries(
     manifest.conditions.map(({ name, kind, size, ranges }) => {
       const middle = ranges?.map((range) => rounded((range[0] + range[1]) / 2, range));
-      return [name, kind === "categorical" ? 0 : (middle ?? Array<number>(size).fill(0))];
+      const filled = Array<number>(size).fill(kind === "multi_label" ? UNKNOWN_TAG : 0);
+      return [name, kind === "categorical" ? 0 : (middle ?? filled)];
     }),
   );
 }

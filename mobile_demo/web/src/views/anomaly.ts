@@ -6,7 +6,7 @@ import { el, newest } from "../dom";
 import { isPicture } from "../ink";
 import { everyClass, repeated } from "../latent";
 import type { Model } from "../model";
-import { defaultChoice, mainCondition } from "../model";
+import { classNames, defaultChoice, mainCondition, wantedNames } from "../model";
 import { pictureInput, readPicture, takeDrops, wanted } from "../picture";
 import { draw } from "../random";
 import type { Running, Stage, View } from "../stage";
@@ -104,7 +104,7 @@ export class AnomalyView implements View {
     const { isInk } = running.painter;
     this.board.hidden = !isInk;
     this.wish.hidden = isInk;
-    this.wish.textContent = `Take, choose or drop a picture: ${wanted(mainCondition(running.model.manifest)?.names)}.`;
+    this.wish.textContent = `Take, choose or drop a picture: ${wanted(wantedNames(running.model.manifest))}.`;
     if (!isInk && !this.image) return void this.example();
     this.canvas.paint();
     this.update();
@@ -196,7 +196,7 @@ export class AnomalyView implements View {
     try {
       const main = mainCondition(model.manifest);
       const n = this.examples++;
-      const choice = { ...defaultChoice(model.manifest), ...(main ? { [main.name]: (n * 7 + 2) % main.size } : {}) };
+      const choice = { ...defaultChoice(model.manifest), ...(main ? { [main.name]: (n * 7 + 2) % classNames(main).length } : {}) };
       this.image = await model.sample([choice], n, 0.8);
       this.stage.drawing.set([]);
       this.update();

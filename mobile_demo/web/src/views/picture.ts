@@ -6,7 +6,7 @@ import { isInk, isPicture } from "../ink";
 import { between, inEveryClass, mix, read, tileNames } from "../latent";
 import type { Place } from "../latent";
 import type { Model } from "../model";
-import { defaultChoice, mainCondition } from "../model";
+import { classNames, defaultChoice, mainCondition, wantedNames } from "../model";
 import { pictureInput, readPicture, takeDrops, wanted } from "../picture";
 import { saveSheet } from "../share";
 import type { Running, Stage, View } from "../stage";
@@ -72,7 +72,7 @@ export class PictureView implements View {
       slot.place = null;
       if (isAnother) slot.told = null;
     }
-    this.status.textContent = `Press a picture to take or choose your own, or drop one on it: ${wanted(mainCondition(manifest)?.names)}.`;
+    this.status.textContent = `Press a picture to take or choose your own, or drop one on it: ${wanted(wantedNames(manifest))}.`;
     const names = tileNames(manifest, "your picture");
     this.tiles.classList.toggle("long", names.some((name) => name.length > 3));
     this.tiles.replaceChildren(...names.map((name, i) => this.tile(name, i)));
@@ -145,12 +145,12 @@ export class PictureView implements View {
       const main = mainCondition(model.manifest);
       const seed = this.examples++;
       const classes = [seed * 7 + 2, seed * 7 + 3];
-      const choices = classes.map((n) => ({ ...defaultChoice(model.manifest), ...(main ? { [main.name]: n % main.size } : {}) }));
+      const choices = classes.map((n) => ({ ...defaultChoice(model.manifest), ...(main ? { [main.name]: n % classNames(main).length } : {}) }));
       const images = await model.sample(choices, seed, COOL);
       this.slots.forEach((slot, i) => {
         slot.image = images.slice((i * images.length) / 2, ((i + 1) * images.length) / 2);
         slot.place = null;
-        slot.told = main && classes[i]! % main.size;
+        slot.told = main && classes[i]! % classNames(main).length;
         slot.caption.textContent = "an example";
       });
       this.time.value = "0";

@@ -7,7 +7,7 @@ import { isPicture } from "../ink";
 import type { Link } from "../link";
 import { MOST_IMAGES } from "../link";
 import type { Choice, Model } from "../model";
-import { mainCondition } from "../model";
+import { classNames, mainCondition } from "../model";
 import { SeedFields, prove } from "../seed_fields";
 import { copyLink, saveSheet } from "../share";
 import type { Running, Stage, View } from "../stage";
@@ -94,7 +94,7 @@ export class SampleView implements View {
     const main = mainCondition(model.manifest);
     const { count, seed, temperature } = asked;
     const all = main !== null && this.classes.value === ALL;
-    const rows = all ? main.names.map((_, i) => i) : [main ? Number(this.classes.value) : 0];
+    const rows = all ? classNames(main).map((_, i) => i) : [main ? Number(this.classes.value) : 0];
     const each = all ? Math.max(1, Math.min(count, Math.floor(256 / rows.length))) : count;
     const choices = rows.flatMap((i) => Array<Choice>(each).fill(main ? { ...this.stage.choice, [main.name]: i } : this.stage.choice));
     const images = await model.sample(choices, seed, temperature);

@@ -10,6 +10,7 @@ import { folderName } from "../../tools/models";
 const label: Condition = { name: "label", kind: "categorical", size: 2, names: ["7", "ankle boot's"] };
 const angle: Condition = { name: "angle", kind: "continuous", size: 2, names: [] };
 const colour: Condition = { name: "colour", kind: "categorical", size: 2, names: ["red", "blue"] };
+const tags: Condition = { name: "tags", kind: "multi_label", size: 3, names: ["red", "round", "very big"] };
 const root = path.resolve(import.meta.dirname, "../../../..");
 const asked = { file: "decoder.onnx", conditions: [label], choice: { label: 0 }, all: null, count: 9, seed: 42, temperature: 1 };
 
@@ -37,6 +38,10 @@ test.each([
     "--condition colour=blue --condition angle=0.5,-1 --label unknown --count 9 --seed 42",
   ],
   [{ conditions: [angle], choice: { angle: [NaN, NaN] } }, "--condition angle=unknown --count 9 --seed 42"],
+  [{ conditions: [tags], choice: { tags: [1, 1, 0] } }, "--condition tags=red+round --count 9 --seed 42"],
+  [{ conditions: [tags], choice: { tags: [0, 0, 1] } }, "--condition 'tags=very big' --count 9 --seed 42"],
+  [{ conditions: [tags], choice: { tags: [0, 0, 0] } }, "--condition tags= --count 9 --seed 42"],
+  [{ conditions: [tags], choice: { tags: [2, 2, 2] } }, "--condition tags=unknown --count 9 --seed 42"],
 ])("%j", (changes, expected) => {
   expect(commandOf({ ...asked, ...changes })).toBe(`python mobile_demo/edge/sample.py --model decoder.onnx ${expected}`);
 });
