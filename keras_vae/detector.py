@@ -30,8 +30,9 @@ class AnomalyDetector:
     A likelihood is no measure of oddness in itself. It fails where what is normal is spread over
     many typical examples, none of them likeliest (typical sets: Nalisnick et al., 2019); where most
     of it is background that anomalies share; and where anomalies are simpler than the data, such as
-    a flat signal or an empty picture, which a model finds likely. Against the latter two there is
-    `background`, and the score `"reconstruction"`.
+    a flat signal or an empty picture, which a model finds likely. Against the second there is
+    `background`, and the score `"reconstruction"`; against the third nothing helps always:
+    docs/benchmarks.md has what was measured.
 
     Args:
         model: `VAE`, `ConditionalVAE`, `Autoencoder` or another model that scores, trained.
