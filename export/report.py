@@ -12,7 +12,7 @@ import numpy as np
 
 from export import examples, graphs, oracle, tracing
 from export.quantization import calibration
-from keras_vae.data import Dataset
+from keras_vae.data import Dataset, SeriesSchema
 
 SAMPLES = 1000
 # Of a graph that repeats steps, whose files take so many at once at most.
@@ -236,20 +236,21 @@ class Reporter:
         if self.graph.name == "scorer":
             return -float(np.mean(run(held_out)["score"], dtype="float64"))
         model = self.model
-        if not isinstance(model, Bounds) or isinstance(model, DrawsTokens):
+        if self.graph.name == "reconstructor" or not isinstance(model, Bounds):
+            return None
+        if isinstance(model, DrawsTokens):
             return None
         if model.parameters_per_value > 1:  # a decoder file gives their mean, and no more
             return None
-        x = held_out["x"]
+        x = self._as_model_takes(held_out["x"])
         conditions = {name: held_out[name] for name in model.condition}
-        inputs = held_out if conditions else x
-        code = model.encode(inputs)
+        code = model.encode({"x": x, **conditions} if conditions else x)
         if self.graph.name == "encoder":
             made = run(held_out)
             code = (made["z_mean"], made["z_log_var"])
             mean = model.decode(code[0], conditions)
         else:
-            mean = run({"z": code[0], **conditions})["x"]
+            mean = self._as_model_takes(run({"z": code[0], **conditions})["x"])
         log_prob = model.likelihood.log_prob(x, model.likelihood.from_mean(mean))
         condition = model.encode_condition(
             {name: ops.convert_to_tensor(values) for name, values in conditions.items()}
@@ -257,6 +258,12 @@ class Reporter:
         code = [ops.convert_to_tensor(values) for values in code]
         kl = model.prior.kl(*code, condition=condition)
         return float(np.mean(ops.convert_to_numpy(log_prob - kl), dtype="float64"))
+
+    def _as_model_takes(self, x):
+        """Windows of a series standardised, which files have in units; other data as they are."""
+        schema = self.model.schema
+        is_of_series = isinstance(schema, SeriesSchema)
+        return (x - schema.mean) / schema.std if is_of_series else x
 
 
 def table(rows, baseline):

@@ -16,15 +16,19 @@ from tests.export.test_parity import converts_here
 pytestmark = ordinary_on("tensorflow")
 
 
+def columns_of(steps):
+    """Readings of two sensors, and a mode, as a dict of columns."""
+    time = np.arange(steps)
+    noise = np.random.default_rng(0).normal(0, 0.1, (2, steps))
+    mode = np.array(["idle", "busy"], object)[(time // 500) % 2]
+    flow = 20 + (1 + (mode == "busy")) * np.sin(time / 5) + noise[0]
+    return {"flow": flow, "bar": 2000 + 100 * (np.cos(time / 9) + noise[1]), "mode": mode}
+
+
 @functools.cache
 def exported_series():
     """A calibrated model of two channels and a mode, its data and its folder of files."""
-    time = np.arange(3000)
-    noise = np.random.default_rng(0).normal(0, 0.1, (2, 3000))
-    mode = np.array(["idle", "busy"], object)[(time // 500) % 2]
-    flow = 20 + (1 + (mode == "busy")) * np.sin(time / 5) + noise[0]
-    columns = {"flow": flow, "bar": 2000 + 100 * (np.cos(time / 9) + noise[1]), "mode": mode}
-    made = data.series(columns, 12, 1, conditions="mode", calibration=0.3)
+    made = data.series(columns_of(3000), 12, 1, conditions="mode", calibration=0.3)
     keras.utils.set_random_seed(0)
     model = keras_vae.series_vae(made.schema, 3, (4, 6), 3, seed=0)
     model.compile(keras.optimizers.Adam(5e-3))
@@ -132,6 +136,22 @@ def test_the_manifest_says_what_the_channels_are(graph, format):
     assert told.get("standardised", False) is (graph == "reconstructor")
     if graph == "reconstructor":
         assert len(told["likelihood_scale"]) == 2
+
+
+@converts_here
+@pytest.mark.parametrize("graph", ["scorer", "encoder", "decoder", "reconstructor"])
+def test_a_report_tells_the_elbo_of_standardised_windows(graph, tmp_path):
+    from export import report
+
+    detector, made, folder = exported_series()
+    reporter = report.Reporter(detector.model, graph, data=columns_of(3000))
+    scores = detector.score({name: values[: report.HELD_OUT] for name, values in made.test.items()})
+    if graph == "reconstructor":
+        assert reporter.baseline["elbo"] is None
+        return
+    assert reporter.baseline["elbo"] == pytest.approx(-scores.mean(), rel=1e-4)
+    row, _ = reporter.measure(folder / f"{graph}.onnx", export.module_of("onnx"))
+    assert abs(row.elbo_change) < 1e-3
 
 
 @converts_here
