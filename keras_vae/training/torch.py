@@ -48,8 +48,9 @@ class Trainer(Guard):
 
     def get_compile_config(self):
         config = super().get_compile_config()
-        jit_compile = "auto" if self.chooses_traces else self.traces_steps
-        return {**config, "jit_compile": jit_compile} if config else config
+        if not config:  # not compiled
+            return config
+        return {**config, "jit_compile": "auto" if self.chooses_traces else self.traces_steps}
 
     def fit(self, *args, **kwargs):
         """As Keras does, with fast layers for images and numbers below 1e-38 taken for 0.
