@@ -11,7 +11,7 @@ import dataclasses
 
 import numpy as np
 
-from export import graphs, manifest, ports
+from export import graphs, ports, told_calibration
 from export.errors import ExportError
 from keras_vae.calibration import Calibration
 from keras_vae.data import SeriesSchema, TableSchema, as_float
@@ -51,7 +51,7 @@ def is_asked(graph, quantize):
     if graph.name == "scorer":
         return model.scoring.calibration is not None
     # Beside a reconstructor a device computes one score, by a scale.
-    told = manifest.calibration_of(graph) if graph.name == "reconstructor" else {}
+    told = told_calibration.of(graph) if graph.name == "reconstructor" else {}
     return told.get("calibration") is not None and "likelihood_scale" in told
 
 

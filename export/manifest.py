@@ -7,6 +7,7 @@ import pathlib
 
 import numpy as np
 
+from export import told_calibration
 from export.quantization import QUANTIZATIONS, TOLERANCES
 from keras_vae.data import SeriesSchema, TableSchema
 from keras_vae.exceptions import one_line
@@ -80,6 +81,7 @@ def build(
         "data_range": _data_range(model),
         "range": picture_range or range_of(graph, known=bool(training or held_out)),
         "conditions": _conditions(graph),
+        **_classes(graph),
         "prior": prior,
         **_data(model),
         "likelihood": likelihood.name if likelihood else None,
@@ -89,7 +91,7 @@ def build(
         "training": training,
         "map": _map(graph, held_out),
         "scores": _scores(graph, held_out, run),
-        **calibration_of(graph),
+        **told_calibration.of(graph),
         "versions": _versions(converter),
         "golden": _golden(graph, quantize, run),
     }
@@ -326,7 +328,7 @@ def _map(graph, held_out):
     is_known = held_out is not None and "x" in held_out
     is_known = is_known and not isinstance(model.schema, SeriesSchema)  # in units
     if (
-        graph.name in ("scorer", "reconstructor")
+        graph.name in ("scorer", "reconstructor", "classifier")
         or not is_known
         or not has_codes
         or model.latent_dim < 2
@@ -349,36 +351,6 @@ def _scores(graph, held_out, run=None):
         return None
     scores = file_calibration.scores(graph, run or graph.evaluate, held_out).astype(np.float64)
     return np.round(np.percentile(scores, np.arange(101)), 4).tolist()
-
-
-def calibration_of(graph):
-    """What a file scores by, and what normal examples score, as far as it is known.
-
-    Beside a reconstructor a device computes the score "reconstruction" alone, with the scale.
-    """
-    from export.tracing import own
-
-    if graph.name not in ("scorer", "reconstructor") or not (model := own(graph.model)):
-        return {}
-    score, calibration = model.scoring.score, model.scoring.calibration
-    told, scale = {}, model.likelihood.scale
-    if graph.name == "reconstructor":
-        calibration = calibration if score == "reconstruction" else None
-        score = "reconstruction"
-        if isinstance(model.schema, SeriesSchema):
-            told["standardised"] = True
-        if scale not in (None, "per_pixel"):
-            told["likelihood_scale"] = _scales(model.likelihood)
-    told["calibration"] = None if calibration is None else calibration.manifest()
-    return {"score": score, **told}
-
-
-def _scales(likelihood):
-    """The scale of all values, a float, or that of each channel, a list."""
-    import keras
-
-    found = np.exp(np.asarray(keras.ops.convert_to_numpy(likelihood.log_scale), "float64"))
-    return [float(f"{s:.9g}") for s in found] if found.ndim else float(f"{found:.9g}")
 
 
 def _golden(graph, quantize, run):
@@ -448,6 +420,8 @@ def _conditions(graph):
     """The named inputs besides the data, the code, the seed and the temperature."""
     from export.tracing import own
 
+    if graph.name == "classifier":
+        return []  # they are what comes out
     if model := own(graph.model):
         kinds = model.prior.condition if graph.draws_codes else model.condition
         return [
@@ -500,6 +474,13 @@ def _condition(name, kind):
         **{key: described[key] for key in _TOLD if key in described},
         **({"unknown": True} if has_unknown else {}),
     }
+
+
+def _classes(graph):
+    """The names of the classes whose probabilities a classifier gives, by its outputs."""
+    if graph.name != "classifier":
+        return {}
+    return {"classes": {n: list(k.names) for n, k in graph.model.label_kinds.items()}}
 
 
 def _versions(converter):

@@ -10,7 +10,7 @@ import pytest
 import export
 import keras_vae
 from export import examples as known_examples
-from export import file_calibration, graphs, manifest, quantization
+from export import file_calibration, graphs, quantization, told_calibration
 from keras_vae import data, networks
 from tests.conftest import ordinary_on
 from tests.export.exported import FORMATS
@@ -146,7 +146,7 @@ def test_files_that_are_not_rounded_and_other_graphs_keep_the_calibration():
     assert file_calibration.is_asked(graphs.scorer(model), "int8")
     for graph, quantize in (("scorer", "float16"), ("encoder", "int8"), ("reconstructor", "int8")):
         assert not file_calibration.is_asked(graphs.BUILDERS[graph](model), quantize)
-    assert "likelihood_scale" in manifest.calibration_of(graphs.reconstructor(model))
+    assert "likelihood_scale" in told_calibration.of(graphs.reconstructor(model))
 
 
 def test_p_values_of_other_scores_are_refused(tmp_path):
