@@ -321,14 +321,32 @@ class TestNpz:
         path = write_npz(tmp_path / "b.npz", **ones, class_names=np.array(["none", *"abc"]))
         assert load(path).y_test.tolist() == [3, 2, 1]
 
+    @pytest.mark.parametrize("unknown", [-1, np.nan])
+    def test_labels_of_training_images_may_be_unknown(self, unknown, tmp_path):
+        y = np.array([0, unknown, 2, 1])
+        x = np.arange(80, dtype="uint8").reshape(4, 4, 5)
+        path = write_npz(tmp_path / "a.npz", x_train=x, y_train=y)
+        loaded = load(path)
+        assert loaded.y_train.tolist() == [0, 3, 2, 1]
+        assert loaded.labelled.y_train.tolist() == [0, 2, 1]
+        np.testing.assert_array_equal(loaded.labelled.x_train, loaded.x_train[[0, 2, 3]])
+        assert "must have training images with labels" in refusal(
+            write_npz(tmp_path / "b.npz", x_train=x, y_train=np.full(4, -1))
+        )
+
+    def test_test_images_without_labels_are_left_out(self, tmp_path):
+        path = write_npz(tmp_path / "a.npz", y_test=np.array([2, -1, 0]))
+        with pytest.warns(UserWarning, match="Left out: 1 of 3 test images"):
+            loaded = load(path)
+        assert loaded.y_test.tolist() == [2, 0]
+        assert len(loaded.x_test) == 2
+
     @pytest.mark.parametrize(
         ("y", "words"),
         [
             (np.eye(3)[[2, 1, 0]], "Save y_test.argmax(-1), if it is one-hot."),
             (np.array([2.0, 1.0, 0.0]), "Save y_test.astype(int)."),
             (np.array([True, False, True]), "Save y_test.astype(int)."),
-            (np.array([2.0, np.nan, 0.0]), "Leave out the images where np.isnan(y_test)."),
-            (np.array([2, -1, 0]), "Leave out the images of y_test < 0."),
             (np.array(["c", "b", "a"]), "y_test = np.unique(y_test, return_inverse=True)."),
         ],
     )
@@ -399,7 +417,7 @@ class TestNpz:
             (np.eye(3, dtype=np.int64), "(3, 3)"),
             (np.array(1), "shape=()"),
             (np.array([0, 1]), "2 labels, 3 images"),
-            (np.array([0, 1, -1]), "from -1 to 1"),
+            (np.array([0, 1, -2]), "from -2 to 1"),
             (np.array([0, 1, 2**63], dtype=np.uint64), "to 9223372036854775808"),
             (np.array([0, 1, 10**6]), "at most 100000 classes"),
         ],
@@ -507,6 +525,16 @@ class TestHostileNpz:
 
 
 class TestFolder:
+    @pytest.mark.parametrize("name", ["unlabelled", "unlabeled"])
+    def test_images_of_unknown_class_are_for_training(self, name, tmp_path):
+        loaded = load(write_images(tmp_path / "set", {"dog": 10, "cat": 5, name: 6}))
+        assert loaded.class_names == ("cat", "dog")
+        assert np.bincount(loaded.y_train).tolist() == [4, 8, 6]
+        assert np.bincount(loaded.y_test).tolist() == [1, 2]
+        files = load(tmp_path / "set", in_memory=False)
+        np.testing.assert_array_equal(files.labelled.y_train, loaded.labelled.y_train)
+        assert len(files.labelled.x_train) == 12
+
     @pytest.mark.parametrize(
         ("suffix", "channels"),
         [

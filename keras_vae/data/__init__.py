@@ -16,7 +16,7 @@ from keras_vae.data.columns import Binary, Category, Count, Numeric
 from keras_vae.data.datasets import Dataset
 from keras_vae.data.errors import DataError, explained, shortened
 from keras_vae.data.image_files import Framing, ImageFiles, warn_of_broken, whole
-from keras_vae.data.image_folders import SEPARATOR, UNLABELLED, find
+from keras_vae.data.image_folders import SEPARATOR, UNKNOWN, UNLABELLED, find
 from keras_vae.data.images import as_float, binarize, looks_channels_first
 from keras_vae.data.notes import Notes
 from keras_vae.data.sequences import Sequences, is_music, sequences
@@ -98,16 +98,19 @@ def load(
     - `"mnist"`, `"fashion_mnist"`, `"cifar10"`: `NAME.npz` in the folder that the environment
       variable `KERAS_VAE_DATA` names; without that file, `keras.datasets`, which downloads.
     - A path to an `.npz` with `x_train`, `y_train`, `x_test`, `y_test` and, optionally,
-      `class_names`; without labels, both `y_train` and `y_test` are left out. `conditions` name
-      more arrays, `angle_train` and `angle_test` for `"angle"`. Images are uint8, 0
-      to 255 whatever the values; or bools, or numbers in [0, 1]. Channels come last.
+      `class_names`; without labels, both `y_train` and `y_test` are left out, and a label of -1 or
+      NaN is unknown (test images without one are left out, with a warning). `conditions` name more
+      arrays, `angle_train` and `angle_test` for `"angle"`. Images are uint8, 0 to 255 whatever the
+      values; or bools, or numbers in [0, 1]. Channels come last.
     - A path to a folder with one sub-folder of images per class, or with `train` and `test`
       folders that hold these (or `training` and `testing`; without the second, `val`, `valid` or
       `validation` is the test set). Images in sub-folders of a class are of that class, unless
       there are `groups`; images in no sub-folder at all have no labels. They are PNG, JPEG, BMP,
       GIF, TIFF or WebP, turned as their EXIF orientation says, of one size or given one by
       `image_size`; of an animation the first frame counts. What else is there is passed over with a
-      warning that counts it, unless hidden. Classes are in natural order, 2 before 10.
+      warning that counts it, unless hidden. Classes are in natural order, 2 before 10. Images in a
+      folder `unlabelled` beside those of the classes are for training: nobody said of which class
+      they are.
 
     8-bit images stay uint8; where some have 16 bits of grey, all become float32. Where a source
     comes without a test set, a fifth of each class becomes one, the same fifth every time. Without
@@ -281,11 +284,11 @@ def _load_folder(path, in_memory, class_names, framing, skip_broken, groups):
         sets = [{name: [p for p in files[name] if p in good] for name in files} for files in sets]
         if broken := [path for path in paths if path not in good]:
             warn_of_broken(broken, len(paths), root)
-    class_names = tuple(class_names or found.training)
+    class_names = tuple(class_names or (name for name in found.training if name not in UNKNOWN))
     paths, labels = _paths_and_labels(sets[0], class_names)
     if found.test is None:
         for class_name, class_files in sets[0].items():
-            if len(class_files) < 2:
+            if len(class_files) < 2 and class_name not in UNKNOWN:
                 only = f"only {str(class_files[0])!r}" if class_files else "none"
                 raise DataError(
                     "Each class needs at least two images, one to train and one to test with. "
@@ -313,7 +316,7 @@ def _load_folder(path, in_memory, class_names, framing, skip_broken, groups):
 
 def _paths_and_labels(files, class_names):
     paths = [path for class_files in files.values() for path in class_files]
-    indices = [class_names.index(class_name) for class_name in files]
+    indices = [-1 if name in UNKNOWN else class_names.index(name) for name in files]
     return paths, np.repeat(indices, [len(class_files) for class_files in files.values()])
 
 
@@ -326,7 +329,7 @@ def _split(labels):
     """Return shuffled indices of a training and a test set, a fifth of each class in the latter."""
     order = _permutation(len(labels))
     in_test = np.zeros(len(labels), dtype=bool)
-    for label in np.unique(labels):
+    for label in np.unique(labels[labels >= 0]):
         members = np.flatnonzero(labels[order] == label)
         in_test[members[: max(1, round(len(members) / 5))]] = True
     return order[~in_test], order[in_test]

@@ -1,6 +1,7 @@
 """A set of images, and what must hold of its arrays wherever they come from."""
 
 import dataclasses
+import warnings
 
 import numpy as np
 
@@ -43,9 +44,9 @@ class Dataset:
         x_train: `(n, height, width, channels)`, uint8 from 0 to 255 where the source is uint8,
             else float32 in [0, 1]; an `ImageFiles` where the images stay in their files. Models
             take any of them; `as_float` gives floats.
-        y_train: int32 `(n,)`, from 0 to `len(class_names) - 1`.
+        y_train: int32 `(n,)`, from 0 to `len(class_names) - 1`; or `len(class_names)`, *unknown*.
         x_test: As `x_train`, of the same image shape.
-        y_test: As `y_train`.
+        y_test: As `y_train`, all known.
         class_names: Tuple of str, one per label.
         has_labels: Whether the source says of which class an image is; else all are of class 0.
         conditions: Dict from a name to a `Condition`, what images have besides a label.
@@ -84,6 +85,22 @@ class Dataset:
             return getattr(self.conditions[name], part)
         return getattr(self, f"y_{part}")
 
+    @property
+    def labelled(self):
+        """The same set with those training images alone whose labels are known."""
+        known = self.y_train < len(self.class_names)
+        if known.all():
+            return self
+        x = self.x_train
+        x = x.take(np.flatnonzero(known)) if isinstance(x, ImageFiles) else x[known]
+        conditions = {
+            name: dataclasses.replace(condition, train=condition.train[known])
+            for name, condition in self.conditions.items()
+        }
+        return dataclasses.replace(
+            self, x_train=x, y_train=self.y_train[known], conditions=conditions
+        )
+
 
 def make(
     source,
@@ -107,8 +124,21 @@ def make(
         )
     y_train = labels(y_train, len(x_train), "y_train", source)
     y_test = labels(y_test, len(x_test), "y_test", source)
-    num_classes = int(max(y_train.max(), y_test.max())) + 1
-    first = int(min(y_train.min(), y_test.min()))
+    if (unknown := y_test < 0).any():
+        x_test, y_test = _without(unknown, x_test, y_test, source)
+        if "conditions" in told:
+            told["conditions"] = {
+                each: dataclasses.replace(condition, test=condition.test[~unknown])
+                for each, condition in told["conditions"].items()
+            }
+    known = y_train[y_train >= 0]
+    if not len(known):
+        raise DataError(
+            f"{source} must have training images with labels. Received: -1 or NaN, which is "
+            "unknown, for all of them. Leave the labels out, if there are none."
+        )
+    num_classes = int(max(known.max(), y_test.max())) + 1
+    first = int(min(known.min(), y_test.min()))
     if first > 0 and (class_names is None or num_classes - first == len(class_names)):
         raise DataError(
             f"Labels of {source} must count the classes from 0. Received: labels from {first} to "
@@ -130,7 +160,39 @@ def make(
             f"Class names of {source} must be text, distinct, printable and not empty. Received: "
             f"{shortened(repr(class_names))}. Rename the classes."
         )
+    if (y_train < 0).any():
+        unknown = _unknown(class_names, told.get("has_groups", False))
+        y_train = np.where(y_train < 0, unknown, y_train).astype("int32")
     return Dataset(name, x_train, y_train, x_test, y_test, class_names, **told)
+
+
+def _unknown(class_names, has_groups):
+    """The index of an unknown label: the one after those of the classes, and of their groups."""
+    if not has_groups:
+        return len(class_names)
+    from keras_vae.conditions import Hierarchical  # which needs Keras
+
+    return Hierarchical(class_names).unknown
+
+
+def _without(unknown, x_test, y_test, source):
+    """The test images whose labels are known."""
+    if unknown.all():
+        raise DataError(
+            f"{source} must have test images with labels. Received: -1 or NaN, which is unknown, "
+            "for all of them."
+        )
+    warnings.warn(
+        f"Left out: {unknown.sum()} of {len(unknown)} test images of {source}, whose labels are "
+        "unknown.",
+        stacklevel=5,
+    )
+    x_test = (
+        x_test.take(np.flatnonzero(~unknown))
+        if isinstance(x_test, ImageFiles)
+        else x_test[~unknown]
+    )
+    return x_test, y_test[~unknown]
 
 
 def _images(x, array, source):
@@ -172,9 +234,15 @@ def check_images(x, array, source):
 
 
 def labels(y, count, array, source):
-    """Check labels, of which there must be so many, and return them as int32 `(n,)`."""
+    """Check labels, of which there must be so many, and return them as int32 `(n,)`.
+
+    -1 and NaN are *unknown*, and become -1.
+    """
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
+    if y.ndim == 1 and y.dtype.kind == "f" and np.isnan(y).any():
+        whole = np.where(np.isnan(y), -1.0, y)
+        y = whole.astype("int64") if (whole == np.floor(whole)).all() else y
     if y.ndim != 1 or y.dtype.kind not in "iu":
         raise DataError(
             f"{array} of {source} must be integer labels (n,) or (n, 1). Received: {y.dtype} of "
@@ -186,11 +254,11 @@ def labels(y, count, array, source):
             f"{count} images. Check how the two were made."
         )
     low, high = y.min(), y.max()
-    if low < 0 or high >= MAX_CLASSES:
+    if low < -1 or high >= MAX_CLASSES:
         raise DataError(
             f"{array} of {source} must be class numbers from 0 to num_classes - 1, with at most "
-            f"{MAX_CLASSES} classes. Received: labels from {low} to {high}. "
-            + (f"Leave out the images of {array} < 0." if low == -1 else "Renumber the classes.")
+            f"{MAX_CLASSES} classes, or -1 for unknown. Received: labels from {low} to {high}. "
+            "Renumber the classes."
         )
     return y.astype(np.int32)
 
@@ -283,8 +351,6 @@ def _as_labels(y, array):
         return f"Save {array}.argmax(-1), if it is one-hot."
     if y.ndim == 1 and y.dtype.kind == "U":
         return f"Save class_names, {array} = np.unique({array}, return_inverse=True)."
-    if y.ndim == 1 and y.dtype.kind == "f" and np.isnan(y).any():
-        return f"Leave out the images where np.isnan({array})."
     if y.ndim == 1 and y.dtype.kind in "bf":
         return f"Save {array}.astype(int)."
     return "Convert the array."

@@ -23,6 +23,8 @@ _SPLITS = {
 SEPARATOR = "/"
 # The one class of images that have no labels.
 UNLABELLED = "all"
+# Folders beside those of classes, whose images are of one of these, nobody said of which.
+UNKNOWN = ("unlabelled", "unlabeled")
 
 
 class Found(NamedTuple):
@@ -79,8 +81,8 @@ def find(folder, class_names=None, groups=False):
         _check_not_wrapped(folder, found[0])
     _warn_of(passed_over, folder)
     if class_names is None:
-        class_names = sorted(found[0], key=_natural)
-    elif unknown := sorted(found[0].keys() - set(class_names)):
+        class_names = sorted(set(found[0]) - set(UNKNOWN), key=_natural)
+    elif unknown := sorted(found[0].keys() - {*class_names, *UNKNOWN}):
         raise DataError(
             f"{str(folder)!r} must have the classes {shortened(repr(list(class_names)))}. "
             f"Received: another, {unknown[0]!r}. Remove that folder, or train a new model."
@@ -90,7 +92,8 @@ def find(folder, class_names=None, groups=False):
             f"Every class of {str(test)!r} must also be in {str(training)!r}. Received: "
             f"{unknown[0]!r} in the test set only. Add or remove that folder."
         )
-    in_order = [{name: files[name] for name in class_names if name in files} for files in found]
+    order = [*class_names, *UNKNOWN]
+    in_order = [{name: files[name] for name in order if name in files} for files in found]
     return Found(in_order[0], in_order[1] if test else None)
 
 

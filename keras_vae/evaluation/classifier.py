@@ -43,6 +43,7 @@ def train_classifier(dataset, epochs=EPOCHS, verbose=0):
     classifier.compile(
         keras.optimizers.Adam(2e-3), "sparse_categorical_crossentropy", metrics=["accuracy"]
     )
+    dataset = dataset.labelled
     batch_size = min(256, max(16, len(dataset.x_train) // 64))
     x_train = data.as_float(dataset.x_train)
     classifier.fit(x_train, dataset.y_train, batch_size=batch_size, epochs=epochs, verbose=verbose)

@@ -212,6 +212,7 @@ def _leakage(model, name, dataset, seed, left_out):
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
+    dataset = dataset.labelled
     rng = seeds.generator(seed, "leakage")
 
     def codes(x, y):
