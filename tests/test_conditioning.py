@@ -117,7 +117,9 @@ def from_one(count=48):
 
 
 def small(name="ConditionalVAE", **options):
-    return make_model(name, condition={"label": Categorical(3, "abc", **options)})
+    # Whoever has an `unknown_rate` means *unknown* as a value of its own.
+    kind = Categorical(3, "abc", unknown_rate=0.01, **options)
+    return make_model(name, condition={"label": kind})
 
 
 class Sequence(keras.utils.PyDataset):

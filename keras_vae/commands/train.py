@@ -135,6 +135,7 @@ def train_in(run, args, dataset):
             dataset.inputs("test", model.condition),
             [sample_gif(run, model, dataset)] if args.gif else [],
         )
+        calibrate_classifier(model, dataset)
         if isinstance(model, DiscreteCodes):
             print("Training the prior over the codes", flush=True)
             verbose, lines = progress_lines()
@@ -151,6 +152,23 @@ def train_in(run, args, dataset):
             )
         described |= fit_prior(run, model, args, dataset)
     return model
+
+
+def calibrate_classifier(model, dataset):
+    """Calibrate the classifier of a model that has one by the test images, and say how it does."""
+    import numpy as np
+
+    from keras_vae.models.capabilities import Classifies
+
+    if not (isinstance(model, Classifies) and model.infers_labels):
+        return
+    [found] = model.calibrate_classifier({"x": dataset.x_test, "label": dataset.y_test}).values()
+    wrong = np.argmax(model.classify(dataset.x_test), axis=-1) != dataset.y_test
+    print(
+        f"The classifier names another class for {wrong.mean():.1%} of {len(wrong):,} test images; "
+        f"its probabilities are calibrated by them, at a temperature of {found:.2f}",
+        flush=True,
+    )
 
 
 def fit_prior(run, model, args, dataset):

@@ -11,6 +11,7 @@ from keras_vae.conditions import (
 from keras_vae.layers.conditioning import Conditioning
 from keras_vae.layers.masked_convolution import MaskedConv2D
 from keras_vae.layers.quantizers import FiniteScalarQuantizer, Quantizer, VectorQuantizer
+from keras_vae.layers.random_shift import RandomShift
 from keras_vae.layers.residual import ResidualBlock
 from keras_vae.layers.sampling import Sampling
 from keras_vae.layers.spectral import SpectralNormalization
@@ -25,6 +26,7 @@ __all__ = [
     "MultiLabel",
     "Ordinal",
     "Quantizer",
+    "RandomShift",
     "ResidualBlock",
     "Sampling",
     "Sequence",

@@ -79,6 +79,19 @@ class Scores:
     """
 
 
+class Classifies:
+    """Can have a classifier, which says the classes of examples whose labels nobody said."""
+
+    @property
+    def infers_labels(self):
+        """Whether it has one."""
+        raise NotImplementedError
+
+    def classify(self, inputs, batch_size=256):
+        """Probabilities `(n, num_classes)`; of several label conditions a dict of such by name."""
+        raise NotImplementedError
+
+
 class DrawsExactly:
     """Can have a decoder that computes with whole numbers, and draws the same everywhere."""
 
@@ -125,6 +138,7 @@ _NOUNS = {
     Samples: "prior to sample from",
     Bounds: "bound of the log-likelihood",
     Scores: "score of examples",
+    Classifies: "classifier",
     DrawsExactly: "decoder of whole numbers",
     DrawsTokens: "decoder that draws tokens",
     DiscreteCodes: "codebook",

@@ -4,12 +4,13 @@ import keras
 
 from keras_vae import portable_random, seeds
 from keras_vae.data.table_schema import TableSchema
+from keras_vae.models.label_inference import LabelInference
 from keras_vae.models.vae import VAE
 from keras_vae.training import inputs as model_inputs
 
 
 @keras.saving.register_keras_serializable("keras_vae")
-class ConditionalVAE(VAE):
+class ConditionalVAE(LabelInference, VAE):
     """Variational autoencoder whose encoder and decoder both see conditions.
 
     It maximises a bound of `log p(x|c)`: the posterior is `q(z|x, c)`, the likelihood
@@ -22,6 +23,12 @@ class ConditionalVAE(VAE):
         decoder: Keras model from `[z, condition]` to the likelihood's parameters.
         condition: Dict from name to `Categorical` or `Continuous`. The names are the keys of
             `fit`'s input dict, of `sample`'s conditions and the inputs of exported graphs.
+        classifier: Optional Keras model from `x` to logits `(batch, classes)`, of all label
+            conditions side by side, such as a `networks.DenseClassifier`: `q(label|x)`, learned
+            with the model from examples with and without labels. `"auto"`, the default, makes one
+            if the arrays of a `fit` hold unknown labels of a condition whose `unknown_rate` is 0,
+            and says so. None trains those as of an unknown class.
+        classifier_weight: Float, at least 0. Factor of the classifier's own losses.
         **kwargs: As for `VAE`.
 
     Call arguments:
@@ -31,13 +38,32 @@ class ConditionalVAE(VAE):
 
     References:
         - Sohn et al., 2015. https://papers.nips.cc/paper/5775
+        - Kingma et al., 2014, for few labels. https://arxiv.org/abs/1406.5298
     """
 
     conditional = True
 
-    def __init__(self, encoder, decoder, condition, **kwargs):
+    def __init__(
+        self,
+        encoder,
+        decoder,
+        condition,
+        classifier="auto",
+        classifier_weight=1.0,
+        **kwargs,
+    ):
         model_inputs.check_kinds(condition)
         super().__init__(encoder, decoder, condition=condition, **kwargs)
+        self.set_classifier(classifier, classifier_weight)
+        if self.infers_labels:
+            self.part_names = (*self.part_names, "classifier")
+
+    def build(self, input_shape=None):
+        super().build(input_shape)
+        self.build_classifier(self.data_shape)
+
+    def get_config(self):
+        return {**super().get_config(), **self.classifier_config()}
 
     def sample(self, conditions=None, temperature=1.0, seed=None, count=None, observation=None):
         """Decode codes drawn from the prior, one for each row of the conditions.

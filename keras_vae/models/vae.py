@@ -464,6 +464,10 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores, DrawsExactly):
         self.replace_prior(fitted.candidates(codes, labels, **table, only=best)[best])
         return self.prior
 
+    def fill_labels(self, inputs, batch_size=256):
+        """Inputs, checked; a conditional model puts classes in the place of unknown labels."""
+        return model_inputs.check_examples(self, inputs)
+
     def prior_candidates(self, inputs, per_class=None, batch_size=256, seed=None):
         """Fit every kind of prior that there are codes enough for, and leave `prior` as it is.
 
@@ -484,7 +488,7 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores, DrawsExactly):
                 f"`fit_prior` needs a trained model. Received: a {type(self).__name__} that is "
                 "not built. Call fit first."
             )
-        inputs = model_inputs.check_examples(self, inputs)
+        inputs = self.fill_labels(inputs, batch_size)
         name = fitted.label_of(self, per_class)
         rng = seeds.generator(seed, "fit_prior")
         labels, table = None, {"rng": rng}

@@ -1,5 +1,6 @@
-"""Encoders, decoders and discriminators."""
+"""Encoders, decoders, classifiers and discriminators."""
 
+from keras_vae.networks.classifiers import ConvClassifier, DenseClassifier, TableClassifier
 from keras_vae.networks.convolutional import ConvDecoder, ConvEncoder
 from keras_vae.networks.dense import (
     DenseDecoder,
@@ -23,11 +24,13 @@ __all__ = [
     "ConductorDecoder",
     "Conv1DDecoder",
     "Conv1DEncoder",
+    "ConvClassifier",
     "ConvDecoder",
     "ConvDiscriminator",
     "ConvEncoder",
     "ConvGridDecoder",
     "ConvGridEncoder",
+    "DenseClassifier",
     "DenseDecoder",
     "DenseDiscriminator",
     "DenseEncoder",
@@ -39,6 +42,7 @@ __all__ = [
     "NotesEncoder",
     "SequenceDecoder",
     "SequenceEncoder",
+    "TableClassifier",
     "TableDecoder",
     "TableEncoder",
     "join_condition",

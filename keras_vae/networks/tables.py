@@ -48,31 +48,12 @@ class TableEncoder(GaussianEncoder):
 
     def call(self, inputs):
         x, condition = split_condition(inputs)
-        h = self.features(x)
+        h = row_features(self.blocks, x)
         if condition is not None:
             h = ops.concatenate([h, ops.cast(condition, h.dtype)], axis=-1)
         for layer in self.hidden:
             h = layer(h)
         return self.heads(h)
-
-    def features(self, x):
-        """What the layers see of rows `(batch, columns)`: float `(batch, features)`."""
-        places = layout(self.blocks)
-        observed = ops.abs(x) < 1e30  # of NaN no comparison holds
-        x = ops.where(observed, x, 0.0)
-        seen = ops.cast(observed, x.dtype)
-        parts = [seen]
-        for kind, columns in places.columns.items():
-            if len(columns):
-                values = places.take(x, columns)
-                is_count = kind == "negative_binomial"
-                parts.append(ops.log(1 + ops.relu(values)) if is_count else values)
-        for columns, names in zip(places.groups, places.names, strict=True):
-            most = int(names.max())
-            value, known = (places.take(part, columns)[..., None] for part in (x, seen))
-            one_hot = ops.round(value) == ops.arange(most, dtype="float32")
-            parts.append(ops.reshape(ops.cast(one_hot, x.dtype) * known, (-1, len(names) * most)))
-        return ops.concatenate(parts, axis=-1)
 
     def get_config(self):
         return {
@@ -81,6 +62,26 @@ class TableEncoder(GaussianEncoder):
             "hidden_units": list(self.hidden_units),
             "activation": self.activation,
         }
+
+
+def row_features(blocks, x):
+    """What networks see of rows `(batch, columns)`, NaN where missing: `(batch, features)`."""
+    places = layout(blocks)
+    observed = ops.abs(x) < 1e30  # of NaN no comparison holds
+    x = ops.where(observed, x, 0.0)
+    seen = ops.cast(observed, x.dtype)
+    parts = [seen]
+    for kind, columns in places.columns.items():
+        if len(columns):
+            values = places.take(x, columns)
+            is_count = kind == "negative_binomial"
+            parts.append(ops.log(1 + ops.relu(values)) if is_count else values)
+    for columns, names in zip(places.groups, places.names, strict=True):
+        most = int(names.max())
+        value, known = (places.take(part, columns)[..., None] for part in (x, seen))
+        one_hot = ops.round(value) == ops.arange(most, dtype="float32")
+        parts.append(ops.reshape(ops.cast(one_hot, x.dtype) * known, (-1, len(names) * most)))
+    return ops.concatenate(parts, axis=-1)
 
 
 @keras.saving.register_keras_serializable("keras_vae")

@@ -39,6 +39,10 @@ class Fitting(LearnsRanges, Steps):
     def before_fit(self, x):
         """What a family does before it is trained on data, as `fit` takes them."""
 
+    def strata_of(self, x):
+        """`strata.Strata` by which an epoch draws the rows of arrays, or None for each once."""
+        return None
+
     def check_batch(self, data):
         """Check a batch of a dataset, given as tensors that may be symbolic; build the model."""
         datasets.unpack(self, data)
@@ -204,11 +208,15 @@ class Fitting(LearnsRanges, Steps):
         checkpoint = next((c for c in callbacks if isinstance(c, Checkpoint)), None)
         batches, watches_labels = None, False
         if model_inputs.is_array(x):
+            strata = self.strata_of(x) if shuffle is True and steps_per_epoch is None else None
+            if strata is not None and y is None:
+                y = x["x"] if isinstance(x, dict) else x  # Keras drops weights without a target
             arrays = (x, y, sample_weight)
             is_repeatable = steps_per_epoch is None and (shuffle is True or checkpoint is not None)
             is_ours = is_repeatable or self.divides_batches
             if is_ours or model_inputs.is_in_files(arrays):
-                batches = model_inputs.Batches(arrays, batch_size or 32, self._shuffle_seed)
+                seed = self._shuffle_seed
+                batches = model_inputs.Batches(arrays, batch_size or 32, seed, strata)
                 validation_batch_size = validation_batch_size or batch_size
                 if shuffle:
                     callbacks.append(model_inputs.ShuffleEachEpoch(batches))

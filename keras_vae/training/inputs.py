@@ -367,13 +367,17 @@ class Batches(keras.utils.PyDataset):
         arrays: Tuple `(x, y, sample_weight)`; `y` and `sample_weight` may be None.
         batch_size: Int.
         seed: Optional callable that returns the seed, an int, at the start of each epoch.
+        strata: Optional `strata.Strata`, by which an epoch draws its rows; `y` is given then.
 
     Attributes:
         prepare: Function from the rows of a batch to what is made of them: `load`, unless the batch
             is divided among devices or processes.
     """
 
-    def __init__(self, arrays, batch_size, seed=None):
+    def __init__(self, arrays, batch_size, seed=None, strata=None):
+        if strata is not None:
+            x, y, weight = arrays
+            arrays = (x, y, strata.weight if weight is None else weight * strata.weight)
         while arrays[-1] is None:
             arrays = arrays[:-1]
         self.in_files = is_in_files(arrays)
@@ -384,6 +388,7 @@ class Batches(keras.utils.PyDataset):
         self.batch_size = batch_size
         self.count = len(keras.tree.flatten(self.arrays)[0])
         self.seed = seed
+        self.strata = strata
         self.first = 0
         self.order = np.arange(self.count)
         self.errors = []
@@ -391,7 +396,8 @@ class Batches(keras.utils.PyDataset):
 
     def shuffle(self, epoch):
         """Draw the order of an epoch, for the batches and for what came from `after`."""
-        self.order[:] = np.random.default_rng([self.seed(), epoch]).permutation(self.count)
+        rng = np.random.default_rng([self.seed(), epoch])
+        self.order[:] = self.strata.order(rng) if self.strata else rng.permutation(self.count)
         self.ahead = {}
 
     def after(self, count):
