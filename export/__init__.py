@@ -26,7 +26,7 @@ from export.errors import ExportError
 from export.parts import delete, part_of, parts_of
 
 FORMATS = ("tflite", "onnx", "c")
-GRAPHS = ("decoder", "encoder", "sampler", "scorer", "reconstructor")
+GRAPHS = ("decoder", "encoder", "sampler", "scorer", "reconstructor", "classifier")
 # Of a run's scorer that nobody has calibrated: a device may ask for another rate.
 FALSE_ALARMS = 0.01
 NOT_ALL_INTEGER = {
@@ -39,6 +39,7 @@ NOT_EXACT = {
     "encoder": "a code is made of real numbers. Quantize it as none.",
     "scorer": "a score is a real number. Quantize it as none.",
     "reconstructor": "what it makes is made of real numbers. Quantize it as none.",
+    "classifier": "probabilities are real numbers. Quantize it as none.",
 }
 
 __all__ = ["FORMATS", "GRAPHS", "ExportError", "export", "export_files"]
@@ -75,7 +76,8 @@ def export(
         model_or_path: A model of `keras_vae`, an `AnomalyDetector`, a run folder or a `.keras`
             file; or any Keras model, with `inputs`.
         format: `"tflite"`, `"onnx"` or `"c"`.
-        graph: `"decoder"`, `"encoder"`, `"sampler"`, `"scorer"` or `"reconstructor"`.
+        graph: `"decoder"`, `"encoder"`, `"sampler"`, `"scorer"`, `"reconstructor"` or
+            `"classifier"`.
         quantize: `"none"`, `"float16"`, `"int8"` (int8 weights, float arithmetic),
             `"int8-full"` (all integer; TFLite only) or `"exact"` (a model that draws tokens, or
             rows of a table, in whole numbers: `VAE.as_exact`, the same everywhere). ONNX has

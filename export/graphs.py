@@ -120,7 +120,7 @@ class Graph:
     @property
     def takes_data(self):
         """Whether it takes examples of the model's data."""
-        takes = ("encoder", "scorer", "reconstructor")
+        takes = ("encoder", "scorer", "reconstructor", "classifier")
         return self.name in takes or any(s.name == "x" for s in self.inputs)
 
     def rows(self, inputs, index):
@@ -516,6 +516,48 @@ def reconstructor(model):
     )
 
 
+def classifier(model):
+    """The graph from data to the probabilities of their classes.
+
+    Args:
+        model: A model of `keras_vae` with a classifier.
+
+    Returns:
+        A `Graph` with the input `x`, or a table's columns in units, and an output by the name of
+        each label condition: probabilities, float32 `(batch, num_classes)`.
+
+    Raises:
+        ValueError: If the model has no classifier.
+    """
+    from keras_vae.models.capabilities import Classifies
+
+    _check(model, "classifier")
+    if not (isinstance(model, Classifies) and model.infers_labels):
+        raise ValueError(
+            "The `classifier` graph needs a model with a classifier, as one trained with unknown "
+            f"labels has. Received: a {type(model).__name__} without."
+        )
+    port = ports.of(model)
+    outputs = tuple(
+        TensorSpec(name, "float32", (None, kind.num_classes))
+        for name, kind in model.label_kinds.items()
+    )
+
+    def function(tensors):
+        from keras import ops
+
+        found = model.label_log_probs(ports.as_float32(port.data(tensors)))
+        return {name: ops.exp(log_q) for name, log_q in found.items()}
+
+    def draw(rows, rng):
+        drawn = _draw_data(model, rows, rng, port=port)
+        return {spec.name: drawn[spec.name] for spec in port.inputs}
+
+    return Graph(
+        "classifier", port.inputs, outputs, function, model, draw, in_units=port.in_units()
+    )
+
+
 def unknown_operators(graph, where, found):
     """The error of a graph with operators that a format lacks.
 
@@ -537,6 +579,7 @@ BUILDERS = {
     "sampler": sampler,
     "scorer": scorer,
     "reconstructor": reconstructor,
+    "classifier": classifier,
 }
 
 

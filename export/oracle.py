@@ -255,6 +255,16 @@ def _reconstructor(graph, inputs):
     return {"x_reconstructed": graph.model.reconstruct(_examples(graph.model, inputs))}
 
 
+def _classifier(graph, inputs):
+    return _by_label(graph.model, graph.model.classify(inputs["x"]))
+
+
+def _by_label(model, found):
+    """Probabilities by the names of the label conditions, of which there may be one."""
+    names = [name for name, kind in model.condition.items() if kind.kind == "categorical"]
+    return found if isinstance(found, dict) else {names[0]: found}
+
+
 def _keras_model(graph, inputs):
     model, tensors = graph.model, _tensors(inputs)
     structure = keras_internals.nested_inputs(model)
@@ -329,5 +339,6 @@ _OWN = {
     "sampler": _sampler,
     "scorer": _scorer,
     "reconstructor": _reconstructor,
+    "classifier": _classifier,
 }
 _OTHERS = {"decoder": _keras_model, "sampler": _keras_sampler}

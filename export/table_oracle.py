@@ -46,7 +46,7 @@ def limits(graph, inputs, made):
         they exceed 1) and probabilities may be from the model's, to the arrays `(low, high)`.
     """
     model = graph.model
-    if graph.name == "encoder":
+    if graph.name in ("encoder", "classifier"):
         return {}
     if model.is_exact:
         return _exact_limits(model.schema, made)
@@ -122,6 +122,14 @@ def _scorer(model, inputs):
 
 def _reconstructor(model, inputs):
     return columns(model, model.reconstruct(_examples(model, inputs)), "_reconstructed")
+
+
+def _classifier(model, inputs):
+    rows = len(next(iter(inputs.values())))
+    asked = {name: np.zeros(rows, "int32") for name in model.schema.conditions}  # of any class
+    found = model.classify(_examples(model, {**asked, **inputs}))
+    names = [name for name, kind in model.condition.items() if kind.kind == "categorical"]
+    return found if isinstance(found, dict) else {names[0]: found}
 
 
 def columns(model, x, ending=""):
@@ -290,4 +298,5 @@ _OUTPUTS = {
     "sampler": _sampler,
     "scorer": _scorer,
     "reconstructor": _reconstructor,
+    "classifier": _classifier,
 }

@@ -11,6 +11,7 @@ import keras_vae
 from keras_vae import networks
 from keras_vae.models import label_inference
 from keras_vae.training import strata
+from tests.conftest import ordinary_on
 
 RNG = np.random.default_rng(0)
 UNKNOWN = 3
@@ -102,7 +103,9 @@ def without_draws(model):
     return model
 
 
-@pytest.mark.parametrize("classes", [(3,), (3, 4)])
+@pytest.mark.parametrize(
+    "classes", [(3,), pytest.param((3, 4), marks=ordinary_on("torch", "tensorflow"))]
+)
 def test_the_loss_is_that_of_the_paper(classes):
     model = without_draws(make(classes, classifier_weight=0.0))
     batch = batch_of(model, known=(0, 2))
@@ -112,6 +115,7 @@ def test_the_loss_is_that_of_the_paper(classes):
     assert number(terms["label_kl_loss"]) == pytest.approx(label_kl.mean(), abs=1e-5)
 
 
+@ordinary_on("torch")
 def test_weights_of_examples_multiply_their_whole_loss():
     model = without_draws(make(classifier_weight=0.0))
     batch, weight = batch_of(model, known=(1,)), RNG.random(6, "float32")
@@ -121,6 +125,7 @@ def test_weights_of_examples_multiply_their_whole_loss():
     assert number(loss) == pytest.approx((weight * (expected + label_kl)).mean(), rel=2e-5)
 
 
+@ordinary_on("torch")
 def test_known_labels_make_the_loss_of_a_model_without_classifier():
     model, plain = (without_draws(make(classifier=c)) for c in ("own", None))
     for name in ("encoder", "decoder"):
@@ -133,6 +138,7 @@ def test_known_labels_make_the_loss_of_a_model_without_classifier():
     assert number(terms[0]["agreement_loss"]) == 0
 
 
+@ordinary_on("torch")
 def test_the_classifier_is_measured_at_known_labels_alone():
     model = make()
     batch = batch_of(model, known=(0, 3))
@@ -146,6 +152,7 @@ def test_the_classifier_is_measured_at_known_labels_alone():
     assert number(terms["agreement_loss"]) == pytest.approx(agreed, rel=1e-5)
 
 
+@ordinary_on("torch")
 def test_draws_have_the_mean_of_the_sum(monkeypatch):
     model = without_draws(make((3, 4), classifier_weight=0.0))
     batch = tensors(
@@ -159,6 +166,7 @@ def test_draws_have_the_mean_of_the_sum(monkeypatch):
     assert drawn == pytest.approx(summed, rel=0.01)
 
 
+@ordinary_on("torch")
 def test_the_bound_leaves_the_classifier_alone():
     model = make(classifier_weight=0.0)
     before = [w.copy() for w in map(float64_of, model.classifier.trainable_variables)]
@@ -203,6 +211,7 @@ def trained(labels=9, classifier="auto", epochs=30):
     return model
 
 
+@ordinary_on("torch", "tensorflow")
 def test_a_classifier_comes_with_unknown_labels_and_learns(tmp_path):
     model = trained()
     x, label = blobs(300, seed=1)
@@ -222,6 +231,7 @@ def test_a_classifier_comes_with_unknown_labels_and_learns(tmp_path):
     np.testing.assert_allclose(loaded.classify(x), loaded.classify({"x": x, "label": label}))
 
 
+@ordinary_on("torch")
 def test_none_trains_unknown_labels_as_a_class():
     model = make(x_size=4, classifier=None)
     model.compile()
@@ -234,6 +244,7 @@ def test_none_trains_unknown_labels_as_a_class():
         model.classify(x)
 
 
+@ordinary_on("torch")
 def test_a_classifier_must_give_a_logit_a_class():
     with pytest.raises(ValueError, match=r"logits of the 3 classes of label, \(batch, 3\)"):
         make(classifier=networks.DenseClassifier(4))

@@ -20,6 +20,8 @@ import export.__main__
 import keras_vae
 
 KINDS = ("dense", "conv")
+# Those of models without a classifier.
+GRAPHS = tuple(name for name in export.GRAPHS if name != "classifier")
 FORMATS = ("tflite", "onnx")
 VARIANTS = [(format, "none") for format in FORMATS]
 NAMES = ("ant", "bee", "red fox", "crow")

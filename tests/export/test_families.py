@@ -14,7 +14,7 @@ from keras_vae import models
 from keras_vae.models import capabilities
 from keras_vae.priors import Prior
 from tests.conftest import ordinary_on
-from tests.export.exported import FORMATS, exported, make_model
+from tests.export.exported import FORMATS, GRAPHS, exported, make_model
 from tests.export.test_gan import exported_gan, make_gan
 from tests.export.test_graphs import exported_autoencoder, make_autoencoder
 from tests.export.test_parity import converts_here
@@ -64,8 +64,8 @@ FAMILIES = [
         make_autoencoder,
         exported_autoencoder,
     ),
-    Family(models.VAE, export.GRAPHS, lambda: make_model("dense"), of_kind("dense")),
-    Family(models.ConditionalVAE, export.GRAPHS, lambda: make_model("conv"), of_kind("conv")),
+    Family(models.VAE, GRAPHS, lambda: make_model("dense"), of_kind("dense")),
+    Family(models.ConditionalVAE, GRAPHS, lambda: make_model("conv"), of_kind("conv")),
     Family(
         models.VQVAE,
         ("decoder", "encoder", "sampler", "reconstructor"),
@@ -83,7 +83,7 @@ FAMILIES = [
     ),
     Family(models.PixelCNN, (), make_pixel_cnn),
     Family(models.MaskGIT, (), make_mask_git),
-    Family(models.SequenceVAE, export.GRAPHS, make_sequence_vae, exported_sequence_vae),
+    Family(models.SequenceVAE, GRAPHS, make_sequence_vae, exported_sequence_vae),
 ]
 HAVE = [(family, graph) for family in FAMILIES for graph in family.graphs]
 LACK = [(family, g) for family in FAMILIES for g in export.GRAPHS if g not in family.graphs]
@@ -128,6 +128,7 @@ def test_the_graphs_of_a_family_are_those_of_its_capabilities(family):
         and isinstance(model.prior, Prior | models.MaskGIT),
         "scorer": isinstance(model, capabilities.Scores),
         "reconstructor": isinstance(model, capabilities.Encodes),
+        "classifier": isinstance(model, capabilities.Classifies) and model.infers_labels,
     }
     assert set(family.graphs) == {graph for graph, claimed in claims.items() if claimed}
     for graph in family.graphs:

@@ -11,7 +11,7 @@ import keras_vae
 from export import graphs, keras_models
 from keras_vae import portable_random
 from tests.conftest import ordinary_on
-from tests.export.exported import FORMATS, KINDS, conditions_of, exported, new_folder
+from tests.export.exported import FORMATS, GRAPHS, KINDS, conditions_of, exported, new_folder
 from tests.export.test_parity import converts_here
 
 pytestmark = ordinary_on("tensorflow", "torch")
@@ -112,7 +112,7 @@ def test_a_sampler_is_little_larger_than_its_decoder(format):
 
 
 @pytest.mark.parametrize("format", FORMATS)
-@pytest.mark.parametrize("graph", export.GRAPHS)
+@pytest.mark.parametrize("graph", GRAPHS)
 def test_every_graph_has_standard_operators_only(graph, format):
     module = export.module_of(format)
     for kind in KINDS:
@@ -126,7 +126,7 @@ def test_parameters_are_those_that_the_graph_reads():
         found = exported(kind)
         counts = {
             graph: export.module_of("onnx").read_manifest(found.path(graph, "onnx"))["parameters"]
-            for graph in export.GRAPHS
+            for graph in GRAPHS
         }
         decoder, encoder = (
             net.count_params() for net in (found.model.decoder, found.model.encoder)

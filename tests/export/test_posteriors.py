@@ -11,7 +11,7 @@ import export
 import keras_vae
 from keras_vae import networks
 from tests import oracles
-from tests.export.exported import FORMATS
+from tests.export.exported import FORMATS, GRAPHS
 from tests.export.test_parity import converts_here
 
 pytestmark = [converts_here, pytest.mark.usefixtures("one_signature")]
@@ -45,7 +45,7 @@ def made(posterior):
         weight.assign(rng.normal(size=weight.shape) * 0.4)
     folder = tempfile.TemporaryDirectory()
     variants = [(format, "none") for format in FORMATS]
-    export.export_files(model, variants, export.GRAPHS, folder.name)
+    export.export_files(model, variants, GRAPHS, folder.name)
     return model, folder
 
 

@@ -14,7 +14,7 @@ import keras_vae
 from export import graphs, oracle, parity, quantization, report, tflite_edits, verification
 from keras_vae.data import Notes, midi
 from tests.conftest import ordinary_on
-from tests.export.exported import FORMATS, new_folder
+from tests.export.exported import FORMATS, GRAPHS, new_folder
 from tests.export.test_parity import converts_here
 
 STEPS, VOICES, TOKENS, VALUES = 6, 2, 5, 7
@@ -43,7 +43,7 @@ def make_sequence_vae(condition=True):
 def exported_sequence_vae():
     """A model and its folder of files, all its graphs exported to both formats."""
     model, folder = make_sequence_vae(), new_folder()
-    export.export_files(model, [(format, "none") for format in FORMATS], export.GRAPHS, folder)
+    export.export_files(model, [(format, "none") for format in FORMATS], GRAPHS, folder)
     export.export_files(model, [(format, "exact") for format in FORMATS], ("sampler",), folder)
     return model, folder
 
@@ -281,7 +281,7 @@ def test_what_the_graphs_compute_is_what_the_model_gives():
     """On every backend: the loop is Keras' own."""
     for condition in (True, False):
         model = make_sequence_vae(condition)
-        for name in export.GRAPHS:
+        for name in GRAPHS:
             graph = graphs.BUILDERS[name](model)
             inputs = graph.draw(5, np.random.default_rng(2))
             found, expected = graph.evaluate(inputs), oracle.outputs(graph, inputs)
@@ -404,6 +404,6 @@ def test_a_harmoniser_that_hears_intervals_is_exported(tmp_path):
     model.build()
     plain = [("tflite", "none"), ("onnx", "none")]
     rounded = [("tflite", "int8"), ("tflite", "exact"), ("onnx", "exact")]
-    files = export.export_files(shaken(model), plain, export.GRAPHS, tmp_path)
+    files = export.export_files(shaken(model), plain, GRAPHS, tmp_path)
     files += export.export_files(model, rounded, ("decoder", "sampler"), tmp_path)
-    assert len(files) == len(plain) * len(export.GRAPHS) + 2 * len(rounded)
+    assert len(files) == len(plain) * len(GRAPHS) + 2 * len(rounded)

@@ -10,7 +10,7 @@ import export
 import keras_vae
 from keras_vae import data
 from tests.conftest import ordinary_on
-from tests.export.exported import FORMATS, new_folder
+from tests.export.exported import FORMATS, GRAPHS, new_folder
 from tests.export.test_parity import converts_here
 
 pytestmark = ordinary_on("tensorflow")
@@ -35,7 +35,7 @@ def exported_series():
     model.fit(made.train, batch_size=64, epochs=2, verbose=0)
     detector, folder = keras_vae.AnomalyDetector(model).calibrate(made.calibration), new_folder()
     variants = [(format, "none") for format in FORMATS]
-    export.export_files(detector, variants, export.GRAPHS, folder)
+    export.export_files(detector, variants, GRAPHS, folder)
     return detector, made, folder
 
 
@@ -125,7 +125,7 @@ def test_a_sampler_gives_what_sensors_would_read(format):
 
 
 @pytest.mark.parametrize("format", FORMATS)
-@pytest.mark.parametrize("graph", export.GRAPHS)
+@pytest.mark.parametrize("graph", GRAPHS)
 def test_the_manifest_says_what_the_channels_are(graph, format):
     _, made, folder = exported_series()
     told = export.module_of(format).read_manifest(folder / f"{graph}.{format}")

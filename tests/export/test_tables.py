@@ -16,7 +16,7 @@ import keras_vae
 from export import graphs, manifest, oracle, parity, ports, report, verification
 from keras_vae import data
 from tests.conftest import ordinary_on
-from tests.export.exported import FORMATS, new_folder
+from tests.export.exported import FORMATS, GRAPHS, new_folder
 from tests.export.test_parity import converts_here
 
 pytestmark = pytest.mark.usefixtures("one_signature")
@@ -194,7 +194,7 @@ def test_rounded_weights_are_held_to_their_bound_and_reported():
 def test_what_the_graphs_compute_is_what_the_model_gives(conditions):
     """On every backend, also without numbers to ask for."""
     model = make_table_vae(conditions)
-    for name in export.GRAPHS:
+    for name in GRAPHS:
         graph = graphs.BUILDERS[name](model)
         inputs = graph.draw(40, np.random.default_rng(2))
         found, expected = graph.evaluate(inputs), oracle.outputs(graph, inputs)
@@ -381,7 +381,7 @@ def test_a_device_scores_files_as_people_save_them(edge):
 
 
 @converts_here
-@pytest.mark.parametrize("graph", export.GRAPHS)
+@pytest.mark.parametrize("graph", GRAPHS)
 def test_a_device_tests_files_of_tables(graph, edge):
     status, said, _ = edge(graph, "onnx", "--self-test")
     assert (status, said.strip().rpartition(" ")[2]) == (0, "ok")

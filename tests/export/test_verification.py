@@ -12,7 +12,7 @@ import export
 from export import manifest, verification
 from export.__main__ import main
 from tests.attacks.fuzz import mutated
-from tests.export.exported import FORMATS, exported
+from tests.export.exported import FORMATS, GRAPHS, exported
 from tests.export.test_parity import converts_here
 
 # Files are the same whatever backend made them; the other tests here make sure of that.
@@ -30,7 +30,7 @@ def run(capsys, *arguments):
     return status, output, errors
 
 
-@pytest.mark.parametrize("graph", export.GRAPHS)
+@pytest.mark.parametrize("graph", GRAPHS)
 def test_exported_files_are_verified(graph, format, capsys):
     for kind in ("dense", "conv"):
         path = exported(kind).path(graph, format)
