@@ -39,6 +39,13 @@ def add_arguments(parser):
     parser.add_argument("--seed", type=non_negative_int, help="repeats the same samples")
     parser.add_argument("--temperature", type=float, default=1.0, help="default: 1")
     parser.add_argument(
+        "--guidance",
+        type=float,
+        default=1.0,
+        help="of a vq_vae trained with --unknown-rate: above 1, samples that obey more (default: "
+        "1)",
+    )
+    parser.add_argument(
         "--token-temperature",
         type=float,
         default=0.7,
@@ -61,10 +68,13 @@ def main(args):
     from keras_vae.storage.runs import Run
 
     arguments.not_negative(args.temperature, "--temperature")
+    arguments.not_negative(args.guidance, "--guidance")
     run = Run(args.run)
     kind = run.model_class()
     if kind == "SequenceVAE":
         return sequences.sample(args, run)
+    if args.guidance != 1 and kind != "VQVAE":
+        raise ValueError(f"--guidance needs a VQVAE. Received: {kind}. Lower --temperature.")
     if args.melody:
         raise ValueError(f"--melody needs a SequenceVAE. Received: {kind}.")
     if (schema := run.table_schema()) is not None:
@@ -85,7 +95,10 @@ def main(args):
     model = run.load_model()
     wanted = asked.asked_of(sample_conditions(model), args.label, args.condition)
     count = args.count or (1 if wanted.sweep else COUNT)
-    images = wanted.sample(model, count, temperature=args.temperature, seed=args.seed)
+    settings = {"temperature": args.temperature, "seed": args.seed}
+    if args.guidance != 1:
+        settings["guidance"] = args.guidance
+    images = wanted.sample(model, count, **settings)
     if out.suffix == ".npy":
         buffer = io.BytesIO()
         np.save(buffer, images)

@@ -238,7 +238,15 @@ class CodePrior(LearnsRanges, Guard, StoredModel):
 
         return in_batches(measure, self._check(inputs), batch_size)[0]
 
-    def sample(self, conditions=None, temperature=1.0, seed=None, batch_size=256, count=None):
+    def sample(
+        self,
+        conditions=None,
+        temperature=1.0,
+        seed=None,
+        batch_size=256,
+        count=None,
+        guidance=1.0,
+    ):
         """Draw codes.
 
         Each place takes one uniform number of `portable_random`, so a seed gives the same codes on
@@ -253,23 +261,42 @@ class CodePrior(LearnsRanges, Guard, StoredModel):
                 many are drawn.
             batch_size: Int. Examples computed at once.
             count: Optional int, n. Defaults to the number of values, 1 if they are single.
+            guidance: Float, at least 0. Above 1 it sharpens the conditions: codes are drawn by
+                `u + guidance (c - u)`, where `c` are the logits under the conditions and `u` those
+                without any. Needs conditions with an `unknown_rate`. 0 leaves them out.
 
         Returns:
             int32 array `(n, height, width)`.
 
         Raises:
-            ValueError: If an argument is out of range or a condition is missing.
+            ValueError: If an argument is out of range or a condition is missing, or for guidance of
+                a prior that was not trained without its conditions.
+
+        References:
+            - Ho & Salimans, 2022, for guidance. https://arxiv.org/abs/2207.12598
         """
         seed = seeds.given_or_drawn(seed)
         conditions, count = self._check_sampled(conditions, count, seed)
         if not (math.isfinite(temperature) and temperature >= 0):
             raise ValueError(f"`temperature` must be at least 0. Received: {temperature!r}")
+        self._check_guidance(guidance)
         portable_random.check(seed, count, math.prod(self.grid_shape))
         if not self.built:
             self.build()
-        return self.draw(conditions, seed, count, temperature, batch_size)
+        return self.draw(conditions, seed, count, temperature, batch_size, float(guidance))
 
-    def draw(self, conditions, seed, count, temperature, batch_size):
+    def _check_guidance(self, guidance):
+        if not (math.isfinite(guidance) and guidance >= 0):
+            raise ValueError(f"`guidance` must be at least 0. Received: {guidance!r}")
+        never = [name for name, kind in self.condition.items() if not kind.unknown_rate]
+        if guidance != 1 and (never or not self.condition):
+            what = f"{', '.join(never)}, never unknown" if never else "a prior without conditions"
+            raise ValueError(
+                "`guidance` needs a prior that was trained without its conditions, too. Received: "
+                f"{what}. Train with an unknown_rate, such as Categorical(10, unknown_rate=0.1)."
+            )
+
+    def draw(self, conditions, seed, count, temperature, batch_size, guidance=1.0):
         """As `sample`, of arguments that were checked: int32 array `(count, height, width)`."""
         raise NotImplementedError
 

@@ -65,7 +65,15 @@ class ConditionalVAE(LabelInference, VAE):
     def get_config(self):
         return {**super().get_config(), **self.classifier_config()}
 
-    def sample(self, conditions=None, temperature=1.0, seed=None, count=None, observation=None):
+    def sample(
+        self,
+        conditions=None,
+        temperature=1.0,
+        seed=None,
+        count=None,
+        observation=None,
+        guidance=1.0,
+    ):
         """Decode codes drawn from the prior, one for each row of the conditions.
 
         Args:
@@ -79,6 +87,7 @@ class ConditionalVAE(LabelInference, VAE):
                 backend and on devices.
             count: Optional int, n. Defaults to the number of values, 1 if they are single.
             observation: Optional bool, as for `VAE.sample`.
+            guidance: 1.0. A prior over codes of a grid can be guided, as of a `VQVAE`.
 
         Returns:
             float32 array `(n, *data_shape)`, the likelihood's mean or draws.
@@ -86,6 +95,11 @@ class ConditionalVAE(LabelInference, VAE):
         Raises:
             ValueError: If a condition is missing or a label is no class.
         """
+        if guidance != 1:
+            raise ValueError(
+                "`guidance` needs a VQVAE, whose prior has logits to sharpen. Received: "
+                f"{guidance!r} for a {type(self).__name__}. Lower the temperature instead."
+            )
         self._ensure_built()
         seed = seeds.given_or_drawn(seed)
         if isinstance(self.schema, TableSchema) and isinstance(conditions, dict):

@@ -152,7 +152,7 @@ class MaskGIT(CodePrior):
         logits = self._logits_of_steps(self._ordered(codes), self.condition_vector(conditions))
         return self._as_grid(logits)
 
-    def generate(self, uniform, temperature, conditions=None):
+    def generate(self, uniform, temperature, conditions=None, guidance=None):
         """Draw codes step by step, as tensors: what a device computes.
 
         Args:
@@ -160,6 +160,7 @@ class MaskGIT(CodePrior):
             temperature: Float tensor `(1,)`, at least 0. Divides the logits; 0 takes the likeliest
                 code.
             conditions: Dict of tensors by name.
+            guidance: Optional float tensor `(1,)`, as of `sample`. It takes two passes a step.
 
         Returns:
             int32 tensor `(batch, height, width)`.
@@ -170,6 +171,10 @@ class MaskGIT(CodePrior):
         for first, end in self._steps():
             known = ops.concatenate([drawn, hidden[:, first:]], axis=1)
             logits = self.head(self._features(known, condition)[:, first:end])
+            if guidance is not None:
+                nothing = ops.zeros_like(condition)  # of unknown conditions
+                free = self.head(self._features(known, nothing)[:, first:end])
+                logits = free + guidance * (logits - free)
             logits = ops.reshape(logits, (-1, self.num_codes))
             numbers = ops.reshape(uniform[:, first:end], (-1,))
             codes, _ = arithmetic.draw(ops.cast(logits, "float32"), numbers, temperature)
@@ -231,17 +236,23 @@ class MaskGIT(CodePrior):
 
     # NumPy in, NumPy out
 
-    def draw(self, conditions, seed, count, temperature, batch_size):
+    def draw(self, conditions, seed, count, temperature, batch_size, guidance=1.0):
         """As `sample`, step by step, all examples at once."""
 
         def generate(batch):
             return [self.generate(batch["uniform"], batch["temperature"][:1], batch["conditions"])]
+
+        def guided(batch):
+            asked = batch["uniform"], batch["temperature"][:1], batch["conditions"]
+            return [self.generate(*asked, guidance=batch["guidance"][:1])]
 
         arrays = {
             "uniform": self.uniforms(np.array([seed], "int32"), np.arange(count, dtype="int32")),
             "temperature": np.full(count, temperature, "float32"),
             "conditions": conditions,
         }
+        if guidance != 1:
+            generate, arrays["guidance"] = guided, np.full(count, guidance, "float32")
         compiled = self.compiled_functions.of(generate, self.without_gradients)
         return in_batches(compiled, arrays, batch_size)[0]
 

@@ -97,7 +97,7 @@ class PixelCNN(CodePrior):
         each = ops.sparse_categorical_crossentropy(codes, logits, from_logits=True)
         return ops.sum(each, axis=(1, 2))
 
-    def draw(self, conditions, seed, count, temperature, batch_size):
+    def draw(self, conditions, seed, count, temperature, batch_size, guidance=1.0):
         """As `sample`, in raster order, all examples at once."""
         index, place = np.arange(count)[:, None], np.arange(math.prod(self.grid_shape))[None]
         high, low = portable_random.words(np.int64(seed), index, place)
@@ -107,14 +107,25 @@ class PixelCNN(CodePrior):
             rows = slice(start, start + batch_size)
             given = {name: values[rows] for name, values in conditions.items()}
             numbers, given = padded((uniform[rows], given), batch_size)
-            parts.append(self._draw(numbers, given, temperature))
+            parts.append(self._draw(numbers, given, temperature, guidance))
         return np.concatenate(parts)[:count]
 
-    def _draw(self, uniform, conditions, temperature):
+    def _draw(self, uniform, conditions, temperature, guidance):
         codes = np.zeros(uniform.shape, "int32")
-        for row, column in np.ndindex(self.grid_shape):
+        none = [None] * len(codes)
+        unknown = {}
+        if guidance != 1:
+            unknown = {name: kind.as_array(none, name) for name, kind in self.condition.items()}
+
+        def logits_of(conditions, row, column):
             logits = self.predict_on_batch({"codes": codes, **conditions} if conditions else codes)
-            logits = logits[:, row, column].astype("float64")
+            return logits[:, row, column].astype("float64")
+
+        for row, column in np.ndindex(self.grid_shape):
+            logits = logits_of(conditions, row, column)
+            if unknown:
+                free = logits_of(unknown, row, column)
+                logits = free + guidance * (logits - free)
             codes[:, row, column] = draw(logits, uniform[:, row, column], temperature)
         return codes
 
