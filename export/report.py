@@ -182,11 +182,16 @@ class Reporter:
 
     def _inputs(self):
         if not self.graph.takes_data:
-            data = self.graph.draw(self._samples(), np.random.default_rng(SEED))
+            rng = np.random.default_rng(SEED)
+            data = self.graph.draw(self._samples(), rng)
+            if self.classifier is None:
+                return data
             for spec in self.graph.inputs:
-                if spec.num_values is not None and self.classifier is not None:
+                if spec.num_values is not None:
                     # Classes in turn, without *unknown*, so that a row of pictures shows each.
                     data[spec.name] = (np.arange(SAMPLES) % (spec.num_values - 1)).astype(np.int32)
+            if "z" in data:  # whose prior may depend on them
+                data["z"] = graphs.as_prior(self.own, data["z"], data, rng)
             return data
         return calibration(self.graph, self._held_out(), self._samples())
 

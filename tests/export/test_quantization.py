@@ -11,6 +11,7 @@ import export
 import keras_vae
 from export import graphs, quantization, report
 from export.__main__ import main
+from keras_vae.priors import fitted
 from keras_vae.storage.runs import Run
 from tests.export.test_parity import converts_here
 
@@ -370,6 +371,24 @@ def test_a_report_without_data_leaves_those_columns_empty(model, tmp_path):
     )
     assert reporter.baseline == {"elbo": None, "accuracy": None}
     assert "no ELBO and no classes" in said[0]
+
+
+@converts_here
+def test_the_report_draws_codes_of_the_classes_that_it_asks_for(run, model, monkeypatch):
+    trained = model.prior
+    [(name, start, count)] = fitted.classes_of(model)
+    means = np.broadcast_to(np.arange(count + 1.0)[:, None, None], (count + 1, 1, model.latent_dim))
+    prior = fitted.FittedMixture.of(
+        means, np.full(means.shape, 1e-3), np.ones((count + 1, 1)), [(name, start, count)]
+    )
+    monkeypatch.setattr(report.Reporter, "_classifier", lambda self, run: "a classifier")
+    try:
+        model.replace_prior(prior)
+        drawn = report.Reporter(model, "decoder", Run(run)).inputs
+    finally:
+        model.replace_prior(trained)
+    assert set(drawn["label"]) == set(range(count))
+    np.testing.assert_allclose(drawn["z"].mean(axis=1), drawn["label"], atol=0.01)
 
 
 @pytest.mark.slow
