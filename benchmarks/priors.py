@@ -1,6 +1,6 @@
 """What a fitted prior does to the samples of a trained conditional model.
 
-    python -m keras_vae train --model conditional_vae --data mnist --out runs/mnist
+    python -m keras_vae train --data mnist --latent-dim 5 --prior standard_normal --out runs/mnist
     python benchmarks/priors.py runs/mnist
 
 Takes a run folder, whose model is loaded and not changed on disk, and for its own prior and each

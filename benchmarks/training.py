@@ -9,7 +9,7 @@
 `dense` is the seeds' model: MNIST, 784-400-20-400-784, batch 128, Adam 1e-3, on one core and with
 one thread; counted is CPU time. `conv` is three stages of stride 2 with batch normalisation on
 3,840 colour images of 32x32x3, batch 128, on two cores with two threads; counted is elapsed time.
-`large` is one more stage on 640 images of 128x128x3, batch 64: what matters there is `peak_mb`, the
+`large` is one more stage on 128 images of 128x128x3, batch 64: what matters there is `peak_mb`, the
 most memory that the process held at once, imports and data included.
 
 Every contender is a process of its own; all get ready first, then train an epoch each in turn,
@@ -60,7 +60,7 @@ SETS = {"dense": "mnist", "conv": "cifar10_small", "large": "cifar10_small"}
 BATCHES = {"dense": 128, "conv": 128, "large": 64}
 CONV_LATENT = 64
 CONV_UNITS = {"conv": (32, 64, 128), "large": (32, 64, 128, 128)}
-IMAGES = {"dense": None, "conv": 3840, "large": 640}
+IMAGES = {"dense": None, "conv": 3840, "large": 128}
 # Each pixel is so many in height and width.
 ENLARGED = {"large": 4}
 # Between the losses of two contenders after as many epochs, of the smaller one.

@@ -1,7 +1,8 @@
-"""Pictures of the documents, of a run on MNIST: what it samples, and what it learnt.
+"""Pictures of the documents, of runs on MNIST: what the first samples, and what the second learnt.
 
 python -m keras_vae train --data mnist --out runs/mnist
-python docs/make_figures.py runs/mnist
+python -m keras_vae train --data mnist --latent-dim 5 --prior standard_normal --out runs/five
+python docs/make_figures.py runs/mnist runs/five
 """
 
 import io
@@ -22,14 +23,14 @@ LEAST = 10.5
 
 
 def main():
-    run = Run(sys.argv[1] if len(sys.argv) > 1 else "runs/mnist")
-    dataset = run.dataset()
-    subject = gallery.Subject(run.load_model(), dataset, run.history(), dataset.name, "4")
+    first, second = sys.argv[1:]
+    subject = subject_of(first)
     save(drawn(gallery.samples_by_class(subject)), "samples.png")
     gif = DOCS / "interpolation.gif"
     gif.write_bytes(gallery.interpolation_gif(subject))
     print(gif, f"{len(gif.read_bytes()) / 1000:.0f} kB")
 
+    subject = subject_of(second)  # whose KL is a sum over latents
     # What the README says under them need not stand above each.
     subject.title = lambda text: text
     subject.history = {name: subject.history[name] for name in ("loss", "val_loss")}
@@ -49,6 +50,13 @@ def main():
             sheet.paste(picture, (GAP + index * (WIDTH + GAP), top))
             top += picture.height + GAP + free
     save(sheet, "figures.png")
+
+
+def subject_of(folder):
+    """The model of a run, and what pictures of it are drawn from."""
+    run = Run(folder)
+    dataset = run.dataset()
+    return gallery.Subject(run.load_model(), dataset, run.history(), dataset.name, "4")
 
 
 def of_width(function, subject):

@@ -25,6 +25,7 @@ from keras_vae.commands.train_defaults import (
     DEFAULTS,
     EPOCHS_OF_COLOUR,
     FEW,
+    FITTED_LATENTS,
     GAN_DEFAULTS,
     IMAGES_SEEN,
     fill_defaults,
@@ -502,11 +503,22 @@ def test_the_defaults_name_every_setting(name):
 
 
 def test_few_greys_get_fewer_latents_and_more_epochs():
-    for count, expected in ((FEW - 1, (4, 60)), (FEW, (5, 20))):
-        args = make_parser().parse_args(["train"])
-        x = np.broadcast_to(np.zeros((), "uint8"), (count, 28, 28, 1))
-        fill_defaults(args, data.Dataset("many", x, None, x, None, ("a", "b")))
-        assert (args.latent_dim, args.epochs) == expected
+    for count, expected in (
+        (FEW - 1, (4, 60, "standard_normal")),
+        (FEW, (FITTED_LATENTS, 20, "auto")),
+    ):
+        args, said = chosen_for((28, 28, 1), count)
+        assert (args.latent_dim, args.epochs, args.prior) == expected
+        assert ("--prior auto" in said) == (args.prior == "auto")
+
+
+def test_many_greys_get_the_prior_that_can_be_fitted(monkeypatch):
+    for options in (["--objective", "iwae"], ["--model", "vq_vae"], ["--model", "ladder_vae"]):
+        assert chosen_for((28, 28, 1), FEW, *options)[0].prior == "standard_normal"
+    args, _ = chosen_for((28, 28, 1), FEW, "--prior", "standard_normal")
+    assert (args.latent_dim, args.prior) == (DEFAULTS["grey"]["latent_dim"], "standard_normal")
+    monkeypatch.setattr("keras_vae.backends.is_installed", lambda name: name != "sklearn")
+    assert chosen_for((28, 28, 1), FEW)[0].prior == "standard_normal"
 
 
 def chosen_for(shape, count=1700, *options):

@@ -107,3 +107,26 @@ def test_kinds_that_need_more_codes_are_left_out():
     }
     with pytest.raises(ValueError, match="needs at least 2 examples"):
         fitted.candidates(codes[:1], None, rng=RNG)
+
+
+def test_a_wide_mixture_is_tried_narrower_and_kept_so_where_both_are_as_near(
+    make, dataset, monkeypatch
+):
+    model, given = make(), {"x": dataset.x_train, "label": dataset.y_train}
+    model.fit(given, epochs=1, verbose=0)
+    wide = model.prior_candidates(given, seed=0)["mixture of 3"]
+    candidates = {"gaussian": wide, "mixture of 30": wide}
+    monkeypatch.setattr(type(model), "prior_candidates", lambda *_, **__: candidates)
+    monkeypatch.setattr(prior_choice, "ACCURACY_PART", 0.0)
+    monkeypatch.setattr(prior_choice, "SAMPLES", 60)
+    distances = iter([3.0, 2.0, 1.04, 1.0])
+    monkeypatch.setattr(prior_choice, "frechet_distance", lambda a, b: next(distances))
+    assert choose_prior(model, dataset)["kept"] == "mixture of 30, x 0.9"
+    np.testing.assert_array_equal(model.prior.scales, np.float32(0.9) * wide.scales)
+    np.testing.assert_array_equal(model.prior.means, wide.means)
+    np.testing.assert_array_equal(model.prior.thresholds, wide.thresholds)
+    draws = [
+        prior.draw(np.array([5], "int32"), np.arange(4, dtype="int32"), t, 3, np.eye(4)[:, :3], np)
+        for prior, t in ((wide, np.float32(0.9)), (model.prior, np.float32(1.0)))
+    ]
+    np.testing.assert_allclose(*draws, rtol=1e-5, atol=1e-6)

@@ -44,8 +44,9 @@ IMAGE_MODELS = tuple(
 # What `train --prior` takes; "auto" and the last three are fitted to the trained model's codes.
 PRIORS = {
     "auto": "N(0, I) in training, then that or the fitted one whose samples are best, the default "
-    "for colour; of tables the fitted one under which held-out codes are likeliest",
-    "standard_normal": "N(0, I), the default for greys",
+    "for colour and 20,000 greys or more; of tables the fitted one under which held-out codes are "
+    "likeliest",
+    "standard_normal": "N(0, I), the default for fewer greys",
     "conditional_normal": "a Gaussian for each class, learned",
     "gaussian_mixture": "10 Gaussians, learned",
     "vamp": "the mean of 100 posteriors of learned pseudo-inputs",

@@ -2,6 +2,7 @@
 
 import math
 
+from keras_vae import backends
 from keras_vae.commands.train_arguments import ONCE_DEFAULT, check_levels, check_prior, flag
 
 # What `train` uses where an argument is left out. The networks of 28x28 greys are those that
@@ -42,6 +43,8 @@ EPOCHS_OF_COLOUR = (20, 250)
 # What differs for fewer greys than `FEW`: they fill fewer latents, and an epoch has few steps.
 FEW = 20_000
 FEW_GREYS = {"latent_dim": 4, "epochs": 60}
+# The latents of other greys whose prior is fitted to the codes: N(0, I) fits fewer.
+FITTED_LATENTS = 10
 
 # What differs for a GAN. The network of 28x28 greys is that of benchmarks/conditional_gan.py.
 GAN_DEFAULTS = {
@@ -81,6 +84,11 @@ def fill_defaults(args, dataset):
     defaults = {**DEFAULTS[kind], **few, **(GAN_DEFAULTS[kind] if is_gan(args) else {})}
     if kind == "colour" and args.model in ("autoencoder", "vae", "conditional_vae"):
         defaults |= _of_colour(args, max(shape[:2]), len(dataset.x_train))
+    many = kind == "colour" or (kind == "grey" and not few and backends.is_installed("sklearn"))
+    if many and args.model in ("vae", "conditional_vae") and args.objective == "elbo":
+        defaults["prior"] = "auto"
+        if kind == "grey" and args.prior in (None, "auto"):
+            defaults["latent_dim"] = FITTED_LATENTS
     if args.model == "vq_vae":
         grids = {"network": "conv", "hidden_units": (64,) if small else (32, 64)}
         defaults = {**defaults, **grids, "latent_dim": len(args.levels or range(16))}
@@ -126,14 +134,12 @@ def _of_colour(args, side, count):
     first = 32 if side <= 64 else 16
     seen = IMAGES_SEEN * min(1.0, (45 / side) ** 2)
     few, many = EPOCHS_OF_COLOUR
-    fitted = args.objective == "elbo" and args.model != "autoencoder"
     return {
         "hidden_units": tuple(min(128, first * 2**stage) for stage in range(stages)),
         "residual_blocks": 1,
         "latent_dim": 64 if side <= 48 else 96 if side <= 80 else 128,
         "epochs": min(many, max(few, round(seen / count))),
         **({} if args.dynamic_binarization else {"likelihood": "gaussian_optimal"}),
-        **({"prior": "auto"} if fitted else {}),
     }
 
 

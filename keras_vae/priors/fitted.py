@@ -91,6 +91,17 @@ class FittedMixture(Prior, keras.layers.Layer):
         prior.latent_dim = means.shape[-1]
         return prior
 
+    def narrowed(self, factor):
+        """One whose components are so much narrower: its samples are those at that temperature.
+
+        Args:
+            factor: Float above 0, of the scales.
+        """
+        prior = type(self)(self.classes)
+        prior._set(self.means, factor * self.scales, self.thresholds)
+        prior.latent_dim = self.latent_dim
+        return prior
+
     def _set(self, means, scales, thresholds):
         """Take the parameters, and check them: they may come from a file."""
         self.means, self.scales = np.asarray(means, "float32"), np.asarray(scales, "float32")
@@ -212,6 +223,7 @@ CANDIDATES = {
     "gaussian": ("gaussian", None),
     "mixture of 3": ("mixture", 3),
     "mixture of 10": ("mixture", 10),
+    "mixture of 30": ("mixture", 30),
     "kernel density": ("kernel_density", None),
 }
 
