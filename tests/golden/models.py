@@ -34,7 +34,8 @@ LABEL = (np.arange(16) % 4).astype("int32")  # the last is unknown
 ANGLE = RNG.standard_normal((16, 2)).astype("float32")
 TOKENS = RNG.integers(0, 4, (16, 6, 2)).astype("int8")
 MELODY = RNG.integers(0, 5, (16, 6)).astype("int32")
-DATA = {"x": X, "label": LABEL, "angle": ANGLE, "melody": MELODY}
+WIND = np.where(np.arange(16)[:, None] % 4 == 3, np.nan, 10 * ANGLE).astype("float32")
+DATA = {"x": X, "label": LABEL, "angle": ANGLE, "melody": MELODY, "wind": WIND}
 NAMES = ("cat", "dog", "owl")
 SERIES = keras_vae.data.series(
     {
@@ -133,6 +134,14 @@ def conditional_vae():
     )
 
 
+def conditional_vae_numbers():
+    return keras_vae.ConditionalVAE(
+        DenseEncoder(2, (6,)),
+        DenseDecoder(SHAPE, (6,)),
+        condition={"wind": keras_vae.Continuous(2, unit="m/s", unknown_rate=0.3)},
+    )
+
+
 def conditional_vae_conv():
     return keras_vae.ConditionalVAE(
         ConvEncoder(3, (4,)),
@@ -220,6 +229,7 @@ MODELS = {
         vae_ladder,
         vae_fitted,
         conditional_vae,
+        conditional_vae_numbers,
         conditional_gan,
         sequence_vae_conductor,
         sequence_vae_notes,
