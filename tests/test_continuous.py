@@ -124,7 +124,7 @@ def test_weights_alone_bring_the_range_along(tmp_path):
         other.load_weights(tmp_path / "model.weights.h5")
 
 
-@ordinary_on("torch")
+@ordinary_on("jax")
 def test_what_was_compiled_before_a_fit_sees_the_range_after_it():
     model, kept = model_of(Continuous(1)), model_of(Continuous(1))
     z = np.ones((2, 3), "float32")
