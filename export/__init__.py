@@ -91,7 +91,8 @@ def export(
             a latent code with the prior N(0, I).
         calibration_data: Optional dict from input names to arrays of typical examples, by which
             `"int8"` and `"int8-full"` round. Defaults, for a decoder or sampler, to draws from the
-            prior; for what takes examples, to `data`.
+            prior; for what takes examples, to `data`. If a model was calibrated by them, such files
+            have p-values of what they score them.
         data: Optional name or path of the data that the model was trained on, as `data.load` takes
             it. From its test part a scorer's file knows how such examples score, and a decoder's
             where their codes lie. Defaults to what the run folder names; else files do without.

@@ -29,8 +29,10 @@ def series_of(window, has_modes):
 
 
 @functools.cache
-def detector_of(window=13, causal=False, has_modes=True, score="negative_elbo", dense=False):
-    """Of weights that a file holds as they are: few, or on the grid of int8."""
+def detector_of(
+    window=13, causal=False, has_modes=True, score="negative_elbo", dense=False, on_grid=True
+):
+    """Of weights that a file holds as they are: few, or on the grid of int8, unless asked."""
     keras.utils.set_random_seed(2)
     schema = series_of(window, has_modes).schema
     model = keras_vae.series_vae(schema, 3, (6, 40), 5, causal, seed=0)
@@ -51,7 +53,7 @@ def detector_of(window=13, causal=False, has_modes=True, score="negative_elbo", 
             values = 0.3 * rng.standard_normal(shape)
         elif "log_scale" in weight.path and shape:
             values = np.array([-0.2, 0.1])
-        elif len(shape) > 1 and np.prod(shape) >= quantization.SMALLEST_WEIGHT:
+        elif on_grid and len(shape) > 1 and np.prod(shape) >= quantization.SMALLEST_WEIGHT:
             levels, scales = quantization.as_int8(values, axis=-1)
             values = levels * scales
         weight.assign(values)
@@ -101,6 +103,17 @@ def test_a_scorer_scores_as_the_detector_does(options, tmp_path):
     schema = detector.model.schema
     reconstructed = schema.decode(detector.model.reconstruct(taken))
     np.testing.assert_allclose(made["x_reconstructed"], reconstructed, rtol=2e-6)
+
+
+@needs_compiler
+def test_what_rounding_costs_is_little(tmp_path):
+    detector, (given, taken) = detector_of(on_grid=False), inputs_of()
+    made = c.load(written("scorer", tmp_path, on_grid=False))(given)
+    scores = detector.score(taken)
+    off = np.abs(made["score"] - scores).max() / np.ptp(scores)
+    # Measured: 0.0037 of the spread of scores, and 0.0054.
+    assert 1e-5 < off < 0.01
+    assert np.abs(made["p_value"] - detector.p_value(taken)).max() < 0.01
 
 
 @needs_compiler
