@@ -18,7 +18,7 @@ import keras
 import numpy as np
 import receipts
 from PIL import Image
-from training import CONV_IMAGES, CONV_LATENT, CONV_UNITS
+from training import CONV_LATENT, CONV_UNITS, IMAGES
 
 import keras_vae
 from keras_vae import data, networks
@@ -30,7 +30,7 @@ def write_folder(folder):
     path = os.path.join(os.environ["KERAS_VAE_DATA"], "cifar10_small.npz")
     with np.load(path, allow_pickle=False) as archive:
         images, labels = archive["x_train"], archive["y_train"].ravel()
-    for split, rows in {"train": slice(CONV_IMAGES), "test": slice(-200, None)}.items():
+    for split, rows in {"train": slice(IMAGES["conv"]), "test": slice(-200, None)}.items():
         for index, (image, label) in enumerate(zip(images[rows], labels[rows], strict=True)):
             place = pathlib.Path(folder) / split / str(label)
             place.mkdir(parents=True, exist_ok=True)
@@ -47,8 +47,8 @@ def main():
         files = data.load(folder, in_memory=False).x_train
         sources = {"memory": files.in_memory(), "files": files}
         model = keras_vae.VAE(
-            networks.ConvEncoder(CONV_LATENT, CONV_UNITS),
-            networks.ConvDecoder(SIZE, CONV_UNITS[::-1]),
+            networks.ConvEncoder(CONV_LATENT, CONV_UNITS["conv"]),
+            networks.ConvDecoder(SIZE, CONV_UNITS["conv"][::-1]),
         )
         model.compile(keras.optimizers.Adam(1e-3))
         seconds = {name: [] for name in sources}
