@@ -164,8 +164,38 @@ def judge(run, model, dataset):
     if len(dataset.class_names) < 2:
         return {"left_out": {"scorecard": "the data are of one class"}}
     if set(sample_conditions(model)) != {"label"}:
+        if dataset.conditions and set(sample_conditions(model)) == set(model.condition):
+            return {"obedience": obeyed(model, dataset)}
         why = "no label alone to ask for" if model.condition else "no label to ask for"
         return {"left_out": {"scorecard": f"{type(model).__name__} has {why}"}}
     verbose = 1 if sys.stdout.isatty() else 2
     kept = classifier.kept_classifier(run, dataset, print, verbose)
     return report.judge(model, dataset, classifier=kept, say=print, verbose=verbose)
+
+
+def obeyed(model, dataset):
+    """How far samples obey each condition of a model of several; prints a line for each."""
+    from keras_vae.evaluation import obedience
+
+    found = obedience(model, dataset, say=print, verbose=1 if sys.stdout.isatty() else 2)
+    for name, told in found.items():
+        print(f"{name}: {of_condition(told, model.condition[name])}", flush=True)
+    return found
+
+
+def of_condition(told, kind):
+    """Words for what `evaluation.obedience` says of a condition."""
+    moves = f"it explains {told['variance_explained']:.0%} of the variance of samples"
+    if "accuracy" in told:
+        return (
+            f"{told['accuracy']:.1%} of samples are of the asked class (real images: "
+            f"{told['real_accuracy']:.1%}); {moves}"
+        )
+    if "error" in told:
+        unit = f" {kind.unit}" if kind.unit else ""
+        return (
+            f"{told['error']:.3g}{unit} from what was asked (read of real images: "
+            f"{told['real_error']:.3g}), correlation {told['correlation']:.2f}; {moves}"
+        )
+    shares = ", ".join(f"{tag} {share:.0%}" for tag, share in told["precision"].items())
+    return f"seen where asked for: {shares}; {moves}"

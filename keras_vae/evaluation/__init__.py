@@ -7,6 +7,7 @@ from keras_vae.evaluation.classifier import train_classifier
 from keras_vae.evaluation.images import evaluate_reconstructions, ssim
 from keras_vae.evaluation.latents import evaluate_latents
 from keras_vae.evaluation.likelihood import bits_per_dimension, log_likelihoods
+from keras_vae.evaluation.obedience import obedience
 from keras_vae.evaluation.prior_choice import choose_prior
 from keras_vae.evaluation.scorecard import diversity, scorecard
 from keras_vae.evaluation.table_scorecard import judge_rows
@@ -28,6 +29,7 @@ __all__ = [
     "judge_rows",
     "log_likelihoods",
     "music",
+    "obedience",
     "read_anomalies",
     "scorecard",
     "ssim",

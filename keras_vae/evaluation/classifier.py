@@ -22,24 +22,7 @@ def train_classifier(dataset, epochs=EPOCHS, verbose=0):
         Keras model from images `(n, *data_shape)` to class probabilities. On MNIST it names 98.5 %
         of the test images rightly.
     """
-    layers = keras.layers
-    initializers = [keras.initializers.GlorotUniform(seed=seed) for seed in range(4)]
-    classifier = keras.Sequential(
-        [
-            keras.Input(dataset.x_train.shape[1:]),
-            convolution(16, 3, strides=2, activation="relu", kernel_initializer=initializers[0]),
-            convolution(32, 3, strides=2, activation="relu", kernel_initializer=initializers[1]),
-            layers.Flatten(data_format="channels_last"),
-            layers.Dropout(0.3, seed=0),
-            layers.Dense(128, activation="relu", kernel_initializer=initializers[2]),
-            layers.Dropout(0.3, seed=1),
-            layers.Dense(
-                len(dataset.class_names),
-                activation="softmax",
-                kernel_initializer=initializers[3],
-            ),
-        ]
-    )
+    classifier = small_network(dataset.x_train.shape[1:], len(dataset.class_names), "softmax")
     classifier.compile(
         keras.optimizers.Adam(2e-3), "sparse_categorical_crossentropy", metrics=["accuracy"]
     )
@@ -48,6 +31,24 @@ def train_classifier(dataset, epochs=EPOCHS, verbose=0):
     x_train = data.as_float(dataset.x_train)
     classifier.fit(x_train, dataset.y_train, batch_size=batch_size, epochs=epochs, verbose=verbose)
     return classifier
+
+
+def small_network(shape, units, activation=None):
+    """A small convolutional network from images of a shape to so many numbers."""
+    layers = keras.layers
+    initializers = [keras.initializers.GlorotUniform(seed=seed) for seed in range(4)]
+    return keras.Sequential(
+        [
+            keras.Input(shape),
+            convolution(16, 3, strides=2, activation="relu", kernel_initializer=initializers[0]),
+            convolution(32, 3, strides=2, activation="relu", kernel_initializer=initializers[1]),
+            layers.Flatten(data_format="channels_last"),
+            layers.Dropout(0.3, seed=0),
+            layers.Dense(128, activation="relu", kernel_initializer=initializers[2]),
+            layers.Dropout(0.3, seed=1),
+            layers.Dense(units, activation=activation, kernel_initializer=initializers[3]),
+        ]
+    )
 
 
 def kept_classifier(run, dataset, say=None, verbose=0):
