@@ -170,7 +170,8 @@ class Sequences:
             "melody": lambda: conditions.Sequence(self.steps, self.schema.num_tokens),
             "key": lambda: conditions.Categorical(names=keys.KEYS),
             "mode": lambda: conditions.Categorical(names=keys.MODES),
-            "density": lambda: conditions.Continuous(1),
+            # Near 1 as it is, and in some sets the same everywhere.
+            "density": lambda: conditions.Continuous(1, standardized=False),
         }
         return {name: kinds[name]() for name in self._names}
 
