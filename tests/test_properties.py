@@ -35,6 +35,14 @@ LIKELIHOODS = {
     "logistic mixture": lambda: likelihoods.DiscretizedLogisticMixture(2, levels=16),
     "categorical": lambda: likelihoods.Categorical(4),
 }
+# Kinds of labels of three classes.
+LABELS = {
+    "categorical": lambda: keras_vae.Categorical(3),
+    "learned": lambda: keras_vae.Categorical(3, embedding_dim=2),
+    "ordinal": lambda: keras_vae.Ordinal(tuple("abc")),
+    "hierarchical": lambda: keras_vae.Hierarchical(("a/b", "a/c", "d")),
+    "tags": lambda: keras_vae.MultiLabel(tuple("abc")),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +54,7 @@ class Case:
         shape: Tuple of ints, of an example.
         latent_dim: Int; of a ladder that of its lower level, above which is one of size 1.
         likelihood: Key of `LIKELIHOODS`.
-        classes: Int, of the condition `label`; 0 for none.
+        label: Key of `LABELS`, of the condition `label`; None for none.
         numbers: Int, of the condition `angle`; 0 for none.
         prior: `"standard_normal"`, `"conditional_normal"` or `"mixture"`.
         full: Bool. Whether the posterior has a full covariance.
@@ -59,7 +67,7 @@ class Case:
     shape: tuple
     latent_dim: int
     likelihood: str
-    classes: int
+    label: str | None
     numbers: int
     prior: str
     full: bool
@@ -79,8 +87,8 @@ class Case:
         if self.network == "ladder" or self.full:
             options["posterior"] = "full_covariance" if self.full else "ladder"
         condition = {}
-        if self.classes:
-            condition["label"] = keras_vae.Categorical(self.classes)
+        if self.label:
+            condition["label"] = LABELS[self.label]()
         if self.numbers:
             condition["angle"] = keras_vae.Continuous(self.numbers, -9, 10)
         parts = networks_of[self.network]()
@@ -103,8 +111,10 @@ class Case:
         x = rng.integers(0, 256, (rows, *self.shape)).astype("uint8")
         x = x if self.dtype == "uint8" else (x / 255).astype(self.dtype)
         conditions = {}
-        if self.classes:
-            conditions["label"] = rng.integers(0, self.classes + 1, rows).astype("int32")
+        if self.label:
+            kind = LABELS[self.label]()
+            size = (rows, *kind.value_shape)
+            conditions["label"] = rng.integers(0, kind.unknown + 1, size).astype("int32")
         if self.numbers:
             conditions["angle"] = rng.standard_normal((rows, self.numbers), dtype="float32")
         return {"x": x, **conditions} if conditions else x
@@ -135,8 +145,9 @@ def cases(draw, priors=("standard_normal", "conditional_normal", "mixture"), **f
     network = draw(st.sampled_from(fixed.get("networks", ("dense", "conv", "ladder"))))
     sizes = (1, 3) if network != "conv" else (3, 3)
     shape = draw(st.lists(st.integers(1, 6), min_size=sizes[0], max_size=sizes[1]))
-    classes, numbers = draw(st.sampled_from(((0, 0), (3, 0), (0, 2), (2, 1))))
-    allowed = [name for name in priors if classes + numbers or name != "conditional_normal"]
+    has_label, numbers = draw(st.sampled_from(((False, 0), (True, 0), (False, 2), (True, 1))))
+    label = draw(st.sampled_from(sorted(LABELS))) if has_label else None
+    allowed = [name for name in priors if label or numbers or name != "conditional_normal"]
     latent_dim = draw(st.integers(1, 4))
     likelihood = draw(st.sampled_from(sorted(LIKELIHOODS)))
     # A picture of 256 levels is none of fewer.
@@ -146,7 +157,7 @@ def cases(draw, priors=("standard_normal", "conditional_normal", "mixture"), **f
         shape=tuple(shape),
         latent_dim=latent_dim,
         likelihood=likelihood,
-        classes=classes,
+        label=label,
         numbers=numbers,
         prior=draw(st.sampled_from(allowed)),
         full=network != "ladder" and latent_dim > 1 and draw(st.booleans()),
