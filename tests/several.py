@@ -46,6 +46,12 @@ def conditional_vae():
     )
 
 
+def learned_labels():
+    """Whose gradient of a table is of few rows."""
+    label = keras_vae.Categorical(3, unknown_rate=0.3, embedding_dim=2)
+    return dense("ConditionalVAE", condition={"label": label})
+
+
 def conv_vae():
     networks = keras_vae.networks
     encoder = networks.ConvEncoder(3, hidden_units=(4, 6), batch_normalization=False)
@@ -72,6 +78,7 @@ CASES = {
     "conv_vae": conv_vae,
     "vq_vae": vq_vae,
     "gan": gan,
+    "learned_labels": learned_labels,
     "autoencoder": lambda: dense("Autoencoder"),
     "iwae": lambda: dense("VAE", objective="iwae", num_samples=3),
     "score_function": lambda: dense("VAE", objective=objectives.ELBO(1, "score_function")),

@@ -149,7 +149,8 @@ class Trainer(Guard):
         # Keras' own variables fail here where one is unconnected, as their dtype is a string.
         sources = [v.value for v in variables]
         gradients = tape.gradient(scaled_loss, sources, unconnected_gradients="zero")
-        gradients = replica.sum(gradients)
+        # Of a look-up they have a row for each time; the norm and Adam take the sum of these.
+        gradients = replica.sum([tf.convert_to_tensor(gradient) for gradient in gradients])
         loss, terms = replica.mean((loss, terms))
         norm = tf.linalg.global_norm([tf.cast(gradient, "float32") for gradient in gradients])
         norm, finite = self.gradient_norm(player, norm, earlier)
