@@ -124,16 +124,18 @@ def test_a_sweep_changes_the_number_alone(run, tmp_path):
 
 @ordinary_on("torch")
 def test_figures_draw_a_sweep_and_all_else(run):
-    assert main(["figures", str(run)]) == 0
-    drawn = {path.name for path in (run / "figures").iterdir()}
-    assert {"sweep_angle.png", "style_transfer.png", "samples.png"} <= drawn
+    names = "reconstructions,samples,sweeps,style_transfer,traversals,kl_by_dimension"
+    assert main(["figures", str(run), "--only", names]) == 0
+    drawn = {path.stem for path in (run / "figures").iterdir()}
+    assert drawn == {*names.replace("sweeps", "sweep_angle").split(",")}
 
 
 @ordinary_on("torch")
 def test_evaluate_measures_a_model_of_several_conditions(run):
-    assert main(["evaluate", str(run), "--scorecard"]) == 0
+    assert main(["evaluate", str(run), "--k", "2"]) == 0
     found = json.loads((run / "evaluation.json").read_text())
-    assert found["scorecard"]["left_out"]["scorecard"].endswith("no label alone to ask for")
+    assert found["examples"] == 8
+    assert found["loss"] > 0
 
 
 @ordinary_on("torch")
