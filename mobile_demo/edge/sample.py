@@ -10,6 +10,7 @@
     python sample.py --model scorer.tflite --score image.png --label 7
     python sample.py --model scorer.tflite --score machine.csv --out alarms.csv  # with monitor.py
     python sample.py --model encoder.tflite --encode image.png --label 7
+    python sample.py --model classifier.tflite --classify image.png
 
 A `.tflite` file runs in `ai-edge-litert`, an `.onnx` file in `onnxruntime`. What the model makes
 and takes is read from the manifest inside the file. This file needs no other of its project, but
@@ -62,7 +63,7 @@ DRUMS = 9  # the channel that people call the tenth
 UNKNOWN = "unknown"
 TAG_UNKNOWN = 2  # 1 is a tag that is there, 0 one that is not
 KINDS = ("categorical", "continuous", "multi_label", "sequence")
-GRAPHS = ("decoder", "sampler", "encoder", "scorer", "reconstructor")
+GRAPHS = ("decoder", "sampler", "encoder", "scorer", "reconstructor", "classifier")
 SCHEMA = 1
 # By how much rounding in float32 may lead beyond an end of the data's range, in parts of it or 1.
 ROUNDING = 1e-6
@@ -92,7 +93,7 @@ def main(argv=None):
             monitor_of(options).watch(options, manifest, run, runtime, sys.modules[__name__])
         elif has_rows(manifest):
             use_table(options, manifest, run, runtime)
-        elif options.score or options.encode:
+        elif options.score or options.encode or options.classify:
             look_at(options, manifest, run)
         elif has_notes(manifest):
             compose(options, manifest, run, runtime)
@@ -197,6 +198,9 @@ def parse_arguments(argv):
     )
     monitor.add_argument("--undo-refit", action="store_true", help="take them away again")
     parser.add_argument("--encode", metavar="IMAGE", help="encode a .png or .npy image")
+    parser.add_argument(
+        "--classify", metavar="IMAGE", help="tell the classes of a .png or .npy image"
+    )
     options = parser.parse_args(argv)
     if options.count is not None and options.count < 1:
         raise InputError(f"--count must be at least 1, not {options.count}")
@@ -223,7 +227,8 @@ def sample(options, manifest, run, runtime, sweep=None):
     if options.melody:
         raise InputError("this model takes no --melody: it makes pictures")
     if manifest["graph"] not in ("decoder", "sampler"):
-        option = "--score" if manifest["graph"] == "scorer" else "--encode"
+        options_of = {"scorer": "--score", "classifier": "--classify"}
+        option = options_of.get(manifest["graph"], "--encode")
         raise InputError(f"this file holds the {manifest['graph']} graph: use {option} image.png")
     if manifest["prior"] is None:
         raise InputError(f"this {manifest['model']} has no prior to sample from")
@@ -363,9 +368,10 @@ def size_of(golden, name, target):
 
 
 def look_at(options, manifest, run):
-    """Score or encode an image, and print what was found, one line of JSON for each label."""
-    graph, option = ("scorer", "--score") if options.score else ("encoder", "--encode")
-    path = options.score or options.encode
+    """Score, encode or classify an image, and print a line of JSON for each label asked for."""
+    asked = {"scorer": "score", "encoder": "encode", "classifier": "classify"}
+    graph = next(graph for graph, name in asked.items() if getattr(options, name))
+    option, path = f"--{asked[graph]}", getattr(options, asked[graph])
     if has_notes(manifest):
         raise InputError(f"{option} takes pictures, and this model is of music")
     if manifest["graph"] != graph:
@@ -402,9 +408,26 @@ def look_at(options, manifest, run):
             if isinstance(percentiles, list) and len(percentiles) == 101:
                 below = int(np.searchsorted(np.array(percentiles, np.float64), score))
                 found["percent_of_held_out_data_below"] = min(below, 100)
+        elif graph == "classifier":
+            found.update(classes_of(manifest, made, number))
         else:
             found.update({name: values[number].tolist() for name, values in made.items()})
         print(json.dumps(found))
+
+
+def classes_of(manifest, made, number):
+    """By label the likeliest class, and under NAME_probabilities those of all, largest first."""
+    found, classes = {}, manifest.get("classes")
+    for name, values in made.items():
+        names = classes.get(name) if isinstance(classes, dict) else None
+        if not isinstance(names, list) or len(names) != values.shape[1]:
+            raise InputError("the manifest's `classes` are damaged: export it again")
+        order = np.argsort(-values[number], kind="stable")
+        found[name] = str(names[order[0]])
+        found[f"{name}_probabilities"] = {
+            str(names[at]): round(float(values[number][at]), 6) for at in order
+        }
+    return found
 
 
 def false_alarms_of(manifest):

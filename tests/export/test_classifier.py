@@ -1,5 +1,7 @@
 """The `classifier` graph: probabilities of classes, in every format and of every kind of data."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from export import graphs, parity
 from keras_vae import data, networks
 from tests.conftest import ordinary_on
 from tests.export.exported import FORMATS
+from tests.export.test_monitor import program
 from tests.export.test_parity import converts_here
 
 SHAPE = (12, 9, 1)
@@ -51,7 +54,7 @@ def make_table():
 @converts_here
 @pytest.mark.parametrize("quantize", ["none", pytest.param("int8", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("format", FORMATS)
-def test_a_file_gives_the_probabilities_of_each_label(format, quantize, tmp_path):
+def test_a_file_gives_the_probabilities_of_each_label(format, quantize, tmp_path, capsys):
     model = make_model()
     x = np.random.default_rng(1).random((64, *SHAPE), "float32")
     path = export.export(
@@ -67,6 +70,23 @@ def test_a_file_gives_the_probabilities_of_each_label(format, quantize, tmp_path
         assert probabilities.std() > 0.01
         bound = 1e-5 if quantize == "none" else 0.05
         np.testing.assert_allclose(made[name], probabilities, atol=bound)
+    if quantize == "none":
+        check_edge_program(path, x[0], {n: p[0] for n, p in expected.items()}, tmp_path, capsys)
+
+
+def check_edge_program(path, image, expected, folder, capsys):
+    np.save(folder / "image.npy", image)
+    sample = program("sample")
+    assert sample.main(["--model", str(path), "--self-test"]) == 0
+    capsys.readouterr()
+    assert sample.main(["--model", str(path), "--classify", str(folder / "image.npy")]) == 0
+    found = json.loads(capsys.readouterr().out)
+    for name, probabilities in expected.items():
+        told = [found[f"{name}_probabilities"][each] for each in CONDITION[name].names]
+        np.testing.assert_allclose(told, probabilities, atol=2e-5)
+        assert found[name] == CONDITION[name].names[np.argmax(probabilities)]
+    assert sample.main(["--model", str(path)]) == 2
+    assert "use --classify image.png" in capsys.readouterr().err
 
 
 @converts_here
