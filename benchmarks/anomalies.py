@@ -1,6 +1,6 @@
 """How good are scores and p-values: against PyOD and scikit-learn, and against what is asked.
 
-    KERAS_BACKEND=torch python benchmarks/anomalies.py rivals [--skab FOLDER]
+    KERAS_BACKEND=torch python benchmarks/anomalies.py rivals [--skab FOLDER] [--sets skab]
     KERAS_BACKEND=torch python benchmarks/anomalies.py one_class [--digits 0123456789]
     KERAS_BACKEND=torch python benchmarks/anomalies.py calibration
     KERAS_BACKEND=tensorflow python benchmarks/anomalies.py rounded
@@ -11,7 +11,7 @@ It prints JSON:
 
 - `rivals`: AUROC of our detector, of PyOD's isolation forest, LOF, AutoEncoder and VAE at their
   defaults (`pip install pyod`), and of scikit-learn's PCA by its reconstruction error with 90 % of
-  the variance, on public sets, means over three seeds. Training data are normal alone,
+  the variance, on public sets, means over `--seeds`, three. Training data are normal alone,
   standardised. `breast_cancer`, scikit-learn's (UCI): benign tumours are normal, half of them to
   train with. `digits`, scikit-learn's (UCI): each digit in turn is normal, two thirds to train
   with. With `--skab`, a clone of github.com/waico/SKAB: windows of 16 steps of its eight sensors,
@@ -59,6 +59,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=tuple(BENCHMARKS))
     parser.add_argument("--skab", type=pathlib.Path)
+    parser.add_argument("--sets", nargs="+", default=["breast_cancer", "digits", "skab"])
+    parser.add_argument("--seeds", type=int, default=SEEDS)
     parser.add_argument("--pictures", nargs="+", default=["cifar10"])
     parser.add_argument("--digits", default="0123456789")
     args = parser.parse_args()
@@ -75,11 +77,11 @@ def auroc(is_anomaly, scores):
 # Rivals
 
 
-def rivals(skab):
+def rivals(skab, names, seeds):
     sets = {"breast_cancer": breast_cancer(), "digits": digits()}
     if skab:
         sets["skab"] = skab_windows(skab)
-    found = {}
+    sets, found = {name: tasks for name, tasks in sets.items() if name in names}, {}
     for name, tasks in sets.items():
         scores = {method: [] for method in METHODS}
         for train, test, is_anomaly in tasks:
@@ -88,7 +90,7 @@ def rivals(skab):
             train, test = ((x - mean) / std for x in (train, test))
             for method, fit in METHODS.items():
                 try:
-                    made = [auroc(is_anomaly, fit(train, test, seed)) for seed in range(SEEDS)]
+                    made = [auroc(is_anomaly, fit(train, test, seed)) for seed in range(seeds)]
                 except ImportError:
                     continue
                 scores[method].append(np.mean(made))
@@ -472,7 +474,7 @@ def _zlib(picture):
 
 
 BENCHMARKS = {
-    "rivals": lambda args: rivals(args.skab),
+    "rivals": lambda args: rivals(args.skab, args.sets, args.seeds),
     "one_class": lambda args: one_class(map(int, args.digits)),
     "calibration": lambda args: calibration(),
     "rounded": lambda args: rounded(),
