@@ -120,7 +120,7 @@ REFUSED = {
     "sample run --out x.jpg": "--out must end with .png or .npy",
     "sample run --out nosuch/x.png --label 9": "count them from 0 to 1. Received: '9'",
     "sample run --label four": "The classes are: ",
-    "sample run --condition a=1": "--condition needs a model of a table. Received: ",
+    "sample run --condition a=1": "must name a condition of the run, label. Received: a.",
     "sample run --melody own.mid": "--melody needs a SequenceVAE",
     "sample run --temperature -1": "`--temperature` must be",
     "sample run --seed -1": "not negative: -1",

@@ -9,7 +9,7 @@ from PIL import Image
 import keras_vae
 from keras_vae import Categorical, Continuous, data
 from keras_vae.__main__ import main
-from keras_vae.commands.asked import asked_of
+from keras_vae.commands.asked import Asked, asked_of
 from tests.conftest import SMALL, fails, make_model, ordinary_on
 
 ARRAYS = {
@@ -212,3 +212,15 @@ def test_without_a_seed_all_steps_of_a_sweep_share_one():
     asked = asked_of(model.condition, None, ["angle=3:3.00001:2"])
     first, second = asked.sample(model, 1)
     np.testing.assert_allclose(first, second, rtol=0, atol=1e-5)
+
+
+def test_guidance_reaches_the_prior_of_codes():
+    given = {}
+
+    class Model:
+        def sample(self, conditions, **settings):
+            given.update(settings)
+            return np.zeros((len(conditions["label"]), 2, 2, 1), "float32")
+
+    Asked([{"label": 1}]).sample(Model(), 3, seed=5, guidance=2.0)
+    assert given == {"seed": 5, "guidance": 2.0}

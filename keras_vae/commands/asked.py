@@ -24,16 +24,17 @@ class Asked:
     numbers: tuple = ()
     words: str = "no class"
 
-    def sample(self, model, count, seed=None, temperature=1.0):
+    def sample(self, model, count, seed=None, **settings):
         """Samples, each row of conditions so many times; of a sweep, row by row.
 
-        Every step of a sweep has the codes of the others: its number alone changes.
+        Every step of a sweep has the codes of the others: its number alone changes. Other settings
+        are those of the model's `sample`.
         """
         import numpy as np
 
         from keras_vae import seeds
 
-        settings = {"seed": seeds.given_or_drawn(seed), "temperature": temperature}
+        settings["seed"] = seeds.given_or_drawn(seed)
         if self.rows is None:
             return model.sample(count, **settings)
         rows = [row for row in self.rows for _ in range(count)]

@@ -81,7 +81,7 @@ def main(args):
         return tables.sample(args, run, schema)
     if (schema := run.series_schema()) is not None:
         return series.sample(args, run, schema)
-    asked.values_of(args.condition)
+    check_conditions(run, asked.values_of(args.condition))
     out = pathlib.Path(args.out or "samples.png")
     if out.suffix not in (".png", ".npy"):
         raise ValueError(f"--out must end with .png or .npy. Received: {out}")
@@ -112,6 +112,17 @@ def main(args):
     print(f"{len(images)} images of {wanted.words}")
     print(out)
     print_next_export(args.run, model)
+
+
+def check_conditions(run, values):
+    """See that a run was trained on the conditions that its samples are to have."""
+    known = ["label", *(run.config()["arguments"].get("condition") or ())]
+    for name in values:
+        if name not in known:
+            raise ValueError(
+                f"--condition must name a condition of the run, {', '.join(dict.fromkeys(known))}. "
+                f"Received: {name}."
+            )
 
 
 def check_labels(run, kind, labels):
