@@ -64,11 +64,11 @@ def _export_all():
         json.dumps({"arguments": {"data": "digits", "epochs": 3}})
     )
     (runs["dense"] / "evaluation.json").write_text(json.dumps({"elbo": -12.5}))
-    arguments = ["--format", "tflite,onnx", "--graph", ",".join(export.GRAPHS)]
+    arguments = ["--format", "tflite,onnx", "--graph", ",".join(GRAPHS)]
     arguments += ["--model", str(runs["dense"])]
     out = runs["conv"] / "export"
     if keras.backend.backend() == "tensorflow":
-        made = export.export(models["conv"], FORMATS, export.GRAPHS, out=out)
+        made = export.export(models["conv"], FORMATS, GRAPHS, out=out)
         output = io.StringIO()
         with contextlib.redirect_stdout(output):
             assert export.__main__.main(arguments) == 0
@@ -84,8 +84,8 @@ def _export_all():
             return done
 
         with unittest.mock.patch("subprocess.run", run_both):
-            made = export.export(models["conv"], FORMATS, export.GRAPHS, out=out)
-    assert [p.name for p in made] == [f"{g}.{f}" for g in export.GRAPHS for f in FORMATS]
+            made = export.export(models["conv"], FORMATS, GRAPHS, out=out)
+    assert [p.name for p in made] == [f"{g}.{f}" for g in GRAPHS for f in FORMATS]
     return {
         kind: Exported(
             models[kind],

@@ -9,7 +9,7 @@ import pytest
 
 import export
 from export.__main__ import _newest_run, _next_command, main
-from tests.export.exported import FORMATS, exported
+from tests.export.exported import FORMATS, GRAPHS, exported
 
 
 @pytest.fixture(params=FORMATS)
@@ -27,7 +27,7 @@ def test_a_line_for_each_file_and_the_next_command():
     found = exported("dense")
     lines = found.output.splitlines()
     results = [line for line in lines if " of the model" in line and line[0] != " "]
-    names = [f"{graph}.{format}" for graph in export.GRAPHS for format in FORMATS]
+    names = [f"{graph}.{format}" for graph in GRAPHS for format in FORMATS]
     assert [line.split("  ")[0] for line in results] == names
     assert all(" MB  within " in line for line in results)
     assert " ms" not in found.output  # which the report and the device measure
