@@ -10,7 +10,9 @@ training images of MNIST and of so many labels of each class. Prints, as JSON:
 - `calibration`: mean distance between how sure it is and how often it is right, of the second half
   of them, over ten bins of equally many, calibrated by the first half.
 - `accuracy`, `diversity`: of 1,000 samples of each class, as `conditional_quality` measures them by
-  a classifier of all labels. Bound of the accuracy: 0.93.
+  a classifier of all labels, with a mixture of ten Gaussians as the prior of each class, fitted to
+  the codes with the labels that `classify` fills in. Bound of the accuracy: 0.93.
+  `accuracy_before_prior`: with N(0, I), as the model was trained.
 - `seconds`, `cpu_seconds`: of the training. Bound: 1,800.
 """
 
@@ -67,13 +69,16 @@ def main():
         verbose=2,
         callbacks=[Progress(dataset)],
     )
+    judge = conditional_quality.make_classifier(dataset)
     result = {
         "seconds": round(time.perf_counter() - start, 1),
         "cpu_seconds": round(time.process_time() - cpu_start, 1),
         "error": error(model, dataset),
+        "accuracy_before_prior": conditional_quality.measure(model, dataset, judge)["accuracy"],
         "calibration": calibration(model, dataset),
-        **conditional_quality.measure(model, dataset),
     }
+    model.fit_prior({"x": few.x_train, "label": few.y_train}, seed=args.seed)
+    result |= conditional_quality.measure(model, dataset, judge)
     receipts.finish(options, result)
 
 

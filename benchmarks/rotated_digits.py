@@ -35,7 +35,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--labelled", default="1,0.1", help="shares; default: 1,0.1")
     parser.add_argument("--epochs", type=int, default=150)
-    parser.add_argument("--latent-dim", type=int, default=6)
+    parser.add_argument("--latent-dim", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
     receipts.add_option(parser)
     args = parser.parse_args()
