@@ -74,7 +74,8 @@ def trained(tmp_path_factory):
     label = np.arange(48, dtype="int32") % 4  # the last is unknown
     here = {}
     for name, inputs in (("ConditionalVAE", {"x": x, "label": label}), ("VAE", x)):
-        model = make_model(name, conv=name == "VAE")
+        options = {"classifier": None} if name == "ConditionalVAE" else {}
+        model = make_model(name, conv=name == "VAE", **options)
         if BACKEND != "torch":  # which has no such thing, and must load the model nevertheless
             model.compile(keras.optimizers.Adam(1e-2), steps_per_execution=2)
         model.fit(inputs, batch_size=24, epochs=3, verbose=0)

@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_vae import column_distributions, likelihoods
 from keras_vae.networks import TableDecoder, TableEncoder
+from keras_vae.networks.tables import row_features
 from tests import oracles
 from tests.conftest import BACKEND, ordinary_on
 
@@ -165,7 +166,7 @@ def test_an_encoder_sees_that_a_value_is_missing_and_not_what_it_is():
     x = np.nan_to_num(values(2))
     gap = x.copy()
     gap[:, 0] = np.nan
-    features = [numpy(encoder.features(tensor(each))) for each in (x, gap)]
+    features = [numpy(row_features(encoder.blocks, tensor(each))) for each in (x, gap)]
     names = features[0].shape[1] - features[1].shape[1]
     assert names == 0
     differs = np.flatnonzero((features[0] != features[1]).any(axis=0))

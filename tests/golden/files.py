@@ -32,6 +32,8 @@ def measure(model, inputs):
         codes = model.encode(given)
         found["code"] = codes if isinstance(codes, tuple) else [codes]
         found["reconstruction"] = [model.reconstruct(given)]
+    if getattr(model, "infers_labels", False):
+        found["classes"] = [model.classify(given)]
     if hasattr(model, "log_likelihood"):
         found["log_likelihood"] = [model.log_likelihood(given, [1, 8], seed=0)]
     if hasattr(model, "sample"):

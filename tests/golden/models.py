@@ -11,11 +11,13 @@ from keras_vae.layers import FiniteScalarQuantizer, VectorQuantizer
 from keras_vae.networks import (
     CausalDecoder,
     ConductorDecoder,
+    ConvClassifier,
     ConvDecoder,
     ConvDiscriminator,
     ConvEncoder,
     ConvGridDecoder,
     ConvGridEncoder,
+    DenseClassifier,
     DenseDecoder,
     DenseDiscriminator,
     DenseEncoder,
@@ -25,6 +27,7 @@ from keras_vae.networks import (
     NotesDecoder,
     NotesEncoder,
     SequenceEncoder,
+    TableClassifier,
 )
 
 SHAPE = (5, 4, 1)
@@ -35,7 +38,11 @@ ANGLE = RNG.standard_normal((16, 2)).astype("float32")
 TOKENS = RNG.integers(0, 4, (16, 6, 2)).astype("int8")
 MELODY = RNG.integers(0, 5, (16, 6)).astype("int32")
 WIND = np.where(np.arange(16)[:, None] % 4 == 3, np.nan, 10 * ANGLE).astype("float32")
+SIZE = (np.arange(16) % 4).astype("int32")
+BREED = (np.arange(16) % 5).astype("int32")
+TAGS = (np.arange(32).reshape(16, 2) // 3 % 3).astype("int32")
 DATA = {"x": X, "label": LABEL, "angle": ANGLE, "melody": MELODY, "wind": WIND}
+DATA |= {"size": SIZE, "breed": BREED, "tags": TAGS}
 NAMES = ("cat", "dog", "owl")
 SERIES = keras_vae.data.series(
     {
@@ -142,6 +149,35 @@ def conditional_vae_numbers():
     )
 
 
+def conditional_vae_kinds():
+    return keras_vae.ConditionalVAE(
+        DenseEncoder(2, (6,)),
+        DenseDecoder(SHAPE, (6,)),
+        condition={
+            "size": keras_vae.Ordinal(("low", "middle", "high"), 0.2),
+            "breed": keras_vae.Hierarchical(("a/b", "a/c", "d"), 0.2),
+            "tags": keras_vae.MultiLabel(("red", "round"), 0.2),
+        },
+    )
+
+
+def conditional_vae_few_labels():
+    return keras_vae.ConditionalVAE(
+        *dense(), {"label": keras_vae.Categorical(3)}, classifier=ConvClassifier(3, (4,))
+    )
+
+
+def conditional_vae_few_labels_dense():
+    return keras_vae.ConditionalVAE(
+        *dense(), {"label": keras_vae.Categorical(3)}, classifier=DenseClassifier(3, (4,))
+    )
+
+
+def conditional_vae_table_few_labels():
+    classifier = TableClassifier(TABLE.schema.blocks, 2, hidden_units=(4,))
+    return keras_vae.table_vae(TABLE.schema, 3, hidden_units=(8,), classifier=classifier)
+
+
 def conditional_vae_conv():
     return keras_vae.ConditionalVAE(
         ConvEncoder(3, (4,)),
@@ -233,6 +269,10 @@ MODELS = {
         conditional_gan,
         sequence_vae_conductor,
         sequence_vae_notes,
+        conditional_vae_kinds,
+        conditional_vae_few_labels,
+        conditional_vae_few_labels_dense,
+        conditional_vae_table_few_labels,
         conditional_vae_table,
         conditional_vae_series,
         vq_vae_sampled,
@@ -252,6 +292,7 @@ def train(make):
     model.compile(keras.optimizers.Adam(1e-2))
     names = ["x", *model.condition]
     own = {conditional_vae_table: TABLE, conditional_vae_series: SERIES}
+    own[conditional_vae_table_few_labels] = TABLE
     given = own[make].train if make in own else {n: DATA[n] for n in names}
     if isinstance(model, keras_vae.SequenceVAE):
         given["x"] = TOKENS

@@ -25,7 +25,7 @@ EDGE = pathlib.Path(__file__).parents[2] / "mobile_demo" / "edge" / "sample.py"
 # Registered, but made by the classes around them: a file of a model does not name them.
 INSIDE = {
     *("Average", "Averages", "Conditioning", "Count", "MaskedConv2D", "Perplexity", "Sampling"),
-    *("ResidualBlock", "SpectralNormalization"),
+    *("RandomShift", "ResidualBlock", "SpectralNormalization"),
 }
 
 
