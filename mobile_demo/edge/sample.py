@@ -239,6 +239,9 @@ def sample(options, manifest, run, runtime, sweep=None):
         )
     rows = rows_of_conditions(options, manifest)
     name, numbers = sweep or (None, [None])
+    for condition in manifest["conditions"]:
+        for number in numbers if condition["name"] == name else ():
+            warn_of_range([number], condition)
     drawn = len(rows) * options.count
     total, shape = drawn * len(numbers), manifest["data_shape"]
     if total * math.prod(shape) > MOST_VALUES or total > MOST_SAMPLES:
@@ -784,7 +787,11 @@ def rows_of_conditions(options, manifest):
             choices.append([condition["size"]])
         else:
             raise InputError(f"this model needs --condition {name}=CLASS")
-    return [dict(zip(kinds, row, strict=True)) for row in itertools.product(*choices)]
+    rows = [dict(zip(kinds, row, strict=True)) for row in itertools.product(*choices)]
+    for condition in conditions:
+        if condition["kind"] == "continuous":
+            warn_of_range(rows[0][condition["name"]], condition)
+    return rows
 
 
 def parse_classes(text, condition):
@@ -853,9 +860,6 @@ def take_sweep(options, manifest):
             options.condition[at] = f"{name}={found[name][0]}"
     if len(found) > 1:
         raise InputError(f"--condition must sweep one number, not {' and '.join(found)}")
-    for condition in manifest["conditions"]:
-        for number in found.get(condition["name"], []):
-            warn_of_range([number], condition)
     return next(iter(found.items()), None)
 
 
@@ -898,7 +902,6 @@ def parse_numbers(texts, condition):
             f"{condition['name']} must be {many}{told}{unknown}, as in "
             f"--condition {condition['name']}={example}, {received}"
         )
-    warn_of_range(numbers, condition)
     return numbers
 
 
@@ -914,7 +917,8 @@ def warn_of_range(numbers, condition):
     name = condition["name"]
     for number, (low, high) in zip(numbers, condition.get("range", ()), strict=False):
         slack = 0.01 * (high - low)
-        if low - slack <= number <= high + slack or name in WARNED_OF:
+        within = math.isnan(number) or low - slack <= number <= high + slack
+        if within or name in WARNED_OF:
             continue
         WARNED_OF.add(name)
         print(

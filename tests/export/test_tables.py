@@ -336,7 +336,7 @@ def test_a_device_writes_the_rows_that_keras_draws(format, edge):
     asked = ("--condition", "age=30.5", "--condition", "sex=m", "--seed", 5)
     status, said, errors = edge("sampler", format, *asked, "--count", 1500, "--out", "rows.csv")
     assert (status, errors) == (0, "")
-    assert said.startswith("1500 rows of age [30.5] and sex m, seed 5, temperature 1\n")
+    assert said.startswith("1500 rows of age 30.5 and sex m, seed 5, temperature 1\n")
     text = pathlib.Path("rows.csv").read_text(encoding="utf-8")
     rows = list(csv.DictReader(text.splitlines()))
     given = model.schema.encode_conditions({"age": 30.5, "sex": "m"})
@@ -458,7 +458,7 @@ def test_a_manifest_of_no_table_is_refused(name, column, edge):
     ("graph", "arguments", "words"),
     [
         ("sampler", ["--condition", "age=30"], "this model needs --condition sex=NAME, of f, m"),
-        ("sampler", ["--condition", "sex=f"], "age must be 1 numbers"),
+        ("sampler", ["--condition", "sex=f"], "age must be a number"),
         ("sampler", ["--condition", "sex=x", "--condition", "age=3"], "sex must be one of f, m"),
         ("sampler", ["--condition", "job=cook"], "with a name of age, sex, not 'job=cook'"),
         ("sampler", ["--out", "rows.png"], "--out must end with .csv"),
