@@ -142,7 +142,7 @@ def test_one_sample_gives_the_likelihood_of_a_linear_model_with_its_true_posteri
 def test_fit_prior_draws_correlated_codes(monkeypatch):
     found = []
 
-    def fit(codes, *arguments):
+    def fit(codes, *arguments, **settings):
         found.append(codes)
         return priors.StandardNormal()
 
