@@ -6,6 +6,7 @@ import pytest
 
 import keras_vae
 from keras_vae import networks, portable_random
+from tests.conftest import ordinary_on
 
 GRID, CODES = (3, 2), 7
 
@@ -29,6 +30,7 @@ def logits_of(prior, codes, label):
     return np.asarray(keras.ops.convert_to_numpy(found), "float64")
 
 
+@ordinary_on("torch")
 @pytest.mark.parametrize("family", ["MaskGIT", "PixelCNN"])
 def test_codes_are_drawn_by_guided_logits(family):
     prior, label = make(family), np.arange(12, dtype="int32") % 3
@@ -48,6 +50,7 @@ def test_codes_are_drawn_by_guided_logits(family):
     assert (codes != prior.sample({"label": label}, seed=5)).any()
 
 
+@ordinary_on("torch")
 @pytest.mark.parametrize("family", ["MaskGIT", "PixelCNN"])
 def test_no_guidance_is_sampling_and_none_of_it_leaves_conditions_out(family):
     prior, label = make(family), np.arange(6, dtype="int32") % 3

@@ -211,7 +211,7 @@ def trained(labels=9, classifier="auto", epochs=30):
     return model
 
 
-@ordinary_on("torch", "tensorflow")
+@ordinary_on("torch")
 def test_a_classifier_comes_with_unknown_labels_and_learns(tmp_path):
     model = trained()
     x, label = blobs(300, seed=1)

@@ -8,7 +8,6 @@ from keras_vae.commands.evaluate import of_condition
 from keras_vae.data.datasets import Condition, Dataset
 from keras_vae.evaluation import obedience
 from keras_vae.evaluation.obedience import variance_explained
-from tests.conftest import ordinary_on
 
 CONDITION = {
     "label": keras_vae.Categorical(names=["left", "right"]),
@@ -62,8 +61,8 @@ def make_dataset():
     return Dataset("set", train, labels[0], test, labels[1], names, conditions=conditions)
 
 
-@ordinary_on("torch")
-@pytest.mark.parametrize("obeys", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("obeys", [True, False])
 def test_judges_tell_who_obeys(obeys):
     found = obedience(Painter(obeys), make_dataset(), samples=400)
     assert list(found) == ["label", "light", "tags"]

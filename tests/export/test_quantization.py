@@ -283,6 +283,7 @@ def test_many_classes_cost_a_table_in_all_integer_files_alone(tmp_path):
 
 
 @converts_here
+@pytest.mark.slow
 def test_learned_vectors_are_all_that_many_classes_cost(tmp_path):
     networks, sizes = keras_vae.networks, {}
     variants = [("tflite", "none"), ("onnx", "none"), ("tflite", "int8"), ("onnx", "int8")]

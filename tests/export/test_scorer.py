@@ -77,6 +77,7 @@ def test_the_file_says_how_it_is_calibrated(tmp_path):
     assert told["groups"][1]["count"] + told["groups"][2]["count"] == 400
 
 
+@pytest.mark.slow
 def test_rounded_scorers_are_held_to_their_p_values(tmp_path):
     detector = detector_of()
     data = examples(64, 5)

@@ -221,7 +221,7 @@ def test_the_report_asks_no_more_at_once_than_a_file_takes(graph):
     assert f"{others.mean():.1%}" in line
 
 
-@ordinary_on("torch")
+@pytest.mark.slow
 def test_what_has_no_exact_file_is_refused_in_one_line(tmp_path):
     model = make_sequence_vae()
     refused = [

@@ -74,12 +74,12 @@ def wide_detector():
     ("format", "quantize"),
     [
         ("onnx", "int8"),
-        *(
-            pytest.param(*variant, marks=pytest.mark.slow)
-            for variant in (("onnx", "float16"), ("tflite", "int8"), ("tflite", "float16"))
-        ),
+        ("onnx", "float16"),
+        ("tflite", "int8"),
+        ("tflite", "float16"),
     ],
 )
+@pytest.mark.slow
 def test_fewer_bits_change_little(format, quantize, tmp_path):
     _, made, _ = exported_series()
     detector, loss = wide_detector(), LOSSES[quantize]
