@@ -54,6 +54,7 @@ def main():
         given[round(float(share) * EXAMPLES) :] = 10
         start = time.process_time()
         model = train(x[few], given, angle[few], args)
+        share = f"{float(share):.0%}"
         found[share] = {"cpu_seconds": round(time.process_time() - start, 1)}
         found[share] |= obeys(model, judge, reader)
         if model.infers_labels:
