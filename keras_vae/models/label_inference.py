@@ -96,15 +96,13 @@ class LabelInference(Classifies):
         # Of a label with an `unknown_rate`, *unknown* is a value that the networks know.
         wanted = {name: kind for name, kind in self.label_kinds.items() if not kind.unknown_rate}
         share = strata.unknown_share(wanted, x)
-        if self.classifier == "auto" and share:
+        if self.classifier == "auto" and share and not self.likelihood.holds_tokens:
             self._add_classifier(share)
         if self.infers_labels:
             self.classifier_log_temperature.assign(np.zeros(len(self.label_kinds), "float32"))
 
     def _add_classifier(self, share):
         """Give a built model the classifier that its data need, and say so."""
-        if self.likelihood.holds_tokens:
-            return
         warnings.warn(
             f"{share:.1%} of the examples have no label: a classifier learns with the model and "
             "says which they may have. Pass classifier=None to the model to train those as of an "
@@ -161,6 +159,10 @@ class LabelInference(Classifies):
 
     def label_log_probs(self, x, training=False):
         """Log probabilities of the classes of each label condition, of a batch of tensors.
+
+        Args:
+            x: Float tensor `(batch, *data_shape)`.
+            training: Bool. In training the classifier has its noise, and no temperature.
 
         Returns:
             Dict from a condition's name to a float32 tensor `(batch, num_classes)`.
@@ -252,6 +254,11 @@ class LabelInference(Classifies):
         Raises:
             ValueError: If the model has no classifier.
         """
+        found = self._by_label(inputs, batch_size)
+        return found if len(found) > 1 else next(iter(found.values()))
+
+    def _by_label(self, inputs, batch_size):
+        """As `classify`, always a dict."""
         self._check_infers()
         x = inputs["x"] if isinstance(inputs, dict) else inputs
         x = model_inputs.check_data(self, x, "x")
@@ -261,8 +268,7 @@ class LabelInference(Classifies):
             return [ops.exp(found[name]) for name in self.label_kinds]
 
         arrays = in_batches(self.as_compiled(probabilities), x, batch_size)
-        found = dict(zip(self.label_kinds, arrays, strict=True))
-        return found if len(found) > 1 else arrays[0]
+        return dict(zip(self.label_kinds, arrays, strict=True))
 
     def calibrate_classifier(self, inputs, batch_size=256):
         """Let `classify` be as sure as it is right, by examples that training has not seen.
@@ -285,8 +291,7 @@ class LabelInference(Classifies):
         self._check_infers()
         inputs = model_inputs.check_examples(self, inputs)
         self.classifier_log_temperature.assign(np.zeros(len(self.label_kinds), "float32"))
-        found = self.classify(inputs, batch_size)
-        found = found if isinstance(found, dict) else {next(iter(self.label_kinds)): found}
+        found = self._by_label(inputs, batch_size)
         temperatures = {}
         for name, kind in self.label_kinds.items():
             label = np.asarray(inputs[name])
@@ -315,8 +320,7 @@ class LabelInference(Classifies):
         unknown = {name: inputs[name] == kind.unknown for name, kind in self.label_kinds.items()}
         if not self.infers_labels or not any(where.any() for where in unknown.values()):
             return inputs
-        found = self.classify(inputs, batch_size)
-        found = found if isinstance(found, dict) else {next(iter(unknown)): found}
+        found = self._by_label(inputs, batch_size)
         filled = {
             name: np.where(where, np.argmax(found[name], axis=-1), inputs[name]).astype("int32")
             for name, where in unknown.items()
