@@ -41,6 +41,16 @@ def ordinary_on(*backends):
     return pytest.mark.skipif(False, reason="") if BACKEND in backends else pytest.mark.slow
 
 
+def some_on_jax(params, every=4):
+    """Parameters of a test, of which JAX, which compiles for each, takes one of `every`."""
+    return [
+        param
+        if index % every == 0
+        else pytest.param(*param, marks=ordinary_on("tensorflow", "torch"))
+        for index, param in enumerate(params)
+    ]
+
+
 def _compile_once():
     """Give JAX what it has compiled where it is to compile the same program again.
 

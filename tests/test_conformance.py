@@ -30,7 +30,7 @@ from keras_vae import (
 from keras_vae.layers import Categorical, Continuous, Hierarchical, MultiLabel, Ordinal, Sequence
 from keras_vae.models import capabilities
 from tests import conformance
-from tests.conftest import BACKEND, ordinary_on
+from tests.conftest import BACKEND, ordinary_on, some_on_jax
 
 # A step of these models runs faster than TensorFlow traces it.
 EAGERLY = BACKEND == "tensorflow"
@@ -545,7 +545,7 @@ def test_posterior(tmp_path, parts, options):
 
 
 @pytest.mark.parametrize(
-    ("cls", "make", "inputs", "spread"), LAYERS, ids=[r[0].__name__ for r in LAYERS]
+    ("cls", "make", "inputs", "spread"), some_on_jax(LAYERS), ids=[r[0].__name__ for r in LAYERS]
 )
 def test_layer(tmp_path, cls, make, inputs, spread):
     layer = make()

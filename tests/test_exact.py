@@ -15,7 +15,9 @@ from tests.test_sequence_vae import DECODERS, LATENT, STEPS, VOICES, X, make_mod
 
 RNG = np.random.default_rng(0)
 MELODY = {"melody": keras_vae.Sequence(STEPS, 6)}
-each_decoder = pytest.mark.parametrize("kind", ["causal", "notes"])
+each_decoder = pytest.mark.parametrize(
+    "kind", ["causal", pytest.param("notes", marks=ordinary_on("tensorflow", "torch"))]
+)
 
 
 def settled(kind, condition=MELODY):

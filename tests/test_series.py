@@ -8,6 +8,7 @@ import keras_vae
 from export import graphs
 from keras_vae import data, likelihoods, networks
 from keras_vae.data import DataError
+from tests.conftest import ordinary_on
 
 
 def waves(steps=600, seed=0):
@@ -224,6 +225,7 @@ def test_graphs_compute_in_units_on_every_backend():
     np.testing.assert_allclose(drawn, made.schema.decode(model.sample(3, seed=4)), rtol=1e-4)
 
 
+@ordinary_on("tensorflow", "torch")
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("steps", [7, 16, 45])
 def test_networks_take_any_length(steps, causal):

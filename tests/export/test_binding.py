@@ -10,6 +10,7 @@ from keras import layers
 import export
 import keras_vae
 from export import graphs, keras_models, parity
+from tests.conftest import ordinary_on
 from tests.export.exported import FORMATS, GRAPHS, conditions_of, make_model
 from tests.export.test_parity import converts_here
 
@@ -124,6 +125,7 @@ def wrong_functions():
         yield name, graph, wrong
 
 
+@ordinary_on("tensorflow", "torch")
 def test_what_is_expected_of_a_file_does_not_come_from_the_function_that_is_exported():
     for name, graph, wrong in wrong_functions():
         expected = parity.reference(graph)[16]

@@ -18,7 +18,12 @@ from tests.export.exported import FORMATS, GRAPHS, exported, make_model
 from tests.export.test_gan import exported_gan, make_gan
 from tests.export.test_graphs import exported_autoencoder, make_autoencoder
 from tests.export.test_parity import converts_here
-from tests.export.test_sequences import exported_sequence_vae, make_sequence_vae
+from tests.export.test_sequences import (
+    DRAW,
+    exported_sequence_vae,
+    exported_with_other_graphs,
+    make_sequence_vae,
+)
 from tests.export.test_vq_vae import exported_vq_vae
 from tests.export.test_vq_vae import make_model_with_prior as make_vq_vae_with_prior
 
@@ -34,12 +39,14 @@ class Family:
         graphs: Tuple of names.
         make: Function that returns a model.
         exported: Function that returns a model and the folder of its files.
+        slower: Dict of graphs to such a function, of those whose files are left to `test-slow`.
     """
 
     of: type
     graphs: tuple
     make: Callable
     exported: Callable | None = None
+    slower: dict = dataclasses.field(default_factory=dict)
 
 
 def of_kind(kind):
@@ -83,9 +90,24 @@ FAMILIES = [
     ),
     Family(models.PixelCNN, (), make_pixel_cnn),
     Family(models.MaskGIT, (), make_mask_git),
-    Family(models.SequenceVAE, GRAPHS, make_sequence_vae, exported_sequence_vae),
+    Family(
+        models.SequenceVAE,
+        GRAPHS,
+        make_sequence_vae,
+        exported_sequence_vae,
+        {graph: exported_with_other_graphs for graph in GRAPHS if graph not in DRAW},
+    ),
 ]
-HAVE = [(family, graph) for family in FAMILIES for graph in family.graphs]
+HAVE = [
+    pytest.param(
+        family,
+        graph,
+        id=f"{family.of.__name__}-{graph}",
+        marks=pytest.mark.slow if graph in family.slower else (),
+    )
+    for family in FAMILIES
+    for graph in family.graphs
+]
 LACK = [(family, g) for family in FAMILIES for g in export.GRAPHS if g not in family.graphs]
 
 
@@ -95,10 +117,10 @@ def ids(pairs):
 
 @converts_here
 @pytest.mark.parametrize("format", FORMATS)
-@pytest.mark.parametrize(("family", "graph"), HAVE, ids=ids(HAVE))
+@pytest.mark.parametrize(("family", "graph"), HAVE)
 def test_a_graph_that_a_family_has_is_exported_and_verified(family, graph, format):
     # Made only after it computed what its model computes.
-    model, folder = family.exported()
+    model, folder = family.slower.get(graph, family.exported)()
     assert type(model) is family.of
     path, module = folder / f"{graph}.{format}", export.module_of(format)
     assert module.read_manifest(path)["model"] == family.of.__name__

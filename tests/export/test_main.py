@@ -9,6 +9,7 @@ import pytest
 
 import export
 from export.__main__ import _newest_run, _next_command, main
+from tests.conftest import ordinary_on
 from tests.export.exported import FORMATS, GRAPHS, exported
 
 
@@ -23,6 +24,7 @@ def run(capsys, *arguments):
     return status, output, errors
 
 
+@ordinary_on("tensorflow")
 def test_a_line_for_each_file_and_the_next_command():
     found = exported("dense")
     lines = found.output.splitlines()

@@ -53,7 +53,7 @@ def assert_close(made, expected, name=""):
 
 
 @pytest.mark.usefixtures("untraced")
-@pytest.mark.parametrize("path", some(kept("models/*.keras"), every=3))
+@pytest.mark.parametrize("path", some(kept("models/*.keras"), every=5))
 def test_a_model_gives_what_it_gave(path):
     parts = files.read(path.with_suffix(".npz"))
     measured = files.measure(keras_vae.load_model(path), parts["inputs"])
