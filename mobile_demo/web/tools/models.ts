@@ -66,13 +66,16 @@ function read(folder: string, contents: Map<string, Buffer>): Bundle | null {
     found.set(url, content);
     return { name, graph: graph as GraphName, format: format as Format, precision, bytes: content.length, sha256, url };
   });
-  const { id, music, table, series } = identity(files, found);
+  const { id, music, table, series, codebook } = identity(files, found);
   // A scorer alone says nothing of a picture or a row that the page could show.
   if (!series && !names.some((name) => /^(decoder|sampler)\./.test(name))) return null;
   // Music is not read back in: its encoder and its scorer would be kept by every device for nothing.
-  // Rows are drawn and scored.
-  const wanted = series ? ["scorer"] : music ? ["decoder", "sampler"] : table ? ["sampler", "scorer"] : [...GRAPHS];
+  // Rows are drawn and scored. Codes of a codebook are drawn by the sampler alone, which decodes them.
+  const wanted = series ? ["scorer"] : codebook ? ["sampler"] : music ? ["decoder", "sampler"] : table ? ["sampler", "scorer"] : [...GRAPHS];
   const used = files.filter(({ graph }) => wanted.includes(graph));
+  if (used.length === 0) {
+    throw new Error(`${path.basename(folder)} holds a model with a codebook, which the page draws by its sampler: python -m export --graph sampler`);
+  }
   for (const { url } of used) contents.set(url, found.get(url)!);
   return { id, music, ...(table ? { table } : {}), ...(series ? { series } : {}), folder: folderName(folder), files: used };
 }
@@ -88,6 +91,8 @@ interface Identity {
   music: boolean;
   table: boolean;
   series: boolean;
+  /** Whether its codes are those of a codebook. */
+  codebook: boolean;
 }
 
 /** What links call the model, the same for its files of every format and precision, and its kind. */
@@ -99,11 +104,11 @@ function identity(files: ModelFile[], contents: Map<string, Buffer>): Identity {
       // Of the golden sample two decimals: they are the same in every float32 runtime.
       const rounded = series ? series : table ? table.columns : Array.from(golden.values.x ?? [], (value) => value.toFixed(2));
       const text = JSON.stringify([model, latentDim, dataShape, rounded]);
-      return { id: createHash("sha256").update(text).digest("hex").slice(0, 8), music: notes !== null, table: table !== null, series: series !== null };
+      return { id: createHash("sha256").update(text).digest("hex").slice(0, 8), music: notes !== null, table: table !== null, series: series !== null, codebook: golden.values.codes !== undefined };
     } catch (err) {
       // The page says what is wrong with the file.
       if (!(err instanceof FileError)) throw err;
     }
   }
-  return { id: "unknown", music: false, table: false, series: false };
+  return { id: "unknown", music: false, table: false, series: false, codebook: false };
 }

@@ -18,7 +18,7 @@ const pictures = (name: string) => {
 };
 
 /** An ONNX file of nothing but a manifest. */
-function music(name: string) {
+function write(name: string, manifest: object) {
   const field = (number: number, content: Buffer) => {
     const size = [];
     for (let rest = content.length; ; rest >>= 7) {
@@ -27,14 +27,24 @@ function music(name: string) {
     }
     return Buffer.concat([Buffer.from([(number << 3) | 2, ...size]), content]);
   };
-  const manifest = {
+  const entry = Buffer.concat([field(1, Buffer.from("keras_vae")), field(2, Buffer.from(JSON.stringify(manifest)))]);
+  fs.mkdirSync(path.dirname(path.join(folder, name)), { recursive: true });
+  fs.writeFileSync(path.join(folder, name), Buffer.concat([field(7, Buffer.alloc(0)), field(14, entry)]));
+}
+
+function music(name: string) {
+  write(path.join("chorales", name), {
     schema: 1, graph: name.split(".")[0], model: "SequenceVAE", latent_dim: 2, data_shape: [32, 4], conditions: [], quantization: "none",
     data: { kind: "notes", low: 36, high: 81, voices: ["soprano", "alto", "tenor", "bass"], steps_per_beat: 4, repeats: false, given: {} },
     golden: { seed: 42, temperature: 1, token_temperature: 0.7, tolerance: 1e-5, conditions: {}, index: [0, 1] },
-  };
-  const entry = Buffer.concat([field(1, Buffer.from("keras_vae")), field(2, Buffer.from(JSON.stringify(manifest)))]);
-  fs.mkdirSync(path.join(folder, "chorales"), { recursive: true });
-  fs.writeFileSync(path.join(folder, "chorales", name), Buffer.concat([field(7, Buffer.alloc(0)), field(14, entry)]));
+  });
+}
+
+function codebook(name: string) {
+  write(name, {
+    schema: 1, graph: name.split(".")[0], model: "VQVAE", latent_dim: 2, data_shape: [2, 2, 1], data_range: [0, 1], conditions: [], quantization: "none",
+    golden: { seed: 42, temperature: 1, tolerance: 1e-5, conditions: {}, codes: [[0, 3], [1, 2]], x: [[0, 1, 1, 0], [1, 1, 0, 0]] },
+  });
 }
 
 test("a folder holds a model, and folders in it further ones", () => {
@@ -59,6 +69,13 @@ test("music alone is a page, too; nothing is none", () => {
   fs.rmSync(path.join(folder, "chorales"), { recursive: true });
   expect(() => readAll(folder)).toThrow(/holds no decoder.tflite or decoder.onnx/);
   expect(() => readAll(path.join(folder, "missing"))).toThrow(/holds no decoder/);
+});
+
+test("of a model with a codebook the sampler alone is shown", () => {
+  for (const name of ["decoder.onnx", "encoder.onnx"]) codebook(name);
+  expect(() => readAll(folder)).toThrow(/holds a model with a codebook.* --graph sampler$/);
+  codebook("sampler.onnx");
+  expect(readAll(folder).bundles.map(({ files }) => files.map(({ graph }) => graph))).toEqual([["sampler"]]);
 });
 
 test("the scorer of a series is a model by itself", () => {
