@@ -81,7 +81,8 @@ def export(
         quantize: `"none"`, `"float16"`, `"int8"` (int8 weights, float arithmetic),
             `"int8-full"` (all integer; TFLite only) or `"exact"` (a model that draws tokens, or
             rows of a table, in whole numbers: `VAE.as_exact`, the same everywhere). ONNX has
-            all but `"int8-full"`, C has `"int8"` alone. Defaults to the first that the format has.
+            all but `"int8-full"`, C has `"int8"`, `"none"` and `"exact"`. Defaults to `"none"`, of
+            C to `"int8"`.
         out: Optional folder, or a file name that ends with the format's suffix. Defaults to
             `export` in the run folder (beside a `.keras` file), and to the current folder for a
             model.

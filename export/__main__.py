@@ -77,8 +77,7 @@ def _parser(prog):
     parser.add_argument(
         "--quantize",
         help="none, float16, int8 (weights), int8-full (all integer), exact (drawn tokens or "
-        "rows that are the same everywhere), or several by commas (default: none; for c int8, the "
-        "only one)",
+        "rows that are the same everywhere), or several by commas (default: none; for c int8)",
     )
     parser.add_argument(
         "--report",

@@ -1,7 +1,8 @@
 """C files: writing, compiling and running them, and reading their manifest.
 
-One C99 file and its header hold a decoder, encoder or scorer with int8 weights, for machines that
-no runtime fits on; of a table a decoder in whole numbers, whose rows are those of every backend.
+One C99 file and its header hold a decoder, encoder, sampler, scorer or reconstructor with int8 or
+float32 weights, for machines that no runtime fits on; of a table a decoder in whole numbers, whose
+rows are those of every backend.
 Nothing is needed but a compiler and `math.h`; nothing is allocated, nothing is kept between calls.
 """
 
@@ -18,10 +19,18 @@ import tempfile
 
 import numpy as np
 
-from export import c_encoder, c_layers, c_prior, c_scorer, c_tables, graphs, manifest
+from export import (
+    c_encoder,
+    c_layers,
+    c_likelihoods,
+    c_prior,
+    c_scorer,
+    c_tables,
+    graphs,
+    manifest,
+)
 from export.c_program import (
     FLAGS,
-    LIKELIHOODS,
     MANIFEST,
     SIGNATURE,
     TAKEN,
@@ -33,10 +42,10 @@ from export.parts import PART
 from keras_vae.exceptions import one_line
 
 SUFFIX = ".c"
-QUANTIZATIONS = ("int8", "exact")
+QUANTIZATIONS = ("int8", "none", "exact")
 # The package that `export` runs on; the file's own needs are a C compiler's.
 PACKAGES = ("tensorflow",)
-GRAPHS = ("decoder", "encoder", "sampler", "scorer")
+GRAPHS = ("decoder", "encoder", "sampler", "scorer", "reconstructor")
 
 COMPILERS = ("cc", "gcc", "clang")
 
@@ -86,9 +95,10 @@ def convert(graph, quantize=QUANTIZATIONS[0], calibration=None):
     if quantize not in QUANTIZATIONS:
         known = " or ".join(map(repr, QUANTIZATIONS))
         raise ValueError(
-            f"The C format holds int8 weights: `quantize` must be {known}. Received: {quantize!r}."
+            f"The C format holds int8 or float32 weights: `quantize` must be {known}. Received: "
+            f"{quantize!r}."
         )
-    return _program(graph)
+    return _program(graph, quantize == "none")
 
 
 def write(content, path, manifest_data=None):
@@ -198,7 +208,7 @@ def forbidden_operators(path):
     return []
 
 
-def _program(graph):
+def _program(graph, in_float=False):
     """Read from a graph's model what the C files say, or refuse it."""
     from keras_vae import portable_random
     from keras_vae.conditions import Categorical, Continuous, Hierarchical, MultiLabel, Ordinal
@@ -217,13 +227,6 @@ def _program(graph):
             "The C format holds models of `keras_vae` that decode a latent code. Received: "
             f"{type(model).__name__}. {c_layers.ELSEWHERE}"
         )
-    is_table, takes_data = bool(graph.in_units), graph.name in ("encoder", "scorer")
-    if isinstance(model.schema, SeriesSchema) and not takes_data:
-        raise ValueError(
-            "The C format holds encoders and scorers of series. Received: the "
-            f"{graph.name}. {c_layers.ELSEWHERE}"
-        )
-    layers = None if is_table or takes_data else c_layers.of(model.decoder)
     for name, kind in model.condition.items():
         if type(kind) not in (Categorical, Continuous, Hierarchical, MultiLabel, Ordinal):
             raise ValueError(
@@ -231,23 +234,12 @@ def _program(graph):
                 f"and Continuous. Received: {type(kind).__name__} for `{name}`. "
                 f"{c_layers.ELSEWHERE}"
             )
-    likelihood = model.likelihood.name
-    has_mean = not is_table and graph.name != "encoder"
-    if has_mean and (likelihood not in LIKELIHOODS or model.likelihood.parameters_per_value > 1):
-        raise ValueError(
-            f"The C format holds the likelihoods {', '.join(LIKELIHOODS)}, of one parameter per "
-            f"value. Received: {likelihood}. {c_layers.ELSEWHERE}"
-        )
     conditions = tuple(
-        Condition.of(name, c_name, kind, _vectors(model, name))
+        Condition.of(name, c_name, kind, _vectors(model, name), in_float)
         for (name, kind), c_name in zip(
             model.condition.items(), _c_names(model.condition), strict=True
         )
     )
-    prior = None
-    if graph.name == "sampler":
-        prior = c_prior.of(model.prior, conditions)
-        portable_random.check(0, 1, model.latent_dim)
     data_range = model.likelihood.data_range
     if not all(map(math.isfinite, data_range)):
         data_range = None
@@ -259,14 +251,38 @@ def _program(graph):
         "conditions": conditions,
         "data_shape": tuple(map(int, model.data_shape)),
         "data_range": data_range,
-        "prior": prior,
+        "in_float": in_float,
     }
-    if takes_data:
-        module = c_scorer if graph.name == "scorer" else c_encoder
-        return module.of(model, {**said, "mean": LIKELIHOODS.get(likelihood)})
-    if is_table:
+    if graph.name == "sampler":
+        said["prior"] = c_prior.of(model.prior, conditions, said["latent_dim"])
+        portable_random.check(0, 1, model.latent_dim)
+    takes_data = graph.name in ("encoder", "scorer", "reconstructor")
+    if isinstance(model.schema, SeriesSchema) and graph.name != "reconstructor":
+        said["series"] = model.schema
+    if graph.name == "encoder":
+        return c_encoder.of(model, said)
+    if graph.in_units and not takes_data:
         return c_tables.of(graph, said)
-    return Program(**said, layers=layers, mean=LIKELIHOODS[likelihood])
+    observes = graph.name == "sampler" and model.observes
+    purpose = "score" if graph.name == "scorer" else "draw" if observes else "mean"
+    likelihood = c_likelihoods.of(model.likelihood, model.data_shape[-1], purpose)
+    if likelihood is None:
+        raise ValueError(
+            f"The C format holds the likelihoods {', '.join(c_likelihoods.names())}. Received: "
+            f"{model.likelihood.name}. {c_layers.ELSEWHERE}"
+        )
+    said["likelihood"] = likelihood
+    if graph.name == "scorer":
+        return c_scorer.of(model, said)
+    if takes_data:
+        c_encoder.refuse("reconstructors", c_encoder.encoder_needs(model))
+    layers = c_layers.of(model.decoder)
+    count = model.likelihood.parameters_per_value
+    if likelihood.count < count:
+        layers = c_layers.of_locations(layers, said["data_shape"][-1], count)
+    if takes_data:
+        return c_scorer.reconstructor_of(model, {**said, "layers": c_layers.few_in_float(layers)})
+    return Program(**said, layers=layers, observes=observes)
 
 
 def _vectors(model, name):
@@ -302,7 +318,7 @@ def _c_names(names):
         c_name = re.sub(r"\W", "_", name, flags=re.ASCII).lstrip("_0123456789") or "condition"
         # In capitals it could be a macro.
         c_name = c_name.lower() if c_name.isupper() else c_name
-        while c_name.lower() in taken:
+        while c_name.lower() in taken or re.fullmatch(r"couple_\d+", c_name.lower()):
             c_name += "_"
         taken.add(c_name.lower())
         c_names.append(c_name)

@@ -1,10 +1,9 @@
 """A C program that computes an encoder: from data and conditions to the code's parameters."""
 
 import dataclasses
-import math
 
-from export import c_functions, c_layers
-from export.c_program import Program, array, chain, in_comment, literal, loop
+from export import c_layers
+from export.c_program import Chain, Program, in_comment, literal, loop, refusal
 
 # The index of a value's channel, where the function's text needs it.
 CHANNEL = "const int32_t channel = i % {};"
@@ -15,25 +14,32 @@ class Encoder(Program):
     """As a `Program`, whose `layers` are those of the encoder; the last one has both heads.
 
     Args:
-        series: Optional `SeriesSchema`, whose windows are standardised first.
-        beside_steps: Whether conditions are put beside every step of `x`, rather than after it.
+        beside_places: Whether conditions are put beside every step or pixel of `x`, rather than
+            after it.
+        has_variance: Whether there is a `z_log_var`.
     """
 
-    series: object = None
-    beside_steps: bool = False
+    beside_places: bool = False
+    has_variance: bool = True
 
-    arithmetic = "int8 weights, float32 where they are few, float arithmetic"
     examples = "example"
 
     @property
-    def size(self):
-        """The number of values of an example."""
-        return math.prod(self.data_shape)
+    def arithmetic(self):
+        if self.in_float:
+            return super().arithmetic
+        return "int8 weights, float32 where they are few, float arithmetic"
 
     @property
-    def buffer_sizes(self):
-        first, second = _largest(self.layers)
-        return first, second, 2 * self.latent_dim
+    def chains(self):
+        return (Chain("encode", "heads", self.layers),)
+
+    @property
+    def work(self):
+        parts = super().work
+        places = self.size // self.data_shape[-1] if self.beside_places else 1
+        parts["a"] = max(parts["a"], self.size + places * self.seen)
+        return {**parts, "heads": (1 + self.has_variance) * self.latent_dim}
 
     @property
     def parameters(self):
@@ -50,11 +56,8 @@ class Encoder(Program):
         return {**dict(steps), **super().sizes()}
 
     def buffers(self, macro):
-        code = f"{macro}_LATENT_DIM"
-        return (
-            f"    float x[{macro}_{self.size_of_x}], z_mean[{code}], z_log_var[{code}], "
-            f"work[{macro}_WORK_SIZE];"
-        )
+        code = "".join(f"{port['name']}[{macro}_LATENT_DIM], " for port in self.specs[1])
+        return f"    float x[{macro}_{self.size_of_x}], {code}work[{macro}_WORK_SIZE];"
 
     def describe_x(self):
         """Lines of the header's comment that say what `x` is."""
@@ -71,27 +74,14 @@ class Encoder(Program):
         ]
 
     def describe_data(self, prefix):
+        words = {"z_log_var": "logarithm of its variance", "z_mean": "mean of the code"}
         return [
             *self.describe_x(),
-            f"    z_mean: is set to the mean of the code, {self.latent_dim} floats.",
-            f"    z_log_var: is set to the logarithm of its variance, {self.latent_dim} floats.",
-        ]
-
-    def functions(self):
-        first, second, _ = self.buffer_sizes
-        return [
-            *c_functions.of(self.layers),
-            chain("encode", "heads", self.layers, 0, (first, second, 0)),
-            *self.moments(),
-        ]
-
-    def moments(self):
-        """The texts of what windows of a series are standardised by."""
-        if self.series is None:
-            return []
-        return [
-            array("float", "channel_means", self.series.mean),
-            array("float", "channel_stds", self.series.std),
+            *(
+                f"    {port['name']}: is set to the {words.get(port['name'], 'code')}, "
+                f"{self.latent_dim} floats."
+                for port in self.specs[1]
+            ),
         ]
 
     @property
@@ -106,17 +96,9 @@ class Encoder(Program):
 
     def encoding(self):
         """Lines that check the arguments and set `heads`, which is in `work`."""
-        lines = [f"    float *const heads = work + {sum(self.buffer_sizes[:2])};"]
-        for entry in self.conditions:
-            if entry.names is not None:
-                at = entry.c_name
-                lines += [
-                    f"    if ({at} < 0 || {at} > {entry.size}) {{",
-                    "        return 1;",
-                    "    }",
-                ]
         return [
-            *lines,
+            *refusal(list(filter(None, (entry.refused() for entry in self.conditions)))),
+            *self.pointers(),
             f"    for (int32_t i = 0; i < {self.size}; i++) {{",
             "        if (!isfinite(x[i])) {",
             "            return 1;",
@@ -128,10 +110,9 @@ class Encoder(Program):
 
     def _take(self):
         """Lines that put `x` and the conditions into `work`."""
-        seen = sum(entry.seen for entry in self.conditions)
-        at = "i"
-        if self.beside_steps and seen:
-            steps, channels = self.data_shape
+        seen, at = self.seen, "i"
+        if self.beside_places and seen:
+            channels = self.data_shape[-1]
             at = f"i / {channels} * {channels + seen} + i % {channels}"
         lines = [
             f"    for (int32_t i = 0; i < {self.size}; i++) {{",
@@ -140,45 +121,31 @@ class Encoder(Program):
             "    }",
         ]
         if at == "i":
-            return [*lines, *self._given(self.size)]
-        # Beside the first step, and then as there.
+            return [*lines, *self.given(self.size)]
+        # Beside the first place, and then as there.
         wide = channels + seen
         copied = f"work[(i / {seen} + 1) * {wide} + {channels} + i % {seen}]"
-        copy = loop((steps - 1) * seen, f"{copied} = work[{channels} + i % {seen}];")
-        return [*lines, *self._given(channels), *copy]
+        others = self.size // channels - 1
+        copy = loop(others * seen, f"{copied} = work[{channels} + i % {seen}];") if others else []
+        return [*lines, *self.given(channels), *copy]
 
     def _run(self, prefix):
         from keras_vae.posteriors import LOG_VAR_RANGE
 
         low, high = map(literal, LOG_VAR_RANGE)
         latent = self.latent_dim
-        return "\n".join(
-            [
-                self.declaration(prefix),
-                "{",
-                *self.encoding(),
+        if self.has_variance:
+            lines = [
                 f"    for (int32_t i = 0; i < {latent}; i++) {{",
                 f"        const float v = heads[{latent} + i];",
                 "        z_mean[i] = heads[i];",
                 f"        z_log_var[i] = v < {low} ? {low} : v > {high} ? {high} : v;",
                 "    }",
-                "    return 0;",
-                "}",
-                "",
             ]
-        )
-
-
-def _largest(layers):
-    """Floats of the two parts of `work` that a chain of layers reads and writes in turn."""
-    shapes = [layers[0].x_shape, *(layer.shape for layer in layers[:-1])]
-    sizes = [math.prod(shape) for shape in shapes]
-    return max(sizes[0::2]), max(sizes[1::2], default=0)
-
-
-def sizes_of(*chains):
-    """Floats of the two parts of `work` that several chains need, one after the other."""
-    return tuple(max(sizes) for sizes in zip(*map(_largest, chains), strict=True))
+        else:
+            lines = loop(latent, "z[i] = heads[i];")
+        lines = [self.declaration(prefix), "{", *self.encoding(), *lines]
+        return "\n".join([*lines, "    return 0;", "}", ""])
 
 
 def of(model, said):
@@ -192,16 +159,20 @@ def of(model, said):
         ValueError: If its network, its code or its data are others than the C format encodes.
     """
     refuse("encoders", encoder_needs(model))
-    return Encoder(
-        **said, **encoder_parts(model), layers=c_layers.of_encoder(model.encoder, model.data_shape)
-    )
+    parts = encoder_parts(model)
+    layers = c_layers.of_encoder(model.encoder, model.data_shape, parts["has_variance"])
+    return Encoder(**said, **parts, layers=layers)
 
 
 def encoder_parts(model):
     """Dict of what an `Encoder` takes besides its layers."""
-    from keras_vae.networks import Conv1DEncoder
+    from keras_vae.models import Autoencoder
+    from keras_vae.networks import DenseEncoder
 
-    return {"series": model.schema, "beside_steps": type(model.encoder) is Conv1DEncoder}
+    return {
+        "beside_places": type(model.encoder) is not DenseEncoder,
+        "has_variance": not isinstance(model, Autoencoder),
+    }
 
 
 def refuse(what, needs):
@@ -221,15 +192,18 @@ def refuse(what, needs):
 def encoder_needs(model):
     """Yield what must hold of a model, in words, and what it has: each if those before hold."""
     from keras_vae.data import SeriesSchema
-    from keras_vae.models.vae import VAE
+    from keras_vae.models import VAE, Autoencoder
     from keras_vae.posteriors import DiagonalNormal
 
     schema = model.schema
     fits = schema is None or isinstance(schema, SeriesSchema)
     yield fits, "data without a schema, and series", type(schema).__name__
+    is_plain = isinstance(model, Autoencoder) and type(model).code is Autoencoder.code
     is_vae = isinstance(model, VAE) and type(model).infer is VAE.infer
-    yield is_vae, "VAEs", type(model).__name__
-    name = type(model.encoder).__name__
-    yield type(model.encoder) in c_layers.encoders(), "DenseEncoder and Conv1DEncoder", name
-    posterior = type(model.posterior)
-    yield posterior is DiagonalNormal, "diagonal posteriors", posterior.__name__
+    yield is_plain or is_vae, "autoencoders and VAEs", type(model).__name__
+    encoders = c_layers.encoders()
+    known = ", ".join(encoder.__name__ for encoder in encoders)
+    yield type(model.encoder) in encoders, known, type(model.encoder).__name__
+    if is_vae:
+        posterior = type(model.posterior)
+        yield posterior is DiagonalNormal, "diagonal posteriors", posterior.__name__

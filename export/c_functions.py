@@ -28,28 +28,29 @@ static void dense(const int8_t *weights, const float *scales, const float *biase
 }
 """
 _CONVOLVE = """\
-/* Repeats each pixel of x `repeat` times down and across, crops at the end to height x width, and
- * convolves with zeros around. */
+/* Repeats each pixel of x `repeat` times down and across, crops at the end to x_height x x_width,
+ * and convolves, from one place to the next by `stride`, with zeros around: `above` and `left` of
+ * them before the first pixel. */
 static void convolve(const int8_t *weights, const float *scales, const float *biases,
-                     int32_t kernel_height, int32_t kernel_width, int32_t repeat,
-                     int32_t x_width, int32_t x_channels,
-                     int32_t height, int32_t width, int32_t channels, const float *x, float *y)
+                     int32_t kernel_height, int32_t kernel_width, int32_t above, int32_t left,
+                     int32_t stride, int32_t repeat, int32_t x_height, int32_t x_width,
+                     int32_t x_channels, int32_t height, int32_t width, int32_t channels,
+                     const float *x, float *y)
 {
-    const int32_t above = (kernel_height - 1) / 2;
-    const int32_t left = (kernel_width - 1) / 2;
+    const int32_t pixels = (x_width + repeat - 1) / repeat;
     for (int32_t row = 0; row < height; row++) {
         for (int32_t column = 0; column < width; column++) {
             const int8_t *w = weights;
             for (int32_t o = 0; o < channels; o++) {
                 float sum = 0.0f;
                 for (int32_t i = 0; i < kernel_height; i++) {
-                    const int32_t from_row = row + i - above;
+                    const int32_t from_row = row * stride + i - above;
                     for (int32_t j = 0; j < kernel_width; j++, w += x_channels) {
-                        const int32_t from_column = column + j - left;
-                        if (from_row >= 0 && from_row < height
-                            && from_column >= 0 && from_column < width) {
+                        const int32_t from_column = column * stride + j - left;
+                        if (from_row >= 0 && from_row < x_height
+                            && from_column >= 0 && from_column < x_width) {
                             const float *pixel = x
-                                + (from_row / repeat * x_width + from_column / repeat) * x_channels;
+                                + (from_row / repeat * pixels + from_column / repeat) * x_channels;
                             sum += dot(w, pixel, x_channels);
                         }
                     }

@@ -17,9 +17,11 @@ def of(decoder):
 
     # Of a subclass, nothing is known.
     if type(decoder) is DenseDecoder:
-        layers = [_dense(layer) for layer in (*decoder.hidden, decoder.outputs_dense)]
+        layers = [dense(layer) for layer in (*decoder.hidden, decoder.outputs_dense)]
     elif type(decoder) is ConvDecoder:
-        layers = _convolutions(decoder)
+        first = dense(decoder.project, tuple(decoder.reshape.target_shape))
+        stages = (*itertools.chain(*decoder.stages), decoder.channels)
+        layers = _convolutions(stages, first.shape, [first])
     elif type(decoder) is Conv1DDecoder:
         layers = _doubled_steps(decoder)
     else:
@@ -32,33 +34,53 @@ def of(decoder):
 
 def encoders():
     """The encoders that a C program computes."""
-    from keras_vae.networks import Conv1DEncoder, DenseEncoder
+    from keras_vae.networks import Conv1DEncoder, ConvEncoder, DenseEncoder
 
-    return DenseEncoder, Conv1DEncoder
+    return ConvEncoder, Conv1DEncoder, DenseEncoder
 
 
-def of_encoder(encoder, data_shape):
+def of_encoder(encoder, data_shape, has_variance=True):
     """The layers of one of `encoders`; the last one makes `z_mean` and `z_log_var` in a row.
 
     Args:
         encoder: The encoder, built.
         data_shape: Tuple of ints, the shape of an example.
+        has_variance: Whether it makes `z_log_var` at all.
     """
-    from keras_vae.networks import Conv1DEncoder
+    from keras_vae.networks import Conv1DEncoder, ConvEncoder
 
-    heads = [_dense(layer) for layer in (encoder.z_mean, encoder.z_log_var)]
-    both = dataclasses.replace(
-        heads[0],
-        kernel=np.concatenate([head.kernel for head in heads]),
-        bias=np.concatenate([head.bias for head in heads]),
-        shape=(2 * encoder.latent_dim,),
-        is_float=heads[0].kernel.size < quantization.SMALLEST_WEIGHT,
-    )
+    heads = [encoder.z_mean, encoder.z_log_var] if has_variance else [encoder.z_mean]
     if type(encoder) is Conv1DEncoder:
         below = _halved_steps(encoder, data_shape[0])
+    elif type(encoder) is ConvEncoder:
+        stages = list(itertools.chain(*encoder.stages))
+        below = _convolutions(stages, (*data_shape[:2], stages[0].kernel.shape[2]))
     else:
-        below = map(_dense, encoder.hidden)
-    return _finite([*few_in_float(below), both], "encoder")
+        below = map(dense, encoder.hidden)
+    return _finite([*few_in_float(below), joined(heads)], "encoder")
+
+
+def joined(heads):
+    """Several `Dense` layers of one input as one, whose outputs lie in a row; few as float32."""
+    layers = [dense(head) for head in heads]
+    kernel = np.concatenate([layer.kernel for layer in layers])
+    return dataclasses.replace(
+        layers[0],
+        kernel=kernel,
+        bias=np.concatenate([layer.bias for layer in layers]),
+        shape=(len(kernel),),
+        is_float=layers[0].kernel.size < quantization.SMALLEST_WEIGHT,
+    )
+
+
+def of_locations(layers, channels, count):
+    """Layers that make the first alone of `count` parameters of each value of some channels."""
+    *others, last = layers
+    kept = np.arange(channels)
+    if last.kind == "dense":
+        kept = (np.arange(0, len(last.kernel), channels * count)[:, None] + kept).reshape(-1)
+    changed = {"kernel": last.kernel[kept], "bias": last.bias[kept]}
+    return (*others, dataclasses.replace(last, **changed, shape=(*last.shape[:-1], len(kept))))
 
 
 def few_in_float(layers):
@@ -79,22 +101,23 @@ def _finite(layers, name):
     return tuple(layers)
 
 
-def _dense(layer):
+def dense(layer, shape=None):
+    """A `Dense` layer, of a shape if what it makes has one."""
     kernel = numpy(layer.kernel).T
     outputs, inputs = kernel.shape
     activation = _activation(layer.activation)
-    return Layer("dense", kernel, _bias(layer), (inputs,), (outputs,), activation)
+    return Layer("dense", kernel, _bias(layer), (inputs,), shape or (outputs,), activation)
 
 
-def _convolutions(decoder):
+def _convolutions(stages, x_shape, layers=()):
+    """The layers of images through some of Keras', from a shape on, after those before it."""
     import keras
 
     from keras_vae.layers import ResidualBlock
 
-    layers, repeat = [_dense(decoder.project)], 1
-    layers[0] = dataclasses.replace(layers[0], shape=tuple(decoder.reshape.target_shape))
-    x_shape = height, width, _ = layers[0].shape
-    for layer in (*itertools.chain(*decoder.stages), decoder.channels):
+    layers, repeat = list(layers), 1
+    height, width, _ = x_shape
+    for layer in stages:
         if isinstance(layer, ResidualBlock):
             layers += _residual(layer, x_shape)
             continue
@@ -112,16 +135,33 @@ def _convolutions(decoder):
                 shape = (height, width, layers[-1].shape[2])
                 layers[-1] = dataclasses.replace(layers[-1], shape=shape)
         elif isinstance(layer, keras.layers.Conv2D):
-            kernel = numpy(layer.kernel).transpose(3, 0, 1, 2)
-            shape = (height, width, layer.filters)
-            layers.append(Layer("convolve", kernel, _bias(layer), x_shape, shape, repeat=repeat))
+            layers.append(_convolution(layer, x_shape, (height, width), repeat))
+            height, width, _ = layers[-1].shape
             repeat = 1
         elif isinstance(layer, keras.layers.BatchNormalization):
             layers[-1] = _normalized(layers[-1], layer)
         else:
             layers[-1] = dataclasses.replace(layers[-1], activation=_activation(layer))
-        x_shape = layers[-1].shape
+        x_shape = layers[-1].shape if layers else x_shape
     return layers
+
+
+def _convolution(layer, x_shape, sides, repeat=1):
+    """A `Conv2D` of images of some sides, those of `x_shape` repeated and cropped."""
+    kernel = numpy(layer.kernel).transpose(3, 0, 1, 2)
+    [stride] = set(layer.strides)
+    shape = (*(-(-side // stride) for side in sides), layer.filters)
+    before = tuple(
+        _before(*of_side, stride)
+        for of_side in zip(shape[:2], kernel.shape[1:3], sides, strict=True)
+    )
+    moves = {"repeat": repeat, "stride": stride, "before": before}
+    return Layer("convolve", kernel, _bias(layer), x_shape, shape, **moves)
+
+
+def _before(made, size, taken, stride):
+    """What TensorFlow puts before the first place, so that the last one is within."""
+    return max((made - 1) * stride + size - taken, 0) // 2
 
 
 def _halved_steps(encoder, steps):
@@ -136,8 +176,7 @@ def _halved_steps(encoder, steps):
 
 def _doubled_steps(decoder):
     """The layers of a `Conv1DDecoder`, each stage after a repetition of every step."""
-    first = _dense(decoder.project)
-    layers = [dataclasses.replace(first, shape=tuple(decoder.reshape.target_shape))]
+    layers = [dense(decoder.project, tuple(decoder.reshape.target_shape))]
     for stage, steps in zip(decoder.stages, decoder.steps[1:], strict=True):
         layers.append(_along_steps(stage, layers[-1].shape, steps, repeat=2))
     return [*layers, _along_steps([decoder.channels], layers[-1].shape, decoder.steps[-1])]
@@ -150,9 +189,7 @@ def _along_steps(stage, x_shape, steps, repeat=1):
     convolution, *others = stage
     [size], [stride] = convolution.kernel_size, convolution.strides
     kernel = numpy(convolution.kernel).transpose(2, 0, 1)
-    # What TensorFlow puts before the first step, so that the last one is within.
-    long = steps if repeat > 1 else x_shape[0]
-    before = max((steps - 1) * stride + size - long, 0) // 2
+    before = _before(steps, size, steps if repeat > 1 else x_shape[0], stride)
     if convolution.padding == "causal":
         before = size - 1
     layer = Layer(
@@ -173,8 +210,8 @@ def _residual(block, shape):
     """The two layers of a residual block, the second added to what the first is given."""
     made = []
     for index, convolution in enumerate(block.convolutions):
-        kernel = numpy(convolution.kernel).transpose(3, 0, 1, 2)
-        layer = Layer("convolve", kernel, _bias(convolution), shape, shape, is_added=index == 1)
+        layer = _convolution(convolution, shape, shape[:2])
+        layer = dataclasses.replace(layer, is_added=index == 1)
         if block.normalizations:
             layer = _normalized(layer, block.normalizations[index])
         made.append(dataclasses.replace(layer, activation=_activation(block.activation)))

@@ -7,10 +7,7 @@ import textwrap
 
 import numpy as np
 
-from export import c_functions, c_prior, manifest, quantization
-
-# The mean, of one parameter `v`, by the likelihood's name; None is `v` itself.
-LIKELIHOODS = {"bernoulli": "1.0f / (1.0f + expf(-v))", "gaussian": None, "laplace": None}
+from export import c_functions, c_random, manifest, quantization
 
 # By the name in `keras.activations`, with the defaults that they have there.
 ACTIVATIONS = {
@@ -33,6 +30,8 @@ ACTIVATIONS = {
 }
 FLAGS = ("-std=c99", "-Wall", "-Wextra", "-pedantic", "-Werror", "-O2", "-ffp-contract=off")
 SIGNATURE = "/* signature: %s */"
+# What a call takes of the stack at most, with libm's functions; a test measures it.
+STACK_BYTES = 1024
 MANIFEST = f"/* {manifest.KEY} manifest: %s */"
 # Of C and C++, whose programs include the header; usual macros; and what the functions use.
 TAKEN = """
@@ -45,10 +44,13 @@ TAKEN = """
     static_assert static_cast struct switch template this thread_local throw true try typedef typeid
     typename typeof typeof_unqual union unix unsigned using virtual void volatile wchar_t while xor
     xor_eq
-    are_tags at channel channel_means channel_stds chosen contribution decode divergence draw edges
-    encode factors group_of_class heads i index isfinite kl known latent means middles node offsets
-    p_value p_value_of part precisions rounds score seed spread spreads temperature thresholds total
-    uniform v value work x x_reconstructed z z_log_var z_mean
+    apart are_tags at beside channel channel_means channel_stds chosen code continuous_mean
+    continuous_term contribution decode divergence draw edges encode factors group_of_class
+    heads i index isfinite kl known largest_of latent levels_mean levels_term log_density
+    log_weights logistic_mean logistic_term means middles moments node offsets p p_value
+    p_value_of parameters part precisions rounds scale score seed softplus spread spreads
+    temperature thresholds total uniform v value wide widths work x x_reconstructed z z_log_var
+    z_mean
 """
 _ARE_TAGS = """\
 static int are_tags(const int32_t *values, int32_t size)
@@ -76,7 +78,8 @@ class Layer:
         shape: Shape of what it makes.
         activation: Optional C expression of a value `v`.
         repeat: How often `convolve` repeats each pixel first, and `slide` each step.
-        stride, before: Of `slide`, steps from one place to the next, and zeros before the first.
+        stride, before: Of both, from one place to the next, and zeros before the first: an int,
+            or a pair of rows and columns.
         is_added: Whether the result is added to what the layer before was given.
         is_float: Whether the weights stay float32.
     """
@@ -89,7 +92,7 @@ class Layer:
     activation: str | None = None
     repeat: int = 1
     stride: int = 1
-    before: int = 0
+    before: int | tuple = 0
     is_added: bool = False
     is_float: bool = False
 
@@ -108,8 +111,26 @@ class Layer:
             moves = self.kernel.shape[1], self.before, self.stride, self.repeat
             return (*moves, steps, self.x_shape[1], *self.shape)
         if self.kind == "convolve":
-            return (*self.kernel.shape[1:3], self.repeat, *self.x_shape[1:], *self.shape)
+            sides = (self.x_shape if self.repeat == 1 else self.shape)[:2]
+            moves = *self.kernel.shape[1:3], *self.before, self.stride, self.repeat
+            return (*moves, *sides, self.x_shape[2], *self.shape)
         return (*self.kernel.shape[1:3], *self.x_shape, *self.shape)
+
+
+@dataclasses.dataclass(frozen=True)
+class Chain:
+    """Layers one after the other, of which the program makes a function.
+
+    Args:
+        name, output: Str, of the function and of what it sets.
+        layers: Tuple of `Layer`.
+        last: Optional C expression of every value `v` at the end.
+    """
+
+    name: str
+    output: str
+    layers: tuple
+    last: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,10 +138,10 @@ class Condition:
     """A condition as the C function takes it; `names` are the classes of a categorical one or tags.
 
     The networks see where an ordered one is at least class `i`, of others which class it is, or
-    that row of `vectors`, a float array `(size, seen)`, or 1 at the classes of that row of `paths`,
-    an int array `(size + 1, depth)` in which `size` is none. Of numbers, `size` is how many the
-    function takes, `seen` how many the networks see, `told` the range and the unit in words, and
-    `scaling` a middle and a factor for each, or None.
+    that row of `vectors`, a float array `(size, seen)` that stays `in_float` or is rounded, or 1 at
+    the classes of that row of `paths`, an int array `(size + 1, depth)` in which `size` is none. Of
+    numbers, `size` is how many the function takes, `seen` how many the networks see, `told` the
+    range and the unit in words, and `scaling` a middle and a factor for each, or None.
     """
 
     name: str
@@ -135,9 +156,10 @@ class Condition:
     vectors: np.ndarray | None = None
     paths: np.ndarray | None = None
     has_tags: bool = False
+    in_float: bool = False
 
     @classmethod
-    def of(cls, name, c_name, kind, vectors=None):
+    def of(cls, name, c_name, kind, vectors=None, in_float=False):
         """That of a kind, with the learned vectors of a `Categorical` that has them."""
         if kind.kind == "multi_label":
             return cls(name, c_name, kind.size, kind.names, kind.size, has_tags=True)
@@ -146,6 +168,7 @@ class Condition:
                 *(name, c_name, kind.num_classes, kind.names, kind.size),
                 is_ordered=kind.manifest().get("ordered", False),
                 vectors=vectors,
+                in_float=in_float,
                 paths=getattr(kind, "paths", None),
             )
         return cls(
@@ -175,6 +198,8 @@ class Condition:
             return [array("int32_t", f"paths_of_{self.c_name}", self.paths)]
         if self.vectors is None:
             return []
+        if self.in_float:
+            return [array("float", f"vectors_of_{self.c_name}", self.vectors)]
         levels, scales = quantization.as_int8(self.vectors, axis=1)
         return [
             array("int8_t", f"vectors_of_{self.c_name}", levels),
@@ -185,8 +210,9 @@ class Condition:
         """Lines that put what the networks see into `work` from an index on."""
         if self.vectors is not None:
             label = self.c_name
-            level = f"(float)vectors_of_{label}[{label} * {self.seen} + i]"
-            value = f"{label} < {self.size} ? {level} * scales_of_{label}[i] : 0.0f"
+            level = f"vectors_of_{label}[{label} * {self.seen} + i]"
+            level = level if self.in_float else f"(float){level} * scales_of_{label}[i]"
+            value = f"{label} < {self.size} ? {level} : 0.0f"
             return loop(self.seen, f"work[{start} + i] = {value};")
         if self.has_tags:
             tag = f"{self.c_name}[i]"
@@ -226,7 +252,7 @@ class Condition:
         return ["    {", *(f"        {line}" for line in lines), "    }"]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Program:
     """Everything that the two files say, and how.
 
@@ -236,11 +262,14 @@ class Program:
         specs: Tuple of two tuples, the graph's inputs and outputs as `describe` gives them.
         latent_dim: Int.
         conditions: Tuple of `Condition`.
-        layers: Tuple of `Layer`.
-        mean: Optional C expression of the likelihood's mean.
+        layers: Tuple of `Layer`, of the decoder.
+        likelihood: Optional `c_likelihoods.Likelihood`.
         data_shape: Tuple of ints.
         data_range: Optional tuple of two floats.
-        prior: Optional `c_prior.Mixture` that a sampler draws from; None is N(0, I).
+        prior: Optional object of `c_prior`, that a sampler draws from; None is N(0, I).
+        series: Optional `SeriesSchema`, whose windows are in units.
+        observes: Whether a sampler draws data from the likelihood, too.
+        in_float: Whether all weights stay float32.
     """
 
     graph: str
@@ -249,18 +278,24 @@ class Program:
     latent_dim: int
     conditions: tuple
     layers: tuple
-    mean: str
+    likelihood: object = None
     data_shape: tuple
     data_range: tuple | None
-    prior: c_prior.Mixture | None = None
+    prior: object = None
+    series: object = None
+    observes: bool = False
+    in_float: bool = False
 
-    # What a subclass may say otherwise: words of the header, the macro of `x`'s size, the least
-    # label of a condition, and how a run ends.
-    arithmetic = "int8 weights, float arithmetic"
+    # What a subclass may say otherwise: words of the header, the macro of `x`'s size and the least
+    # label of a condition.
     examples = "image"
     size_of_x = "SIZE"
     least_label = 0
-    call = "decode(work, x);"
+
+    @property
+    def arithmetic(self):
+        """Words about its weights and its arithmetic."""
+        return f"{'float32' if self.in_float else 'int8'} weights, float arithmetic"
 
     def drawing(self):
         """The texts of functions that come after the generator's."""
@@ -271,15 +306,71 @@ class Program:
         return {}
 
     @property
-    def buffer_sizes(self):
-        """Floats of the parts of `work`: two that the layers read and write in turn, and one more.
+    def size(self):
+        """The number of values of an example."""
+        return math.prod(self.data_shape)
 
-        The third is for what is added to another.
+    @property
+    def seen(self):
+        """How many numbers the networks see of the conditions."""
+        return sum(entry.seen for entry in self.conditions)
+
+    @property
+    def chains(self):
+        """Tuple of `Chain`: of the decoder, and of the prior."""
+        of_prior = self.prior.chains if self.prior is not None else ()
+        return (Chain("decode", "x", self.layers, self._of_decoded), *of_prior)
+
+    @property
+    def _of_decoded(self):
+        """The C expression of what the decoder's end makes of `v`, or None."""
+        if self.observes or self.likelihood.count > 1:
+            return None
+        return self.in_units(self.likelihood.mean)
+
+    def in_units(self, value):
+        """The C expression in units of one as the model has it; None is `v`."""
+        if self.series is None:
+            return value
+        channel = f"i % {self.data_shape[-1]}"
+        return f"({value or 'v'}) * channel_stds[{channel}] + channel_means[{channel}]"
+
+    @property
+    def all_layers(self):
+        """Those of all chains."""
+        return tuple(layer for chain in self.chains for layer in self.kept(chain.layers))
+
+    def kept(self, layers):
+        """Layers as their weights are kept."""
+        if not self.in_float:
+            return layers
+        return tuple(dataclasses.replace(layer, is_float=True) for layer in layers)
+
+    @property
+    def work(self):
+        """Dict from the parts of `work` to their floats: `a` and `b`, which layers read and write
+        in turn, `c` for what is added to another, and more by name.
         """
-        shapes = [self.layers[0].x_shape, *(layer.shape for layer in self.layers[:-1])]
-        sizes = [math.prod(shape) for shape in shapes]
-        added = [math.prod(layer.shape) for layer in self.layers if layer.is_added]
-        return max(sizes[0::2]), max(sizes[1::2], default=0), max(added, default=0)
+        sizes = [_sizes_of(chain.layers) for chain in self.chains]
+        parts = dict(zip("abc", map(max, zip(*sizes, strict=True)), strict=True))
+        parts["a"] = max(parts["a"], self.latent_dim + self.seen)
+        if self.likelihood is not None and self.likelihood.count > 1:
+            parts["parameters"] = self.size * self.likelihood.count
+        return parts | (self.prior.work if self.prior is not None else {})
+
+    @property
+    def work_size(self):
+        return sum(self.work.values())
+
+    def place(self, name):
+        """Where a part of `work` begins, a C expression."""
+        names = list(self.work)
+        return f"work + {sum(self.work[other] for other in names[: names.index(name)])}"
+
+    def pointers(self, *left_out):
+        """Lines that declare the parts of `work` beside those of the layers."""
+        named = [name for name in self.work if name not in ("a", "b", "c", *left_out)]
+        return [f"    float *const {name} = {self.place(name)};" for name in named]
 
     @property
     def parameters(self):
@@ -331,7 +422,7 @@ class Program:
         sizes = {"LATENT_DIM": self.latent_dim}
         if len(self.data_shape) == 3:
             sizes |= zip(("HEIGHT", "WIDTH", "CHANNELS"), self.data_shape, strict=True)
-        sizes |= {self.size_of_x: math.prod(self.data_shape), "WORK_SIZE": sum(self.buffer_sizes)}
+        sizes |= {self.size_of_x: math.prod(self.data_shape), "WORK_SIZE": self.work_size}
         for condition in self.conditions:
             is_array = condition.names is None or condition.has_tags
             kind = "DIM" if is_array else "UNKNOWN"
@@ -355,7 +446,30 @@ class Program:
 
     def functions(self):
         """The texts of the functions from what `work` begins with to `x`."""
-        return [*c_functions.of(self.layers), self._decode()]
+        return [
+            *self.moments(),
+            *c_functions.of(self.all_layers),
+            *(self.likelihood.texts if self.likelihood is not None else ()),
+            *self.chain_functions(),
+        ]
+
+    def chain_functions(self):
+        """The texts of the functions of all chains."""
+        texts, first = [], 0
+        for each in self.chains:
+            kept = dataclasses.replace(each, layers=self.kept(each.layers))
+            texts.append(_chain(kept, first, self.work))
+            first += len(each.layers)
+        return texts
+
+    def moments(self):
+        """The texts of what windows of a series are standardised by."""
+        if self.series is None:
+            return []
+        return [
+            array("float", "channel_means", self.series.mean),
+            array("float", "channel_stds", self.series.std),
+        ]
 
     def _description(self, prefix):
         """The header's opening comment."""
@@ -387,7 +501,8 @@ class Program:
         paragraphs += self.describe_data(prefix)
         if self.graph == "sampler":
             paragraphs += [f"    z: is set to the latent code, {self.latent_dim} floats."]
-        paragraphs += [f"    work: {sum(self.buffer_sizes)} floats to compute with."]
+        paragraphs += [f"    work: {self.work_size} floats to compute with."]
+        paragraphs += ["", *self._memory()]
         lines = []
         for paragraph in paragraphs:
             indent = " " * (len(paragraph) - len(paragraph.lstrip()))
@@ -399,6 +514,14 @@ class Program:
                 break_on_hyphens=False,
             ) or [""]
         return ["/* " + lines[0], *(f" * {line}".rstrip() for line in lines[1:]), " */"]
+
+    def _memory(self):
+        """Lines of the header's comment that say what memory a call takes."""
+        return [
+            f"Memory: the arrays above, of which `work` has {4 * self.work_size} bytes; no heap; a "
+            f"stack of at most {STACK_BYTES} bytes, that of libm's functions included. Weights and "
+            "tables are constant, and may stay in flash."
+        ]
 
     def _describe_condition(self, condition):
         renamed = condition.name != condition.c_name
@@ -428,7 +551,7 @@ class Program:
 
         parts = [
             f'/* See {header}. */\n#include "{header}"\n\n#include <math.h>\n',
-            *(self._arrays(index, layer) for index, layer in enumerate(self.layers)),
+            *(self._arrays(index, layer) for index, layer in enumerate(self.all_layers)),
             *(text for condition in self.conditions for text in condition.arrays()),
             *([_ARE_TAGS] if any(condition.has_tags for condition in self.conditions) else []),
             *self.functions(),
@@ -436,9 +559,9 @@ class Program:
         if self.graph == "sampler":
             tables = zip("ab", portable_random.tables(), strict=True)
             parts += [array("float", f"normal_{name}", table) for name, table in tables]
-            parts.append(c_prior.DRAW)
+            parts.append(c_random.DRAW)
             if self.prior is not None:
-                parts += [array(*table) for table in self.prior.tables] + self.prior.functions
+                parts += self.prior.texts
         parts += self.drawing()
         return "\n".join([*parts, self._run(prefix), self._signature(prefix)])
 
@@ -451,7 +574,7 @@ class Program:
             "outputs": outputs,
             "function": f"{prefix}_run",
             "conditions": [condition.name for condition in self.conditions],
-            "work_size": sum(self.buffer_sizes),
+            "work_size": self.work_size,
             **self.called(),
         }
         return SIGNATURE % in_comment(signature) + "\n"
@@ -470,10 +593,6 @@ class Program:
             ]
         )
 
-    def _decode(self):
-        """The function from what `work` begins with to `x`."""
-        return chain("decode", "x", self.layers, 0, self.buffer_sizes, self.mean)
-
     def _run(self, prefix):
         """The function that the header declares."""
         from keras_vae import portable_random
@@ -487,15 +606,34 @@ class Program:
                 "!(temperature >= 0.0f && isfinite(temperature))",
                 *refused,
             ]
-        lines = [self.declaration(prefix), "{"]
-        if refused:
-            lines += [f"    if ({(chr(10) + '        || ').join(refused)}) {{", "        return 1;"]
-            lines += ["    }"]
-        lines += loop(self.latent_dim, code) if self.prior is None else self.prior.lines()
-        lines += self._given(self.latent_dim)
-        return "\n".join([*lines, f"    {self.call}", "    return 0;", "}", ""])
+        lines = [self.declaration(prefix), "{", *refusal(refused), *self.pointers()]
+        if self.prior is None:
+            lines += loop(self.latent_dim, code)
+        else:
+            lines += self.prior.lines(self.given)
+        lines += [*self.given(self.latent_dim), *self.decoding()]
+        return "\n".join([*lines, "    return 0;", "}", ""])
 
-    def _given(self, start):
+    def decoding(self):
+        """Lines that set `x` by what `work` begins with."""
+        likelihood = self.likelihood
+        output = "parameters" if likelihood.count > 1 else "x"
+        lines = [f"    decode(work, {output});"]
+        if likelihood.count == 1 and not self.observes:
+            return lines
+        lines.append(f"    for (int32_t i = 0; i < {self.size}; i++) {{")
+        if likelihood.by_channel:
+            lines.append(f"        const int32_t channel = i % {self.data_shape[-1]};")
+        if likelihood.count > 1:
+            lines.append(f"        {likelihood.parameters('parameters')}")
+        else:
+            lines.append("        const float v = x[i];")
+        value = likelihood.mean or "v"
+        if self.observes:
+            value += f" + {likelihood.spread} * draw(seed, index, {self.latent_dim} + i)"
+        return [*lines, f"        x[i] = {self.in_units(value)};", "    }"]
+
+    def given(self, start):
         """Lines that put the conditions into `work` from an index on."""
         lines = []
         for entry in self.conditions:
@@ -504,23 +642,42 @@ class Program:
         return lines
 
 
-def chain(name, output, layers, first_index, sizes, last=None):
+def refusal(conditions):
+    """Lines that return 1 where one of some C expressions holds."""
+    if not conditions:
+        return []
+    return [
+        f"    if ({(chr(10) + '        || ').join(conditions)}) {{",
+        "        return 1;",
+        "    }",
+    ]
+
+
+def _sizes_of(layers):
+    """Floats of the parts of `work` that layers read and write in turn, and of what is added."""
+    shapes = [layers[0].x_shape, *(layer.shape for layer in layers[:-1])]
+    sizes = [math.prod(shape) for shape in shapes]
+    added = [math.prod(layer.shape) for layer in layers if layer.is_added]
+    return max(sizes[0::2]), max(sizes[1::2], default=0), max(added, default=0)
+
+
+def _chain(chain, first_index, work):
     """The text of a function from what `work` begins with to an output, layer by layer.
 
     Args:
-        name, output: Str, of the function and of what it sets.
-        layers: Tuple of `Layer`.
-        first_index: Int, the number of the first one's arrays.
-        sizes: The floats of the parts of `work`, as `Program.buffer_sizes`.
-        last: Optional C expression of every value `v` at the end.
+        chain: `Chain`.
+        first_index: Int, the number of the first layer's arrays.
+        work: Dict of the floats of the parts of `work`.
     """
-    first, second, third = sizes
+    layers, output = chain.layers, chain.output
+    _, second, _ = _sizes_of(layers)
+    has_third = any(layer.is_added for layer in layers)
     lines = [
-        f"static void {name}(float *work, float *{output})",
+        f"static void {chain.name}(float *work, float *{output})",
         "{",
         "    float *const a = work;",
-        *([f"    float *const b = work + {first};"] if second and len(layers) > 1 else []),
-        *([f"    float *const c = work + {first + second};"] if third else []),
+        *([f"    float *const b = work + {work['a']};"] if second and len(layers) > 1 else []),
+        *([f"    float *const c = work + {work['a'] + work['b']};"] if has_third else []),
     ]
     for index, layer in enumerate(layers):
         is_last, number = index == len(layers) - 1, first_index + index
@@ -534,7 +691,7 @@ def chain(name, output, layers, first_index, sizes, last=None):
             *_for_each(math.prod(layer.shape), made, layer.activation, layer.is_added),
         ]
     size = math.prod(layers[-1].shape)
-    return "\n".join([*lines, *_for_each(size, output, last), "}", ""])
+    return "\n".join([*lines, *_for_each(size, output, chain.last), "}", ""])
 
 
 def array(c_type, name, values):

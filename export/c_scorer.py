@@ -1,19 +1,12 @@
-"""A C program that computes a scorer: encoder, decoder, likelihood, KL and p-value."""
+"""C programs of an encoder and a decoder: reconstructors, and scorers with KL and p-value."""
 
 import dataclasses
-import math
 
 import numpy as np
 
-from export import c_encoder, c_functions, c_layers
-from export.c_program import array, chain, literal, loop
+from export import c_encoder, c_layers, c_prior
+from export.c_program import Chain, array, literal, loop
 
-# What a value adds to the negative log-likelihood under the parameter `v`. Of a Bernoulli the
-# larger part of softplus comes first, so that no exponential overflows.
-NEGATIVE_LOG_LIKELIHOODS = {
-    "bernoulli": "(v > 0.0f ? v : 0.0f) + log1pf(expf(-fabsf(v))) - v * value",
-    "gaussian": "0.5f * (value - v) * (value - v) * {precision} + {offset}",
-}
 SCORES = ("negative_elbo", "reconstruction")
 
 _KL = """\
@@ -49,31 +42,73 @@ static float p_value_of(float value, int32_t group)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Scorer(c_encoder.Encoder):
-    """As an `Encoder`, whose `layers` are those of the encoder and then those of the decoder.
+class Reconstructor(c_encoder.Encoder):
+    """As an `Encoder`, with a decoder and a likelihood.
 
     Args:
-        encoder_depth: Int, how many of the layers are the encoder's.
-        term: C expression of what a value adds to the negative log-likelihood.
-        has_kl: Whether the score has the KL besides.
-        scales: Optional pair of arrays, of each channel the precision and the term of its scale.
-        calibration: Optional `Calibration`.
+        encoder_layers: Tuple of `Layer`; `layers` are those of the decoder.
     """
 
-    encoder_depth: int
-    term: str
-    has_kl: bool
-    scales: tuple | None = None
-    calibration: object = None
+    encoder_layers: tuple
 
     @property
     def chains(self):
-        """The layers of the encoder, and those of the decoder."""
-        return self.layers[: self.encoder_depth], self.layers[self.encoder_depth :]
+        of_prior = self.prior.chains if self.prior is not None else ()
+        encode = Chain("encode", "heads", self.encoder_layers)
+        return (encode, Chain("decode", "x", self.layers), *of_prior)
 
-    @property
-    def buffer_sizes(self):
-        return (*c_encoder.sizes_of(*self.chains), 2 * self.latent_dim)
+    def buffers(self, macro):
+        size = f"[{macro}_{self.size_of_x}]"
+        return f"    float x{size}, x_reconstructed{size}, work[{macro}_WORK_SIZE];"
+
+    def describe_data(self, prefix):
+        made = f"    x_reconstructed: is set to what the model makes of x, {self.size} floats."
+        return [*self.describe_x(), made]
+
+    def reconstruction(self, *others):
+        """Lines that decode the code in `heads`, and others about each `value` and parameter.
+
+        The parameter is `v`, or where `p` is the first of several.
+        """
+        likelihood, made = self.likelihood, self.likelihood.mean or "v"
+        if self.series is not None:
+            made = f"({made}) * channel_stds[channel] + channel_means[channel]"
+        output, start = "x_reconstructed", "        const float v = x_reconstructed[i];"
+        if likelihood.count > 1:
+            output, start = "parameters", f"        {likelihood.parameters('parameters')}"
+        lines = [
+            *loop(self.latent_dim, "work[i] = heads[i];"),
+            *self.given(self.latent_dim),
+            f"    decode(work, {output});",
+        ]
+        if made == "v" and not others:
+            return lines
+        return [
+            *lines,
+            f"    for (int32_t i = 0; i < {self.size}; i++) {{",
+            *self.channel(self.series is not None or likelihood.by_channel),
+            start,
+            *others,
+            f"        x_reconstructed[i] = {made};",
+            "    }",
+        ]
+
+    def _run(self, prefix):
+        lines = [self.declaration(prefix), "{", *self.encoding(), *self.reconstruction()]
+        return "\n".join([*lines, "    return 0;", "}", ""])
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Scorer(Reconstructor):
+    """As a `Reconstructor`, with a score and a prior.
+
+    Args:
+        has_kl: Whether the score has the KL besides.
+        calibration: Optional `Calibration`.
+    """
+
+    has_kl: bool
+    calibration: object = None
 
     def buffers(self, macro):
         values = "".join(
@@ -101,19 +136,14 @@ class Scorer(c_encoder.Encoder):
         ]
 
     def functions(self):
-        first, second, _ = self.buffer_sizes
-        texts = c_functions.of(self.layers)
-        encoder, decoder = self.chains
-        texts.append(chain("encode", "heads", encoder, 0, (first, second, 0)))
-        texts.append(chain("decode", "x", decoder, len(encoder), (first, second, 0)))
-        texts += self.moments()
-        for name, values in zip(("precisions", "offsets"), self.scales or (), strict=False):
-            texts.append(array("float", name, values))
-        if self.has_kl:
+        texts = super().functions()
+        if self.has_kl and self.prior is None:
             from keras_vae.posteriors import LOG_VAR_RANGE
 
             low, high = map(literal, LOG_VAR_RANGE)
             texts.append(_KL % (self.latent_dim, self.latent_dim, low, low, high, high))
+        if self.prior is not None:
+            texts += self.prior.texts
         if self.calibration is not None:
             groups = self.calibration.groups
             starts = np.cumsum([0, *(len(group["scores"]) for group in groups)])
@@ -128,28 +158,23 @@ class Scorer(c_encoder.Encoder):
         return texts
 
     def _run(self, prefix):
-        made = self.mean or "v"
-        if self.series is not None:
-            made = f"{made} * channel_stds[channel] + channel_means[channel]"
         lines = [
             self.declaration(prefix),
             "{",
             *self.encoding(),
             "    float total = 0.0f;",
-            *loop(self.latent_dim, "work[i] = heads[i];"),
-            *self._given(self.latent_dim),
-            "    decode(work, x_reconstructed);",
-            f"    for (int32_t i = 0; i < {self.size}; i++) {{",
-            *self.channel(self.series is not None or self.scales is not None),
-            f"        const float value = {self.value}, v = x_reconstructed[i];",
-            f"        contribution[i] = {self.term};",
-            "        total += contribution[i];",
-            f"        x_reconstructed[i] = {made};",
-            "    }",
+            *self.reconstruction(
+                f"        const float value = {self.value};",
+                f"        contribution[i] = {self.likelihood.term};",
+                "        total += contribution[i];",
+            ),
         ]
         if self.has_kl:
+            if self.prior is None:
+                lines.append("    const float kl = divergence(heads);")
+            else:
+                lines += ["    float kl = 0.0f;", *self.prior.divergence(self.given)]
             lines += [
-                "    const float kl = divergence(heads);",
                 *loop(self.size, f"contribution[i] += kl / {self.size}.0f;"),
                 "    total += kl;",
             ]
@@ -175,44 +200,30 @@ def of(model, said):
             format scores by.
     """
     c_encoder.refuse("scorers", _needs(model))
-    likelihood = model.likelihood
-    term, scales = NEGATIVE_LOG_LIKELIHOODS[likelihood.name], None
-    if likelihood.name == "gaussian":
-        log_scale = c_layers.numpy(likelihood.log_scale)
-        scales = np.exp(-2 * log_scale), log_scale + 0.5 * math.log(math.tau)
-        if likelihood.channels is None:
-            precision, offset = map(literal, scales)
-            term, scales = term.format(precision=precision, offset=offset), None
-        else:
-            term = term.format(precision="precisions[channel]", offset="offsets[channel]")
-    encoder = c_layers.of_encoder(model.encoder, model.data_shape)
+    parts = c_encoder.encoder_parts(model)
+    encoder = c_layers.of_encoder(model.encoder, model.data_shape, parts["has_variance"])
+    has_kl = model.scoring.score == "negative_elbo" and parts["has_variance"]
+    prior = None
+    if has_kl:
+        prior = c_prior.of(model.prior, said["conditions"], said["latent_dim"], scores=True)
     return Scorer(
-        **said,
-        **c_encoder.encoder_parts(model),
-        layers=(*encoder, *c_layers.few_in_float(c_layers.of(model.decoder))),
-        encoder_depth=len(encoder),
-        term=term,
-        has_kl=model.scoring.score == "negative_elbo",
-        scales=scales,
+        **{**said, **parts, "prior": prior},
+        layers=c_layers.few_in_float(c_layers.of(model.decoder)),
+        encoder_layers=encoder,
+        has_kl=has_kl,
         calibration=model.scoring.calibration,
     )
 
 
+def reconstructor_of(model, said):
+    """The program of a model's reconstructor, of what a `Program` takes and `layers`."""
+    parts = c_encoder.encoder_parts(model)
+    encoder = c_layers.of_encoder(model.encoder, model.data_shape, parts["has_variance"])
+    return Reconstructor(**said, **parts, encoder_layers=encoder)
+
+
 def _needs(model):
     """As `c_encoder.encoder_needs`, of a scorer."""
-    from keras_vae.likelihoods import LocationScale
-    from keras_vae.networks import Conv1DDecoder, DenseDecoder
-    from keras_vae.priors import StandardNormal
-
-    score, likelihood, decoder = model.scoring.score, model.likelihood, type(model.decoder)
     yield from c_encoder.encoder_needs(model)
-    fits = decoder in (DenseDecoder, Conv1DDecoder)
-    yield fits, "DenseDecoder and Conv1DDecoder", decoder.__name__
-    fits = likelihood.name in NEGATIVE_LOG_LIKELIHOODS
-    if isinstance(likelihood, LocationScale):
-        fits = fits and likelihood.scale != "per_pixel"
-    told = f"{likelihood.name}, scale={likelihood.scale!r}"
-    yield fits, "Bernoulli, and Gaussians of one scale or one for each channel", told
+    score = model.scoring.score
     yield score in SCORES, " and ".join(SCORES), score
-    is_known = score == "reconstruction" or type(model.prior) is StandardNormal
-    yield is_known, "the KL against StandardNormal", type(model.prior).__name__

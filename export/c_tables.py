@@ -118,7 +118,7 @@ class ExactLayer:
     is_hidden: bool
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class TableProgram(Program):
     """As `Program`, of a table: `x` is a row, a float each column, `z` rounded, draws besides.
 
@@ -136,10 +136,14 @@ class TableProgram(Program):
     least_label = -1
 
     @property
-    def buffer_sizes(self):
+    def all_layers(self):
+        return self.layers
+
+    @property
+    def work(self):
         inputs = self.layers[0].weights.shape[1]
         sizes = [inputs, *(len(layer.biases) for layer in self.layers)]
-        return max(sizes[0::2]), max(sizes[1::2]), 0
+        return {"a": max(sizes[0::2]), "b": max(sizes[1::2])}
 
     def sizes(self):
         return {**super().sizes(), **{name: at for at, name in enumerate(self.macros)}}
@@ -218,12 +222,11 @@ class TableProgram(Program):
 
     def _decode(self):
         """The function from what `work` begins with to the parameters of a row, in `work`."""
-        first, _, _ = self.buffer_sizes
         lines = [
             "static const float *decode(float *work)",
             "{",
             "    float *const a = work;",
-            f"    float *const b = work + {first};",
+            f"    float *const b = {self.place('b')};",
             *loop(
                 self.layers[0].weights.shape[1],
                 "a[i] = floorf(a[i] * 256.0f + 0.5f);",
@@ -301,10 +304,9 @@ class TableProgram(Program):
             f"    x[{k}] = score < {low} ? {low} : score > {high} ? {high} : score;",
         ]
 
-    @property
-    def call(self):
+    def decoding(self):
         given = "seed, index, " if self.graph == "sampler" else ""
-        return f"make({given}decode(work), x);"
+        return [f"    make({given}decode(work), x);"]
 
 
 def of(graph, fields):
@@ -332,7 +334,6 @@ def of(graph, fields):
     layers = [*model.decoder.hidden, model.decoder.outputs_dense]
     return TableProgram(
         **fields,
-        mean=None,
         layers=tuple(_layer(layer, layer is not layers[-1]) for layer in layers),
         layout=model.likelihood.layout,
         schema=model.schema,

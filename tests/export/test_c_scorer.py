@@ -1,5 +1,6 @@
 """A scorer as a C file scores as Keras does, and refuses what it cannot hold."""
 
+import dataclasses
 import functools
 
 import keras
@@ -96,13 +97,15 @@ def test_what_is_no_number_or_no_class_is_refused(tmp_path):
 
 
 def test_scorers_of_other_networks_and_scores_are_refused():
-    model = keras_vae.VAE(networks.ConvEncoder(2, (4,)), networks.DenseDecoder((8, 8, 1), (4,)))
-    model.build((None, 8, 8, 1))
-    with refused("scorers of: DenseEncoder and Conv1DEncoder", "ConvEncoder"):
-        c.convert(graphs.scorer(model))
-    model = keras_vae.VAE(
-        networks.DenseEncoder(2, (4,)), networks.DenseDecoder((4,), (4,)), likelihood="laplace"
-    )
+    class Encoder(networks.DenseEncoder):
+        """An encoder of the user's own."""
+
+    model = keras_vae.VAE(Encoder(2, (4,)), networks.DenseDecoder((4,), (4,)))
     model.build((None, 4))
-    with refused("scorers of: Bernoulli", "laplace"):
+    with refused("scorers of: ConvEncoder, Conv1DEncoder, DenseEncoder", "Encoder"):
+        c.convert(graphs.scorer(model))
+    model = keras_vae.VAE(networks.DenseEncoder(2, (4,)), networks.DenseDecoder((4,), (4,)))
+    model.build((None, 4))
+    model.scoring = dataclasses.replace(model.scoring, score="negative_log_likelihood")
+    with refused("scorers of: negative_elbo and reconstruction", "negative_log_likelihood"):
         c.convert(graphs.scorer(model))
