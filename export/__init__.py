@@ -14,7 +14,6 @@ holds an `export.py` of its own, `python -m keras_vae export` with the same argu
 import contextlib
 import dataclasses
 import importlib
-import importlib.util
 import itertools
 import json
 import os
@@ -22,6 +21,7 @@ import pathlib
 import sys
 import tempfile
 
+from export import converters
 from export.errors import ExportError
 from export.parts import delete, part_of, parts_of
 
@@ -47,12 +47,18 @@ __all__ = ["FORMATS", "GRAPHS", "ExportError", "export", "export_files"]
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """One file to make: which graph, how quantized, in which format, and where."""
+    """One file to make: which graph, how quantized, in which format, where, and by what."""
 
     graph: str
     quantize: str
     format: str
     target: str
+    converter: str = "tensorflow"
+
+    @property
+    def backend(self):
+        """The backend of Keras that it is made on."""
+        return converters.BACKENDS[self.converter]
 
 
 def export(
@@ -64,13 +70,14 @@ def export(
     inputs=None,
     calibration_data=None,
     data=None,
+    converter="auto",
 ):
     """Export graphs of a model to files, each verified in the runtime that devices use.
 
-    The conversion runs on TensorFlow; where Keras runs on another backend, in a process of its
-    own. A file appears under its final name only after `export.parity` has compared it with the
-    model. `format`, `graph` and `quantize` may each be several, as a sequence or as the command
-    line takes them, `"tflite,onnx"`: every combination is one file.
+    The conversion runs on TensorFlow, or for TFLite on JAX; where Keras runs on another backend, in
+    a process of its own. A file appears under its final name only after `export.parity` has
+    compared it with the model. `format`, `graph` and `quantize` may each be several, as a sequence
+    or as the command line takes them, `"tflite,onnx"`: every combination is one file.
 
     Args:
         model_or_path: A model of `keras_vae`, an `AnomalyDetector`, a run folder or a `.keras`
@@ -97,6 +104,9 @@ def export(
         data: Optional name or path of the data that the model was trained on, as `data.load` takes
             it. From its test part a scorer's file knows how such examples score, and a decoder's
             where their codes lie. Defaults to what the run folder names; else files do without.
+        converter: `"tensorflow"`, its own converters; `"stablehlo"`, `litert-converter` on JAX,
+            for TFLite and C without TensorFlow; or `"auto"`, the first of them that is installed
+            and has the format. The manifest says which it was.
 
     Returns:
         `pathlib.Path` of the file, such as `decoder.tflite` or `decoder.int8.tflite`; a list of
@@ -116,7 +126,14 @@ def export(
         )
     variants = [pair for each in formats for pair in variants_of(each, asked)]
     exported = export_files(
-        model_or_path, variants, graphs, out, inputs, calibration_data, data=data
+        model_or_path,
+        variants,
+        graphs,
+        out,
+        inputs,
+        calibration_data,
+        data=data,
+        converter=converter,
     )
     paths = [path for path, _ in exported]
     named = [value or "" for value in (format, graph, quantize)]
@@ -168,6 +185,7 @@ def export_files(
     calibration_data=None,
     say=lambda line, done=False: None,
     data=None,
+    converter="auto",
 ):
     """As `export`, every variant of every graph, and what was measured.
 
@@ -188,18 +206,23 @@ def export_files(
         )
     jobs = []
     for graph, (format, quantize) in itertools.product(graphs, variants):
-        check_arguments(format, graph, quantize)
+        check_arguments(format, graph, quantize, converter)
         target = target_of(model, format, graph, quantize, out)
-        jobs.append(Job(graph, quantize, format, str(target)))
+        chosen = converters.chosen(format, converter)
+        jobs.append(Job(graph, quantize, format, str(target), chosen))
     if len({job.target for job in jobs}) < len(jobs):
         raise ValueError(f"`out` must be a folder for several files. Received: {str(out)!r}.")
-    export_all = _export_here if _backend() == "tensorflow" else _export_in_child
     calibrated_by = _calibrated_by(model_or_path, jobs)
-    reports = export_all(model, jobs, inputs, calibration_data, say, data, calibrated_by)
-    return [(pathlib.Path(job.target), report) for job, report in zip(jobs, reports, strict=True)]
+    reports = {}
+    for backend in dict.fromkeys(job.backend for job in jobs):
+        export_all = _export_here if converters.runs_here(backend) else _export_in_child
+        mine = [job for job in jobs if job.backend == backend]
+        made = export_all(model, mine, inputs, calibration_data, say, data, calibrated_by)
+        reports |= dict(zip(mine, made, strict=True))
+    return [(pathlib.Path(job.target), reports[job]) for job in jobs]
 
 
-def check_arguments(format, graph, quantize):
+def check_arguments(format, graph, quantize, converter="auto"):
     """Raise a ValueError that says what can be exported, or a ModuleNotFoundError."""
     from export.quantization import QUANTIZATIONS
 
@@ -222,12 +245,11 @@ def check_arguments(format, graph, quantize):
         )
     if quantize == "exact" and graph in NOT_EXACT:
         raise ValueError(f"The {graph} cannot be exact: {NOT_EXACT[graph]}")
-    for package in module.PACKAGES:
-        if importlib.util.find_spec(package) is None:
-            raise ModuleNotFoundError(
-                f'Exporting to "{format}" needs the `{package}` package. Install it with: '
-                'pip install "keras-vae[export]".'
-            )
+    if converters.chosen(format, converter) == "stablehlo" and quantize == "int8-full":
+        raise ValueError(
+            "An int8-full file must be made by TensorFlow's converter. Received: the converter "
+            'stablehlo. Install it with: pip install "keras-vae[export]".'
+        )
 
 
 def module_of(format):
@@ -411,13 +433,15 @@ def _form(job):
 def _export_in_child(
     model_or_path, jobs, inputs, calibration_data, say, data=None, calibrated_by=None
 ):
-    """Export in a process whose Keras runs on TensorFlow."""
+    """Export in a process whose Keras runs on the jobs' backend."""
     import numpy as np
 
     from export import parity
     from keras_vae import processes
     from keras_vae.storage import own_objects
 
+    [backend] = {job.backend for job in jobs}
+    name = converters.NAMES[backend]
     with tempfile.TemporaryDirectory() as folder:
         message = {
             "model": os.path.abspath(model_or_path) if _is_path(model_or_path) else None,
@@ -432,22 +456,22 @@ def _export_in_child(
             "origin": False,
             "own_objects": [],
         }
-        for name, arrays in message["arrays"].items():
+        for key, arrays in message["arrays"].items():
             if arrays is not None:
-                message["arrays"][name] = os.path.join(folder, f"{name}.npz")
-                np.savez(message["arrays"][name], **arrays)
+                message["arrays"][key] = os.path.join(folder, f"{key}.npz")
+                np.savez(message["arrays"][key], **arrays)
         if message["model"] is None:
-            say("saving the model for a TensorFlow process")
-            message.update(_save_for_child(model_or_path, jobs, inputs, folder))
+            say(f"saving the model for a {name} process")
+            message.update(_save_for_child(model_or_path, jobs, inputs, folder, backend))
         else:
             path = pathlib.Path(message["model"])
             path = path / "model.keras" if path.is_dir() else path
             message["own_objects"] = own_objects.described_in_file(path)
-        say("converting and comparing in a TensorFlow process")
+        say(f"converting and comparing in a {name} process")
         try:
             child = processes.run(
                 "export._child()",
-                environment=processes.ON_TENSORFLOW,
+                environment=converters.ENVIRONMENTS[backend],
                 input=json.dumps(message),
                 capture_output=True,
             )
@@ -456,7 +480,7 @@ def _export_in_child(
                 delete(parts_of(pathlib.Path(job.target), module_of(job.format)))
         result = pathlib.Path(folder) / "result.json"
         if not result.exists():
-            raise ExportError(f"The TensorFlow process of the export {processes.end_of(child)}")
+            raise ExportError(f"The {name} process of the export {processes.end_of(child)}")
         result = json.loads(result.read_text(encoding="utf-8"))
     if "raised" in result:
         raise _EXCEPTIONS[result["raised"]](*result["arguments"])
@@ -466,13 +490,13 @@ def _export_in_child(
     return reports
 
 
-def _save_for_child(model, jobs, inputs, folder):
+def _save_for_child(model, jobs, inputs, folder, backend):
     """Save a model and what it computes here, and name what of it is neither Keras' nor ours."""
     from export import parity, tracing
     from keras_vae.storage import own_objects, saving
 
-    here = "Exporting from this backend runs in a TensorFlow process."
-    otherwise = "Or run the script with KERAS_BACKEND=tensorflow."
+    here = f"Exporting from this backend runs in a {converters.NAMES[backend]} process."
+    otherwise = f"Or run the script with KERAS_BACKEND={backend}."
     try:
         own = own_objects.described(model)
     except ValueError as err:
@@ -527,12 +551,6 @@ def _child():
         arguments = [err.errno, err.strerror, err.filename] if has_errno else [str(err)]
         result = {"raised": raised, "arguments": arguments}
     (folder / "result.json").write_text(json.dumps(result), encoding="utf-8")
-
-
-def _backend():
-    import keras
-
-    return keras.backend.backend()
 
 
 def _is_path(model_or_path):

@@ -9,6 +9,7 @@ import shlex
 import sys
 
 import export as exporter
+from export import converters
 from keras_vae.commands.output import exit_status
 from keras_vae.commands.start import start_keras, stderr_hidden
 
@@ -89,6 +90,12 @@ def _parser(prog):
         help="name or path of the training data, as for train, to round an encoder by and to know "
         "how its test part scores (default: what the run folder names)",
     )
+    parser.add_argument(
+        "--converter",
+        default="auto",
+        help=f"auto, {', '.join(converters.BACKENDS)}: stablehlo makes TFLite on JAX without "
+        "TensorFlow (default: auto, the first that is installed)",
+    )
     parser.add_argument("--out", help="folder (default: export in the run folder)")
     parser.add_argument("--inspect", metavar="FILE", help="print the manifest of an exported file")
     parser.add_argument(
@@ -115,19 +122,26 @@ def _export(options):
             every = [name for name in known if name not in left_out]
             variants += exporter.variants_of(format, every if options.report else asked)
         for format, quantize in variants:
-            exporter.check_arguments(format, graph, quantize)
+            exporter.check_arguments(format, graph, quantize, options.converter)
         groups.setdefault(tuple(variants), []).append(graph)
     model_path = pathlib.Path(options.model) if options.model else _newest_run()
     _check_model(model_path)
     _check_out(model_path, options, formats[0], graphs[0])
     _check_data(options.data)
     with _Steps() as say:
-        say("starting TensorFlow")
-        _start()
+        backend = converters.BACKENDS[converters.chosen(formats[0], options.converter)]
+        say(f"starting {converters.NAMES[backend]}")
+        _start(backend)
         exported = []
         for variants, members in groups.items():
             exported += exporter.export_files(
-                model_path, variants, members, options.out, say=say, data=options.data
+                model_path,
+                variants,
+                members,
+                options.out,
+                say=say,
+                data=options.data,
+                converter=options.converter,
             )
         tables = []
         if options.report or set(asked) - {"none"}:
@@ -169,12 +183,10 @@ def _check_data(source):
         data.load(source)
 
 
-def _start():
-    """Run Keras on TensorFlow, if it has not been imported, and all of the package."""
-    from keras_vae import processes
-
+def _start(backend):
+    """Run Keras on a backend, if it has not been imported, and all of the package."""
     if "keras" not in sys.modules:
-        os.environ.update(processes.ON_TENSORFLOW)
+        os.environ.update(converters.ENVIRONMENTS[backend])
     start_keras()
 
 
@@ -222,7 +234,7 @@ def _verify(path, model):
     module = _module_of_file(path, "--verify runs .tflite and .onnx files")
     if model is not None:
         _check_model(pathlib.Path(model))
-        _start()
+        _start(converters.BACKENDS[converters.chosen(path.suffix[1:])])
     passed = True
     checks = verification.verify(path, module, pathlib.Path(model) if model else None)
     while True:

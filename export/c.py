@@ -43,8 +43,8 @@ from keras_vae.exceptions import one_line
 
 SUFFIX = ".c"
 QUANTIZATIONS = ("int8", "none", "exact")
-# The package that `export` runs on; the file's own needs are a C compiler's.
-PACKAGES = ("tensorflow",)
+# On what it is made: it needs no converter.
+PACKAGES = {"tensorflow": ("tensorflow",), "stablehlo": ("jax",)}
 GRAPHS = ("decoder", "encoder", "sampler", "scorer", "reconstructor")
 
 COMPILERS = ("cc", "gcc", "clang")

@@ -109,7 +109,11 @@ class Graph:
 
     @functools.cached_property
     def variables(self):
-        """The TensorFlow variables that the graph reads."""
+        """The variables that the graph reads: TensorFlow's own, or on another backend Keras'."""
+        import keras
+
+        if keras.backend.backend() != "tensorflow":
+            return tracing.variables_read(self)
         return list(self.trace().get_concrete_function().graph.variables)
 
     @property
@@ -410,7 +414,7 @@ def positions(tensor):
     rows = tensor if len(tensor.shape) == 1 else tensor[:, 0]
     if "float" in keras.backend.standardize_dtype(rows.dtype):
         rows = ops.cast(rows < 0, "int32")  # in TFLite, ones like NaN are NaN
-    ones = ops.ones_like(rows)
+    ones = tracing.ones_like(rows)
     return ops.cast(ops.cumsum(ones), "int32") - 1
 
 

@@ -488,10 +488,11 @@ def _versions(converter):
 
     import keras_vae
 
+    backend = keras.backend.backend()
     return {
         "keras_vae": getattr(keras_vae, "__version__", None),
         "keras": keras.__version__,
-        "tensorflow": importlib.metadata.version("tensorflow"),
+        backend: importlib.metadata.version(backend),
         "converter": converter,
     }
 

@@ -14,7 +14,8 @@ from keras_vae.exceptions import one_line
 
 SUFFIX = ".onnx"
 QUANTIZATIONS = ("none", "float16", "int8", "exact")
-PACKAGES = ("tensorflow", "tf2onnx", "onnx", "onnxruntime")
+# What each converter needs.
+PACKAGES = {"tensorflow": ("tensorflow", "tf2onnx", "onnx", "onnxruntime")}
 
 _STANDARD_DOMAINS = ("", "ai.onnx")
 _FORBIDDEN = (

@@ -8,11 +8,12 @@ import pathlib
 import numpy as np
 
 from export import graphs, oracle
+from export.converters import NAMES
 from export.errors import ExportError
 from export.quantization import BOUNDS, SMALLEST_BYTES_PER_PARAMETER
 
-# Between a model on its own backend and on TensorFlow. Wide, for an accelerator may round products
-# to 10 bits; a mistake in the translation, such as another padding, is larger.
+# Between a model on its own backend and on that of the conversion. Wide, for an accelerator may
+# round products to 10 bits; a mistake in the translation, such as another padding, is larger.
 BACKEND_BOUND = 5e-3
 LARGEST_BATCH = max(graphs.BATCH_SIZES)
 # How often a bound is halved to see how much of it was needed.
@@ -251,10 +252,10 @@ def check_size(size, parameters, quantize, name):
 
 
 def verify_backends(expected, path, is_exact=False, bound=BACKEND_BOUND):
-    """Compare a model on TensorFlow with what it computed on the backend that it came from.
+    """Compare a model, where it is converted, with what it gave on the backend it came from.
 
     Args:
-        expected: The batches that `reference` returned, on TensorFlow.
+        expected: The batches that `reference` returned here.
         path: An `.npz` of the same by `save_reference`, of the other backend.
         is_exact: Whether they must be the same to the last bit.
         bound: Float. Largest error allowed, for outputs up to 1; larger outputs scale it.
@@ -268,7 +269,7 @@ def verify_backends(expected, path, is_exact=False, bound=BACKEND_BOUND):
                 _compare_samples_of_codes(batch, origin[f"x_{i}"], origin[f"codes_{i}"], bound)
                 continue
             for name, array in batch.outputs.items():
-                where = f"the model on TensorFlow, `{name}`"
+                where = f"{_model_here()}, `{name}`"
                 magnitude = batch.magnitude(name, "none")
                 if name in batch.limits:
                     _within(origin[f"{name}_{i}"], array, batch.limits[name], bound, where)
@@ -278,9 +279,15 @@ def verify_backends(expected, path, is_exact=False, bound=BACKEND_BOUND):
                     _error(array, origin[f"{name}_{i}"], bound, where, magnitude)
 
 
+def _model_here():
+    import keras
+
+    return f"the model on {NAMES[keras.backend.backend()]}"
+
+
 def _compare_samples_of_codes(batch, x, codes, bound):
     """Raise a ParityError unless codes are equal but for ties, and pictures where codes are."""
-    where, made = "the model on TensorFlow", batch.outputs
+    where, made = _model_here(), batch.outputs
     agree = _agree(made["codes"], codes, batch.margins["codes"], bound, where, batch.order)
     if agree.any():
         _error(made["x"][agree], x[agree], bound, f"{where}, `x`")

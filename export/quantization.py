@@ -103,7 +103,7 @@ def rounded(graph, inputs):
     by one when they are stored.
 
     Args:
-        graph: The `Graph`, on TensorFlow.
+        graph: The `Graph`.
         inputs: Dict of arrays, as from `calibration`.
     """
     import keras
@@ -114,7 +114,7 @@ def rounded(graph, inputs):
         for layer in keras_internals.flatten_layers(graph.model)
         if type(layer) in (keras.layers.Dense, keras.layers.Conv1D, keras.layers.Conv2D)
         and layer.built  # not where a model has no use for it, such as of a missing condition
-        and id(layer.kernel.value) in read
+        and not read.isdisjoint((id(layer.kernel), id(layer.kernel.value)))
         and np.prod(layer.kernel.shape) >= SMALLEST_WEIGHT
         and getattr(layer, "groups", 1) == 1
         and getattr(layer, "data_format", "channels_last") != "channels_first"

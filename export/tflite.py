@@ -11,14 +11,18 @@ import warnings
 
 import numpy as np
 
-from export import flatbuffer, graphs, manifest, quantization, tflite_edits, tracing
+from export import flatbuffer, graphs, manifest, quantization, stablehlo, tflite_edits, tracing
 from export.errors import ExportError
 from keras_vae import processes
 from keras_vae.exceptions import one_line
 
 SUFFIX = ".tflite"
 QUANTIZATIONS = ("none", "float16", "int8", "int8-full", "exact")
-PACKAGES = ("tensorflow", "ai_edge_litert")
+# What each converter needs.
+PACKAGES = {
+    "tensorflow": ("tensorflow", "ai_edge_litert"),
+    "stablehlo": ("jax", "litert_converter", "ai_edge_litert"),
+}
 
 # What keeps the weights outside the graph, or draws: each makes a file that converts without an
 # error and is wrong on a device.
@@ -36,7 +40,9 @@ _FORBIDDEN = (
 
 
 def converter():
-    """Name and version of the converter."""
+    """Name and version of the converter, that of the backend on which Keras runs."""
+    if _on_jax():
+        return stablehlo.converter()
     return f"tensorflow.lite {importlib.metadata.version('tensorflow')}"
 
 
@@ -81,8 +87,11 @@ def convert(graph, quantize="none", calibration=None):
             "An all-integer file must be of conditions without unknown numbers, for 8 bits hold no "
             f'NaN. Received: {names[0]}, which may be unknown. Take quantize="int8".'
         )
-    edits = tflite_edits.fix_shapes, tflite_edits.compact
-    content = _edited(_convert(graph, quantize, calibration), *edits)
+    if _on_jax():
+        converted, edits = stablehlo.convert(graph, signatures(graph, quantize))
+    else:
+        converted, edits = _convert(graph, quantize, calibration), []
+    content = _edited(converted, *edits, tflite_edits.fix_shapes, tflite_edits.compact)
     if quantize == "int8-full":
         return _edited(content, tflite_edits.saturate_logits)
     if quantize != "none":
@@ -269,6 +278,12 @@ def _run_in_micro():
         interpreter.set_input(np.zeros(detail["shape"], detail["dtype"]), index)
     interpreter.invoke()
     interpreter.print_allocations()
+
+
+def _on_jax():
+    import keras
+
+    return keras.backend.backend() == "jax"
 
 
 def _convert(graph, quantize, calibration, format="tflite"):

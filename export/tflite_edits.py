@@ -72,7 +72,7 @@ def _say_sizes(model, schema, subgraph, operator):
     if sizes is None or np.sum(np.asarray(sizes) < 0) != 1:
         return
     shape = np.array(sizes, "int32")
-    operator.inputs = [operator.inputs[0], _add_constant(model, schema, subgraph, shape)]
+    operator.inputs = [operator.inputs[0], add_constant(model, schema, subgraph, shape)]
     # It may say its shape twice.
     operator.builtinOptionsType = schema.BuiltinOptions.ReshapeOptions
     operator.builtinOptions = schema.ReshapeOptionsT()
@@ -112,7 +112,7 @@ def _spread_by_limits(model, schema, subgraph, operator, value, shape):
     [like] = sources
     if subgraph.tensors[like].type != subgraph.tensors[value].type:
         return
-    limit = _add_constant(model, schema, subgraph, number.reshape(()))
+    limit = add_constant(model, schema, subgraph, number.reshape(()))
     between = schema.TensorT()
     source = subgraph.tensors[like]
     between.name, between.type, between.hasRank = b"", source.type, True
@@ -126,7 +126,7 @@ def _spread_by_limits(model, schema, subgraph, operator, value, shape):
         ("MINIMUM", [middle, limit], operator.outputs),
     ):
         found = schema.OperatorT()
-        found.opcodeIndex = _code_index(model, schema, name)
+        found.opcodeIndex = code_index(model, schema, name)
         found.inputs, found.outputs = inputs, outputs
         found.builtinOptionsType = schema.BuiltinOptions.MaximumMinimumOptions
         found.builtinOptions = schema.MaximumMinimumOptionsT()
@@ -178,7 +178,7 @@ def _fill_zeros(model, schema):
                 continue
             shape = np.array(tensor.shape, np.int32)
             inputs = [
-                _add_constant(model, schema, subgraph, array)
+                add_constant(model, schema, subgraph, array)
                 for array in (shape, np.zeros((), np.float32))
             ]
             fill = schema.OperatorT()
@@ -282,7 +282,7 @@ def _is(code, schema, name):
     return max(code.builtinCode, code.deprecatedBuiltinCode) == kind
 
 
-def _code_index(model, schema, name):
+def code_index(model, schema, name):
     """Which entry of the file's operators a builtin is, of its first version; made if need be."""
     for index, code in enumerate(model.operatorCodes):
         if _is(code, schema, name) and code.version == 1:
@@ -298,12 +298,17 @@ def _operator_code(schema, name, version):
     return code
 
 
-def _add_constant(model, schema, subgraph, array):
+def add_constant(model, schema, subgraph, array):
     """The index of a new constant in a subgraph."""
     buffer, tensor = schema.BufferT(), schema.TensorT()
     buffer.data = np.frombuffer(array.tobytes(), np.uint8)
     model.buffers.append(buffer)
-    kinds = {"int32": schema.TensorType.INT32, "float32": schema.TensorType.FLOAT32}
+    kinds = {
+        "int32": schema.TensorType.INT32,
+        "int64": schema.TensorType.INT64,
+        "float32": schema.TensorType.FLOAT32,
+        "bool": schema.TensorType.BOOL,
+    }
     tensor.name, tensor.shape, tensor.hasRank = b"", list(array.shape), True
     tensor.type, tensor.buffer = kinds[array.dtype.name], len(model.buffers) - 1
     subgraph.tensors.append(tensor)

@@ -24,6 +24,34 @@ def on_cpu():
     return keras.device("cpu:0") if on_tensorflow else contextlib.nullcontext()
 
 
+def variables_read(graph):
+    """The Keras variables that a graph reads, in the order in which it does."""
+    import keras
+
+    read = {}
+
+    class Recording(keras.StatelessScope):
+        def get_current_value(self, variable):
+            read[id(variable)] = variable
+            return super().get_current_value(variable)
+
+    example = graph.draw(1, np.random.default_rng(0))
+    with Recording():
+        graph.function({name: keras.ops.convert_to_tensor(y) for name, y in example.items()})
+    return list(read.values())
+
+
+def ones_like(tensor):
+    """Ones of the shape and type of a tensor of integers; on JAX computed of it.
+
+    What JAX knows is a constant in the file, for one number of examples.
+    """
+    import keras
+
+    on_jax = keras.backend.backend() == "jax"
+    return keras.ops.clip(tensor, 1, 1) if on_jax else keras.ops.ones_like(tensor)
+
+
 @contextlib.contextmanager
 def full_precision(model):
     """Let a model that was trained in mixed precision compute in float32, within the block.

@@ -17,6 +17,8 @@ ON_TENSORFLOW = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "CUDA_VISIBLE_DEVICES": "-1",
 }
+# Without TensorFlow and its warnings.
+ON_JAX = {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
 
 
 def run(code, *arguments, environment=None, **options):

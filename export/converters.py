@@ -1,0 +1,70 @@
+"""By which converter a format's files are made, and in which process."""
+
+import importlib
+import importlib.util
+
+from keras_vae import processes
+
+# On which backend of Keras each converts.
+BACKENDS = {"tensorflow": "tensorflow", "stablehlo": "jax"}
+# The extra that installs it.
+_EXTRAS = {"tensorflow": "export", "stablehlo": "export-lite"}
+# The environment of a process that converts.
+ENVIRONMENTS = {"tensorflow": processes.ON_TENSORFLOW, "jax": processes.ON_JAX}
+# As people write them.
+NAMES = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
+
+
+def chosen(format, converter="auto"):
+    """The converter of a format: that which is asked for, or the first that is installed.
+
+    Args:
+        format: `"tflite"`, `"onnx"` or `"c"`.
+        converter: `"auto"`, or one of `BACKENDS`.
+
+    Returns:
+        Str, one of `BACKENDS`.
+
+    Raises:
+        ValueError: If the format has no such converter.
+        ModuleNotFoundError: If it is not installed.
+    """
+    packages = importlib.import_module(f"export.{format}").PACKAGES
+    if converter not in ("auto", *BACKENDS):
+        raise ValueError(
+            f"`converter` must be one of auto, {', '.join(BACKENDS)}. Received: {converter!r}."
+        )
+    if converter == "auto":
+        installed = [name for name, needed in packages.items() if not _missing(needed)]
+        converter = installed[0] if installed else next(iter(packages))
+    elif converter not in packages:
+        raise ValueError(
+            f"The {format} format has the converters {', '.join(packages)}. Received: "
+            f"{converter!r}."
+        )
+    for package in _missing(packages[converter]):
+        raise ModuleNotFoundError(
+            f'Exporting to "{format}" needs the `{package}` package. Install it with: '
+            f'pip install "keras-vae[{_EXTRAS[converter]}]".'
+        )
+    return converter
+
+
+def _missing(packages):
+    return [package for package in packages if importlib.util.find_spec(package) is None]
+
+
+def runs_here(backend):
+    """Whether this process can convert on a backend: Keras runs on it, on JAX on a CPU.
+
+    An accelerator rounds otherwise than most devices do.
+    """
+    import keras
+
+    if keras.backend.backend() != backend:
+        return False
+    if backend != "jax":
+        return True
+    import jax
+
+    return jax.default_backend() == "cpu"
