@@ -30,11 +30,11 @@ def test_the_doctor_answers_for_the_label_that_it_is_asked_for(make, images):
     model = make(condition=LABELS)
     asked = [{"x": x, "one": both, "other": none}, {"x": x, "one": none, "other": both}]
     found = []
-    for inputs in asked:
-        found.append(samples.worth_of_label(model, inputs))
-    for inputs, nats in zip(asked, found, strict=True):
+    for inputs, name in zip(asked, LABELS, strict=True):
+        found.append(samples.worth_of(model, name, inputs))
+    for inputs, name, nats in zip(asked, LABELS, found, strict=True):
         model.forget_compiled()
-        assert samples.worth_of_label(model, inputs) == pytest.approx(nats, abs=1e-6)
+        assert samples.worth_of(model, name, inputs) == pytest.approx(nats, abs=1e-6)
     assert found[0] != pytest.approx(found[1], abs=1e-4)
 
 

@@ -101,6 +101,11 @@ def test_a_collapse_is_found_with_its_latents(changed):
 
 BERNOULLI = likelihoods.Bernoulli()
 FALLING = [100.0 * 0.5**epoch for epoch in range(12)]
+LABEL = {"accuracy": 0.95, "real_accuracy": 0.97, "variance_explained": 0.4}
+ANGLE = {"error": 6.0, "real_error": 4.0, "correlation": 0.95, "real_correlation": 0.98}
+ANGLE |= {"variance_explained": 0.2}
+TAGS = {"precision": {"red": 0.9, "big": 1.0}, "real_precision": {"red": 0.95, "big": 0.9}}
+TAGS |= {"variance_explained": 0.1}
 CODE = {"explained": 0.57, "explained_by_components": 0.6, "dead": [], "count": 4}
 FINE = {
     "unfit_data": {
@@ -125,7 +130,9 @@ FINE = {
     "unused_codes": {"codes_used": 0.9, "num_codes": 32, "perplexity": 20.0},
     "prior_mismatch": {"means": np.zeros((2, 3)), "stds": np.ones((2, 3)), "counts": [90, 90]},
     "ignored_labels": {"label_nats": 20.0},
+    "ignored_conditions": {"nats": {"angle": 20.0, "tags": 9.0}},
     "missed_labels": {"sample_accuracy": 0.93, "real_accuracy": 0.97},
+    "missed_conditions": {"obedience": {"label": LABEL, "angle": ANGLE, "tags": TAGS}},
     "alike_samples": {"diversity": 0.8},
     "copied_images": {"copied_samples": 0.01},
     "copied_rows": {"close_samples": 0.08, "close_held_out": 0.01},
@@ -165,6 +172,20 @@ ILL = [
     ("unused_codes", {"codes_used": 0.2, "num_codes": 50}, "10 of 50 codes", "num_codes=16"),
     ("prior_mismatch", {"means": np.eye(2, 3) * 3, "names": "ab"}, "of class a, with mean 3", ""),
     ("ignored_labels", {"label_nats": 0.1}, "only 0.10 nats worse", "Halve latent_dim"),
+    ("ignored_conditions", {"nats": {"angle": 9.0, "tags": 0.2}}, "wrong tags makes", "Halve lat"),
+    (
+        "missed_conditions",
+        {"obedience": {"label": LABEL, "angle": {**ANGLE, "error": 40.0, "correlation": 0.1}}},
+        "reads of samples is 40 from what was asked, with a correlation of 0.10",
+        "",
+    ),
+    ("missed_conditions", {"obedience": {"a": {**LABEL, "accuracy": 0.4}}}, "40 % of the samp", ""),
+    (
+        "missed_conditions",
+        {"obedience": {"label": LABEL, "tags": {**TAGS, "precision": {"red": 0.2, "big": 0.3}}}},
+        "a tag of tags in 25 % of the samples",
+        "",
+    ),
     ("missed_labels", {"sample_accuracy": 0.8}, "80 % of the samples", ""),
     ("missed_labels", {"sample_accuracy": 0.8}, "one in 5 ", ""),
     ("alike_samples", {"diversity": 0.2, "of": " of a class"}, "of a class differ 0.20", ""),
@@ -338,6 +359,34 @@ def test_a_decoder_that_ignores_its_label_is_found(changed):
     found, _ = examine(changed)
     [finding] = [finding for finding in found if finding.name == "ignored_labels"]
     assert finding.number == pytest.approx(0, abs=1e-4)
+
+
+def test_a_decoder_that_ignores_a_number_or_tags_is_found():
+    rng = np.random.default_rng(0)
+    model = keras_vae.ConditionalVAE(
+        keras_vae.networks.DenseEncoder(2, ()),
+        keras_vae.networks.DenseDecoder((6, 5, 1), (8,)),
+        condition={
+            "angle": keras_vae.Continuous(1, low=-60, high=60, unknown_rate=0.1),
+            "tags": keras_vae.MultiLabel(["red", "big"]),
+        },
+    )
+    model.build()
+    x, tags = TEST["x"], rng.integers(0, 2, (len(TEST["x"]), 2))
+    angle = np.where(rng.random(len(x)) < 0.5, np.nan, rng.uniform(-60, 60, len(x)))
+    inputs = {"x": x, "angle": angle.astype("float32"), "tags": tags.astype("int32")}
+    kernel = model.decoder.hidden[0].kernel
+    values = ops.convert_to_numpy(kernel).copy()
+    values[2:] = 0.0
+    kernel.assign(values)
+    found, left_out = examine(model, inputs, inputs)
+    [finding] = [finding for finding in found if finding.name == "ignored_conditions"]
+    assert finding.number == pytest.approx(0, abs=1e-5)
+    assert "A wrong angle" in finding.text or "A wrong tags" in finding.text
+    assert "ignored_conditions" not in left_out
+    same = {**inputs, "angle": np.full_like(inputs["angle"], 3.0), "tags": 0 * inputs["tags"]}
+    _, left_out = examine(model, same, same)
+    assert left_out["ignored_conditions"] == "it needs two values of a condition in the data"
 
 
 def test_one_class_alone_cannot_be_ignored(healthy):

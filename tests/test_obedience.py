@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 import keras_vae
+from keras_vae import doctor
 from keras_vae.commands.evaluate import of_condition
 from keras_vae.data.datasets import Condition, Dataset
 from keras_vae.evaluation import obedience
+from keras_vae.evaluation.leakage import leakage
 from keras_vae.evaluation.obedience import variance_explained
 
 CONDITION = {
@@ -72,6 +74,8 @@ def test_judges_tell_who_obeys(obeys):
     assert len(found["light"]["curve"]) == 10
     words = [of_condition(told, CONDITION[name]) for name, told in found.items()]
     assert "lux from what was asked" in words[1]
+    finding = doctor.missed_conditions(found)
+    assert (finding is None) == obeys
     if obeys:
         assert found["label"]["accuracy"] > 0.98
         assert found["light"]["error"] < 6
@@ -91,3 +95,32 @@ def test_explained_variance_is_that_between_groups():
     values = 3.0 * np.array([0, 1, 2, 3])[groups] + rng.standard_normal(20_000)
     expected = 9 * 1.25 / (9 * 1.25 + 1)
     assert variance_explained(values[:, None], groups) == pytest.approx(expected, rel=0.01)
+
+
+def test_what_codes_hold_of_a_condition_is_leakage():
+    rng = np.random.default_rng(2)
+    dataset = make_dataset()
+    encoder, decoder = (
+        keras_vae.networks.DenseEncoder(3, ()),
+        keras_vae.networks.DenseDecoder((12, 12, 1), ()),
+    )
+    model = keras_vae.ConditionalVAE(encoder, decoder, CONDITION)
+    model.build()
+    kernel = np.zeros((144 + 5, 3))
+    encoder.z_log_var.kernel.assign(kernel)
+    encoder.z_log_var.bias.assign(np.full(3, -9.0))
+    encoder.z_mean.bias.assign(np.zeros(3))
+
+    def read():
+        return {name: leakage(model, dataset, name, seed=0) for name in CONDITION}
+
+    encoder.z_mean.kernel.assign(kernel)  # codes hold nothing
+    for told in read().values():
+        assert abs(told["leakage"] - told["leakage_by_chance"]) < 0.1
+    kernel[144:] = rng.normal(size=(5, 3))
+    kernel[144 + 2] = [0.0, 0.0, 4.0]  # the number; of the others all in few dimensions
+    encoder.z_mean.kernel.assign(kernel)
+    found = read()
+    assert found["label"]["leakage"] > 0.9
+    assert found["light"]["leakage"] > 0.5
+    assert found["tags"]["leakage"] > found["tags"]["leakage_by_chance"] + 0.2

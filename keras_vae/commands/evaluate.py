@@ -186,6 +186,10 @@ def obeyed(model, dataset):
 def of_condition(told, kind):
     """Words for what `evaluation.obedience` says of a condition."""
     moves = f"it explains {told['variance_explained']:.0%} of the variance of samples"
+    if "leakage" in told:
+        read = f"{told['leakage']:.0%} of {'its variance' if 'error' in told else 'it'}"
+        moves += f"; a linear model reads {read} from codes"
+        moves += f" ({told['leakage_by_chance']:.0%} by chance)"
     if "accuracy" in told:
         return (
             f"{told['accuracy']:.1%} of samples are of the asked class (real images: "

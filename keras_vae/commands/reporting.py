@@ -18,13 +18,16 @@ def examine(run, model, train, test, scorecard=None):
         run: `Run`.
         model: Its model.
         train, test: Arrays as `fit` takes them.
-        scorecard: Optional dict as of `evaluation.scorecard`, or `judge_rows`.
+        scorecard: Optional dict as of `evaluation.scorecard` or `judge_rows`, or one whose
+            `obedience` is of `evaluation.obedience`.
     """
     from keras_vae import doctor
 
     history = run.history()
     epochs = len(next(iter(history.values()), [])) or None
-    judged = scorecard if {"diversity", "close_samples"} & set(scorecard or ()) else None
+    judged = (
+        scorecard if {"diversity", "close_samples", "obedience"} & set(scorecard or ()) else None
+    )
     found, left_out = doctor.examine(model, train, test, epochs, history=history, scorecard=judged)
     return {"found": [vars(finding) for finding in found], "left_out": left_out}
 

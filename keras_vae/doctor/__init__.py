@@ -32,8 +32,10 @@ from keras_vae.doctor.samples import (
     alike_samples,
     copied_images,
     copied_rows,
+    ignored_conditions,
     ignored_labels,
     meaningless_labels,
+    missed_conditions,
     missed_labels,
 )
 from keras_vae.doctor.settings import (
@@ -48,7 +50,7 @@ from keras_vae.models.capabilities import Bounds, DiscreteCodes, Encodes, Scores
 
 EXAMPLES = 1000
 # Diagnoses of what passes as a model learns.
-PASSING = {"low_kl", "dead_latents", "prior_mismatch", "ignored_labels"}
+PASSING = {"low_kl", "dead_latents", "prior_mismatch", "ignored_labels", "ignored_conditions"}
 
 # In the order in which they are asked: a cause before what it causes.
 DIAGNOSES = {
@@ -71,7 +73,9 @@ DIAGNOSES = {
         unused_codes,
         prior_mismatch,
         ignored_labels,
+        ignored_conditions,
         missed_labels,
+        missed_conditions,
         alike_samples,
         copied_images,
         copied_rows,
@@ -147,9 +151,10 @@ def measure(
         examples: Int. So many of each are looked at, the first.
         seed: Int, of the draws.
         history: Optional dict from metric to one float per epoch, of the training.
-        scorecard: Optional dict as of `evaluation.scorecard`, to judge the samples by. Without it
-            a classifier of the first 5,000 training images judges 1,000 samples, which takes some
-            seconds; False leaves that out.
+        scorecard: Optional dict as of `evaluation.scorecard`, to judge the samples by, or one whose
+            `obedience` is of `evaluation.obedience`. Without it a classifier of the first 5,000
+            training images judges 1,000 samples, which takes some seconds, or of several conditions
+            a judge of each; False leaves that out.
 
     Returns:
         Tuple of a dict from the name of a diagnosis to its arguments, and a dict from each that
@@ -159,7 +164,7 @@ def measure(
     train, test = (None if inputs is None else _first(inputs, examples) for inputs in splits)
     held_out = train if test is None else test
     numbers = settings.of_settings(model, held_out, epochs)
-    x, conditions = model.named_inputs(held_out)
+    x, _ = model.named_inputs(held_out)
     if not bool(ops.all(model.likelihood.valid(settings.values_of(model, x)))):
         return numbers, {"what needs a look at the model": "the data are out of range"}
     left_out = {}
@@ -174,11 +179,7 @@ def measure(
         left_out["low_kl"] = lack(model, Encodes)
     if isinstance(model, Bounds):
         numbers |= curves.of_splits(model, train, test, seed, history, left_out)
-        label_nats = samples.worth_of_label(model, held_out, seed)
-        if label_nats is not None:
-            numbers["ignored_labels"] = {"label_nats": label_nats}
-        elif conditions:
-            left_out["ignored_labels"] = "it needs a label of at least two classes in the data"
+        numbers |= samples.of_conditions(model, held_out, seed, left_out)
     if scorecard is None:
         scorecard = samples.judged(model, *splits, seed, left_out)
     if scorecard:

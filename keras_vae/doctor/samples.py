@@ -5,9 +5,12 @@ from keras import ops
 
 from keras_vae import seeds
 from keras_vae.data import Dataset, TableSchema, as_float
+from keras_vae.data.datasets import Condition
 from keras_vae.doctor import changes, thresholds
 from keras_vae.doctor.finding import Finding
 from keras_vae.evaluation.classifier import mean_distance, predicted, train_classifier
+from keras_vae.evaluation.leakage import known_rows
+from keras_vae.evaluation.obedience import obedience
 from keras_vae.evaluation.report import first_of
 from keras_vae.evaluation.scorecard import DISTANCES_PER_CLASS, label_of
 from keras_vae.evaluation.scorecard import diversity as diversity_by_class
@@ -60,6 +63,77 @@ def ignored_labels(label_nats):
         "the class from the code, and samples will not follow the label.",
         "Halve latent_dim.",
     )
+
+
+def ignored_conditions(nats):
+    """Whether the decoder makes the same of a code whatever a number, the tags or another label.
+
+    Args:
+        nats: Dict from a condition's name to a float, by how many nats a wrong value of it worsens
+            the reconstruction.
+    """
+    name = min(nats, key=nats.get)
+    if nats[name] >= thresholds.LEAST_LABEL_NATS:
+        return None
+    return Finding(
+        "ignored_conditions",
+        nats[name],
+        f"A wrong {name} makes reconstructions only {nats[name]:.2f} nats worse: the decoder takes "
+        f"it from the code, and samples will not follow {name}.",
+        "Halve latent_dim.",
+    )
+
+
+def missed_conditions(obedience, change=""):
+    """Whether samples are not what was asked for, of the condition that they follow least.
+
+    Args:
+        obedience: Dict as of `evaluation.obedience`.
+        change: Str. The change that makes them follow.
+    """
+    missed = {name: missed_by(told) for name, told in obedience.items()}
+    name = max(missed, key=missed.get, default=None)
+    if name is None or missed[name] <= thresholds.MOST_MISSED:
+        return None
+    told = obedience[name]
+    if "accuracy" in told:
+        seen = (
+            f"A judge gives {100 * told['accuracy']:.0f} % of the samples the {name} that was "
+            f"asked for, and {100 * told['real_accuracy']:.0f} % of real images theirs"
+        )
+    elif "error" in told:
+        seen = (
+            f"The {name} that a judge reads of samples is {told['error']:.3g} from what was asked, "
+            f"with a correlation of {told['correlation']:.2f}; of real images it is "
+            f"{told['real_error']:.3g} from theirs, with one of {told['real_correlation']:.2f}"
+        )
+    else:
+        means = (100 * np.mean(list(told[key].values())) for key in ("precision", "real_precision"))
+        seen = (
+            "A judge sees a tag of {} in {:.0f} % of the samples that were asked for with it, and "
+            "in {:.0f} % of such real images".format(name, *means)
+        )
+    share = 100 * told["variance_explained"]
+    return Finding(
+        "missed_conditions",
+        missed[name],
+        f"{seen}: {name} explains {share:.0f} % of the variance of samples.",
+        change,
+    )
+
+
+def missed_by(told):
+    """By how much samples follow a condition less than real images do, from 0 to 1.
+
+    Of labels shares of right ones are compared, of numbers correlations, of tags mean precisions.
+    """
+    if "accuracy" in told:
+        return told["real_accuracy"] - told["accuracy"]
+    if "error" in told:
+        return told["real_correlation"] - told["correlation"]
+    tags = told["precision"].keys() & told["real_precision"].keys()
+    gaps = [told["real_precision"][tag] - told["precision"][tag] for tag in tags]
+    return float(np.mean(gaps)) if gaps else 0.0
 
 
 def missed_labels(sample_accuracy, real_accuracy, change=""):
@@ -149,20 +223,48 @@ def skill_of(accuracy, chance):
     return (accuracy - chance) / max(1 - chance, 1e-6)
 
 
-def worth_of_label(model, inputs, seed=0, batch_size=256):
-    """By how many nats a wrong label worsens the reconstruction of the posterior mean, or None."""
+def of_conditions(model, inputs, seed, left_out):
+    """By how many nats wrong conditions worsen reconstructions, as the diagnoses take it."""
     _, conditions = model.named_inputs(inputs)
+    worth = {name: worth_of(model, name, inputs, seed) for name in model.condition}
+    nats = {name: value for name, value in worth.items() if value is not None}
+    numbers = {}
     labels = [name for name, kind in model.condition.items() if kind.kind == "categorical"]
-    classes = [name for name in labels if len(np.unique(conditions[name])) > 1]
-    if not classes:
+    if known := [name for name in labels if name in nats]:
+        numbers["ignored_labels"] = {"label_nats": nats.pop(known[0])}
+    elif labels:
+        left_out["ignored_labels"] = "it needs a label of at least two classes in the data"
+    if nats:
+        numbers["ignored_conditions"] = {"nats": nats}
+    elif conditions and not labels:
+        left_out["ignored_conditions"] = "it needs two values of a condition in the data"
+    return numbers
+
+
+def worth_of(model, name, inputs, seed=0, batch_size=256):
+    """By how many nats a wrong condition worsens the reconstruction of the posterior mean.
+
+    None where the data have not two values of it.
+    """
+    kind = model.condition[name]
+    inputs = check_examples(model, inputs)
+    if kind.kind == "sequence":
         return None
-    name = classes[0]
-    inputs = model.as_observed(check_examples(model, inputs), seed)
+    rows = np.flatnonzero(known_rows(kind, inputs[name]))
+    right = inputs[name][rows]
+    if len(np.unique(right, axis=0)) < 2:
+        return None
     rng = seeds.generator(seed, "wrong labels")
-    right = inputs[name]
-    present = np.unique(right)
-    shift = rng.integers(1, len(present), len(right))
-    wrong = present[(np.searchsorted(present, right) + shift) % len(present)].astype("int32")
+    if kind.kind == "categorical":
+        present = np.unique(right)
+        shift = rng.integers(1, len(present), len(right))
+        wrong = present[(np.searchsorted(present, right) + shift) % len(present)].astype("int32")
+    else:
+        wrong = right[rng.permutation(len(right))]
+        differ = (wrong != right).any(axis=1)
+        rows, wrong = rows[differ], wrong[differ]
+    given = {key: np.asarray(values)[rows] for key, values in inputs.items()}
+    given = model.as_observed(given, seed)
 
     def measure(batch):
         given, wrong = batch
@@ -172,14 +274,14 @@ def worth_of_label(model, inputs, seed=0, batch_size=256):
         log_probs = [
             model.likelihood.log_prob(
                 ops.cast(x, "float32"),
-                ops.cast(model.decode_parameters(z_mean, {**conditions, name: labels}), "float32"),
+                ops.cast(model.decode_parameters(z_mean, {**conditions, name: values}), "float32"),
             )
-            for labels in (conditions[name], wrong)
+            for values in (conditions[name], wrong)
         ]
         return [log_probs[0] - log_probs[1]]
 
     measure = model.as_compiled(measure)
-    return float(np.mean(in_batches(measure, (inputs, wrong), batch_size)[0], dtype="float64"))
+    return float(np.mean(in_batches(measure, (given, wrong), batch_size)[0], dtype="float64"))
 
 
 def judged(model, train, test, seed, left_out):
@@ -209,7 +311,8 @@ def judged(model, train, test, seed, left_out):
         name, kind = label_of(model)
     except ValueError:
         if model.condition:
-            return leave_out(f"the {type(model).__name__} has more to ask for than one label")
+            leave_out(f"the {type(model).__name__} has more to ask for than one label")
+            return _obeyed(model, train, test, seed, left_out)
         real = as_float(x_test[:DISTANCES_PER_CLASS])
         spread = mean_distance(real) if len(real) > 1 else 0.0
         if not spread:
@@ -239,6 +342,25 @@ def judged(model, train, test, seed, left_out):
     }
 
 
+def _obeyed(model, train, test, seed, left_out):
+    """The `obedience` of samples under that name, by judges of the first training images."""
+    if train is None:
+        left_out["missed_conditions"] = "it needs training data"
+        return None
+    parts = []
+    for inputs in (train, test):
+        x, given = model.named_inputs(first_of(inputs, JUDGED_BY))
+        values = {name: kind.as_array(given[name]) for name, kind in model.condition.items()}
+        parts.append((x, values))
+    (x_train, of_train), (x_test, of_test) = parts
+    labels = (np.zeros(len(x), "int32") for x in (x_train, x_test))
+    conditions = {name: Condition(of_train[name], of_test[name]) for name in model.condition}
+    dataset = Dataset(
+        "images", x_train, next(labels), x_test, next(labels), ("0",), conditions=conditions
+    )
+    return {"obedience": obedience(model, dataset, seed, SAMPLES)}
+
+
 def of_samples(model, scorecard, test, x, epochs):
     """What a scorecard says, as the diagnoses take it."""
     numbers = {}
@@ -257,6 +379,11 @@ def of_samples(model, scorecard, test, x, epochs):
         numbers["missed_labels"] = {
             "sample_accuracy": scorecard["sample_accuracy"],
             "real_accuracy": scorecard["real_accuracy"],
+            "change": changes.mended_prior(model),
+        }
+    if "obedience" in scorecard:
+        numbers["missed_conditions"] = {
+            "obedience": scorecard["obedience"],
             "change": changes.mended_prior(model),
         }
     if "copied_samples" in scorecard:

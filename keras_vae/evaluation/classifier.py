@@ -133,6 +133,12 @@ def mean_distance(images):
     return distances.sum() / (len(flat) * (len(flat) - 1))
 
 
+def proportion(name, right):
+    """A share and its interval, of a bool array."""
+    interval = wilson_interval(int(right.sum()), len(right))
+    return {name: float(right.mean()), f"{name}_interval": list(interval)}
+
+
 def wilson_interval(successes, count, z=1.959964):
     """Wilson's score interval of a proportion.
 

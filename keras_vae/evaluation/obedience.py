@@ -5,6 +5,7 @@ import numpy as np
 
 from keras_vae import data, seeds
 from keras_vae.evaluation.classifier import small_network
+from keras_vae.evaluation.leakage import known_rows, leakage
 
 SAMPLES = 2000
 EPOCHS = 5
@@ -29,9 +30,10 @@ def obedience(model, dataset, seed=0, samples=SAMPLES, say=None, verbose=0):
         what was asked, in units, `correlation`, and `curve`: of ten parts of the range what was
         asked on average, what is read, and the error. Of tags `precision`, by tag the share of
         samples asked with it that the judge sees it in. Each with `real_...`, the same of real test
-        images; and `variance_explained`, the share of the variance of samples' pixels that lies
-        between what was asked: 0 of a condition that does nothing. Conditions that nothing can be
-        read of, such as those with one value, are left out.
+        images; `variance_explained`, the share of the variance of samples' pixels that lies between
+        what was asked: 0 of a condition that does nothing; and what `leakage` says, or under
+        `left_out` why it cannot. Conditions that nothing can be read of, such as those with one
+        value, are left out.
     """
     say = say or (lambda line: None)
     rng = seeds.generator(seed, "obedience")
@@ -44,11 +46,15 @@ def obedience(model, dataset, seed=0, samples=SAMPLES, say=None, verbose=0):
     for name, kind in model.condition.items():
         train, test = (dataset.values(name, part) for part in ("train", "test"))
         reader = _READERS.get(kind.kind)
-        if reader is None or len(np.unique(train[_known(kind, train)], axis=0)) < 2:
+        if reader is None or len(np.unique(train[known_rows(kind, train)], axis=0)) < 2:
             continue
         say(f"training a judge of {name}")
         told, groups = reader(kind, dataset, (train, test), made, asked[name], verbose)
         found[name] = {**told, "variance_explained": variance_explained(made, groups)}
+        try:
+            found[name] |= leakage(model, dataset, name, seed)
+        except ValueError as err:
+            found[name]["left_out"] = {"leakage": str(err)}
     return found
 
 
@@ -65,22 +71,13 @@ def variance_explained(made, groups):
 
 def _drawn(kind, train, count, rng):
     """Values to ask for: classes alike, numbers over the range, tags as training images have."""
-    known = train[_known(kind, train)]
+    known = train[known_rows(kind, train)]
     if kind.kind == "categorical":
         return rng.integers(0, kind.num_leaves, count).astype("int32")
     if kind.kind == "continuous":
         low, high = known.min(axis=0), known.max(axis=0)
         return rng.uniform(low, high, (count, kind.dim)).astype("float32")
     return known[rng.integers(0, len(known), count)]
-
-
-def _known(kind, values):
-    """Which values are known, bool `(n,)`."""
-    if kind.kind == "continuous":
-        return np.isfinite(values.reshape(len(values), -1)).all(axis=1)
-    if kind.kind == "categorical":
-        return values < kind.num_leaves
-    return (values < 2).all(axis=1)
 
 
 def _judge(dataset, known, target, units, loss, verbose):
@@ -95,18 +92,18 @@ def _judge(dataset, known, target, units, loss, verbose):
 
 def _of_label(kind, dataset, values, made, asked, verbose):
     train, test = values
-    known = _known(kind, train)
+    known = known_rows(kind, train)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     read = _judge(dataset, known, train[known], kind.num_leaves, loss, verbose)
     right = read(made).argmax(axis=1) == asked
-    real = _known(kind, test)
+    real = known_rows(kind, test)
     really = read(dataset.x_test).argmax(axis=1)[real] == test[real]
     return {"accuracy": float(right.mean()), "real_accuracy": float(really.mean())}, asked
 
 
 def _of_number(kind, dataset, values, made, asked, verbose):
     train, test = values
-    known = _known(kind, train)
+    known = known_rows(kind, train)
     middle, spread = train[known].mean(axis=0), train[known].std(axis=0)
     spread = np.where(spread > 0, spread, 1.0)
     target = (train[known] - middle) / spread
@@ -115,7 +112,8 @@ def _of_number(kind, dataset, values, made, asked, verbose):
     def read(x):
         return judge(x) * spread + middle
 
-    seen, real = read(made), _known(kind, test)
+    seen, real = read(made), known_rows(kind, test)
+    really = read(dataset.x_test)[real]
     distance = np.abs(seen - asked).mean(axis=1)
     first = asked[:, 0]
     order = np.argsort(first, kind="stable")
@@ -125,8 +123,9 @@ def _of_number(kind, dataset, values, made, asked, verbose):
         groups[rows] = at
     told = {
         "error": float(distance.mean()),
-        "real_error": float(np.abs(read(dataset.x_test)[real] - test[real]).mean()),
+        "real_error": float(np.abs(really - test[real]).mean()),
         "correlation": float(np.corrcoef(seen[:, 0], first)[0, 1]),
+        "real_correlation": float(np.corrcoef(really[:, 0], test[real, 0])[0, 1]),
         "curve": [
             {
                 "asked": float(first[rows].mean()),
@@ -141,7 +140,7 @@ def _of_number(kind, dataset, values, made, asked, verbose):
 
 def _of_tags(kind, dataset, values, made, asked, verbose):
     train, test = values
-    known = _known(kind, train)
+    known = known_rows(kind, train)
     loss = keras.losses.BinaryCrossentropy(from_logits=True)
     target = train[known].astype("float32")
     judge = _judge(dataset, known, target, len(kind.names), loss, verbose)

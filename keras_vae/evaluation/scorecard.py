@@ -1,7 +1,6 @@
 """Whether a conditional model's samples are what was asked for, as varied as the real ones."""
 
 import dataclasses
-import importlib.util
 import math
 
 import numpy as np
@@ -14,16 +13,16 @@ from keras_vae.evaluation.classifier import (
     frechet_distance,
     mean_distance,
     predicted,
+    proportion,
     train_classifier,
-    wilson_interval,
 )
-from keras_vae.models.capabilities import Bounds, DiscreteCodes, Encodes, Samples, lack
+from keras_vae.evaluation.leakage import leakage
+from keras_vae.models.capabilities import DiscreteCodes, Samples
 
 PER_CLASS = 1000
 # A prior over a grid of codes takes a pass of its network for each place.
 PER_CLASS_OF_GRIDS = 100
 DISTANCES_PER_CLASS = 500
-MOST_CODES = 10_000
 
 
 def samples_per_class(model):
@@ -103,16 +102,16 @@ def scorecard(model, dataset, per_class=None, seed=0, classifier=None, say=None,
     per_name = zip(dataset.class_names, (given == labels).reshape(count, -1), strict=True)
     left_out = {}
     results = {
-        **_proportion("sample_accuracy", given == labels),
+        **proportion("sample_accuracy", given == labels),
         "sample_accuracy_per_class": {name: float(right.mean()) for name, right in per_name},
-        **_proportion("real_accuracy", predicted(classifier, dataset.x_test) == dataset.y_test),
-        **_proportion("wrong_label_accuracy", predicted(classifier, wrong) == labels),
+        **proportion("real_accuracy", predicted(classifier, dataset.x_test) == dataset.y_test),
+        **proportion("wrong_label_accuracy", predicted(classifier, wrong) == labels),
     }
     say("training a classifier of samples alone")
     order = seeds.generator(seed, "order").permutation(len(labels))
     made = dataclasses.replace(dataset, x_train=samples[order], y_train=labels[order])
     right = predicted(train_classifier(made, verbose=verbose), dataset.x_test) == dataset.y_test
-    results |= _proportion("synthetic_training_accuracy", right)
+    results |= proportion("synthetic_training_accuracy", right)
     ratios = diversity(samples, labels, dataset)
     if missing := [name for name in dataset.class_names if name not in ratios]:
         left_out["diversity"] = (
@@ -137,12 +136,6 @@ def label_of(model):
             f"Received: a {type(model).__name__} with {sorted(conditions) or 'no condition'}."
         )
     return next(iter(conditions.items()))
-
-
-def _proportion(name, right):
-    """A share and its interval, of a bool array."""
-    interval = wilson_interval(int(right.sum()), len(right))
-    return {name: float(right.mean()), f"{name}_interval": list(interval)}
 
 
 def diversity(samples, labels, dataset):
@@ -196,32 +189,9 @@ def _frechet(classifier, samples, dataset):
 
 def _leakage(model, name, dataset, seed, left_out):
     """How much of the label a linear classifier reads from drawn codes."""
-    reason = None
-    if not isinstance(model, Encodes):
-        reason = lack(model, Encodes)
-    elif name not in model.condition or not isinstance(model, Bounds):
-        reason = f"the codes of {type(model).__name__} are not meant to be free of the label"
-    elif importlib.util.find_spec("sklearn") is None:
-        reason = 'it needs scikit-learn: pip install "keras-vae[cli]"'
-    elif len(np.unique(dataset.y_train[:MOST_CODES])) < 2:
-        reason = "the training images are of one class"
-    if reason:
-        left_out["label_leakage"] = reason
+    try:
+        found = leakage(model, dataset, name, seed)
+    except ValueError as err:
+        left_out["label_leakage"] = str(err)
         return {}
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    dataset = dataset.labelled
-    rng = seeds.generator(seed, "leakage")
-
-    def codes(x, y):
-        return model.draw_codes({"x": data.as_float(x), name: y}, rng)
-
-    rows = slice(MOST_CODES)
-    y_train, y_test = dataset.y_train[rows], dataset.y_test[rows]
-    reader = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500))
-    reader.fit(codes(dataset.x_train[rows], y_train), y_train)
-    right = reader.predict(codes(dataset.x_test[rows], y_test)) == y_test
-    chance = float(np.bincount(y_test).max() / len(y_test))
-    return {**_proportion("label_leakage", right), "label_leakage_by_chance": chance}
+    return {f"label_{key}": value for key, value in found.items()}
