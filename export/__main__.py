@@ -101,8 +101,8 @@ def _parser(prog):
     parser.add_argument(
         "--verify",
         metavar="FILE",
-        help="run the golden sample of a .tflite or .onnx file; with --model compare it with the "
-        "model too",
+        help="run the golden sample of a .tflite, .onnx or .c file; with --model compare it with "
+        "the model too",
     )
     return parser
 
@@ -226,12 +226,7 @@ def _report(model_path, graphs, paths, say, data=None):
 def _verify(path, model):
     from export import verification
 
-    if path.suffix == ".c":
-        raise ValueError(
-            "--verify runs .tflite and .onnx files. To run a .c file would mean to compile code "
-            f"that it brings. Received: {path}. Its own comment says how to test it."
-        )
-    module = _module_of_file(path, "--verify runs .tflite and .onnx files")
+    module = _module_of_file(path, "--verify runs .tflite, .onnx and .c files")
     if model is not None:
         _check_model(pathlib.Path(model))
         _start(converters.BACKENDS[converters.chosen(path.suffix[1:])])

@@ -24,6 +24,7 @@ from export import (
     c_layers,
     c_likelihoods,
     c_prior,
+    c_reading,
     c_scorer,
     c_tables,
     graphs,
@@ -172,6 +173,10 @@ def load(path):
     return run
 
 
+def try_runtime(path):
+    """Nothing: a compiler is not given what may be no file of ours."""
+
+
 def programs(path):
     """Every way to call the file: name, the batch sizes it takes, and a function to call.
 
@@ -204,8 +209,9 @@ def describe(path):
 
 
 def forbidden_operators(path):
-    """No operators, so none that is forbidden."""
-    return []
+    """What no file of ours holds, such as calls of other functions than those of `math.h`."""
+    [header] = companions(path)
+    return c_reading.foreign(path, header, _read_signature(path)["function"])
 
 
 def _program(graph, in_float=False):

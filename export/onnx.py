@@ -107,6 +107,18 @@ def load(path):
     return run
 
 
+def try_runtime(path):
+    """Load a file as a device does, without a look at it first.
+
+    Raises:
+        ValueError: With the words of the runtime, where it refuses the file.
+    """
+    try:
+        load(path)
+    except ValueError as err:
+        raise ValueError(f"ONNX Runtime says: {one_line(err.__cause__)}") from err
+
+
 def programs(path):
     """Every way to call the file: name, the batch sizes it takes, and a function to call.
 

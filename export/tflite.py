@@ -391,5 +391,19 @@ def _runner(content, signature, name):
         raise ValueError(f"LiteRT cannot load {name}: {one_line(err)}") from err
 
 
+def try_runtime(path):
+    """Load a file as a device does, without a look at it first.
+
+    Raises:
+        ValueError: With the words of the runtime, where it refuses the file.
+    """
+    from ai_edge_litert.interpreter import Interpreter
+
+    try:
+        Interpreter(model_content=pathlib.Path(path).read_bytes()).allocate_tensors()
+    except (RuntimeError, ValueError) as err:
+        raise ValueError(f"LiteRT says: {one_line(err)}") from err
+
+
 def _open(path):
     return flatbuffer.Model(pathlib.Path(path).read_bytes(), pathlib.Path(path).name)

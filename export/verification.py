@@ -1,7 +1,9 @@
 """The check of a file by itself, on any machine and of any origin: `python -m export --verify`.
 
 What can be told without running the file is read first, with every position checked. Then the
-file runs in the real runtime in a process of its own, for a damaged file can crash a runtime.
+file runs in the real runtime in a process of its own, for a damaged file can crash a runtime. A C
+file is compiled there, if it calls nothing but its own functions and those of `math.h`; that it
+stays within its arrays nobody can see beforehand, so compile none that you would not trust so far.
 """
 
 import contextlib
@@ -63,15 +65,17 @@ def verify(path, module, model=None, inputs=None):
         ValueError: If the file holds no readable manifest, or the model cannot be read.
     """
     path = pathlib.Path(path)
-    found = module.read_manifest(path)
-    described = module.describe(path)
-    forbidden = module.forbidden_operators(path)
+    try:
+        found = module.read_manifest(path)
+        described = module.describe(path)
+        forbidden = module.forbidden_operators(path)
+    except ValueError as err:
+        raise ValueError(f"{one_line(err)}{_said_by_runtime(path, module)}") from err
     operators = described["operators"]
-    yield Check(
-        "operators",
-        not forbidden,
-        f"not allowed: {', '.join(forbidden)}" if forbidden else f"{len(operators)}, all standard",
-    )
+    words = f"{len(operators)}, all standard" if operators else "its own functions and libm's alone"
+    if forbidden:
+        words = f"not allowed: {', '.join(forbidden)}"
+    yield Check("operators", not forbidden, words)
     size, parameters = path.stat().st_size, found["parameters"]
     try:
         parity.check_size(size, parameters, found["quantization"], path.name)
@@ -79,7 +83,10 @@ def verify(path, module, model=None, inputs=None):
         yield Check("size", True, f"{size} bytes{per_parameter}")
     except parity.ParityError as err:
         yield Check("size", False, str(err))
-    yield from _run_apart(path, module)
+    if forbidden and path.suffix == ".c":
+        yield Check("golden sample", False, "not compiled, for it may do more than compute")
+    else:
+        yield _run_apart(path, module)
     if model is not None:
         yield _compare(path, module, found, model, inputs)
 
@@ -135,27 +142,33 @@ def _error(made, output, expected, rows, magnitude, name, ties):
     return parity.difference(array[:rows], expected[:rows], magnitude, ties)
 
 
-def _run_apart(path, module):
+def _said_by_runtime(path, module):
+    """What a device's runtime says of a file that cannot be read, a sentence, or nothing."""
+    check = _run_apart(path, module, "loading")
+    return "" if check.passed or " says: " not in check.found else f" {check.found.rstrip('.')}."
+
+
+def _run_apart(path, module, what="golden sample"):
     try:
         child = processes.run(
             _COMMAND,
             environment=_ENVIRONMENT,
-            input=json.dumps([str(path.resolve()), module.__name__]),
+            input=json.dumps([str(path.resolve()), module.__name__, what]),
             capture_output=True,
             timeout=SECONDS,
         )
         answer = json.loads(child.stdout.strip().splitlines()[-1])
-        yield Check("golden sample", answer["passed"], answer["found"])
+        return Check(what, answer["passed"], answer["found"])
     except subprocess.TimeoutExpired:
-        yield Check("golden sample", False, f"it had not ended after {SECONDS} seconds")
+        return Check(what, False, f"it had not ended after {SECONDS} seconds")
     except (ValueError, IndexError, KeyError, TypeError):
-        what = f"signal {-child.returncode}" if child.returncode < 0 else child.returncode
-        yield Check("golden sample", False, f"the runtime ended with {what} while it ran the file")
+        ended = f"signal {-child.returncode}" if child.returncode < 0 else child.returncode
+        return Check(what, False, f"the runtime ended with {ended} while it ran the file")
 
 
 def _child():
     """The other end of `_run_apart`: a path on standard input, the answer on standard output."""
-    path, name = json.load(sys.stdin)
+    path, name, what = json.load(sys.stdin)
     with contextlib.suppress(ImportError, ValueError, OSError):
         import resource
 
@@ -165,14 +178,20 @@ def _child():
     answer = os.dup(1)
     os.dup2(2, 1)  # what a runtime prints is no answer
     try:
-        error, runs = check_golden(path, importlib.import_module(name))
-        result = {"passed": True, "found": f"largest error {error:.1e} in {runs} runs"}
+        module = importlib.import_module(name)
+        if what == "loading":
+            module.try_runtime(path)
+            result = {"passed": True, "found": "it is loaded"}
+        else:
+            error, runs = check_golden(path, module)
+            result = {"passed": True, "found": f"largest error {error:.1e} in {runs} runs"}
     except ValueError as err:
         result = {"passed": False, "found": one_line(err)}
     except MemoryError:
         result = {"passed": False, "found": "the file asks for more memory than there is"}
     except ImportError as err:
-        result = {"passed": False, "found": f"a package is missing: {err.name}"}
+        missing = f"a package is missing: {err.name}" if err.name else one_line(err)
+        result = {"passed": False, "found": missing}
     os.write(answer, json.dumps(result).encode())
 
 

@@ -127,7 +127,7 @@ def test_inspect_of_a_huge_file_is_one_line(format, tmp_path, capsys):
         ([], "no run under runs/. Make one with: python -m keras_vae train"),
         (["--inspect", "nothing.onnx"], "nothing.onnx: No such file or directory"),
         (["--verify", "nothing.onnx"], "nothing.onnx: No such file or directory"),
-        (["--verify", "model.keras"], "--verify runs .tflite and .onnx files. Received"),
+        (["--verify", "model.keras"], "--verify runs .tflite, .onnx and .c files. Received"),
         (["--inspect", "."], "--inspect reads .tflite, .onnx and .c files"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -9,10 +10,11 @@ import numpy as np
 import pytest
 
 import export
-from export import manifest, verification
+from export import c, manifest, verification
 from export.__main__ import main
 from tests.attacks.fuzz import mutated
 from tests.export.exported import FORMATS, GRAPHS, exported
+from tests.export.test_c import needs_compiler
 from tests.export.test_parity import converts_here
 
 # Files are the same whatever backend made them; the other tests here make sure of that.
@@ -103,16 +105,74 @@ def test_a_runtime_that_crashes_or_hangs_fails(format, monkeypatch):
     monkeypatch.setattr(verification, "SECONDS", 3)
     for name, words in (("crash", "ended with signal 6"), ("hang", "not ended after 3 seconds")):
         monkeypatch.setattr(verification, "_COMMAND", code[name])
-        [check] = list(verification._run_apart(path, module))
+        check = verification._run_apart(path, module)
         assert not check.passed
         assert words in check.found
 
 
-def test_a_file_of_code_is_not_run(tmp_path, capsys):
-    (tmp_path / "decoder.c").write_text("int main(void) { return 0; }")
-    status, output, errors = run(capsys, "--verify", tmp_path / "decoder.c")
+GOLDEN_C = pathlib.Path(export.__file__).parents[1] / "tests/golden/0.1.0/run/export/decoder.int8.c"
+
+
+def c_file(folder, change=lambda text: text, header=lambda text: text):
+    """A C file of an earlier version whose text was changed."""
+    for suffix, edit in ((".c", change), (".h", header)):
+        text = GOLDEN_C.with_suffix(suffix).read_text()
+        (folder / GOLDEN_C.name).with_suffix(suffix).write_text(edit(text))
+    return folder / GOLDEN_C.name
+
+
+@needs_compiler
+def test_a_c_file_is_compiled_and_run(tmp_path, capsys):
+    status, output, errors = run(capsys, "--verify", c_file(tmp_path))
+    assert (status, errors) == (0, "")
+    assert "ok      operators: its own functions and libm's alone\n" in output
+    assert "ok      golden sample: largest error" in output
+    path = c_file(tmp_path, lambda text: text.replace("] + biases[o]", "] - biases[o]"))
+    status, output, _ = run(capsys, "--verify", path)
+    assert status == 1
+    assert "FAILED  golden sample: decoder.int8.c differs from its golden sample" in output
+
+
+START = "\nstatic void dense("
+FOREIGN = [
+    ("a call of system", lambda text: text.replace(START, f"\nint system(const char *);{START}")),
+    ("the line '#include <stdlib.h>'", lambda text: "#include <stdlib.h>\n" + text),
+    ("the name __asm__", lambda text: text.replace(START, f"\n__asm__ x;{START}")),
+    ("the character '\"'", lambda text: text.replace(START, f'\nstatic char x[] = "a";{START}')),
+    (
+        "the function other",
+        lambda text: text.replace(START, f"\nint other(int a)\n{{\n}}\n{START}"),
+    ),
+    (
+        "a declaration of a function",
+        lambda text: text.replace(START, f"\nint (system)(int);{START}"),
+    ),
+    ("the mark '\\\\\\n'", lambda text: "/* *\\\n/ int x; /* */\n" + text),
+]
+
+
+@needs_compiler
+@pytest.mark.parametrize(("words", "change"), FOREIGN, ids=[words for words, _ in FOREIGN])
+def test_a_c_file_that_could_do_more_than_compute_is_not_compiled(
+    words, change, tmp_path, capsys, monkeypatch
+):
+    assert START in GOLDEN_C.read_text()
+    monkeypatch.setattr(verification, "_run_apart", None)
+    for edits in ({"change": change}, *([{"header": change}] if "line" in words else [])):
+        status, output, _ = run(capsys, "--verify", c_file(tmp_path, **edits))
+        assert status == 1
+        assert words in output
+        assert "FAILED  golden sample: not compiled" in output
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_what_the_runtime_says_of_a_damaged_file_is_said(format, tmp_path, capsys):
+    path = tmp_path / f"damaged.{format}"
+    path.write_bytes(exported("dense").paths[format].read_bytes()[:1000])
+    status, output, errors = run(capsys, "--verify", path)
     assert (status, output) == (2, "")
-    assert "compile code that it brings" in errors
+    assert errors.count("\n") == 1
+    assert {"tflite": " LiteRT says: ", "onnx": " ONNX Runtime says: "}[format] in errors
 
 
 def test_verify_and_inspect_import_neither_keras_nor_a_backend(tmp_path):
@@ -123,6 +183,7 @@ def test_verify_and_inspect_import_neither_keras_nor_a_backend(tmp_path):
     asked = [
         ["--verify", str(files / "decoder.tflite")],
         ["--verify", str(files / "decoder.onnx")],
+        ["--verify", str(files / "decoder.int8.c")],
         ["--inspect", str(files / "decoder.int8.c")],
         ["--help"],
     ]
@@ -134,7 +195,7 @@ def test_verify_and_inspect_import_neither_keras_nor_a_backend(tmp_path):
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(root)])},
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.count(": verified") == 2
+    assert done.stdout.count(": verified") == (3 if any(map(shutil.which, c.COMPILERS)) else 2)
     assert "--verify FILE" in done.stdout
 
 
