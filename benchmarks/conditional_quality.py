@@ -32,14 +32,14 @@ def make_classifier(dataset):
     return train_classifier(dataset, verbose=2)
 
 
-def measure(model, dataset, classifier=None, temperature=1.0):
+def measure(model, dataset, classifier=None, **settings):
     """Judge a conditional model's samples by a classifier of real images.
 
     Args:
         model: Model with the condition `label`.
         dataset: `data.Dataset`, with whose test images samples are compared.
         classifier: Optional, of `make_classifier`; left out, it is made here.
-        temperature: Float, of the samples.
+        **settings: Of `sample`, such as the temperature.
 
     Returns:
         Dict of `accuracy`, `accuracy_per_class`, `classifier_accuracy` and `diversity`.
@@ -49,7 +49,7 @@ def measure(model, dataset, classifier=None, temperature=1.0):
     real = classifier.evaluate(x_test, dataset.y_test, verbose=0)[1]
     classes = range(len(dataset.class_names))
     labels = np.repeat(np.arange(len(classes)), PER_CLASS)
-    samples = model.sample({"label": labels}, temperature=temperature, seed=0)
+    samples = model.sample({"label": labels}, seed=0, **settings)
     given = classifier.predict(samples, batch_size=1000, verbose=0).argmax(axis=1)
     ratios = diversity(samples, labels, dataset)
     return {

@@ -3,6 +3,7 @@
     python benchmarks/vq_vae.py
     python benchmarks/vq_vae.py --levels 8,6,5
     python benchmarks/vq_vae.py --prior-epochs 9
+    python benchmarks/vq_vae.py --prior-epochs 9 --guidance 1.5,2
 
 A grid of 7x7 codes, 128 of them. Prints, as JSON:
 
@@ -19,6 +20,10 @@ With `--prior-epochs`, of a `MaskGIT` over the codes:
 - `files`: of the `sampler` in LiteRT and ONNX Runtime, one thread: bytes, milliseconds of an image
   alone (bound in LiteRT: 50), codes that differ from Keras' among those of 256 images of a seed,
   and in how many images (bound: none but ties).
+
+With `--guidance`, the prior is trained with a label in ten *unknown*, and in the place of
+`temperatures` and `files` there is `guided`: accuracy and diversity at temperature 1 without
+guidance and with each.
 """
 
 import argparse
@@ -41,6 +46,7 @@ from keras_vae.evaluation import evaluate
 
 STEPS = 16
 TEMPERATURES = (1.0, 0.7)
+UNKNOWN_RATE = 0.1
 SEEN = 256
 CALLS = 51
 
@@ -52,6 +58,7 @@ def main():
     parser.add_argument("--hidden-units", default="16,32", help="default: 16,32")
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--prior-epochs", type=int, default=0)
+    parser.add_argument("--guidance", type=floats, default=(), help="such as 1.5,2")
     parser.add_argument("--examples", type=int, help="train on the first so many images")
     parser.add_argument("--seed", type=int, default=0)
     receipts.add_option(parser)
@@ -84,14 +91,20 @@ def main():
         result["cpu_seconds_with_prior"] = round(time.process_time() - cpu_start, 1)
         codes = {"codes": model.encode(dataset.x_test), "label": dataset.y_test}
         result["prior_loss"] = -float(model.prior.log_likelihood(codes).mean())
-        result["files"] = measure_files(model)
-        result["temperatures"] = judge(model, dataset)
+        if args.guidance:
+            guided = [{"guidance": guidance} for guidance in (1.0, *args.guidance)]
+            result["guided"] = judge(model, dataset, guided)
+        else:
+            result["files"] = measure_files(model)
+            temperatures = [{"temperature": temperature} for temperature in TEMPERATURES]
+            result["temperatures"] = judge(model, dataset, temperatures)
     receipts.finish(args, result)
 
 
 def fit_prior(model, x, label, args):
     """Train a `MaskGIT` over the codes, with a learning rate that falls to 0."""
-    kinds = {"label": keras_vae.Categorical(10)}
+    unknown_rate = UNKNOWN_RATE if args.guidance else 0.0
+    kinds = {"label": keras_vae.Categorical(10, unknown_rate=unknown_rate)}
     prior = keras_vae.MaskGIT(
         model.grid_shape, model.quantizer.num_codes, kinds, num_steps=STEPS, seed=args.seed
     )
@@ -100,16 +113,18 @@ def fit_prior(model, x, label, args):
     model.fit_prior({"x": x, "label": label}, prior, epochs=args.prior_epochs, verbose=2)
 
 
-def judge(model, dataset):
-    """Right class and diversity of samples by temperature."""
+def floats(text):
+    return tuple(float(word) for word in text.split(","))
+
+
+def judge(model, dataset, settings):
+    """Right class and diversity of samples drawn by each of some dicts of settings."""
     classifier = conditional_quality.make_classifier(dataset)
-    return [
-        {
-            "temperature": temperature,
-            **conditional_quality.measure(model, dataset, classifier, temperature),
-        }
-        for temperature in TEMPERATURES
-    ]
+    found = []
+    for given in settings:
+        found.append({**given, **conditional_quality.measure(model, dataset, classifier, **given)})
+        print(found[-1], flush=True)
+    return found
 
 
 def measure_files(model):

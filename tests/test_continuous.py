@@ -142,6 +142,62 @@ def test_examples_to_validate_with_say_nothing_about_the_range():
     assert model.condition["angle"].high == (float(str(ANGLES[11, 0])),)
 
 
+class AsPyDataset(keras.utils.PyDataset):
+    """Batches of 7 of arrays, in tuples."""
+
+    def __init__(self, arrays):
+        super().__init__()
+        self.arrays = arrays
+
+    def __len__(self):
+        return -(-len(self.arrays["x"]) // 7)
+
+    def __getitem__(self, index):
+        rows = slice(7 * index, 7 * index + 7)
+        return ({name: values[rows] for name, values in self.arrays.items()},)
+
+
+def as_loader(arrays):
+    torch = pytest.importorskip("torch")
+    rows = [{name: values[k] for name, values in arrays.items()} for k in range(len(ANGLES))]
+    return torch.utils.data.DataLoader(rows, batch_size=7)
+
+
+def as_tf_dataset(arrays):
+    tf = pytest.importorskip("tensorflow")
+    return tf.data.Dataset.from_tensor_slices(arrays).batch(7)
+
+
+@pytest.mark.parametrize(
+    "as_dataset",
+    [
+        AsPyDataset,
+        pytest.param(as_loader, marks=ordinary_on("torch")),
+        pytest.param(as_tf_dataset, marks=ordinary_on("tensorflow")),
+    ],
+)
+def test_the_range_is_learned_of_datasets_too(as_dataset):
+    angles = np.random.default_rng(0).permutation(ANGLES)
+    angles[5] = np.nan
+    model = model_of(Continuous(1, unknown_rate=0.2))
+    model.fit(as_dataset(data(angles)), verbose=0)
+    learned = model.condition["angle"]
+    assert (learned.low[0], learned.high[0]) == (np.nanmin(angles), np.nanmax(angles))
+    model.fit(as_dataset(data(2 * angles)), verbose=0)
+    assert model.condition["angle"] is learned
+
+
+def test_a_dataset_of_unknown_length_says_nothing_about_the_range():
+    def batches():
+        while True:
+            yield data()
+
+    with pytest.raises(ValueError, match=r"^`angle` learns.*unknown length.*low=\.\.\."):
+        model_of(Continuous(1)).fit(batches(), steps_per_epoch=1, verbose=0)
+    for kind in (Continuous(1, low=-60, high=60), Continuous(1, standardized=False)):
+        model_of(kind).fit(batches(), steps_per_epoch=1, verbose=0)
+
+
 def test_numbers_that_are_all_alike_have_no_range():
     with pytest.raises(ValueError, match=r"two different numbers.*always \[3.0\].*low=\.\.\."):
         model_of(Continuous(1)).fit(data(np.full((24, 1), 3.0)), verbose=0)

@@ -13,8 +13,8 @@ class Continuous:
     """A real vector, such as an angle or a temperature, in its own unit.
 
     The networks see `(value - middle) / half_range`, from -1 to 1 within the range. The first
-    `fit` on arrays learns the range where none is given. Until then, as in a `fit` on a dataset,
-    they see the numbers as they are: give `low` and `high` there.
+    `fit` learns the range where none is given, of arrays or by one pass over a dataset of known
+    length. Until then they see the numbers as they are.
 
     NaN is *unknown*: the networks see the zero vector. That needs an `unknown_rate` above 0; they
     then see one more entry, 1 where the vector is known.
@@ -68,6 +68,11 @@ class Continuous:
         """Shape of one example's value."""
         return (self.dim,)
 
+    @property
+    def learns(self):
+        """Whether it has no range and is to take that of what it is trained on."""
+        return self.low is None and self.standardized
+
     def fit(self, values, name="condition"):
         """Return a kind with the range of values, unless there is one.
 
@@ -78,7 +83,7 @@ class Continuous:
         Raises:
             ValueError: If an entry has no two different numbers.
         """
-        if self.low is not None or not self.standardized:
+        if not self.learns:
             return self
         known = values[~np.isnan(values).any(axis=1)]
         low, high = (end(known, axis=0) if len(known) else None for end in (np.min, np.max))

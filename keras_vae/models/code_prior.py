@@ -176,6 +176,7 @@ class CodePrior(LearnsRanges, Guard, StoredModel):
                 x, batch_size, shuffle = batches, None, False
         else:
             x = datasets.as_keras_takes_it(x)
+            self.learn_ranges_of_batches(x)
             shuffle = shuffle and isinstance(x, keras.utils.PyDataset)
         settings = {
             "batch_size": batch_size,

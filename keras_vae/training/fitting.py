@@ -171,7 +171,8 @@ class Fitting(LearnsRanges, Steps):
                 frame of numbers is an array `(n, columns)`. The dtype alone says
                 what values mean: uint8 is an 8-bit picture, 0 to 255 for 0 to 1, and becomes
                 floats batch by batch; bools are 0 and 1; all other numbers are what they are.
-                A `Continuous` without a range takes that of arrays, in the first `fit` alone.
+                A `Continuous` without a range takes that of the data, in the first `fit` alone; of
+                a dataset by one pass over it, which needs a known length.
                 Where a label is *unknown*, every class must occur somewhere: arrays are looked at
                 before, a dataset is through the first epoch of a `fit`, which may be a part of it.
             y: Optional array like `x`'s images: the target, where it is not `x` itself.
@@ -231,6 +232,7 @@ class Fitting(LearnsRanges, Steps):
                 )
             if self.built:
                 model_inputs.check_layout(self, (None, *self.data_shape))
+            self.learn_ranges_of_batches(x)
             if self.occurrences:
                 callbacks.append(occurrence.CheckOccurrence())
                 watches_labels = True

@@ -1,5 +1,6 @@
 """The range of conditions that are numbers: learned from data, and kept beside the weights."""
 
+import keras
 import numpy as np
 
 _PREFIX = "range_"
@@ -16,6 +17,41 @@ class LearnsRanges:
         """Let numbers that have no range take that of arrays to train on, by their names."""
         for name, kind in _numbers(self):
             self._take(name, kind, kind.fit(inputs[name], name))
+
+    def learn_ranges_of_batches(self, dataset):
+        """As `learn_ranges`, by one pass over a dataset; none where every number has its range.
+
+        Args:
+            dataset: As `datasets.as_keras_takes_it` returns it.
+
+        Raises:
+            ValueError: If there is a number without a range, and the dataset has no known end.
+        """
+        wanted = [(name, kind) for name, kind in _numbers(self) if kind.learns]
+        if not wanted:
+            return
+        try:
+            count = len(dataset)
+        except TypeError as err:
+            name, kind = wanted[0]
+            raise ValueError(
+                f"`{name}` learns its range of arrays, or of a dataset of known length. Received: "
+                f"a {type(dataset).__name__} of unknown length. Pass "
+                f"Continuous({kind.dim}, low=..., high=...)."
+            ) from err
+        is_indexed = isinstance(dataset, keras.utils.PyDataset)
+        ends = {name: [np.empty((0, kind.dim), "float32")] for name, kind in wanted}
+        for batch in map(dataset.__getitem__, range(count)) if is_indexed else dataset:
+            inputs = batch[0] if isinstance(batch, list | tuple) else batch
+            if not isinstance(inputs, dict) or not ends.keys() <= inputs.keys():
+                return  # the first step says what a batch must hold
+            for name, kind in wanted:
+                values = np.asarray(inputs[name], "float32").reshape(-1, kind.dim)
+                known = values[~np.isnan(values).any(axis=1)]
+                if len(known):
+                    ends[name] += known.min(axis=0)[None], known.max(axis=0)[None]
+        for name, kind in wanted:
+            self._take(name, kind, kind.fit(np.concatenate(ends[name]), name))
 
     def _take(self, name, kind, fitted):
         if fitted is not kind:
