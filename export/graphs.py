@@ -543,7 +543,7 @@ def classifier(model):
         )
     port = ports.of(model)
     outputs = tuple(
-        TensorSpec(name, "float32", (None, kind.num_classes))
+        TensorSpec(name, "float32", (None, kind.num_leaves))
         for name, kind in model.label_kinds.items()
     )
 

@@ -480,7 +480,7 @@ def _classes(graph):
     """The names of the classes whose probabilities a classifier gives, by its outputs."""
     if graph.name != "classifier":
         return {}
-    return {"classes": {n: list(k.names) for n, k in graph.model.label_kinds.items()}}
+    return {"classes": {n: list(k.leaf_names) for n, k in graph.model.label_kinds.items()}}
 
 
 def _versions(converter):

@@ -152,6 +152,65 @@ def test_the_classifier_is_measured_at_known_labels_alone():
     assert number(terms["agreement_loss"]) == pytest.approx(agreed, rel=1e-5)
 
 
+# Of each label the classes that it leaves: 4 leaves, two groups, unknown.
+TREE = keras_vae.Hierarchical(["animal/dog/husky", "animal/dog/pug", "animal/cat", "car"])
+LEFT = [[0], [1], [2], [3], [0, 1], [0, 1, 2], [0, 1, 2, 3]]
+
+
+def of_a_tree():
+    keras.utils.set_random_seed(1)
+    model = keras_vae.ConditionalVAE(
+        networks.DenseEncoder(2, (7,)),
+        networks.DenseDecoder((5,), (7,)),
+        {"label": TREE},
+        classifier=networks.DenseClassifier(4, (8,), dropout=0.0, noise=0.0),
+        seed=1,
+    )
+    model.build((None, 5))
+    batch = {"x": RNG.random((7, 5), "float32"), "label": np.arange(7, dtype="int32")}
+    return without_draws(model), batch
+
+
+@pytest.mark.parametrize("draws", [False, True])
+def test_an_example_of_a_group_is_summed_over_the_classes_in_it(draws, monkeypatch):
+    model, batch = of_a_tree()
+    logits = float64_of(model.classifier(keras.ops.convert_to_tensor(batch["x"])))
+    total, label_kl, said, agreed = np.zeros(7), np.zeros(7), np.zeros(7), np.zeros(7)
+    log_all = log_softmax(logits, axis=1)
+    for row, left in enumerate(LEFT):
+        log_q = log_softmax(logits[row, left])
+        label_kl[row] = (np.exp(log_q) * (log_q + np.log(len(left)))).sum()
+        said[row] = -logsumexp(log_all[row, left])
+        agreed[row] = -(np.exp(log_softmax(2 * log_q)) * log_all[row, left]).sum()
+        for leaf, weight in zip(left, np.exp(log_q), strict=True):
+            labels = {"label": np.full(7, leaf, "int32")}
+            total[row] += weight * rows_with(model, batch, labels)[row]
+    terms = model.loss_and_terms(tensors(batch), training=False).terms
+    assert number(terms["label_kl_loss"]) == pytest.approx(label_kl.mean(), rel=1e-5)
+    assert number(terms["classifier_loss"]) == pytest.approx(said[:6].mean(), rel=1e-5)
+    assert number(terms["agreement_loss"]) == pytest.approx(agreed[4:].mean(), rel=1e-5)
+    if draws:
+        monkeypatch.setattr(label_inference, "SUMMED_AT_MOST", 2)
+        batch = keras.tree.map_structure(lambda a: np.tile(a, (300,) + (1,) * (a.ndim - 1)), batch)
+    terms = model.loss_and_terms(tensors(batch), training=False).terms
+    found = number(terms["reconstruction_loss"]) + number(terms["kl_loss"])
+    assert found == pytest.approx(total.mean(), rel=0.01 if draws else 2e-5)
+
+
+@ordinary_on("torch")
+def test_classes_of_a_tree_are_its_leaves_and_groups_their_sums():
+    model, batch = of_a_tree()
+    found = model.classify(batch)
+    assert found.shape == (7, 4)
+    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-6)
+    nodes = TREE.of_nodes(found)
+    expected = np.stack([found[:, left].sum(axis=1) for left in LEFT[:6]], axis=1)
+    np.testing.assert_allclose(nodes, expected, atol=1e-6)
+    filled = model.fill_labels(batch)["label"]
+    for row, left in enumerate(LEFT):
+        assert filled[row] == left[int(found[row, left].argmax())]
+
+
 @ordinary_on("torch")
 def test_draws_have_the_mean_of_the_sum(monkeypatch):
     model = without_draws(make((3, 4), classifier_weight=0.0))

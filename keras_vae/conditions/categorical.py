@@ -9,6 +9,8 @@ from keras_vae.conditions.wording import UNKNOWN, is_unknown, listing, shortened
 
 # Of more classes each has a learned vector of this size, unless somebody says otherwise.
 MOST_ONE_HOT, EMBEDDING_DIM = 256, 32
+# In the place of the logarithm of 0, which no product may meet.
+RULED_OUT = -1e9
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -233,6 +235,36 @@ class Categorical:
     def members(self, labels, index):
         """Bool array: which of an array of labels are of a class."""
         return labels == index
+
+    def log_prob(self, log_p, label):
+        """Log probabilities of labels `(batch,)`: 0 of *unknown*.
+
+        Args:
+            log_p: Float tensor `(batch, num_leaves)`, those of the classes.
+            label: Int tensor `(batch,)`.
+        """
+        label = ops.cast(label, "int32")
+        row = ops.clip(label, 0, self.num_leaves - 1)
+        own = ops.take_along_axis(log_p, row[:, None], axis=-1)[:, 0]
+        return ops.where(label == self.unknown, 0.0, own)
+
+    def given(self, log_p, label):
+        """Log probabilities of the classes, given what labels say: of *unknown* nothing.
+
+        Args:
+            log_p: Float tensor `(batch, num_leaves)`.
+            label: Int tensor `(batch,)`.
+
+        Returns:
+            Tensor of the shape of `log_p`, -1e9 for a class that the label rules out.
+        """
+        label = ops.cast(label, "int32")[:, None]
+        is_class = label == ops.arange(self.num_leaves, dtype="int32")
+        return ops.where(label == self.unknown, log_p, ops.where(is_class, 0.0, RULED_OUT))
+
+    def count(self, label):
+        """How many classes an example of each label may be of, float32 `(batch,)`."""
+        return ops.where(ops.cast(label, "int32") == self.unknown, float(self.num_leaves), 1.0)
 
     def vectors(self):
         """What `encode` makes of every index, *unknown* the last: float32 NumPy array.

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_vae.conditions.categorical import Categorical, several_names
+from keras_vae.conditions.categorical import RULED_OUT, Categorical, several_names
 from keras_vae.conditions.wording import shortened
 
 SEPARATOR = "/"
@@ -23,7 +23,8 @@ class Hierarchical(Categorical):
         names: Sequence of distinct strings, the classes: names from the root, separated by `/`.
         unknown_rate: Float in [0, 1). Share of the labels that each training step replaces with one
             of the groups above it or *unknown*, drawn anew every time, each of these alike. Without
-            it, groups that no example is labelled with are not learned.
+            it, groups that no example is labelled with are not learned, and none of a model with a
+            classifier, which sums over the classes in a group.
         allow_absent_classes: As for `Categorical`.
 
     Raises:
@@ -98,6 +99,37 @@ class Hierarchical(Categorical):
     def levels(self):
         """How many levels are above each node, *unknown* one of them: int32 NumPy array."""
         return np.sum(self.paths != self.unknown, axis=1, dtype="int32")
+
+    def log_prob(self, log_p, label):
+        """As of a `Categorical`; of a group the sum over the classes in it."""
+        return ops.logsumexp(log_p + self._ruled_out(label), axis=-1)
+
+    def given(self, log_p, label):
+        """As of a `Categorical`; of a group the classes in it are left."""
+        return ops.log_softmax(log_p + self._ruled_out(label), axis=-1)
+
+    def count(self, label):
+        """How many classes an example of each label may be of, float32 `(batch,)`."""
+        counts = ops.convert_to_tensor(self.leaves().sum(axis=1).astype("float32"))
+        return ops.take(counts, ops.cast(label, "int32"), axis=0)
+
+    def leaves(self):
+        """Which classes each node has below it, *unknown* the last: bool `(nodes + 1, leaves)`."""
+        nodes = np.arange(self.num_classes + 1)
+        return np.any(self.paths[None, : self.num_leaves] == nodes[:, None, None], axis=-1)
+
+    def of_nodes(self, probabilities):
+        """Probabilities of all nodes `(n, nodes)`: of a group the sum over the classes in it.
+
+        Args:
+            probabilities: Array `(n, num_leaves)`, as `classify` returns it.
+        """
+        return np.asarray(probabilities) @ self.leaves()[: self.num_classes].T.astype("float32")
+
+    def _ruled_out(self, label):
+        """0 for every class that a label leaves, and `RULED_OUT` for the others."""
+        penalty = np.where(self.leaves(), 0.0, RULED_OUT).astype("float32")
+        return ops.take(ops.convert_to_tensor(penalty), ops.cast(label, "int32"), axis=0)
 
     def members(self, labels, index):
         return np.any(self.paths[labels] == index, axis=1)
