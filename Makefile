@@ -17,17 +17,11 @@ demo: $(VENV)/demo
 	@$(BIN)/python examples/demo.py $(if $(filter runs/demo,$(RUN)),--overwrite) $(RUN)
 
 # The page with the models that come along, or with a run of your own: make mobile MODEL=runs/mine
-# Of a file alone the encoder and the scorer are not rounded but by data, as train takes them:
-# make mobile MODEL=mine.keras DATA=mine.npz
-EXPORT = $(BIN)/python -m export --format tflite,onnx --model "$(MODEL)" \
-	$(if $(DATA),--data "$(DATA)")
+# Of a file that Python made, too: make mobile MODEL=mine.keras. What takes data is then rounded by
+# what the model makes; or by data, as train takes them: make mobile MODEL=mine.keras DATA=mine.npz
 mobile: $(VENV)/demo
-	@[ -z "$(MODEL)" ] || if [ -n "$(DATA)" ] || [ -f "$(MODEL)/config.json" ]; then \
-		$(EXPORT) --graph decoder,encoder,sampler,scorer --quantize none,int8; \
-	else \
-		$(EXPORT) --graph decoder,sampler --quantize none,int8 && \
-		$(EXPORT) --graph encoder,scorer; \
-	fi
+	@[ -z "$(MODEL)" ] || $(BIN)/python -m export --format tflite,onnx --graph all \
+		--quantize none,int8 --model "$(MODEL)" $(if $(DATA),--data "$(DATA)")
 	@npm install --no-package-lock --no-audit --no-fund --prefix mobile_demo/web
 	@MODELS="$(if $(MODEL),$(abspath $(MODEL:%.keras=%.keras/..))/export,$(CURDIR)/mobile_demo/models)" \
 		npm run build --prefix mobile_demo/web

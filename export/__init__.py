@@ -84,7 +84,7 @@ def export(
             file; or any Keras model, with `inputs`.
         format: `"tflite"`, `"onnx"` or `"c"`.
         graph: `"decoder"`, `"encoder"`, `"sampler"`, `"scorer"`, `"reconstructor"` or
-            `"classifier"`.
+            `"classifier"`; or `"all"`, those that the model has.
         quantize: `"none"`, `"float16"`, `"int8"` (int8 weights, float arithmetic),
             `"int8-full"` (all integer; TFLite only) or `"exact"` (a model that draws tokens, or
             rows of a table, in whole numbers: `VAE.as_exact`, the same everywhere). ONNX has
@@ -98,9 +98,11 @@ def export(
             example, or to `("int32", 10)` for one of ten classes. An input named `z` is taken for
             a latent code with the prior N(0, I).
         calibration_data: Optional dict from input names to arrays of typical examples, by which
-            `"int8"` and `"int8-full"` round. Defaults, for a decoder or sampler, to draws from the
-            prior; for what takes examples, to `data`. If a model was calibrated by them, such files
-            have p-values of what they score them.
+            `"int8"` and `"int8-full"` round; or the path of an `.npz` of such arrays, of a table
+            or of a folder, as `data` takes them. Defaults, for a decoder or sampler, to draws from
+            the prior; for what takes examples, to `data`, and without it `"int8"` rounds by what
+            the model makes of its prior. If a model was calibrated by them, such files have
+            p-values of what they score them.
         data: Optional name or path of the data that the model was trained on, as `data.load` takes
             it. From its test part a scorer's file knows how such examples score, and a decoder's
             where their codes lie. Defaults to what the run folder names; else files do without.
@@ -120,6 +122,8 @@ def export(
         ExportError: If the conversion fails, or the file disagrees with the model.
     """
     formats, graphs, asked = names_in(format), names_in(graph), names_in(quantize)
+    if graphs == ["all"]:
+        graphs = graphs_of(model_or_path, inputs)
     if not (formats and graphs):
         raise ValueError(
             f"`format` and `graph` must name something. Received: {format!r}, {graph!r}."
@@ -137,7 +141,8 @@ def export(
     )
     paths = [path for path, _ in exported]
     named = [value or "" for value in (format, graph, quantize)]
-    return paths[0] if all(isinstance(name, str) and "," not in name for name in named) else paths
+    is_one = all(isinstance(name, str) and "," not in name and name != "all" for name in named)
+    return paths[0] if is_one else paths
 
 
 def _model_of(model_or_path):
@@ -309,12 +314,14 @@ def _export_here(
                 calibration, rounded, scored = None, contextlib.nullcontext(), None
                 if quantize.startswith("int8"):
                     say(f"{name}: rounding the weights for {quantize}")
-                    given = examples.calibration_of(built, calibration_data, run, data)
+                    given = examples.calibration_of(built, calibration_data, run, data, quantize)
+                    if given is None and built.takes_data:
+                        say(f"{name}: no examples were given, so by those that the model makes")
                     calibration = quantization.calibration(built, given)
                     rounded = quantization.rounded(built, calibration)
                     if file_calibration.is_asked(built, quantize):
                         known = examples.calibrating(
-                            model, run, data, [calibrated_by, calibration_data, held_out]
+                            model, run, data, [calibrated_by, given, held_out]
                         )
                         scored = file_calibration.scored(built, known, calibration)
                 with rounded:
@@ -404,6 +411,19 @@ def build_graph(model, name, inputs=None):
     return graphs.BUILDERS[name](model)
 
 
+def graphs_of(model_or_path, inputs=None):
+    """Names of the graphs that a model has, of what `export` takes."""
+    model = _model_of(model_or_path)
+    if _is_path(model):
+        model = load_model(pathlib.Path(model), inputs)
+    found = []
+    for name in GRAPHS:
+        with contextlib.suppress(ValueError):
+            build_graph(model, name, inputs)
+            found.append(name)
+    return found
+
+
 def models_of(model, jobs):
     """The model that each job is of, by its form: "float", itself, or "exact", in whole numbers.
 
@@ -450,12 +470,17 @@ def _export_in_child(
                 for job in jobs
             ],
             "inputs": inputs,
-            "arrays": {"calibration_data": calibration_data, "calibrated_by": calibrated_by},
+            "arrays": {"calibrated_by": calibrated_by},
+            "calibration_path": None,
             "data": None if data is None else os.fspath(data),
             "folder": folder,
             "origin": False,
             "own_objects": [],
         }
+        if calibration_data is not None and _is_path(calibration_data):
+            message["calibration_path"] = os.path.abspath(calibration_data)
+        else:
+            message["arrays"]["calibration_data"] = calibration_data
         for key, arrays in message["arrays"].items():
             if arrays is not None:
                 message["arrays"][key] = os.path.join(folder, f"{key}.npz")
@@ -537,7 +562,7 @@ def _child():
             message["model"],
             [Job(**job) for job in message["jobs"]],
             message["inputs"],
-            given["calibration_data"],
+            message["calibration_path"] or given["calibration_data"],
             lambda line, done=False: None,
             message["data"],
             given["calibrated_by"],

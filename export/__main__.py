@@ -18,6 +18,7 @@ _EXAMPLES = """examples:
   {0} --format tflite,onnx --graph decoder,sampler --model runs/digits
   {0} --format tflite --quantize int8 --model runs/digits
   {0} --format tflite,onnx --report --model runs/digits
+  {0} --graph encoder --quantize int8 --calibration examples.npz --model model.keras
   {0} --inspect runs/digits/export/decoder.tflite
   {0} --verify runs/digits/export/decoder.tflite --model runs/digits
 """
@@ -73,7 +74,8 @@ def _parser(prog):
     parser.add_argument(
         "--graph",
         default="decoder",
-        help=f"{', '.join(exporter.GRAPHS)}, or several by commas (default: decoder)",
+        help=f"{', '.join(exporter.GRAPHS)}, several by commas, or all that the model has "
+        "(default: decoder)",
     )
     parser.add_argument(
         "--quantize",
@@ -89,6 +91,12 @@ def _parser(prog):
         "--data",
         help="name or path of the training data, as for train, to round an encoder by and to know "
         "how its test part scores (default: what the run folder names)",
+    )
+    parser.add_argument(
+        "--calibration",
+        metavar="FILE",
+        help="typical examples to round int8 and int8-full by: an .npz with an array for each "
+        "input, a table, or a folder of images (default: --data, else what the model makes)",
     )
     parser.add_argument(
         "--converter",
@@ -108,30 +116,26 @@ def _parser(prog):
 
 
 def _export(options):
+    from export import example_files
+
     formats, graphs = exporter.names_in(options.format), exporter.names_in(options.graph)
     if options.report and options.quantize:
         raise ValueError("--report exports every quantization; leave --quantize out")
     asked = exporter.names_in(options.quantize)
-    groups = {}
-    for graph in graphs:
-        variants = []
-        for format in formats:
-            known = exporter.module_of(format).QUANTIZATIONS if format in exporter.FORMATS else ()
-            # A report is of all that there is; asked for by name, it is refused with the reason.
-            left_out = {"exact", *(["int8-full"] if graph in exporter.NOT_ALL_INTEGER else [])}
-            every = [name for name in known if name not in left_out]
-            variants += exporter.variants_of(format, every if options.report else asked)
-        for format, quantize in variants:
-            exporter.check_arguments(format, graph, quantize, options.converter)
-        groups.setdefault(tuple(variants), []).append(graph)
+    groups = _groups(options, formats, graphs, asked)
     model_path = pathlib.Path(options.model) if options.model else _newest_run()
     _check_model(model_path)
     _check_out(model_path, options, formats[0], graphs[0])
     _check_data(options.data)
+    if options.calibration is not None:
+        example_files.check(options.calibration)
     with _Steps() as say:
         backend = converters.BACKENDS[converters.chosen(formats[0], options.converter)]
         say(f"starting {converters.NAMES[backend]}")
         _start(backend)
+        if graphs == ["all"]:
+            graphs = exporter.graphs_of(model_path)
+            groups = _groups(options, formats, graphs, asked)
         exported = []
         for variants, members in groups.items():
             exported += exporter.export_files(
@@ -140,6 +144,7 @@ def _export(options):
                 members,
                 options.out,
                 say=say,
+                calibration_data=options.calibration,
                 data=options.data,
                 converter=options.converter,
             )
@@ -154,6 +159,25 @@ def _export(options):
     for table in tables:
         print("\n" + "\n".join(table))
     print(f"\nNext:\n{_next_command(path)}")
+
+
+def _groups(options, formats, graphs, asked):
+    """Dict from the variants that are to be made to a list of graphs, each checked."""
+    groups = {}
+    for graph in graphs:
+        variants = []
+        for format in formats:
+            known = exporter.module_of(format).QUANTIZATIONS if format in exporter.FORMATS else ()
+            # A report is of all that there is; asked for by name, it is refused with the reason.
+            left_out = {"exact", *(["int8-full"] if graph in exporter.NOT_ALL_INTEGER else [])}
+            every = [name for name in known if name not in left_out]
+            variants += exporter.variants_of(format, every if options.report else asked)
+        for format, quantize in variants:
+            # Of all that a model has, nothing more is known before it is loaded.
+            name = "decoder" if graph == "all" else graph
+            exporter.check_arguments(format, name, quantize, options.converter)
+        groups.setdefault(tuple(variants), []).append(graph)
+    return groups
 
 
 def _check_model(path):

@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 
-from export import ports, tracing
+from export import example_files, ports, tracing
 from keras_vae import data
 from keras_vae.data import table_sources
 from keras_vae.models.capabilities import DrawsTokens
@@ -133,25 +133,49 @@ def calibrating(model, run, source, given):
         yield None if found is None else rows_of(model, found, "calibration")
 
 
-def calibration_of(graph, calibration_data, run, source=None):
-    """The examples by which to round: those given, training data, or None to draw."""
+def calibration_of(graph, calibration_data, run, source=None, quantize="int8"):
+    """The examples by which to round.
+
+    Args:
+        graph: The `Graph`.
+        calibration_data: Optional dict of arrays, or what `example_files.read` takes.
+        run, source: As of `dataset`.
+        quantize: How the file is to be quantized.
+
+    Returns:
+        Dict of arrays; or None to draw them, of the prior, or of what the model makes of it.
+
+    Raises:
+        ValueError: If examples do not fit the graph, or it needs some and there are none.
+    """
     names = [spec.name for spec in graph.inputs if spec.batched]
+    own = tracing.own(graph.model)
+    if isinstance(calibration_data, str | os.PathLike):
+        calibration_data = example_files.read(calibration_data)
+        if not isinstance(calibration_data, dict):
+            calibration_data, source = None, calibration_data
     if calibration_data is not None:
+        if own and not graph.takes_data and _are_data(own, calibration_data):
+            return None
         if not isinstance(calibration_data, dict) or not set(names) <= set(calibration_data):
-            raise ValueError(f"`calibration_data` must be a dict of arrays for {names}.")
+            received = sorted(calibration_data) if isinstance(calibration_data, dict) else "none"
+            raise ValueError(
+                f"`calibration_data` must be a dict of arrays for {names}. Received: {received}."
+            )
         return {
             spec.name: np.asarray(calibration_data[spec.name], spec.dtype) for spec in graph.inputs
         }
     if not graph.takes_data:
         return None
-    own = tracing.own(graph.model)
     is_known = knows_data(own) if own else set(names) <= {"x", "label"}
     found = dataset(graph.model, run, source) if is_known else None
+    if found is None and own and quantize == "int8":
+        return None
     if found is None:
         raise ValueError(
             f"Rounding the `{graph.name}` needs typical examples. Received: none. Export from a "
-            "run folder, name the data by `data` (--data), or pass `calibration_data`, a dict of "
-            f"arrays for {names}."
+            "run folder, name them by `calibration_data` (--calibration) or the data by `data` "
+            f"(--data). An .npz or a dict has an array for each of {names}."
         )
     if graph.name == "reconstructor" and isinstance(found, data.Series):
         train = found.train if isinstance(found.train, dict) else {"x": found.train}
@@ -167,3 +191,8 @@ def calibration_of(graph, calibration_data, run, source=None):
         )
     inputs = found.inputs("train", tuple(own.condition))
     return inputs if own.condition else {"x": inputs}
+
+
+def _are_data(model, arrays):
+    """Whether arrays are examples of a model's data, rather than of codes."""
+    return isinstance(arrays, dict) and any(s.name in arrays for s in ports.of(model).inputs)

@@ -36,14 +36,9 @@ def read(path, most, conditions=()):
     Raises:
         DataError: If the file is damaged or unusable.
     """
-    readable = f"{path!r} must be a complete .npz file. Received: "
-    advice = "Write it again with np.savez_compressed."
     with contextlib.ExitStack() as stack:
-        with explained(readable, advice):
-            archive = stack.enter_context(archives.opened(path))
-            entries = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-            if len(entries) < len(archive.infolist()):
-                raise ValueError("an archive that holds an array twice")
+        readable, advice = _advice(path)
+        archive, entries = _opened(stack, path)
         missing = [array for array in ARRAYS if array not in entries]
         has_labels = missing != list(_LABELS)
         if missing and has_labels:
@@ -78,6 +73,42 @@ def read(path, most, conditions=()):
                 names = arrays["class_names"].ravel()[: datasets.MAX_CLASSES + 1]
                 arrays["class_names"] = tuple(names.tolist())
     return arrays
+
+
+def read_all(path, most):
+    """Read every array of a file, whatever their names.
+
+    Args:
+        path: Str.
+        most: Int, the bytes that the arrays may need.
+
+    Returns:
+        Dict of arrays.
+
+    Raises:
+        DataError: If the file is damaged or too large.
+    """
+    with contextlib.ExitStack() as stack:
+        archive, entries = _opened(stack, path)
+        headers = [_header(archive, info, path) for info in entries.values()]
+        datasets.check_memory(sum(header.nbytes for header in headers), most, path)
+        with explained(*_advice(path)):
+            return {name: _read_entry(archive, info) for name, info in entries.items()}
+
+
+def _advice(path):
+    readable = f"{path!r} must be a complete .npz file. Received: "
+    return readable, "Write it again with np.savez_compressed."
+
+
+def _opened(stack, path):
+    """The archive of a file, closed with a stack, and a dict of what it holds."""
+    with explained(*_advice(path)):
+        archive = stack.enter_context(archives.opened(path))
+        entries = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+        if len(entries) < len(archive.infolist()):
+            raise ValueError("an archive that holds an array twice")
+    return archive, entries
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import pathlib
 import shutil
 
+import numpy as np
 import pytest
 
 import export
@@ -89,12 +90,16 @@ def test_a_model_file_is_rounded_by_the_data_that_are_named(tmp_path, capsys):
     model = tmp_path / "mine.keras"
     exported("dense").model.save(model)
     arguments = ["--format", "onnx", "--quantize", "int8", "--model", model]
-    words = "Export from a run folder, name the data by `data` (--data), or pass `calibration_data`"
-    fails(capsys, [*arguments, "--graph", "encoder"], words)
-    # What draws its own examples needs none.
-    assert main([*map(str, arguments), "--graph", "decoder"]) == 0
-    assert main([*map(str, arguments), "--graph", "encoder", "--data", "digits"]) == 0
-    assert (tmp_path / "export" / "encoder.int8.onnx").is_file()
+    words = "Export from a run folder, name them by `calibration_data` (--calibration) or the data"
+    full = ["--format", "tflite", "--quantize", "int8-full", "--model", model]
+    fails(capsys, [*full, "--graph", "encoder"], words)
+    np.savez(tmp_path / "examples.npz", x=np.random.default_rng(0).random((64, 8, 8, 1), "float32"))
+    said = "no examples were given, so by those that the model makes"
+    given = [], ["--data", "digits"], ["--calibration", str(tmp_path / "examples.npz")]
+    for graph, more in (("decoder", given[0]), *(("encoder", more) for more in given)):
+        assert main([*map(str, arguments), "--graph", graph, *more]) == 0
+        assert (tmp_path / "export" / f"{graph}.int8.onnx").is_file()
+        assert (said in capsys.readouterr().out) is (graph == "encoder" and not more)
     fails(capsys, [*arguments, "--graph", "encoder", "--data", "nowhere"], "nowhere")
     fails(capsys, [*arguments, "--graph", "encoder", "--data", "mnist"], "(28, 28, 1)")
 

@@ -242,7 +242,7 @@ def test_a_convolutional_decoder_is_quantized(tmp_path):
 @converts_here
 def test_an_encoder_is_rounded_on_examples(model, tmp_path):
     with pytest.raises(ValueError, match="Rounding the `encoder` needs typical examples"):
-        export.export(model, graph="encoder", quantize="int8", out=tmp_path)
+        export.export(model, graph="encoder", quantize="int8-full", out=tmp_path)
     with pytest.raises(ValueError, match=r"must be a dict of arrays for \['x', 'label'\]"):
         export.export(
             model, graph="encoder", quantize="int8", out=tmp_path, calibration_data={"x": 1}
