@@ -2,7 +2,7 @@
 
 import importlib
 
-from keras_vae import _lazy
+from keras_vae import _lazy, exporting
 from keras_vae.version import __version__
 
 # The public names and the modules that they come from, which are imported when a name is asked for.
@@ -53,7 +53,7 @@ def __getattr__(name):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     where = _MODULES[name]
     if where == "export":
-        value = _lazy.export_package()
+        value = exporting.function()
     else:
         module = importlib.import_module(where)
         value = module if where.endswith(f".{name}") else getattr(module, name)
@@ -65,4 +65,5 @@ def __dir__():
     return sorted({*globals(), *__all__})
 
 
+exporting.say_if_shadowed()
 _lazy.import_with_keras({where for where in _MODULES.values() if where != "export"})

@@ -9,7 +9,6 @@ imports the rest of this package, too.
 
 import contextlib
 import importlib
-import pathlib
 import sys
 
 from keras_vae import backends
@@ -84,23 +83,3 @@ class _Loader:
         finally:
             self.finder.depth -= 1
         self.finder.import_rest()
-
-
-def export_package():
-    """Import `export` by its place: the current folder may hold an `export.py` of its own.
-
-    Raises:
-        ImportError: If this process has imported such a one.
-    """
-    place = pathlib.Path(__file__).resolve().parents[1]
-    sys.path.insert(0, str(place))
-    try:
-        package = importlib.import_module("export")
-    finally:
-        sys.path.remove(str(place))
-    if pathlib.Path(package.__file__ or "").resolve().parent != place / "export":
-        raise ImportError(
-            "`export` must be that of keras-vae. Received: a module of the same name, which this "
-            "process has imported. Run python -m keras_vae export in a process of its own."
-        )
-    return package

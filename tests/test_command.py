@@ -1,10 +1,10 @@
 """How the package starts: as a command it chooses the backend, in another program it does not."""
 
+import inspect
 import os
 import pathlib
 import subprocess
 import sys
-import types
 
 import keras
 import pytest
@@ -127,14 +127,49 @@ def test_the_command_ignores_modules_of_the_current_folder_called_as_ours(beside
     assert errors == "error: `format` must be one of tflite, onnx, c. Received: 'coreml'.\n"
 
 
-def test_the_export_is_ours_or_none(monkeypatch):
-    assert keras_vae.export is export
-    monkeypatch.delitem(vars(keras_vae), "export")
-    another = types.ModuleType("export")
-    another.__file__ = "elsewhere/export.py"
-    monkeypatch.setitem(sys.modules, "export", another)
-    with pytest.raises(ImportError, match="must be that of keras-vae"):
-        _ = keras_vae.export
+def test_the_export_of_the_package_is_the_function():
+    assert keras_vae.export.__wrapped__ is export.export
+    assert inspect.signature(keras_vae.export) == inspect.signature(export.export)
+    assert keras_vae.export.export is keras_vae.export
+    for name in export.__all__:
+        value = getattr(keras_vae.export, name)
+        assert getattr(value, "__wrapped__", value) is getattr(export, name)
+
+
+@ordinary_on("torch")
+def test_a_module_of_the_user_called_export_breaks_nothing_and_stays(tmp_path):
+    (tmp_path / "export.py").write_text("import keras_vae\nNAME = 'mine'\n")
+    program = """
+import sys, export, keras_vae
+for _ in range(2):
+    try:
+        keras_vae.export("nowhere.keras", graph="painter")
+    except ValueError as err:
+        print(str(err)[:24])
+    assert export.NAME == "mine" and sys.modules["export"] is export
+    assert not [name for name in sys.modules if name.startswith("export.")]
+from keras_vae.commands.main import main
+main(["export", "--format", "coreml"])
+import export
+print(export.NAME, issubclass(keras_vae.export.ExportError, RuntimeError))
+"""
+    status, said, errors = run("-c", program, folder=tmp_path, PYTHONPATH=_with_ours())
+    assert status == 0, errors
+    assert said.splitlines() == ["`graph` must be one of d"] * 2 + ["mine True"]
+    assert errors == "error: `format` must be one of tflite, onnx, c. Received: 'coreml'.\n"
+
+
+@ordinary_on("torch")
+def test_python_m_export_says_whose_file_runs(tmp_path):
+    (tmp_path / "export.py").write_text("import keras_vae\nprint('mine')\n")
+    for words, is_said in ((["--format=tflite"], True), (["--epochs", "3"], False), ([], False)):
+        status, said, errors = run("-m", "export", *words, folder=tmp_path, PYTHONPATH=_with_ours())
+        assert (status, said) == (0, "mine\n")
+        assert errors.count("\n") == is_said
+        assert (f"runs {tmp_path / 'export.py'}, not that of keras-vae" in errors) is is_said
+    words = ["-m", "export", "--format", "coreml"]
+    _, _, errors = run(*words, folder=GOLDEN, PYTHONPATH=_with_ours())
+    assert errors == "error: `format` must be one of tflite, onnx, c. Received: 'coreml'.\n"
 
 
 @ordinary_on("torch")

@@ -20,6 +20,7 @@ REPOSITORY = pathlib.Path(__file__).parents[1]
 ROOMS = {
     "foundations": (
         *("_lazy", "arguments", "backends", "distributions", "divergences", "exceptions"),
+        "exporting",
         *("calibration", "column_distributions", "exact_columns"),
         *(
             "keras_internals",

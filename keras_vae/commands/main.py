@@ -4,10 +4,10 @@ import argparse
 import sys
 import warnings
 
-from keras_vae import _lazy, backends
+from keras_vae import backends, exporting
 from keras_vae.backends import BACKENDS
 from keras_vae.commands import env, evaluate, figures, impute, sample, train
-from keras_vae.commands.output import exit_status, print_error
+from keras_vae.commands.output import exit_status
 from keras_vae.commands.train_arguments import flag, no_interrupted_run, run_folder
 from keras_vae.exceptions import one_line
 
@@ -54,13 +54,10 @@ def run(args, argv):
 
 def export(argv):
     """The same as `python -m export`."""
-    try:
-        _lazy.export_package()
-    except ImportError as err:
-        return print_error(err, 2)
-    from export.__main__ import main as export_main
+    with exporting.ours():
+        from export.__main__ import main as export_main
 
-    return export_main(argv, "python -m keras_vae export")
+        return export_main(argv, "python -m keras_vae export")
 
 
 def make_parser(of_run=None):
