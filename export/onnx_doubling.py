@@ -66,7 +66,8 @@ def _transpose(graph, resize, convolution, shape):
 
     filters, channels, size, _ = shape
     kernel = convolution.input[1]
-    name = f"{kernel}_of_doubled"
+    # By its output: a decoder may run several times in a graph, with the same kernel.
+    name = f"{convolution.output[0]}_kernel"
 
     def constant(part, value):
         tensor = numpy_helper.from_array(np.asarray(value), f"{name}_{part}")

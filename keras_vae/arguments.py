@@ -40,6 +40,14 @@ def shape(value, name):
     return wholes(value, name, example="(28, 28, 1)")
 
 
+def image_shape(value, name):
+    """Return `(height, width, channels)` as a tuple of ints, or raise a ValueError."""
+    value = shape(value, name)
+    if len(value) != 3:
+        raise ValueError(f"`{name}` must be (height, width, channels). Received: {value}")
+    return value
+
+
 def part_of_one(value, name):
     """Return a number of at least 0 and below 1 as a float, or raise a ValueError."""
     if not (isinstance(value, numbers.Real) and 0 <= value < 1):

@@ -148,9 +148,10 @@ class Ladder(Posterior):
     """The hierarchical posterior of the ladder VAE, inferred from the top level down.
 
     The levels' codes `z_l` have priors `N(mu_l, sigma_l^2)` that a `networks.LadderDecoder`
-    computes from the levels above; the encoder says of each level by itself that it is
-    `N(mean_l, exp(log_var_l))`, from the data up. The posterior of a level, given the draw of those
-    above, is the product of both Gaussians; that of the top level the encoder's alone.
+    or `ConvLadderDecoder` computes from the levels above; the encoder says of each level by itself
+    that it is `N(mean_l, exp(log_var_l))`, from the data up. The posterior of a level, given the
+    draw of those above, is the product of both Gaussians; that of the top level the encoder's
+    alone.
 
     The model's code is `eps_l = (z_l - mu_l) / sigma_l`, all levels side by side, the top one
     first. In it the prior is N(0, I), so that a ladder is sampled and exported as any VAE; ratios
@@ -174,7 +175,7 @@ class Ladder(Posterior):
     def prepare(self, encoder, decoder):
         if not hasattr(decoder, "next_level"):
             raise ValueError(
-                "The ladder posterior needs a decoder with levels, networks.LadderDecoder. "
+                "The ladder posterior needs a decoder with levels, such as networks.LadderDecoder. "
                 f"Received: {type(decoder).__name__}."
             )
         dims = list(decoder.latent_dims)

@@ -24,6 +24,7 @@ def discriminator(**options):
 
 LABEL = {"label": keras_vae.Categorical(3)}
 SHAPE = {"output_shape": (4, 4, 1)}
+STAGES = {"latent_channels": (2, 2), "hidden_units": (4, 4)}
 LEVELS = {"latent_dims": (2, 2), "hidden_units": (4, 4)}
 # What makes each class, and which of its arguments are whole numbers, sequences of these, numbers.
 CLASSES = [
@@ -39,6 +40,19 @@ CLASSES = [
     ),
     (networks.LadderEncoder, LEVELS, "depth", "latent_dims hidden_units", ""),
     (networks.LadderDecoder, {**SHAPE, **LEVELS}, "depth", "latent_dims hidden_units", ""),
+    *(
+        (
+            kind,
+            {shape: (4, 4, 1), **STAGES},
+            "levels kernel_size",
+            f"latent_channels hidden_units {shape}",
+            "negative_slope",
+        )
+        for kind, shape in (
+            (networks.ConvLadderEncoder, "input_shape"),
+            (networks.ConvLadderDecoder, "output_shape"),
+        )
+    ),
     (networks.DenseDiscriminator, {}, "", "hidden_units", "negative_slope"),
     (networks.ConvDiscriminator, {}, "kernel_size", "hidden_units", ""),
     (keras_vae.Categorical, {"num_classes": 3}, "num_classes", "", "unknown_rate"),

@@ -133,6 +133,11 @@ def ladder(size):
     return networks.LadderEncoder(dims, units), networks.LadderDecoder(SHAPE, dims, units)
 
 
+def conv_ladder(size):
+    encoder = networks.ConvLadderEncoder(SHAPE, **IMAGE_LEVELS)
+    return encoder, networks.ConvLadderDecoder(SHAPE, **IMAGE_LEVELS)
+
+
 def conv(size):
     return networks.ConvEncoder(3, (4,)), networks.ConvDecoder(SHAPE, (4,))
 
@@ -343,7 +348,20 @@ LAYERS = [
         False,
     ),
 ]
+IMAGE_LEVELS = {"latent_channels": (1, 2), "hidden_units": (2, 3), "kernel_size": 1}
 LAYERS += [
+    (
+        networks.ConvLadderEncoder,
+        lambda: networks.ConvLadderEncoder(SHAPE, **IMAGE_LEVELS, levels=2),
+        [X, CODES],
+        False,
+    ),
+    (
+        networks.ConvLadderDecoder,
+        lambda: networks.ConvLadderDecoder((2, 1, 1), (1,), (3,), 3, 0, 5, 0.3),
+        [Z, CODES],
+        False,
+    ),
     (
         networks.Conv1DEncoder,
         lambda: networks.Conv1DEncoder(3, (2,), 3, True),

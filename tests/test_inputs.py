@@ -172,6 +172,11 @@ NETWORKS = {
     "dense discriminator": (lambda: networks.DenseDiscriminator((4,)), IMAGE),
     "dense encoder": (lambda: networks.DenseEncoder(3, (4,)), IMAGE),
     "ladder encoder": (lambda: networks.LadderEncoder((3, 2), (4, 4)), IMAGE),
+    "conv ladder encoder": (
+        lambda: networks.ConvLadderEncoder((7, 6, 3), (1, 1), (4, 2)),
+        IMAGE,
+    ),
+    "conv ladder decoder": (lambda: networks.ConvLadderDecoder((4, 4, 3), (1,), (2,)), CODE),
     "pixel cnn": (
         lambda: keras_vae.PixelCNN((3, 4), 5, hidden_units=4, num_layers=2),
         np.arange(24, dtype="int32").reshape(2, 3, 4) % 5,

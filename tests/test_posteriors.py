@@ -12,6 +12,8 @@ from keras_vae.layers import Sampling
 from keras_vae.models import vae as vae_module
 from keras_vae.networks import (
     ConvEncoder,
+    ConvLadderDecoder,
+    ConvLadderEncoder,
     DenseDecoder,
     DenseEncoder,
     LadderDecoder,
@@ -264,6 +266,91 @@ def test_a_ladder_is_the_one_of_the_paper(ladder, images):
         np.testing.assert_allclose(ratio, log_q - log_p, rtol=0, atol=1e-4)
 
 
+STAGES = {"latent_channels": (1, 2), "hidden_units": (3, 4), "levels": 2}
+
+
+def convolved(layer, h):
+    """A "same" convolution of stride 1, with its bias, in float64."""
+    kernel, bias = (numpy(weight) for weight in layer.weights)
+    before = (len(kernel) - 1) // 2
+    after = len(kernel) - 1 - before
+    padded = np.pad(h, [(0, 0), (before, after), (before, after), (0, 0)])
+    windows = np.lib.stride_tricks.sliding_window_view(padded, kernel.shape[:2], axis=(1, 2))
+    return np.einsum("nhwiyx,yxio->nhwo", windows, kernel) + bias
+
+
+def leaky(h):
+    return np.where(h > 0, h, 0.2 * h)
+
+
+def through(blocks, h):
+    for block in blocks:
+        first, last = block.convolutions
+        h = leaky(h + convolved(last, leaky(convolved(first, h))))
+    return h
+
+
+def images_of(decoder, codes, condition):
+    """What a decoder of images computes of the first levels' codes, and the shape of the next."""
+    shapes = [(2, 2, 2), (2, 2, 2), (3, 3, 1), (3, 3, 1), (6, 5, 4)]
+    h = 0
+    for level, z in enumerate(codes):
+        planes = z.reshape(-1, *shapes[level])
+        beside = np.broadcast_to(condition[:, None, None], (*planes.shape[:3], condition.shape[1]))
+        h = h + convolved(decoder.injections[level], np.concatenate([planes, beside], axis=-1))
+        h = through(decoder.blocks[level], h)
+        (height, width, _), before = shapes[level + 1], shapes[level]
+        if (height, width) != before[:2]:
+            convolution = decoder.doublings[level][-2]
+            h = np.repeat(np.repeat(h, 2, axis=1), 2, axis=2)[:, :height, :width]
+            h = leaky(convolved(convolution, h))
+    return h
+
+
+def test_a_ladder_of_images_is_the_one_of_the_paper(images):
+    kinds = {"label": keras_vae.Categorical(3)}
+    model = keras_vae.ConditionalVAE(
+        ConvLadderEncoder(SHAPE, **STAGES),
+        ConvLadderDecoder(SHAPE, **STAGES),
+        kinds,
+        posterior="ladder",
+    )
+    model.build()
+    rng = np.random.default_rng(2)
+    for weight in model.weights:
+        if len(weight.shape):
+            weight.assign(rng.normal(size=weight.shape) * 0.3)
+    x, label = images[0][:8], images[1][:8]
+    condition, decoder = np.eye(3)[label], model.decoder
+    assert decoder.latent_dims == [9, 9, 8, 8]
+    noise = RNG.normal(size=(8, 34))
+    given = ops.convert_to_tensor(noise.astype("f4"))
+    vectors = ops.convert_to_tensor(condition.astype("f4"))
+    q = model.infer(ops.convert_to_tensor(x), vectors)
+    z, conditional = q.draw(vae_module.with_noise(given))
+
+    def prior(codes):
+        level, h = len(codes) - 1, images_of(decoder, codes, condition)
+        mean, log_var = (
+            convolved(heads[level], h).reshape(8, -1) for heads in (decoder.means, decoder.log_vars)
+        )
+        return mean, np.exp(np.clip(log_var, -10, 10))
+
+    def split(array):
+        return np.split(numpy(array), [8, 16, 25], axis=-1)
+
+    levels = list(zip(split(q.loc), split(q.log_var), strict=True))
+    codes, kls, log_q, log_p = oracles.ladder(levels, split(noise), prior)
+    logits = convolved(decoder.channels, images_of(decoder, codes, condition))
+    found = numpy(decoder([z, vectors]))
+    np.testing.assert_allclose(found, logits, rtol=0, atol=3e-5)
+    assert np.std(logits) > 0.3
+    kl = numpy(q.kl(model.prior(vectors), z, conditional))
+    np.testing.assert_allclose(kl, sum(kls), rtol=2e-5)
+    ratio = numpy(q.log_prob(z) - model.prior(vectors).log_prob(z))
+    np.testing.assert_allclose(ratio, log_q - log_p, rtol=0, atol=1e-4)
+
+
 def test_a_ladders_likelihood_is_that_of_its_own_coordinates(ladder, images):
     x = (images[0][:3] > 0.4).astype("f4")
     draws, batch = 5, 3
@@ -291,6 +378,10 @@ def test_without_noise_every_level_is_at_its_mean(ladder, images):
 
 
 def test_levels_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match="one entry for each stage"):
+        ConvLadderEncoder((8, 8, 1), (4, 2), (8,))
+    with pytest.raises(ValueError, match=r"must be .height, width, channels.. Received: .8, 8."):
+        ConvLadderDecoder((8, 8), (4,), (8,))
     with pytest.raises(ValueError, match="one entry for each level"):
         LadderEncoder((4, 2), (8,))
     with pytest.raises(ValueError, match="needs a decoder with levels"):

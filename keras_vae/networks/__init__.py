@@ -1,6 +1,7 @@
 """Encoders, decoders, classifiers and discriminators."""
 
 from keras_vae.networks.classifiers import ConvClassifier, DenseClassifier, TableClassifier
+from keras_vae.networks.conv_ladder import ConvLadderDecoder, ConvLadderEncoder
 from keras_vae.networks.convolutional import ConvDecoder, ConvEncoder
 from keras_vae.networks.dense import (
     DenseDecoder,
@@ -30,6 +31,8 @@ __all__ = [
     "ConvEncoder",
     "ConvGridDecoder",
     "ConvGridEncoder",
+    "ConvLadderDecoder",
+    "ConvLadderEncoder",
     "DenseClassifier",
     "DenseDecoder",
     "DenseDiscriminator",

@@ -63,7 +63,7 @@ class ConvEncoder(GaussianEncoder):
             [
                 convolution(width, kernel_size, strides=2, use_bias=not batch_normalization),
                 *finish_stage(batch_normalization, negative_slope),
-                *_blocks(residual_blocks, width, *options),
+                *residual_stack(residual_blocks, width, *options),
             ]
             for width in hidden_units
         ]
@@ -72,9 +72,7 @@ class ConvEncoder(GaussianEncoder):
 
     def call(self, inputs, training=None):
         h, condition = split_condition(inputs)
-        if condition is not None:
-            planes = ops.ones_like(h[..., :1]) * condition[:, None, None, :]
-            h = ops.concatenate([h, planes], axis=-1)
+        h = spread(h, condition)
         for stage in self.stages:
             h = apply_stage(stage, h, training)
         h = self.flatten(h)
@@ -84,8 +82,41 @@ class ConvEncoder(GaussianEncoder):
         return {**super().get_config(), **self.options}
 
 
+class ImageDecoder(StoredModel):
+    """What decoders of images share: the shape of an image, and the likelihood's parameters of it.
+
+    A subclass calls `add_channels` in its constructor.
+    """
+
+    def __init__(self, output_shape, **kwargs):
+        super().__init__(**kwargs)
+        self.data_shape = arguments.image_shape(output_shape, "output_shape")
+
+    def add_channels(self, kernel_size, parameters_per_value):
+        """Add the last convolution, which gives the parameters."""
+        self.channels = convolution(
+            self.data_shape[2], kernel_size, dtype=self.variable_dtype, name="parameters"
+        )
+        self.parameters_per_value = None
+        if parameters_per_value is not None:
+            self.set_parameters_per_value(parameters_per_value)
+
+    def set_parameters_per_value(self, count):
+        """Give `count` parameters per value, as further channels. Before the first call only."""
+        check_count(count)
+        self.channels.filters = self.data_shape[2] * count
+        self.parameters_per_value = count
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "output_shape": list(self.data_shape),
+            "parameters_per_value": self.parameters_per_value,
+        }
+
+
 @keras.saving.register_keras_serializable("keras_vae")
-class ConvDecoder(StoredModel):
+class ConvDecoder(ImageDecoder):
     """From a latent code to the likelihood's parameters of an image, doubling it stage by stage.
 
     A dense layer makes the smallest image; each stage doubles it (cropped where the target's size
@@ -129,26 +160,19 @@ class ConvDecoder(StoredModel):
         residual_blocks=0,
         **kwargs,
     ):
-        super().__init__(**kwargs)
-        self.data_shape = arguments.shape(output_shape, "output_shape")
-        if len(self.data_shape) != 3:
-            raise ValueError(
-                f"`output_shape` must be (height, width, channels). Received: {self.data_shape}"
-            )
+        super().__init__(output_shape, **kwargs)
         self.transposed = transposed
         options = kernel_size, batch_normalization, negative_slope
         self.options = stage_options(hidden_units, *options, residual_blocks)
 
-        sizes = [self.data_shape[:2]]
-        for _ in hidden_units:
-            sizes.insert(0, tuple(math.ceil(side / 2) for side in sizes[0]))
+        sizes = halvings(self.data_shape, len(hidden_units))[::-1]
         smallest, targets = (*sizes[0], hidden_units[0]), sizes[1:]
         self.project = self._project(smallest)
         self.reshape = keras.layers.Reshape(smallest)
         self.stages = []
         widths = hidden_units[0], *hidden_units
         for width, before, after in zip(hidden_units, sizes, targets, strict=False):
-            blocks = _blocks(residual_blocks, widths[len(self.stages)], *options)
+            blocks = residual_stack(residual_blocks, widths[len(self.stages)], *options)
             use_bias = not batch_normalization
             if transposed:
                 double = [
@@ -165,23 +189,10 @@ class ConvDecoder(StoredModel):
             else:
                 double = [keras.layers.UpSampling2D(data_format="channels_last")]
                 convolve = [convolution(width, kernel_size, use_bias=use_bias)]
-            crop = [(0, 2 * small - large) for small, large in zip(before, after, strict=True)]
-            if any(end for _, end in crop):
-                double.append(keras.layers.Cropping2D(crop, data_format="channels_last"))
+            double += cropping(before, after)
             finish = finish_stage(batch_normalization, negative_slope)
             self.stages.append([*blocks, *double, *convolve, *finish])
-        self.channels = convolution(
-            self.data_shape[2], kernel_size, dtype=self.variable_dtype, name="parameters"
-        )
-        self.parameters_per_value = None
-        if parameters_per_value is not None:
-            self.set_parameters_per_value(parameters_per_value)
-
-    def set_parameters_per_value(self, count):
-        """Give `count` parameters per value, as further channels. Before the first call only."""
-        check_count(count)
-        self.channels.filters = self.data_shape[2] * count
-        self.parameters_per_value = count
+        self.add_channels(kernel_size, parameters_per_value)
 
     def _project(self, smallest):
         """The layer that makes the smallest image, of some shape."""
@@ -194,13 +205,7 @@ class ConvDecoder(StoredModel):
         return self.channels(h)
 
     def get_config(self):
-        return {
-            **super().get_config(),
-            "output_shape": list(self.data_shape),
-            **self.options,
-            "transposed": self.transposed,
-            "parameters_per_value": self.parameters_per_value,
-        }
+        return {**super().get_config(), **self.options, "transposed": self.transposed}
 
 
 def convolution(filters, kernel_size, **kwargs):
@@ -208,6 +213,30 @@ def convolution(filters, kernel_size, **kwargs):
     return keras.layers.Conv2D(
         filters, kernel_size, padding="same", data_format="channels_last", **kwargs
     )
+
+
+def spread(h, condition):
+    """Put a condition `(batch, size)`, or None, beside an image as further channels."""
+    if condition is None:
+        return h
+    planes = ops.ones_like(h[..., :1]) * ops.cast(condition, h.dtype)[:, None, None, :]
+    return ops.concatenate([h, planes], axis=-1)
+
+
+def halvings(data_shape, count):
+    """Sizes `(height, width)` of an image and of its halvings, each rounded up: `count + 1`."""
+    sizes = [tuple(data_shape[:2])]
+    for _ in range(count):
+        sizes.append(tuple(math.ceil(side / 2) for side in sizes[-1]))
+    return sizes
+
+
+def cropping(before, after):
+    """The layer, if any, that cuts twice a size `before` to a size `after`."""
+    crop = [(0, 2 * small - large) for small, large in zip(before[:2], after[:2], strict=True)]
+    if not any(end for _, end in crop):
+        return []
+    return [keras.layers.Cropping2D(crop, data_format="channels_last")]
 
 
 def stage_options(
@@ -227,7 +256,7 @@ def stage_options(
     }
 
 
-def _blocks(count, width, *options):
+def residual_stack(count, width, *options):
     """Residual blocks of one width."""
     return [
         ResidualBlock(width, *options) for _ in range(arguments.whole(count, "residual_blocks", 0))

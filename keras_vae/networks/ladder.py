@@ -134,16 +134,7 @@ class LadderDecoder(DenseDecoder):
 
     def split(self, code):
         """Split `(batch, sum(latent_dims))` into the levels, the top one first."""
-        if code.shape[-1] != sum(self.latent_dims):
-            raise ValueError(
-                f"The code must have the size of all levels, {sum(self.latent_dims)}. Received: "
-                f"{code.shape[-1]}."
-            )
-        levels, start = [], 0
-        for size in reversed(self.latent_dims):
-            levels.append(code[..., start : start + size])
-            start += size
-        return levels
+        return split_levels(code, self.latent_dims)
 
     def next_level(self, level, eps, above=None, condition=None):
         """Go down by one level.
@@ -181,6 +172,20 @@ class LadderDecoder(DenseDecoder):
 
     def get_config(self):
         return {**super().get_config(), **self.options}
+
+
+def split_levels(code, latent_dims):
+    """Split `(batch, sum(latent_dims))` into levels, the last of `latent_dims` first."""
+    if code.shape[-1] != sum(latent_dims):
+        raise ValueError(
+            f"The code must have the size of all levels, {sum(latent_dims)}. Received: "
+            f"{code.shape[-1]}."
+        )
+    levels, start = [], 0
+    for size in reversed(latent_dims):
+        levels.append(code[..., start : start + size])
+        start += size
+    return levels
 
 
 def _options(latent_dims, hidden_units, activation, depth):

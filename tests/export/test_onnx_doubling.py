@@ -54,7 +54,7 @@ def transposed(model):
 
 def run(model, x):
     model.ir_version = 10
-    return onnxruntime.InferenceSession(model.SerializeToString()).run(["y"], {"x": x})[0]
+    return onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": x})[0]
 
 
 @pytest.mark.parametrize("size", [1, 3, 5])
@@ -71,6 +71,23 @@ def test_the_numbers_are_those_of_the_doubled_image(size, use_bias):
     x = np.random.default_rng(0).normal(size=(3, 5, 3, 4)).astype("float32")
     # Measured: 6e-6 of values of 40.
     np.testing.assert_allclose(run(made, x), run(model, x), rtol=0, atol=3e-5)
+
+
+def test_a_kernel_may_be_that_of_several_convolutions():
+    model = make_model()
+    again = [("doubled", "doubled_again"), ("y", "z")]
+    for node in list(model.graph.node):
+        copy = onnx.NodeProto.FromString(node.SerializeToString())
+        for before, after in again:
+            for names in (copy.input, copy.output):
+                names[:] = [after if name == before else name for name in names]
+        model.graph.node.append(copy)
+    model.graph.node.append(helper.make_node("Add", ["y", "z"], ["sum"]))
+    model.graph.output[0].name = "sum"
+    made = transposed(model)
+    assert [node.op_type for node in made.graph.node].count("ConvTranspose") == 2
+    x = np.random.default_rng(0).normal(size=(3, 5, 3, 4)).astype("float32")
+    np.testing.assert_allclose(run(made, x), run(model, x), rtol=0, atol=6e-5)
 
 
 LEFT_ALONE = {

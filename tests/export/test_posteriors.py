@@ -21,7 +21,11 @@ DIMS, UNITS = (4, 3, 2), (12, 8, 6)
 X = np.random.default_rng(3).uniform(size=(16, *SHAPE)).astype("f4")
 LABEL = (np.arange(16) % 4).astype("int32")  # the last is unknown
 INPUTS = {"x": X, "label": LABEL}
-POSTERIORS = (pytest.param("full_covariance", marks=pytest.mark.slow), "ladder")
+POSTERIORS = (
+    *(pytest.param(name, marks=pytest.mark.slow) for name in ("full_covariance", "conv_ladder")),
+    "ladder",
+)
+STAGES = {"latent_channels": (1, 2), "hidden_units": (4, 6), "levels": 2}
 
 
 @functools.cache
@@ -32,17 +36,23 @@ def made(posterior):
             networks.DenseEncoder(3, (8,)),
             networks.DenseDecoder(SHAPE, (8,)),
         ),
+        "conv_ladder": lambda: (
+            networks.ConvLadderEncoder(SHAPE, **STAGES),
+            networks.ConvLadderDecoder(SHAPE, **STAGES),
+        ),
         "ladder": lambda: (
             networks.LadderEncoder(DIMS, UNITS),
             networks.LadderDecoder(SHAPE, DIMS, UNITS),
         ),
     }[posterior]()
     kinds = {"label": keras_vae.Categorical(3, "abc")}
-    model = keras_vae.ConditionalVAE(*parts, condition=kinds, posterior=posterior)
+    model = keras_vae.ConditionalVAE(
+        *parts, condition=kinds, posterior=posterior.removeprefix("conv_")
+    )
     model.build()
-    rng = np.random.default_rng(1)
+    rng, spread = np.random.default_rng(1), 0.2 if posterior == "conv_ladder" else 0.4
     for weight in (*model.encoder.weights, *model.decoder.weights):
-        weight.assign(rng.normal(size=weight.shape) * 0.4)
+        weight.assign(rng.normal(size=weight.shape) * spread)
     folder = tempfile.TemporaryDirectory()
     variants = [(format, "none") for format in FORMATS]
     export.export_files(model, variants, GRAPHS, folder.name)

@@ -17,6 +17,8 @@ from keras_vae.networks import (
     ConvEncoder,
     ConvGridDecoder,
     ConvGridEncoder,
+    ConvLadderDecoder,
+    ConvLadderEncoder,
     DenseClassifier,
     DenseDecoder,
     DenseDiscriminator,
@@ -121,6 +123,16 @@ def vae_ladder():
         LadderDecoder(SHAPE, dims, units),
         posterior="ladder",
         likelihood=likelihoods.Laplace("per_pixel"),
+    )
+
+
+def vae_conv_ladder():
+    levels = {"latent_channels": (1, 2), "hidden_units": (3, 4), "levels": 2}
+    return keras_vae.ConditionalVAE(
+        ConvLadderEncoder(SHAPE, **levels),
+        ConvLadderDecoder(SHAPE, **levels),
+        {"label": keras_vae.Categorical(3, NAMES, unknown_rate=0.5)},
+        posterior="ladder",
     )
 
 
@@ -263,6 +275,7 @@ MODELS = {
     "jax": (autoencoder, vae, vae_full_covariance, vq_vae_rounded, sequence_vae),
     "torch": (
         vae_ladder,
+        vae_conv_ladder,
         vae_fitted,
         conditional_vae,
         conditional_vae_numbers,
