@@ -9,7 +9,8 @@ from keras import ops
 
 import keras_vae
 from keras_vae import networks
-from keras_vae.layers import Categorical, Continuous, SpectralNormalization
+from keras_vae.conditions import Continuous, Hierarchical, MultiLabel, Ordinal, Sequence
+from keras_vae.layers import Categorical, SpectralNormalization
 from tests import oracles
 from tests.conftest import BACKEND, ordinary_on
 from tests.test_training import Interrupt, Poison, assert_same_weights, weights_of
@@ -183,8 +184,8 @@ def test_every_condition_is_named_by_its_own_logits():
     model = keras_vae.ConditionalGAN(*parts, kinds, latent_dim=3)
     logits = np.random.default_rng(0).normal(size=(4, 5)).astype("float32")
     label, colour = np.array([0, 2, 3, 1]), np.array([1, 0, 0, 2])  # 3 and 2 are unknown
-    condition = np.concatenate([np.eye(4, 3)[label], np.eye(3, 2)[colour]], axis=1)
-    nats = model._class_losses(*(ops.convert_to_tensor(a, "float32") for a in (logits, condition)))
+    conditions = {"label": ops.convert_to_tensor(label), "colour": ops.convert_to_tensor(colour)}
+    nats = model._class_losses(ops.convert_to_tensor(logits), conditions)
     expected = [
         -sum(
             np.log(np.exp(own[value]) / np.exp(own).sum())
@@ -194,6 +195,63 @@ def test_every_condition_is_named_by_its_own_logits():
         for i, row in enumerate(logits.astype("float64"))
     ]
     np.testing.assert_allclose(ops.convert_to_numpy(nats), expected, rtol=1e-5)
+
+
+KINDS = {
+    "label": Hierarchical(["animal/cat", "animal/dog", "car"], unknown_rate=0.2),
+    "grade": Ordinal(["low", "high"]),
+    "tags": MultiLabel(["red", "big"], unknown_rate=0.2),
+    "angle": Continuous(2, low=-60, high=60, unknown_rate=0.2),
+}
+
+
+def of_all_kinds(**kwargs):
+    random.seed(1)
+    parts = networks.DenseDecoder(SHAPE, (4,)), networks.DenseDiscriminator((5,), num_classes=9)
+    return keras_vae.ConditionalGAN(*parts, KINDS, latent_dim=3, seed=3, **kwargs)
+
+
+def test_every_kind_of_condition_is_read_by_the_discriminator():
+    read = np.random.default_rng(0).normal(size=(3, 9)).astype("float32")
+    values = {
+        "label": np.array([1, 3, 4], "int32"),  # dog, animal, unknown
+        "grade": np.array([0, 1, 2], "int32"),
+        "tags": np.array([[1, 0], [2, 1], [2, 2]], "int32"),
+        "angle": np.array([[30, -60], [0, 60], [np.nan, np.nan]], "float32"),
+    }
+    nats = of_all_kinds()._class_losses(
+        ops.convert_to_tensor(read), {n: ops.convert_to_tensor(v) for n, v in values.items()}
+    )
+    read, expected = read.astype("float64"), np.zeros(3)
+    p = [np.exp(row[:3]) / np.exp(row[:3]).sum() for row in read]
+    expected[:2] -= np.log([p[0][1], p[1][:2].sum()])
+    p = [np.exp(row[3:5]) / np.exp(row[3:5]).sum() for row in read]
+    expected[:2] -= np.log([p[0][0], p[1][1]])
+    p = 1 / (1 + np.exp(-read[:, 5:7]))
+    expected[:2] -= [np.log(p[0, 0] * (1 - p[0, 1])), np.log(p[1, 1])]
+    away = read[:2, 7:] - [[0.5, -1], [0, 1]]
+    expected[:2] += (away**2).sum(axis=1) / (2 * 0.25**2)
+    np.testing.assert_allclose(ops.convert_to_numpy(nats), expected, rtol=1e-5)
+
+
+def test_a_gan_of_all_kinds_trains_samples_and_is_read_from_its_file(images, tmp_path):
+    model, rng = of_all_kinds(), np.random.default_rng(0)
+    model.compile(keras.optimizers.Adam(1e-2), run_eagerly=EAGERLY)
+    inputs = {
+        "x": images[0],
+        "label": rng.integers(0, 5, 48),
+        "grade": ["low", "high"] * 24,
+        "tags": rng.integers(0, 3, (48, 2)),
+        "angle": rng.uniform(-60, 60, (48, 2)),
+    }
+    history = model.fit(inputs, epochs=2, batch_size=16, verbose=0).history
+    assert np.isfinite(history["class_loss"] + history["generated_class_loss"]).all()
+    asked = {"label": "animal", "grade": "high", "tags": ["red"], "angle": [30.0, 0.0]}
+    made = model.sample(asked, seed=1, count=4)
+    assert made.shape == (4, *SHAPE)
+    model.save(tmp_path / "model.keras")
+    loaded = keras_vae.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded.sample(asked, seed=1, count=4), made)
 
 
 def test_a_label_decides_the_image_after_training(images):
@@ -385,7 +443,7 @@ BAD_MODELS = [
     (lambda: make(latent_dim=0), "`latent_dim` must be"),
     (lambda: make(label_smoothing=1.0), r"`label_smoothing` must be in \[0, 1\)"),
     (lambda: make(class_loss_weight=-1.0), "`class_loss_weight` must be a number of at least 0"),
-    (lambda: make(condition={"angle": Continuous(2)}), "must be Categorical"),
+    (lambda: make(condition={"voice": Sequence(4, 3)}), "must be labels .* kind for: voice"),
     (lambda: make(condition={}), "`condition` must be a dict"),
     (
         lambda: make(False, condition={"label": Categorical(3)}),

@@ -224,3 +224,15 @@ def test_guidance_reaches_the_prior_of_codes():
 
     Asked([{"label": 1}]).sample(Model(), 3, seed=5, guidance=2.0)
     assert given == {"seed": 5, "guidance": 2.0}
+
+
+@pytest.mark.slow
+def test_a_gan_of_several_conditions_is_trained_and_swept(archive, tmp_path):
+    folder = tmp_path / "gan"
+    words = ["--model", "conditional_gan", "--condition", "label,angle,side", "--epochs", "1"]
+    assert main(["train", "--data", str(archive), "--out", str(folder), *words]) == 0
+    assert list(keras_vae.load_model(folder).condition) == ["label", "angle", "side"]
+    out = str(tmp_path / "row.npy")
+    asked = ["--label", "1", "--condition", "angle=-60:30:3", "--condition", "side=left"]
+    assert main(["sample", str(folder), *asked, "--out", out]) == 0
+    assert len(np.load(out)) == 3

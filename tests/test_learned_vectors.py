@@ -95,7 +95,7 @@ def test_a_fitted_prior_is_one_for_all_labels():
 
 def test_what_needs_one_hot_labels_says_how_to_have_them():
     networks = keras_vae.networks
-    with pytest.raises(ValueError, match=r"Categorical, with embedding_dim=0, .* for: label"):
+    with pytest.raises(ValueError, match=r"labels with embedding_dim=0, .* for: label"):
         keras_vae.ConditionalGAN(
             networks.DenseDecoder((6, 5, 1), (4,)),
             networks.DenseDiscriminator((4,), num_classes=300),

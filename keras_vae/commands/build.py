@@ -121,11 +121,14 @@ def make_gan(args, dataset):
     }
     if args.model == "gan":
         return keras_vae.GAN(generator, discriminator(), **options)
+    from keras_vae.models.conditional_gan import head_size
+
     kind = keras_vae.Categorical(len(names), names, unknown_rate=args.unknown_rate, embedding_dim=0)
+    condition = make_conditions(args, dataset, kind)
     return keras_vae.ConditionalGAN(
         generator,
-        discriminator(num_classes=len(names)),
-        condition={"label": kind},
+        discriminator(num_classes=head_size(condition)),
+        condition=condition,
         class_loss_weight=args.class_loss_weight,
         **options,
     )

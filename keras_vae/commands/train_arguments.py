@@ -90,8 +90,10 @@ OPTIONS_OF = {
     ("gan", "conditional_gan"): ("label_smoothing", "spectral_normalization"),
     ("conditional_gan",): ("class_loss_weight",),
     ("vq_vae",): ("num_codes", "levels", "prior_epochs"),
-    ("conditional_vae", "sequence_vae", "table_vae", "series_vae"): ("condition",),
-    ("conditional_vae",): ("unit",),
+    ("conditional_vae", "conditional_gan", "sequence_vae", "table_vae", "series_vae"): (
+        "condition",
+    ),
+    ("conditional_vae", "conditional_gan"): ("unit",),
     ("table_vae",): ("drop", "kinds"),
     ("series_vae",): ("window", "stride", "channels", "time"),
     (*IMAGE_MODELS, "table_vae", "series_vae"): ("hidden_units",),
@@ -438,7 +440,7 @@ def check_options(args):
 
         for name in args.condition:
             arguments.one_of(name, "--condition", CONDITIONS)
-    if args.model == "conditional_vae":
+    if args.model in ("conditional_vae", "conditional_gan"):
         check_conditions(args)
     for name in ("kl_weight", "free_bits"):
         arguments.not_negative(getattr(args, name), flag(name))

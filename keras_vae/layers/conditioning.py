@@ -58,21 +58,30 @@ class Conditioning(keras.layers.Layer):
         """Width of the vector."""
         return sum(kind.size for kind in self.condition.values())
 
+    def hide(self, conditions):
+        """The conditions as a training step sees them: at each one's rate *unknown*."""
+        hidden = dict(conditions)
+        for name, kind in self.condition.items():
+            if not kind.unknown_rate:
+                continue
+            value = conditions[name]
+            uniform, shape = keras.random.uniform, ops.shape(value)
+            if kind.value_shape:  # unknown as a whole
+                shape = (shape[0], 1)
+            drawn = replica.current().draw(uniform, shape, seed=self.seed_generator)
+            if kind.kind == "categorical":
+                hidden[name] = kind.hide(value, drawn)
+            else:
+                unknown = ops.cast(kind.unknown, value.dtype)
+                hidden[name] = ops.where(drawn < kind.unknown_rate, unknown, value)
+        return hidden
+
     def call(self, conditions, training=None):
+        if training:
+            conditions = self.hide(conditions)
         encodings = []
         for name, kind in self.condition.items():
-            value = conditions[name]
-            if kind.unknown_rate and training:
-                uniform, shape = keras.random.uniform, ops.shape(value)
-                if kind.value_shape:  # unknown as a whole
-                    shape = (shape[0], 1)
-                drawn = replica.current().draw(uniform, shape, seed=self.seed_generator)
-                if kind.kind == "categorical":
-                    value = kind.hide(value, drawn)
-                else:
-                    unknown = ops.cast(kind.unknown, value.dtype)
-                    value = ops.where(drawn < kind.unknown_rate, unknown, value)
-            table = self.tables.get(name)
+            value, table = conditions[name], self.tables.get(name)
             encodings.append(kind.encode(value) if table is None else kind.encode(value, table))
         return ops.concatenate(encodings, axis=-1)
 

@@ -8,26 +8,35 @@ from keras_vae.models.conditional_vae import ConditionalVAE
 from keras_vae.models.gan import GAN
 from keras_vae.training import inputs as model_inputs
 
+# What numbers count by: the standard deviation of a Gaussian, in halves of their range.
+NUMBER_SCALE = 0.25
+
 
 @keras.saving.register_keras_serializable("keras_vae")
 class ConditionalGAN(GAN):
-    """Generator that sees labels and discriminator that also names them.
+    """Generator that sees conditions and discriminator that also reads them.
 
     Beside their losses of `GAN`, both players lower the cross-entropy of the labels, in nats per
     example: the discriminator on real images (reported as `class_loss`), the generator on generated
-    ones (`generated_class_loss`). An *unknown* label adds nothing to it. The paper's discriminator
-    lowers it on generated images too; then it learns to read signs of a class that no real image
-    has, and an independent classifier agrees less with the labels.
+    ones (`generated_class_loss`). An *unknown* label adds nothing to it, and one that is a group of
+    classes counts by the sum of their probabilities. Of tags it is the cross-entropy of each, of
+    numbers, which the head says in halves of their range, that of a Gaussian of standard deviation
+    0.25 but for a constant. The paper's discriminator lowers it on generated images too; then it
+    learns to read signs of a class that no real image has, and an independent classifier agrees
+    less with the labels.
 
     Args:
         generator: Keras model from `[z, condition]` to the likelihood's parameters; `condition` is
             a float vector `(batch, size)`.
         discriminator: Keras model from `x` to `(logit, class_logits)`, `(batch, 1)` and
-            `(batch, size)`, such as `ConvDiscriminator(num_classes=10)`.
-        condition: Dict from name to `Categorical`. The names are the keys of `fit`'s input dict, of
-            `sample`'s conditions and the inputs of exported graphs.
+            `(batch, num_classes)`, such as `ConvDiscriminator(num_classes=10)`. Of several
+            conditions the classes of each label, each tag and each number have one entry, in the
+            order of `condition`.
+        condition: Dict from name to a kind of label, number or tags, without learned vectors
+            (`embedding_dim`). The names are the keys of `fit`'s input dict, of `sample`'s
+            conditions and the inputs of exported graphs.
         latent_dim: Int, size of `z`.
-        class_loss_weight: Float, at least 0. Factor of the cross-entropies of the labels.
+        class_loss_weight: Float, at least 0. Factor of the cross-entropies of the conditions.
         **kwargs: As for `GAN`.
 
     Call arguments:
@@ -45,19 +54,19 @@ class ConditionalGAN(GAN):
         self, generator, discriminator, condition, latent_dim, class_loss_weight=1.0, **kwargs
     ):
         model_inputs.check_kinds(condition)
-        unnamed = [n for n, kind in condition.items() if not getattr(kind, "is_one_hot", False)]
-        if unnamed:
-            raise ValueError(
-                "`condition` of a `ConditionalGAN` must be Categorical, with embedding_dim=0, "
-                "because the discriminator names classes. Received another kind for: "
-                f"{', '.join(unnamed)}."
-            )
+        for name, kind in condition.items():
+            if kind.kind not in _READ or getattr(kind, "embedding_dim", 0):
+                raise ValueError(
+                    "`condition` of a `ConditionalGAN` must be labels with embedding_dim=0, "
+                    "numbers or tags, which its discriminator reads. Received another kind for: "
+                    f"{name}."
+                )
         class_loss_weight = arguments.not_negative(class_loss_weight, "class_loss_weight")
         super().__init__(generator, discriminator, latent_dim, condition=condition, **kwargs)
         self.class_loss_weight = class_loss_weight
 
     def _check_judgement(self, judged):
-        size = self.conditioning.size
+        size = head_size(self.condition)
         shapes = [tuple(head.shape) for head in keras.tree.flatten(judged)]
         if shapes not in ([(None, 1), (None, size)], [(None,), (None, size)]):
             raise ValueError(
@@ -66,30 +75,30 @@ class ConditionalGAN(GAN):
                 f"Make it with num_classes={size}."
             )
 
-    def discriminator_terms(self, real, generated, condition, weight):
-        loss, terms = super().discriminator_terms(real, generated, condition, weight)
-        terms["class_loss"] = ops.mean(weight * self._class_losses(real[1], condition))
+    def discriminator_terms(self, real, generated, conditions, weight):
+        loss, terms = super().discriminator_terms(real, generated, conditions, weight)
+        terms["class_loss"] = ops.mean(weight * self._class_losses(real[1], conditions))
         return loss + self.class_loss_weight * terms["class_loss"], terms
 
-    def generator_terms(self, generated, condition):
-        loss, terms = super().generator_terms(generated, condition)
-        terms["generated_class_loss"] = ops.mean(self._class_losses(generated[1], condition))
+    def generator_terms(self, generated, conditions):
+        loss, terms = super().generator_terms(generated, conditions)
+        terms["generated_class_loss"] = ops.mean(self._class_losses(generated[1], conditions))
         return loss + self.class_loss_weight * terms["generated_class_loss"], terms
 
-    def _class_losses(self, class_logits, condition):
-        """Cross-entropy of the labels `(batch,)`, summed over the conditions.
+    def _class_losses(self, class_logits, conditions):
+        """Cross-entropy of the conditions `(batch,)`, summed over them.
 
         Args:
-            class_logits: Float tensor `(batch, size)`.
-            condition: Float tensor, same shape: for each condition a one-hot vector, or zeros for
-                *unknown*.
+            class_logits: Float tensor `(batch, size)`; of one class and one number `(batch,)`.
+            conditions: Dict of tensors.
         """
+        class_logits = ops.reshape(class_logits, (ops.shape(class_logits)[0], -1))
         cross_entropy, start = 0.0, 0
-        for kind in self.condition.values():
-            own = slice(start, start + kind.size)
-            log_p = ops.log_softmax(class_logits[:, own], axis=-1)
-            cross_entropy = cross_entropy - ops.sum(condition[:, own] * log_p, axis=-1)
-            start += kind.size
+        for name, kind in self.condition.items():
+            size, loss = _READ[kind.kind]
+            own = class_logits[:, start : start + size(kind)]
+            cross_entropy = cross_entropy + loss(kind, own, conditions[name])
+            start += size(kind)
         return cross_entropy
 
     # A code is drawn and decoded as a conditional VAE's is.
@@ -97,3 +106,33 @@ class ConditionalGAN(GAN):
 
     def get_config(self):
         return {**super().get_config(), "class_loss_weight": self.class_loss_weight}
+
+
+def head_size(condition):
+    """How many entries a discriminator reads conditions by, its `num_classes`."""
+    return sum(_READ[kind.kind][0](kind) for kind in condition.values())
+
+
+def _of_label(kind, logits, label):
+    return -kind.log_prob(ops.log_softmax(logits, axis=-1), label)
+
+
+def _of_tags(kind, logits, tags):
+    sign = kind.encode(tags)  # 1, -1, and 0 where unknown
+    return ops.sum(ops.abs(sign) * ops.softplus(-sign * logits), axis=-1)
+
+
+def _of_numbers(kind, read, numbers):
+    numbers = ops.cast(numbers, "float32")
+    known = ops.cast(ops.equal(numbers, numbers), "float32")  # NaN equals nothing
+    known = ops.min(known, axis=-1, keepdims=True)
+    away = known * (read - kind.encode(numbers)[:, : kind.dim]) / NUMBER_SCALE
+    return ops.sum(ops.square(away), axis=-1) / 2
+
+
+# Of each kind, how many entries of the head read it, and the loss of these.
+_READ = {
+    "categorical": (lambda kind: kind.num_leaves, _of_label),
+    "multi_label": (lambda kind: kind.size, _of_tags),
+    "continuous": (lambda kind: kind.dim, _of_numbers),
+}

@@ -76,8 +76,7 @@ class GAN(GenerativeModel, Samples, Adversarial):
         """
         if isinstance(input_shape, dict):
             input_shape = input_shape["x"]
-        labels = {name: keras.KerasTensor((None,), "int32") for name in self.condition}
-        condition = self.encode_condition(labels)
+        condition = keras.KerasTensor((None, self.conditioning.size)) if self.condition else None
         beside = f" and a condition of size {self.conditioning.size}" if self.condition else ""
         try:
             made = self.generator(join(keras.KerasTensor((None, self.latent_dim)), condition))
@@ -163,7 +162,9 @@ class GAN(GenerativeModel, Samples, Adversarial):
         """
         inputs, _, sample_weight = datasets.unpack(self, data)
         given, conditions = self.named_inputs(inputs)
-        x, condition = self.network_inputs(inputs, training=training)
+        x = self.as_values(given)
+        seen = self._seen(conditions, training)
+        condition = self.encode_condition(seen, training=False)
         made = ops.stop_gradient(self._generate(x, condition, training))
         judged = self.discriminator(
             ops.concatenate([ops.cast(x, made.dtype), made]), training=training
@@ -174,7 +175,7 @@ class GAN(GenerativeModel, Samples, Adversarial):
             weight = ops.cast(ops.reshape(sample_weight, (-1,)), weight.dtype)
         # A product, because NaN must reach the gradient as well.
         weight = weight * self._validity(given, x, conditions)
-        loss, terms = self.discriminator_terms(real, generated, condition, weight)
+        loss, terms = self.discriminator_terms(real, generated, seen, weight)
         return loss + sum(self.discriminator.losses), terms
 
     def generator_loss(self, data, training):
@@ -191,19 +192,24 @@ class GAN(GenerativeModel, Samples, Adversarial):
         """
         inputs, _, _ = datasets.unpack(self, data)
         x, conditions = self.named_inputs(inputs)
-        condition = self.encode_condition(conditions, training=training)
+        conditions = self._seen(conditions, training)
+        condition = self.encode_condition(conditions, training=False)
         judged = self.discriminator(self._generate(x, condition, training), training=training)
         generated = [_float(head) for head in keras.tree.flatten(judged)]
-        loss, terms = self.generator_terms(generated, condition)
+        loss, terms = self.generator_terms(generated, conditions)
         return loss + sum(self.generator.losses), terms
 
-    def discriminator_terms(self, real, generated, condition, weight):
+    def _seen(self, conditions, training):
+        """The conditions as the generator sees them, of which training hides some."""
+        return self.conditioning.hide(conditions) if training and self.condition else conditions
+
+    def discriminator_terms(self, real, generated, conditions, weight):
         """The discriminator's loss and its terms.
 
         Args:
             real, generated: What the discriminator says of either, a tuple of logits `(batch,)`
-                and, with a class head, logits of the classes `(batch, size)`.
-            condition: Float tensor `(batch, size)`, or None.
+                and, with a class head, what it says of the conditions `(batch, size)`.
+            conditions: Dict of tensors, the conditions of both; empty without any.
             weight: Float tensor `(batch,)`, of the real examples.
         """
         as_real, as_generated = ops.softplus(-real[0]), ops.softplus(real[0])
@@ -211,7 +217,7 @@ class GAN(GenerativeModel, Samples, Adversarial):
         loss = ops.mean(cross_entropy * weight) + ops.mean(ops.softplus(generated[0]))
         return loss, {"discriminator_loss": loss}
 
-    def generator_terms(self, generated, condition):
+    def generator_terms(self, generated, conditions):
         """The generator's loss and its terms; the arguments are those of `discriminator_terms`."""
         loss = ops.mean(ops.softplus(-generated[0]))
         return loss, {"generator_loss": loss}
