@@ -91,6 +91,8 @@ def convert(graph, quantize="none", calibration=None):
         converted, edits = stablehlo.convert(graph, signatures(graph, quantize))
     else:
         converted, edits = _convert(graph, quantize, calibration), []
+    if quantize == "int8-full":
+        _check_all_integer(graph, converted)
     content = _edited(converted, *edits, tflite_edits.fix_shapes, tflite_edits.compact)
     if quantize == "int8-full":
         return _edited(content, tflite_edits.saturate_logits)
@@ -278,6 +280,38 @@ def _run_in_micro():
         interpreter.set_input(np.zeros(detail["shape"], detail["dtype"]), index)
     interpreter.invoke()
     interpreter.print_allocations()
+
+
+def _check_all_integer(graph, content):
+    """Raise an ExportError that names what LiteRT cannot run in 8 bits, if it cannot run a file.
+
+    Args:
+        graph: The `Graph`.
+        content: Bytes, as the converter made them, whose tensors are named by layers.
+    """
+    from ai_edge_litert.interpreter import Interpreter
+
+    example = graph.rows(graph.draw(2, np.random.default_rng(0)), slice(0, 2))
+    try:
+        _run(Interpreter(model_content=content).get_signature_runner(graph.name), example)
+    except (RuntimeError, ValueError) as err:
+        refused = _named_operators(content, re.findall(r"([A-Z][A-Z_0-9]+) node #(\d+)", str(err)))
+        if not refused:
+            raise ExportError(
+                f"LiteRT cannot run the `{graph.name}` graph in whole numbers: {one_line(err)}. "
+                'Take quantize="int8".'
+            ) from err
+        where = 'operators that LiteRT runs in whole numbers (quantize="int8" has others)'
+        raise graphs.unknown_operators(graph, where, refused) from err
+
+
+def _named_operators(content, found):
+    """Pairs of an operator and its place in the model, of pairs of it and its index in the file."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    main = schema.ModelT.InitFromPackedBuf(content, 0).subgraphs[0]
+    outputs = [(name, main.operators[int(index)].outputs[0]) for name, index in found]
+    return [(name, main.tensors[output].name.decode()) for name, output in outputs]
 
 
 def _on_jax():

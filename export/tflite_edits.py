@@ -12,6 +12,15 @@ WEIGHT_AXES = {
     "DEPTHWISE_CONV_2D": 3,
 }
 LOGIT_STEP = 12.5 / 255
+# What computes sums of products, and rounds them to steps of its own.
+_WITH_OWN_STEPS = (
+    "ADD",
+    "CONV_2D",
+    "DEPTHWISE_CONV_2D",
+    "FULLY_CONNECTED",
+    "SUB",
+    "TRANSPOSE_CONV",
+)
 
 
 def compact(model, schema):
@@ -254,10 +263,21 @@ def store_weights(model, schema, quantize, vectors=()):
 def saturate_logits(model, schema):
     """Spend the 8 bits of a sigmoid's input on the range in which its 8-bit output moves.
 
-    Beyond 6.25 the output is within one step of 0 or 1, and logits reach 50.
+    Beyond 6.25 the output is within one step of 0 or 1, and logits reach 50. It is left alone where
+    another operator reads it too, as in `x * sigmoid(x)`, or where what makes it has no steps of
+    its own: those of what SPLIT or RESHAPE takes and gives are the same.
     """
+    makers = {
+        id(operator): list(operator.outputs)
+        for _, operator in _operators_of(model, schema, *_WITH_OWN_STEPS)
+    }
     for subgraph, operator in _operators_of(model, schema, "LOGISTIC"):
-        scheme = subgraph.tensors[operator.inputs[0]].quantization
+        logits = operator.inputs[0]
+        readers = sum(list(each.inputs).count(logits) for each in subgraph.operators)
+        is_made = any(logits in makers.get(id(each), ()) for each in subgraph.operators)
+        if readers > 1 or not is_made or logits in subgraph.outputs:
+            continue
+        scheme = subgraph.tensors[logits].quantization
         if scheme is not None and scheme.scale is not None and scheme.scale[0] > LOGIT_STEP:
             scheme.scale = np.array([LOGIT_STEP], np.float32)
             scheme.zeroPoint = np.array([0], np.int64)

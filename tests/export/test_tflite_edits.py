@@ -1,10 +1,12 @@
 """Changes of converted TFLite files: what they compute stays the same."""
 
+import keras
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
+import export
 from export import tflite, tflite_edits
 from tests.export.test_parity import converts_here
 
@@ -62,3 +64,22 @@ def test_shapes_that_are_known_but_for_the_batch_are_computed_no_more(converted)
         for found in (outputs(converted, x), outputs(fixed, x)):
             for made, value in zip(found, sorted(expected, key=lambda a: a.shape), strict=True):
                 np.testing.assert_array_equal(made, value)
+
+
+@pytest.mark.usefixtures("one_signature")
+@pytest.mark.parametrize("is_gated", [False, True], ids=["swish", "split"])
+def test_sigmoids_share_their_input_with_others_in_all_integer_files(is_gated, tmp_path):
+    """Values beyond 6.25, where a sigmoid is 1, count for what else reads them."""
+    z = keras.Input((4,), name="z")
+    h = keras.layers.Dense(8, kernel_initializer="identity", use_bias=False)(z) * 8.0
+    if is_gated:
+        gate, value = keras.ops.split(h, 2, axis=-1)
+        h = keras.ops.sigmoid(gate) * keras.ops.tanh(value) + keras.ops.sigmoid(value)
+    else:
+        h = keras.ops.silu(keras.layers.Dense(4)(h))
+    model = keras.Model(z, h)
+    path = export.export(model, inputs={"z": (4,)}, quantize="int8-full", out=tmp_path)
+    codes = np.random.default_rng(0).normal(size=(8, 4)).astype("f4")
+    made, expected = tflite.load(path)({"z": codes})["x"], np.asarray(model(codes))
+    # Measured: 0.02 of the largest value, and 0.5 where the input was cut off at 6.25.
+    assert np.abs(made - expected).max() < 0.06 * max(1.0, np.abs(expected).max())
