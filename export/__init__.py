@@ -95,8 +95,9 @@ def export(
             model.
         inputs: Optional dict that says what a Keras model of your own takes: from each input's
             name to the shape of one float32 example, `(16,)`, to `"int32"` for one integer an
-            example, or to `("int32", 10)` for one of ten classes. An input named `z` is taken for
-            a latent code with the prior N(0, I).
+            example, to `("int32", 10)` for one of ten classes, or to `("int32", 50, 12)` for
+            twelve of fifty words. An input named `z` is taken for a latent code with the prior
+            N(0, I).
         calibration_data: Optional dict from input names to arrays of typical examples, by which
             `"int8"` and `"int8-full"` round; or the path of an `.npz` of such arrays, of a table
             or of a folder, as `data` takes them. Defaults, for a decoder or sampler, to draws from

@@ -28,12 +28,12 @@ def of_keras_model(model, inputs, name="decoder"):
             is then drawn from N(0, I).
 
     Returns:
-        A `Graph`. Its output is `x`, or the keys of a dict that the model returns, or `output_0`,
-        `output_1`, ... for a list.
+        A `Graph`. Its output is `x`, or `y` where an input is `x`, or the keys of a dict that the
+        model returns, or `output_0`, `output_1`, ... for a list.
 
     Raises:
         ValueError: If the inputs are not of this form, or a functional model's have other names,
-            or the model refuses them.
+            or the model refuses them, or returns an output by the name of an input.
     """
     import keras
 
@@ -48,14 +48,11 @@ def of_keras_model(model, inputs, name="decoder"):
     specs = tuple(_input_spec(key, value) for key, value in dict(inputs).items())
     if not specs:
         raise ValueError("`inputs` must name at least one input, such as {'z': (16,)}.")
-    call = _how_to_call(model, [spec.name for spec in specs])
+    names = [spec.name for spec in specs]
+    call = _how_to_call(model, names)
 
     def function(tensors):
-        made = call(tensors)
-        if not isinstance(made, dict):
-            several = isinstance(made, list | tuple)
-            made = {f"output_{i}": y for i, y in enumerate(made)} if several else {"x": made}
-        return {key: as_float32(value) for key, value in made.items()}
+        return {key: as_float32(y) for key, y in by_name(call(tensors), names).items()}
 
     draw = functools.partial(draw_inputs, specs)
     example = draw(2, np.random.default_rng(0))
@@ -66,6 +63,11 @@ def of_keras_model(model, inputs, name="decoder"):
             f"`{type(model).__name__}` must accept the `inputs` {dict(inputs)}. It raised: "
             f"{type(err).__name__}: {str(err).strip().splitlines()[0][:300]}"
         ) from err
+    if taken := set(made) & set(names):
+        raise ValueError(
+            f"`{type(model).__name__}` must return outputs of other names than its inputs'. "
+            f"Received: {', '.join(sorted(taken))}. Rename the key of the dict that it returns."
+        )
     outputs = tuple(
         TensorSpec(key, "float32", (None, *map(int, y.shape[1:]))) for key, y in made.items()
     )
@@ -80,18 +82,31 @@ def of_keras_model(model, inputs, name="decoder"):
     return sampler_over(graph, StandardNormal())
 
 
+def by_name(made, inputs):
+    """What a model returns as a dict.
+
+    Args:
+        made: A tensor, or a list or a dict of tensors.
+        inputs: Names of the model's inputs; no value of a file has two meanings.
+    """
+    if isinstance(made, list | tuple):
+        return {f"output_{index}": y for index, y in enumerate(made)}
+    return made if isinstance(made, dict) else {"y" if "x" in inputs else "x": made}
+
+
 def _input_spec(name, value):
     if isinstance(name, str) and name.isidentifier():
         if value == "int32":
             return TensorSpec(name, "int32", (None,), 2)
-        whole = isinstance(value, list | tuple) and all(type(n) is int for n in value[1:])
-        if whole and len(value) == 2 and value[0] == "int32" and value[1] > 0:
-            return TensorSpec(name, "int32", (None,), value[1])
-        if whole and all(type(n) is int and n > 0 for n in value):
-            return TensorSpec(name, "float32", (None, *value))
+        if isinstance(value, list | tuple):
+            is_whole = [type(n) is int and n > 0 for n in value]
+            if len(value) > 1 and value[0] == "int32" and all(is_whole[1:]):
+                return TensorSpec(name, "int32", (None, *value[2:]), value[1])
+            if all(is_whole):
+                return TensorSpec(name, "float32", (None, *value))
     raise ValueError(
-        "`inputs` must map names to a shape such as (16,), to 'int32' or to ('int32', 10). "
-        f"Received: {name!r}: {value!r}."
+        "`inputs` must map names to a shape such as (16,), to 'int32', to ('int32', 10), or to "
+        f"('int32', 10, 12) for several. Received: {name!r}: {value!r}."
     )
 
 

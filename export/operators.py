@@ -440,6 +440,39 @@ def _resize_unless_whole(image, size, *, operator, **attributes):
     return _resize(image, size, operator=operator, **attributes)
 
 
+def _transposed_and_padded(sizes, kernel, x, strides, padding, data_format, dilations, **_):
+    """A transposed convolution that leaves pixels at its end without any: they are padded.
+
+    Where the kernel is smaller than the stride, or by `output_padding`. tf2onnx writes a padding
+    of less than none.
+    """
+    import tensorflow as tf
+    from tensorflow.python.framework import tensor_util
+
+    asked = tensor_util.constant_value_as_shape(sizes)[1:3]
+    if data_format.s != b"NHWC" or set(dilations.list.i) != {1} or None in (*asked, *x.shape[1:3]):
+        return None
+    margins, reached = [], []
+    axes = zip(asked, x.shape[1:3], kernel.shape[:2], strides.list.i[1:3], strict=True)
+    for size, count, width, stride in axes:
+        made = (count - 1) * stride + width
+        before = max(made - size, 0) // 2 if padding.s == b"SAME" else 0
+        reached.append(made)
+        margins.append((before, size - made + before))
+    if all(after <= 0 for _, after in margins):
+        return None
+    whole = tf.raw_ops.Conv2DBackpropInput(
+        input_sizes=tf.stack([tf.shape(x)[0], *reached, kernel.shape[2]]),
+        filter=kernel,
+        out_backprop=x,
+        strides=list(strides.list.i),
+        padding="VALID",
+    )
+    (top, bottom), (left, right) = margins
+    padded = tf.pad(whole, [(0, 0), (0, max(bottom, 0)), (0, max(right, 0)), (0, 0)])
+    return padded[:, top : top + asked[0], left : left + asked[1]]
+
+
 def _bucketize(x, boundaries, **_):
     import tensorflow as tf
 
@@ -486,6 +519,7 @@ _REPLACEMENTS = {
     "onnx": {
         **_BOTH,
         "Bucketize": _bucketize,
+        "Conv2DBackpropInput": _transposed_and_padded,
         "Erfc": _erfc,
         **{
             name: functools.partial(_resize_unless_whole, operator=name)

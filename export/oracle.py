@@ -282,7 +282,7 @@ def _keras_model(graph, inputs):
     made = model(*given, **arguments, training=False)
     if isinstance(made, list | tuple):
         return {f"output_{index}": tensor for index, tensor in enumerate(made)}
-    return made if isinstance(made, dict) else {"x": made}
+    return made if isinstance(made, dict) else {graph.outputs[0].name: made}
 
 
 def _keras_sampler(graph, inputs):
