@@ -9,7 +9,9 @@ from keras import ops
 
 import keras_vae
 from keras_vae import Categorical, Continuous
+from keras_vae.conditions import MultiLabel
 from keras_vae.layers import Conditioning
+from keras_vae.training.inputs import sampled_conditions
 from tests.conftest import make_model, ordinary_on
 
 ANGLES = np.linspace(-60, 60, 24).astype("float32")[:, None]
@@ -231,6 +233,26 @@ def test_outside_of_the_range_sampling_warns_once_and_says_the_range():
 
 
 @ordinary_on("torch")
+def test_numbers_that_nobody_asked_for_are_drawn_within_the_range():
+    kinds = {"label": Categorical(3), "angle": Continuous(2, low=(-60, 5), high=(60, 9))}
+    model = make_model(condition=kinds)
+    given = sampled_conditions(model, None, 500, seed=3)
+    assert given["angle"].shape == (500, 2)
+    np.testing.assert_allclose(given["angle"].min(axis=0), [-60, 5], atol=2)
+    np.testing.assert_allclose(given["angle"].max(axis=0), [60, 9], atol=2)
+    again = model.sample(given, seed=3)
+    np.testing.assert_array_equal(model.sample(count=500, seed=3), again)
+    kinds = {"angle": Continuous(1, unknown_rate=0.1), "tags": MultiLabel(["a"], 0.1)}
+    given = sampled_conditions(make_model(condition=kinds), None, 2, seed=3)
+    np.testing.assert_array_equal(given["angle"], [[np.nan], [np.nan]])
+    np.testing.assert_array_equal(given["tags"], [[2], [2]])
+    words = (
+        r"range it knows. Received: no value of angle. Pass sample\(\{'angle': ...\}, count=1\)."
+    )
+    with pytest.raises(ValueError, match=words):
+        model_of(Continuous(1)).sample()
+
+
 def test_an_unknown_number_is_sampled_as_the_model_was_trained_without_it():
     model = model_of(Continuous(1, -60, 60, unknown_rate=0.5))
     expected = model.sample({"angle": [np.nan] * 3}, seed=1)

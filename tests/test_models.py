@@ -231,7 +231,7 @@ def test_a_wrong_label_is_refused_in_one_line(label, words):
         ({"label": [1], "angle": [[0, 0]], "size": [1]}, "Received: ['angle', 'label', 'size']"),
         ([1, 2], "needs a dict of the conditions ['angle', 'label']. Received: ['list']"),
         (7, "takes the number of samples by its name: sample(count=7)"),
-        (None, "draws labels alone. Received: no value of angle"),
+        (None, "whose range it knows. Received: no value of angle"),
         ({"label": [1, 2], "angle": [[0.0, 0.0]]}, "`angle` must hold one value per example"),
         (
             {"label": [1], "angle": [[0.0]]},

@@ -89,7 +89,9 @@ def test_one_list_of_tags_is_that_of_all_samples():
     for none, same in (([], [0, 0, 0]), (None, [2, 2, 2]), ("unknown", [2, 2, 2])):
         made = model.sample({"tags": none}, count=2, seed=5)
         np.testing.assert_array_equal(made, model.sample({"tags": [same] * 2}, seed=5))
-    with pytest.raises(ValueError, match=r"draws labels alone\. Received: no value of tags"):
+    with pytest.raises(
+        ValueError, match=r"draws labels, .* Received: no value of tags\. Pass sample\(\{"
+    ):
         model.sample(count=2)
 
 

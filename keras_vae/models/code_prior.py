@@ -255,7 +255,7 @@ class CodePrior(LearnsRanges, Guard, StoredModel):
 
         Args:
             conditions: Dict from each condition's name to its values, one for each sample, or to a
-                single one. Without the dict, labels are drawn, every class alike. Of a prior
+                single one. Without the dict, they are drawn as of a `ConditionalVAE`. Of a prior
                 without conditions, optionally an int, how many.
             temperature: Float, at least 0. Divides the logits; 0 takes the likeliest code.
             seed: Optional int, from 0 to 2^31 - 1. Example k of a seed does not depend on how

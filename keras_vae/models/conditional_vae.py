@@ -80,8 +80,9 @@ class ConditionalVAE(LabelInference, VAE):
             conditions: Dict from every condition's name to its values: for a categorical one a
                 sequence `(n,)` of indices, names, or `None` for *unknown*; for a continuous one
                 `(n, dim)`, in its unit. A single value is that of all samples. Without the dict,
-                labels are drawn, every class alike. Of a model of a table, numbers are in units,
-                single ones or `(n,)`; those that `data.TableSchema` has encoded are `(n, 1)`.
+                labels are drawn, every class alike, and numbers, uniform over their range; others
+                are *unknown* where they may be. Of a model of a table, numbers are in units, single
+                ones or `(n,)`; those that `data.TableSchema` has encoded are `(n, 1)`.
             temperature: Float, at least 0. Scales the prior's standard deviation.
             seed: Optional int, from 0 to 2^31 - 1. The same seed gives the same codes on every
                 backend and on devices.

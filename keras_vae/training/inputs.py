@@ -258,8 +258,7 @@ def sampled_conditions(model, conditions, count, seed):
 
     Args:
         model: Model with conditions.
-        conditions: Dict as for `check_conditions`; or None for labels drawn by the seed, every
-            class alike.
+        conditions: Dict as for `check_conditions`; or None for what `_drawn` draws.
         count: Optional int, how many samples. Defaults to the number of values, or 1.
         seed: Int.
 
@@ -273,19 +272,36 @@ def sampled_conditions(model, conditions, count, seed):
         )
     portable_random.check(seed, 1 if count is None else count, 1)
     if conditions is None:
-        needed = [name for name, kind in model.condition.items() if kind.kind != "categorical"]
-        if needed:
-            raise ValueError(
-                f"`{type(model).__name__}` draws labels alone. Received: no value of "
-                f"{', '.join(needed)}. Pass a dict of {list(model.condition)}."
-            )
-        conditions = {
-            name: seeds.generator(seed, f"label {name}").integers(kind.num_leaves, size=count or 1)
-            for name, kind in model.condition.items()
-        }
+        conditions = _drawn(model, count or 1, seed)
     found = check_conditions(model, conditions, count)
     _warn_of_range(model, found)
     return found
+
+
+def _drawn(model, count, seed):
+    """Conditions that nobody asked for: classes alike, numbers uniform over their range.
+
+    What cannot be drawn, tags and numbers without a range, is *unknown* where a model knows that.
+    """
+    drawn, needed = {}, []
+    for name, kind in model.condition.items():
+        if kind.kind == "categorical":
+            rng = seeds.generator(seed, f"label {name}")
+            drawn[name] = rng.integers(kind.num_leaves, size=count)
+        elif kind.kind == "continuous" and kind.low is not None:
+            rng = seeds.generator(seed, f"number {name}")
+            drawn[name] = rng.uniform(kind.low, kind.high, (count, kind.dim))
+        elif kind.unknown_rate:
+            drawn[name] = np.full((count, *kind.value_shape), kind.unknown)
+        else:
+            needed.append(name)
+    if needed:
+        asked = ", ".join(f"{name!r}: ..." for name in model.condition)
+        raise ValueError(
+            f"`{type(model).__name__}` draws labels, and numbers whose range it knows. Received: "
+            f"no value of {', '.join(needed)}. Pass sample({{{asked}}}, count={count})."
+        )
+    return drawn
 
 
 def _warn_of_range(model, conditions):
