@@ -1,8 +1,7 @@
 """C files: writing, compiling and running them, and reading their manifest.
 
-One C99 file and its header hold a decoder, encoder, sampler, scorer or reconstructor with int8 or
-float32 weights, for machines that no runtime fits on; of a table a decoder in whole numbers, whose
-rows are those of every backend.
+One C99 file and its header hold a graph with int8 or float32 weights, for machines that no runtime
+fits on; of a table a decoder in whole numbers, whose rows are those of every backend.
 Nothing is needed but a compiler and `math.h`; nothing is allocated, nothing is kept between calls.
 """
 
@@ -20,6 +19,7 @@ import tempfile
 import numpy as np
 
 from export import (
+    c_classifier,
     c_encoder,
     c_layers,
     c_likelihoods,
@@ -46,7 +46,7 @@ SUFFIX = ".c"
 QUANTIZATIONS = ("int8", "none", "exact")
 # On what it is made: it needs no converter.
 PACKAGES = {"tensorflow": ("tensorflow",), "stablehlo": ("jax",)}
-GRAPHS = ("decoder", "encoder", "sampler", "scorer", "reconstructor")
+GRAPHS = ("decoder", "encoder", "sampler", "scorer", "reconstructor", "classifier")
 
 COMPILERS = ("cc", "gcc", "clang")
 
@@ -262,11 +262,11 @@ def _program(graph, in_float=False):
     if graph.name == "sampler":
         said["prior"] = c_prior.of(model.prior, conditions, said["latent_dim"])
         portable_random.check(0, 1, model.latent_dim)
-    takes_data = graph.name in ("encoder", "scorer", "reconstructor")
+    takes_data = graph.name not in ("decoder", "sampler")
     if isinstance(model.schema, SeriesSchema) and graph.name != "reconstructor":
         said["series"] = model.schema
-    if graph.name == "encoder":
-        return c_encoder.of(model, said)
+    if graph.name in ("encoder", "classifier"):
+        return (c_encoder if graph.name == "encoder" else c_classifier).of(model, said)
     if graph.in_units and not takes_data:
         return c_tables.of(graph, said)
     observes = graph.name == "sampler" and model.observes

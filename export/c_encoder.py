@@ -191,13 +191,10 @@ def refuse(what, needs):
 
 def encoder_needs(model):
     """Yield what must hold of a model, in words, and what it has: each if those before hold."""
-    from keras_vae.data import SeriesSchema
     from keras_vae.models import VAE, Autoencoder
     from keras_vae.posteriors import DiagonalNormal
 
-    schema = model.schema
-    fits = schema is None or isinstance(schema, SeriesSchema)
-    yield fits, "data without a schema, and series", type(schema).__name__
+    yield takes(model)
     is_plain = isinstance(model, Autoencoder) and type(model).code is Autoencoder.code
     is_vae = isinstance(model, VAE) and type(model).infer is VAE.infer
     yield is_plain or is_vae, "autoencoders and VAEs", type(model).__name__
@@ -207,3 +204,11 @@ def encoder_needs(model):
     if is_vae:
         posterior = type(model.posterior)
         yield posterior is DiagonalNormal, "diagonal posteriors", posterior.__name__
+
+
+def takes(model):
+    """What must hold of a model's data, as `refuse` takes it."""
+    from keras_vae.data import SeriesSchema
+
+    fits = model.schema is None or isinstance(model.schema, SeriesSchema)
+    return fits, "data without a schema, and series", type(model.schema).__name__

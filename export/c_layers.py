@@ -60,6 +60,32 @@ def of_encoder(encoder, data_shape, has_variance=True):
     return _finite([*few_in_float(below), joined(heads)], "encoder")
 
 
+def of_classifier(classifier, data_shape):
+    """The layers of a `DenseClassifier` or a `ConvClassifier`; the last one makes the logits.
+
+    Args:
+        classifier: The classifier, built.
+        data_shape: Tuple of ints, the shape of an example.
+    """
+    import keras
+
+    from keras_vae.networks import ConvClassifier
+
+    stages = [x for x in itertools.chain(*classifier.stages) if type(x) is not keras.layers.Dropout]
+    if type(classifier) is ConvClassifier:
+        below = _convolutions(stages, data_shape)
+    else:
+        below = []
+        for layer in stages:
+            if isinstance(layer, keras.layers.Dense):
+                below.append(dense(layer))
+            elif isinstance(layer, keras.layers.BatchNormalization):
+                below[-1] = _normalized(below[-1], layer)
+            else:
+                below[-1] = dataclasses.replace(below[-1], activation=_activation(layer))
+    return _finite(few_in_float([*below, dense(classifier.logits)]), "classifier")
+
+
 def joined(heads):
     """Several `Dense` layers of one input as one, whose outputs lie in a row; few as float32."""
     layers = [dense(head) for head in heads]
@@ -243,6 +269,10 @@ def _activation(function):
 
     if isinstance(function, keras.layers.LeakyReLU):
         return f"v > 0.0f ? v : {literal(function.negative_slope)} * v"
+    if isinstance(function, keras.layers.ReLU) and (
+        (function.max_value, function.negative_slope, function.threshold) == (None, 0.0, 0.0)
+    ):
+        return ACTIVATIONS["relu"]
     name = getattr(function, "__name__", type(function).__name__)
     if name not in ACTIVATIONS or getattr(keras.activations, name) is not function:
         raise ValueError(

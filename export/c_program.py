@@ -48,7 +48,7 @@ TAKEN = """
     continuous_term contribution decode divergence draw edges encode factors group_of_class
     heads i index isfinite kl known largest_of latent levels_mean levels_term log_density
     log_weights logistic_mean logistic_term means middles moments node offsets p p_value
-    p_value_of parameters part precisions rounds scale score seed softplus spread spreads
+    p_value_of parameters part precisions rounds scale score seed softmax softplus spread spreads
     temperature thresholds total uniform v value wide widths work x x_reconstructed z z_log_var
     z_mean
 """

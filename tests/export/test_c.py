@@ -585,8 +585,8 @@ def test_other_decoders_are_refused():
 
 def test_other_graphs_models_and_options_are_refused():
     model = make(networks.DenseDecoder((4,), (3,)), LABEL)
-    with refused("graphs decoder, encoder, sampler, scorer, reconstructor", "classifier"):
-        c.convert(types.SimpleNamespace(name="classifier", model=model))
+    with refused("graphs decoder, encoder, sampler, scorer, reconstructor", "painter"):
+        c.convert(types.SimpleNamespace(name="painter", model=model))
     for quantize in ("float16", "int8-full"):
         with refused("`quantize` must be 'int8' or 'none'", repr(quantize)):
             c.convert(graphs.decoder(model), quantize)

@@ -107,7 +107,10 @@ BOUNDS = {"none": 3e-6, "int8": 0.05}
 @functools.cache
 def model_of(case):
     """An untrained model of varied weights."""
-    model = CASES[case]()
+    return varied(CASES[case]())
+
+
+def varied(model):
     if not model.built:
         model.build()
     rng = np.random.default_rng(1)
@@ -149,6 +152,35 @@ def test_every_graph_computes_what_keras_does(case, quantize, tmp_path):
             error = np.abs(made[output] - values).max() / scale
             assert error <= BOUNDS[quantize], (name, output, error)
             assert values.std() > 1e-3
+
+
+TREE = keras_vae.Hierarchical(["a/b", "a/c", "d"])
+CLASSIFIERS = {
+    "conv": (networks.ConvClassifier(7, (5, 6)), {"label": keras_vae.Categorical(4), "int": TREE}),
+    "dense": (networks.DenseClassifier(3, (9, 6)), {**LABEL, "angle": keras_vae.Continuous(1)}),
+}
+
+
+@pytest.mark.parametrize("kind", CLASSIFIERS)
+def test_a_classifier_gives_the_probabilities_of_each_label(kind, tmp_path):
+    classifier, condition = CLASSIFIERS[kind]
+    model = varied(keras_vae.ConditionalVAE(*dense(), condition, classifier=classifier))
+    temperatures = np.linspace(-0.5, 0.7, len(model.label_kinds))
+    model.classifier_log_temperature.assign(temperatures)
+    graph = graphs.classifier(model)
+    given = graph.draw(24, np.random.default_rng(3))
+    for quantize, bound in (("none", 3e-6), ("int8", 0.01)):
+        path = written(graph, quantize, tmp_path)
+        made = c.load(path)(given)
+        expected = graph.evaluate(given)
+        assert list(made) == list(expected) == list(model.label_kinds)
+        for name, values in expected.items():
+            assert values.std() > 0.05
+            np.testing.assert_allclose(made[name], values, rtol=0, atol=bound)
+            np.testing.assert_allclose(made[name].sum(axis=1), 1, atol=1e-6)
+    assert outside(path) - {"memset", "memcpy", "__stack_chk_fail"} <= LIBM
+    with pytest.raises(ValueError, match="refuses example 1"):
+        c.load(path)({"x": np.where(np.arange(2)[:, None, None, None], np.nan, given["x"][:2])})
 
 
 def test_weights_of_float32_are_those_of_the_model(tmp_path):
