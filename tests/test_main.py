@@ -247,11 +247,22 @@ def test_a_ladder_is_trained_measured_drawn_and_sampled(archive, tmp_path, capsy
     assert main(["figures", str(folder)]) == 0
     assert main(["sample", str(folder), "--seed", "1", "--out", str(tmp_path / "x.png")]) == 0
     capsys.readouterr()
-    words = "--model ladder_vae needs --network dense"
-    fails(capsys, ["train", *arguments, "--network", "conv"], words)
     fails(capsys, ["train", *arguments, "--latent-dim", "3"], "--latent-dim needs --model")
     fails(capsys, ["train", "--latent-dims", "3"], "--latent-dims needs --model ladder_vae")
     fails(capsys, ["train", *arguments, "--latent-dims", "3"], "one entry for each level")
+
+
+@ordinary_on("torch")
+def test_a_ladder_of_convolutions_is_trained_and_sampled(archive, tmp_path, capsys):
+    folder = tmp_path / "ladder"
+    arguments = ["--data", str(archive), "--model", "ladder_vae", "--network", "conv"]
+    assert main(["train", *arguments, "--epochs", "1", "--out", str(folder)]) == 0
+    # By the data: images of 6x5 are halved to 3x3 and 2x2.
+    said = capsys.readouterr().out
+    assert "--hidden-units 24,40 " in said
+    assert "--latent-dims 1,4\n" in said
+    assert keras_vae.load_model(folder).decoder.latent_dims == [9, 16]
+    assert main(["sample", str(folder), "--seed", "1", "--out", str(tmp_path / "x.png")]) == 0
 
 
 @ordinary_on("torch")

@@ -51,8 +51,13 @@ def make_model(args, dataset):
         model.set_prior(keras_vae.MaskGIT(*grid, {"label": kind}, seed=args.seed))
         return model
     if args.model == "ladder_vae":
-        encoder = networks.LadderEncoder(args.latent_dims, args.hidden_units)
-        decoder = networks.LadderDecoder(shape, args.latent_dims, args.hidden_units)
+        levels = args.latent_dims, args.hidden_units
+        if args.network == "dense":
+            encoder = networks.LadderEncoder(*levels)
+            decoder = networks.LadderDecoder(shape, *levels)
+        else:
+            encoder = networks.ConvLadderEncoder(shape, *levels)
+            decoder = networks.ConvLadderDecoder(shape, *levels)
     elif args.network == "dense":
         encoder = networks.DenseEncoder(args.latent_dim, args.hidden_units)
         decoder = networks.DenseDecoder(shape, reverse)

@@ -176,8 +176,9 @@ def add_arguments(parser):
     parser.add_argument(
         "--latent-dims",
         type=ints,
-        help="of a ladder_vae, sizes of the levels from the data up, by commas: 16,8,4; "
-        "--hidden-units has one width for each, too (default: by the data)",
+        help="of a ladder_vae, sizes of the levels from the data up, by commas: 16,8,4, or with "
+        "--network conv their channels; --hidden-units has one width for each, too (default: by "
+        "the data)",
     )
     parser.add_argument("--epochs", type=positive_int, help="default: by the data")
     parser.add_argument("--batch-size", type=positive_int, help="default: by the data")
@@ -427,8 +428,6 @@ def check_options(args):
             f"--latent-dim must be the number of --levels, {len(args.levels)}. Received: "
             f"{args.latent_dim}"
         )
-    if args.model == "ladder_vae" and args.network == "conv":
-        raise ValueError("--model ladder_vae needs --network dense. Received: conv.")
     check_levels(args)
     if args.model in ("vae", "ladder_vae") and args.prior == "conditional_normal":
         raise ValueError("--prior conditional_normal needs --model conditional_vae.")

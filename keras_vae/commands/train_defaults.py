@@ -63,11 +63,19 @@ CLASS_LOSS_WEIGHT = 3.0
 # Of labels in groups, which are learned by it alone.
 UNKNOWN_RATE_OF_GROUPS = 0.2
 
-# What differs for a ladder: one entry for each level, from the data up.
+# What differs for a ladder: one entry for each level, from the data up. Of convolutions the codes
+# are small images, and `latent_dims` their channels.
 LADDER_DEFAULTS = {
-    "digits": {"hidden_units": (128, 64), "latent_dims": (8, 4)},
-    "grey": {"hidden_units": (512, 256, 128), "latent_dims": (32, 16, 8)},
-    "colour": {"hidden_units": (512, 256, 128), "latent_dims": (64, 32, 16)},
+    "dense": {
+        "digits": {"hidden_units": (128, 64), "latent_dims": (8, 4)},
+        "grey": {"hidden_units": (512, 256, 128), "latent_dims": (32, 16, 8)},
+        "colour": {"hidden_units": (512, 256, 128), "latent_dims": (64, 32, 16)},
+    },
+    "conv": {
+        "digits": {"hidden_units": (24, 40), "latent_dims": (1, 4)},
+        "grey": {"hidden_units": (24, 40, 64), "latent_dims": (1, 4, 8)},
+        "colour": {"hidden_units": (32, 64, 128), "latent_dims": (2, 8, 16)},
+    },
 }
 
 
@@ -93,7 +101,8 @@ def fill_defaults(args, dataset):
         grids = {"network": "conv", "hidden_units": (64,) if small else (32, 64)}
         defaults = {**defaults, **grids, "latent_dim": len(args.levels or range(16))}
     if args.model == "ladder_vae":
-        defaults = {**defaults, "network": "dense", **LADDER_DEFAULTS[kind]}
+        network = args.network or "dense"
+        defaults = {**defaults, "network": network, **LADDER_DEFAULTS[network][kind]}
         del defaults["latent_dim"]
     if args.resume and args.residual_blocks is None:
         args.residual_blocks = 0  # of a run that was begun before there were any
