@@ -5,12 +5,16 @@ known sizes; what takes any number is made of two such traces (`any_batch`).
 """
 
 import importlib.metadata
+import re
 
 import numpy as np
 
-from export import any_batch, tracing
+from export import any_batch, graphs, jax_operators, tflite_loops, tracing
 from export.errors import ExportError
 from keras_vae.exceptions import one_line
+
+# In one function.
+_MOST_LOOPS = 64
 
 
 def converter():
@@ -45,12 +49,15 @@ def convert(graph, sizes):
     context = ir.Context()
     api.prepare_mlir_context(context)
     with context:
-        modules = [_converted(graph, name, size) for name, size in static.items()]
+        modules = []
+        for name, size in static.items():
+            modules += _converted(graph, name, *lowered(graph, size))
         module = api.merge_modules(modules) if len(modules) > 1 else modules[0]
         try:
-            return api.export_flatbuffer_to_bytes(module.operation), edits
+            content = api.export_flatbuffer_to_bytes(module.operation)
         except ValueError as err:
             raise _refused(graph, err) from err
+    return content, [*edits, tflite_loops.join]
 
 
 def _merge(name, twin, is_left_out):
@@ -68,23 +75,38 @@ def _merge(name, twin, is_left_out):
     return merge
 
 
-def _converted(graph, name, batch_size):
-    """A module of TFLite's operators for one batch size."""
+def _converted(graph, name, content, names, loops):
+    """Modules of TFLite's operators: of a function, and of the loops in it."""
     from litert_converter.mlir import ir, passmanager
     from litert_converter.mlir._mlir_libs import converter_api_ext as api
 
-    module = ir.Module.parse(lowered(graph, batch_size))
-    names = ([spec.name for spec in specs] for specs in (graph.inputs, graph.outputs))
+    module = ir.Module.parse(content)
     api.set_signature(module.operation, name, *names)
     try:
         api.run_convert_to_tfl_passes(module, passmanager.PassManager(), api.ConvertToTFLConfig())
     except ValueError as err:
-        raise _refused(graph, err) from err
-    return module
+        raise _refused(graph, err, module) from err
+    if _left_over(module):
+        raise _refused(graph, None, module)
+    modules = [module]
+    for index, loop in enumerate(loops):
+        for part in ("condition", "body"):
+            inner = []
+            function = getattr(loop, part)(inner)
+            lowered_part = _lowered(function, loop.tensors)
+            inputs = [f"in_{at}" for at in range(len(loop.tensors))]
+            outputs = ["go_on"] if part == "condition" else [f"out_{n[3:]}" for n in inputs]
+            inner_name = tflite_loops.name_of(name, index, part)
+            modules += _converted(graph, inner_name, lowered_part, (inputs, outputs), inner)
+    return modules
 
 
 def lowered(graph, batch_size):
-    """A graph as StableHLO for a batch size, bytes of MLIR.
+    """A graph as StableHLO for a batch size.
+
+    Returns:
+        Tuple of bytes of MLIR, the names of inputs and outputs, and a list of
+        `jax_operators.Loop`.
 
     Raises:
         ExportError: If JAX cannot trace it.
@@ -110,19 +132,68 @@ def lowered(graph, batch_size):
         )
         for spec in graph.inputs
     ]
-    # An input that nothing reads is an input of the file all the same.
-    compiled = jax.jit(function, keep_unused=True)
+    loops = []
     try:
-        return jax.export.export(compiled, platforms=["cpu"])(*shapes).mlir_module()
+        content = _lowered(jax_operators.replaced(function, loops), shapes)
     except (ValueError, TypeError, NotImplementedError) as err:
         raise ExportError(
             f"The `{graph.name}` graph must be made of operators that JAX has for {batch_size} "
             f"examples. It raised: {reason(err)}"
         ) from err
+    outputs = [spec.name for spec in graph.outputs]
+    return content, (names, outputs), loops
 
 
-def _refused(graph, err):
+def _lowered(function, shapes):
+    """A function as StableHLO, bytes of MLIR."""
+    import jax
+
+    # An input that nothing reads is an input of the file all the same.
+    compiled = jax.jit(function, keep_unused=True)
+    allowed = [
+        jax.export.DisabledSafetyCheck.custom_call(f"{jax_operators.LOOP}{at}")
+        for at in range(_MOST_LOOPS)
+    ]
+    exported = jax.export.export(compiled, platforms=["cpu"], disabled_checks=allowed)
+    return exported(*shapes).mlir_module()
+
+
+def _refused(graph, err, module=None):
+    """The error of a graph that the converter cannot express, with the layers that are to blame."""
+    named = re.findall(r"failed to legalize operation '([\w.]+)'", str(err))
+    is_told = module is not None and (err is None or named)
+    if is_told and (found := _left_over(module, named)):
+        return graphs.unknown_operators(graph, "TFLite builtins", found)
     return ExportError(
         f"LiteRT's converter cannot express the `{graph.name}` graph in TFLite builtins: "
         f"{one_line(err)}"
     )
+
+
+def _left_over(module, named=()):
+    """Pairs of an operator that TFLite lacks and its place in the model, `layer/operator`.
+
+    Args:
+        module: After the passes of the converter.
+        named: Names of those that are looked for; by default all that TFLite lacks.
+    """
+    found, pending = [], [module.operation]
+    while pending:
+        for region in pending.pop().regions:
+            for inner in (each for block in region.blocks for each in block.operations):
+                operator = inner.operation
+                dialect, _, name = operator.name.partition(".")
+                # What stands for a loop is replaced.
+                is_loop = name.startswith("custom_call") and jax_operators.LOOP in str(inner)
+                is_known = dialect in ("arith", "builtin", "func", "tfl") or is_loop
+                if operator.name not in named if named else is_known:
+                    pending.append(operator)
+                    continue
+                places = re.findall(r'"jit\(\w+\)/([^"]*)"', str(operator.location))
+                scopes = [
+                    scope
+                    for scope in (places[0] if places else "").split("/")[:-1]
+                    if "(" not in scope and scope != "model"
+                ]
+                found.append((name, "/".join([*scopes, name])))
+    return found
