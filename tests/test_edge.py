@@ -659,3 +659,35 @@ def test_a_sampler_of_codes_is_sampled_and_tests_itself(format, run):
     assert run("--model", path, *asked, "--out", "made.npy")[0] == 0
     expected = model.sample({"label": [2] * 3}, 0.8, seed=9)
     np.testing.assert_allclose(np.load("made.npy"), expected, rtol=0, atol=1e-5)
+
+
+def of_classes(count):
+    names = [f"n{index}" for index in range(count)]
+    label = {"name": "label", "kind": "categorical", "size": count, "names": names, "unknown": True}
+    angle = {"name": "angle", "kind": "continuous", "size": 1, "range": [[-60.0, 60.0]]}
+    return {"graph": "decoder", "conditions": [label, angle]}
+
+
+def test_many_classes_are_no_sheet(edge):
+    asked = edge.parse_arguments(["--model", "a.onnx", "--condition", "angle=1"])
+    assert len(edge.rows_of_conditions(asked, of_classes(100))) == 100
+    with pytest.raises(edge.InputError, match=r"10,000 classes are too many.* --label n0,n1"):
+        edge.rows_of_conditions(asked, of_classes(10_000))
+    asked.label = ["n7"]
+    assert edge.rows_of_conditions(asked, of_classes(10_000)) == [{"label": 7, "angle": [1.0]}]
+
+
+@pytest.mark.parametrize(
+    ("texts", "words"),
+    [
+        (["angle=1", "angle=2"], "angle must be a number within -60 to 60.*not '1,2'"),
+        (["angle=5:5:3"], "2 to 1000 steps between two different numbers"),
+        (["angle=0:5:0"], "2 to 1000 steps"),
+    ],
+)
+def test_what_a_number_cannot_be_asked_for(edge, texts, words):
+    given = ["--model", "a.onnx", *(word for text in texts for word in ("--condition", text))]
+    asked = edge.parse_arguments(given)
+    ask = edge.take_sweep if ":" in texts[0] else edge.rows_of_conditions
+    with pytest.raises(edge.InputError, match=words):
+        ask(asked, of_classes(3))

@@ -197,6 +197,10 @@ def test_rows_are_every_class_unless_one_is_asked_for():
     assert [row["label"] for row in asked.rows] == [0, 1]
     assert [row["wind"] for row in asked.rows] == [[1, 2]] * 2
     assert (asked.sweep, asked.numbers) == ("angle", ([-60], [-30], [0], [30], [60]))
+    many = {"label": Categorical(10_000)}
+    with pytest.raises(ValueError, match=r"--label must name .*more than 100, such as --label 0"):
+        asked_of(many, None, None)
+    assert asked_of(many, ["7"], None).rows == [{"label": 7}]
     asked = asked_of(KINDS, ["dog, big"], ["angle=7"])
     assert asked.rows == [{"label": 1, "angle": [7.0], "wind": None}]
     assert asked.words == "label dog, big and angle 7 degrees and wind unknown"

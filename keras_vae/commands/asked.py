@@ -6,6 +6,8 @@ import math
 
 UNKNOWN = "unknown"
 MOST_STEPS = 1000
+# Of which every one is drawn where none is asked for.
+MOST_CLASSES = 100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,7 +128,14 @@ def words_of(labels, names):
 def _classes(name, kind, texts):
     """Indices of classes: those asked for, else of a label every one, of others *unknown*."""
     if texts is None:
-        return list(range(kind.num_leaves)) if name == "label" else [kind.unknown]
+        if name != "label":
+            return [kind.unknown]
+        if kind.num_leaves > MOST_CLASSES:
+            raise ValueError(
+                f"--label must name classes where there are more than {MOST_CLASSES}, such as "
+                f"--label {kind.names[0]}. Received: none of {kind.num_leaves:,}."
+            )
+        return list(range(kind.num_leaves))
     found = []
     for word in words_of(texts, kind.names):
         is_index = word not in kind.names and word.isdecimal()

@@ -115,6 +115,7 @@ class MultiLabel:
         row = [0] * self.size
         for tag in value:
             if not isinstance(tag, str) or tag not in self._indices:
+                tag = str(tag) if isinstance(tag, str) else tag  # NumPy's, as Python writes it
                 raise ValueError(
                     f"`{name}` must be tags that the model knows. Received: {shortened(tag)}. The "
                     f"tags are: {listing(self.names)}."

@@ -40,6 +40,8 @@ LARGEST_TOLERANCE = 0.05
 SEEDS = 2**31
 COUNT = 16
 MOST_STEPS = 1000  # of a sweep
+# Of which every one is drawn where none is asked for.
+MOST_CLASSES = 100
 MOST_SAMPLES = 2**20
 LARGEST_BATCH = 64
 ROWS_AT_ONCE = 1024
@@ -782,7 +784,11 @@ def rows_of_conditions(options, manifest):
                 f"this model needs --condition {name}=NAME, of {listing(condition['names'])}"
             )
         elif name == main_name and not is_music:
-            choices.append(list(range(condition.get("num_leaves", condition["size"]))))
+            count = condition.get("num_leaves", condition["size"])
+            if count > MOST_CLASSES:
+                first = f"--label {','.join(condition['names'][:2])}"
+                raise InputError(f"{count:,} classes are too many for one sheet: ask as by {first}")
+            choices.append(list(range(count)))
         elif condition["unknown"]:
             choices.append([condition["size"]])
         else:

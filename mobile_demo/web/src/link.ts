@@ -1,4 +1,4 @@
-// A link to a view: the model, class, seed, temperature and count, or melody and piece, after the #.
+// A link to a view: the model, class, numbers, seed, temperature and count, or melody and piece, after the #.
 
 import { SEEDS } from "./random";
 
@@ -7,6 +7,8 @@ export interface Link {
   model: string | null;
   /** Class names by condition. */
   classes: Record<string, string>;
+  /** Numbers by condition, each NaN where they are unknown. */
+  numbers: Record<string, number[]>;
   seed: number | null;
   temperature: number | null;
   count: number | null;
@@ -19,19 +21,22 @@ export interface Link {
 }
 
 export const NO_LINK: Link = {
-  view: null, model: null, classes: {}, seed: null, temperature: null, count: null, tokenTemperature: null, piece: null, melody: null,
+  view: null, model: null, classes: {}, numbers: {}, seed: null, temperature: null, count: null, tokenTemperature: null, piece: null, melody: null,
 };
 export const HOTTEST = 2;
 export const HOTTEST_NOTES = 1.5;
 export const MOST_IMAGES = 64;
 export const MOST_PIECES = 10;
 export const MOST_ROWS = 10_000;
+const UNKNOWN = "unknown";
 
 export interface Vocabulary {
   views: string[];
   model: string;
   /** Class names by condition. */
   classes: Record<string, string[]>;
+  /** Of conditions that are numbers, how many, and whether they may be unknown. */
+  numbers?: Record<string, { size: number; unknown: boolean }>;
   /** How many can be asked for, where it is not so many images. */
   most?: number | undefined;
 }
@@ -41,6 +46,9 @@ export function formatLink(link: Link): string {
   if (link.view) parts.set("view", link.view);
   if (link.model) parts.set("model", link.model);
   for (const [name, value] of Object.entries(link.classes)) parts.set(`class.${name}`, value);
+  for (const [name, values] of Object.entries(link.numbers)) {
+    parts.set(`number.${name}`, values.some(Number.isNaN) ? UNKNOWN : values.map((value) => Number(value.toPrecision(6))).join(","));
+  }
   if (link.seed !== null) parts.set("seed", String(link.seed));
   if (link.temperature !== null) parts.set("temperature", String(link.temperature));
   if (link.count !== null) parts.set("count", String(link.count));
@@ -54,7 +62,7 @@ export function formatLink(link: Link): string {
 export function parseLink(hash: string, vocabulary: Vocabulary): { link: Link; problems: string[] } {
   const parts = new URLSearchParams(hash.slice(0, 4000).replace(/^#/, ""));
   const problems: string[] = [];
-  const link: Link = { ...NO_LINK, classes: {} };
+  const link: Link = { ...NO_LINK, classes: {}, numbers: {} };
 
   const view = parts.get("view");
   if (view !== null) {
@@ -72,6 +80,15 @@ export function parseLink(hash: string, vocabulary: Vocabulary): { link: Link; p
     const names = Object.hasOwn(vocabulary.classes, name) ? vocabulary.classes[name]! : [];
     if (names.includes(value)) link.classes[name] = value;
     else problems.push(`The link asks for the class “${short(value)}”, which this model does not know.`);
+  }
+  for (const [key, text] of parts) {
+    if (!key.startsWith("number.")) continue;
+    const name = key.slice("number.".length);
+    const kind = vocabulary.numbers && Object.hasOwn(vocabulary.numbers, name) ? vocabulary.numbers[name] : undefined;
+    const isUnknown = text === UNKNOWN && kind?.unknown === true;
+    const values = isUnknown ? Array<number>(kind.size).fill(NaN) : text.split(",").map(plainNumber);
+    if (kind?.size === values.length && (isUnknown || values.every(Number.isFinite))) link.numbers[name] = values;
+    else problems.push(`The link asks for “${short(name)}” of “${short(text)}”, which this model cannot have.`);
   }
   link.seed = number(parts.get("seed"), 0, SEEDS - 1, true, "seed", problems);
   link.temperature = number(parts.get("temperature"), 0, HOTTEST, false, "temperature", problems);
@@ -102,6 +119,10 @@ function number(
   const kind = whole ? "a whole number" : "a number";
   problems.push(`The link’s ${name} must be ${kind} from ${least} to ${most}, not “${short(text)}”.`);
   return null;
+}
+
+function plainNumber(text: string): number {
+  return /^-?\d{1,12}(\.\d{1,12})?(e[+-]?\d{1,2})?$/.test(text) ? Number(text) : NaN;
 }
 
 function short(text: string): string {

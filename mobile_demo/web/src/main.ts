@@ -9,7 +9,7 @@ import { Facts, RUNTIMES, measure } from "./facts";
 import { Painter, isInk, isPicture } from "./ink";
 import type { Link } from "./link";
 import { MOST_ROWS, NO_LINK, formatLink, parseLink } from "./link";
-import type { Format } from "./manifest";
+import type { Condition, Format } from "./manifest";
 import type { Bundle, Choice } from "./model";
 import { Model, defaultChoice, fetchBundles, filesOf, formatsOf, oneLine, precisionsOf } from "./model";
 import { instrument } from "./music/instrument";
@@ -213,7 +213,14 @@ class Page implements Stage {
 
   setLink(view: View, link: Partial<Link>): void {
     if (!this.running || this.current !== view) return;
-    history.replaceState(null, "", formatLink({ ...NO_LINK, view: view.name, model: this.running.model.id, ...link }));
+    const numbers = Object.fromEntries(this.numbers().map(({ name }) => [name, this.choice[name] as number[]]));
+    history.replaceState(null, "", formatLink({ ...NO_LINK, view: view.name, model: this.running.model.id, numbers, ...link }));
+  }
+
+  /** The conditions of the model that are numbers, and have a value. */
+  private numbers(): Condition[] {
+    const { conditions } = this.running!.model.manifest;
+    return conditions.filter(({ kind, name }) => kind === "continuous" && Array.isArray(this.choice[name]));
   }
 
   /** The view that the link in the address names. */
@@ -235,11 +242,14 @@ class Page implements Stage {
       model: id,
       most: manifest.table ? MOST_ROWS : undefined,
       classes: Object.fromEntries(manifest.conditions.filter(({ kind }) => kind === "categorical").map(({ name, names }) => [name, names])),
+      numbers: Object.fromEntries(this.numbers().map(({ name, size, unknown }) => [name, { size, unknown: unknown === true }])),
     });
     for (const problem of problems) this.notice(problem);
     for (const condition of manifest.conditions) {
       const name = link.classes[condition.name];
       if (name !== undefined) this.choice[condition.name] = condition.names.indexOf(name);
+      const values = link.numbers[condition.name];
+      if (values !== undefined) this.choice[condition.name] = values;
     }
     asked?.want?.(link);
     this.turnTo(asked ?? (this.isChosen && fits(this.current) ? this.current : this.firstView(this.running.model)));

@@ -54,3 +54,22 @@ test("a long link makes no long sentence", () => {
   const { problems } = parseLink(`#class.label=${"x".repeat(100_000)}\u0007`, vocabulary);
   expect(problems[0]!.length).toBeLessThan(140);
 });
+
+const withNumbers = { ...vocabulary, numbers: { angle: { size: 1, unknown: false }, wind: { size: 2, unknown: true } } };
+
+test("numbers of conditions are in a link", () => {
+  const hash = formatLink({ ...empty, numbers: { angle: [-30.25], wind: [NaN, NaN] } });
+  expect(hash).toBe("#number.angle=-30.25&number.wind=unknown");
+  expect(parseLink(hash, withNumbers)).toEqual({ link: { ...empty, numbers: { angle: [-30.25], wind: [NaN, NaN] } }, problems: [] });
+  expect(parseLink("#number.wind=1.5,-2e-3", withNumbers).link.numbers).toEqual({ wind: [1.5, -0.002] });
+});
+
+test.each(["#number.angle=fast", "#number.angle=", "#number.angle=1,2", "#number.angle=unknown", "#number.angle=Infinity", "#number.wind=1", "#number.speed=1"])(
+  "%s is told in a sentence and left out",
+  (hash) => {
+    const { link, problems } = parseLink(hash, withNumbers);
+    expect(problems).toHaveLength(1);
+    expect(problems[0]).toMatch(/which this model cannot have/);
+    expect(link).toEqual(empty);
+  },
+);
