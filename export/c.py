@@ -20,6 +20,7 @@ import numpy as np
 
 from export import (
     c_classifier,
+    c_codes,
     c_encoder,
     c_layers,
     c_likelihoods,
@@ -150,7 +151,7 @@ def load(path):
         rows = len(given[signature["inputs"][0]["name"]])
         columns = signature.get("columns")
         outputs = {
-            port["name"]: np.empty((rows, *port["shape"][1:]), np.float32)
+            port["name"]: np.empty((rows, *port["shape"][1:]), port["dtype"])
             for port in signature["outputs"]
             if columns is None or port["name"] not in columns
         }
@@ -219,6 +220,7 @@ def _program(graph, in_float=False):
     from keras_vae import portable_random
     from keras_vae.conditions import Categorical, Continuous, Hierarchical, MultiLabel, Ordinal
     from keras_vae.data import SeriesSchema
+    from keras_vae.models.capabilities import DiscreteCodes
     from keras_vae.models.generative import GenerativeModel
 
     model = graph.model
@@ -265,7 +267,8 @@ def _program(graph, in_float=False):
     takes_data = graph.name not in ("decoder", "sampler")
     if isinstance(model.schema, SeriesSchema) and graph.name != "reconstructor":
         said["series"] = model.schema
-    if graph.name in ("encoder", "classifier"):
+    has_codes = isinstance(model, DiscreteCodes) and graph.name in ("decoder", "encoder")
+    if graph.name in ("encoder", "classifier") and not has_codes:
         return (c_encoder if graph.name == "encoder" else c_classifier).of(model, said)
     if graph.in_units and not takes_data:
         return c_tables.of(graph, said)
@@ -277,6 +280,8 @@ def _program(graph, in_float=False):
             f"The C format holds the likelihoods {', '.join(c_likelihoods.names())}. Received: "
             f"{model.likelihood.name}. {c_layers.ELSEWHERE}"
         )
+    if has_codes:
+        return c_codes.of(graph, said, likelihood)
     said["likelihood"] = likelihood
     if graph.name == "scorer":
         return c_scorer.of(model, said)
@@ -422,8 +427,8 @@ def _arguments(conditions, given, outputs, row):
         made = [_pointer(array[row : row + 1]) for array in outputs.values()]
         return [_pointer(given["x"][row]), *values, *made]
     x = _pointer(outputs["x"][row])
-    if "z" in given:
-        return [_pointer(given["z"][row]), *values, x]
+    if code := {"z", "codes"} & set(given):
+        return [_pointer(given[code.pop()][row]), *values, x]
     index = given["index"][row] if "index" in given else row
     draw = [
         ctypes.c_int32(given["seed"][0]),

@@ -60,6 +60,32 @@ def of_encoder(encoder, data_shape, has_variance=True):
     return _finite([*few_in_float(below), joined(heads)], "encoder")
 
 
+def of_grid(decoder, x_shape):
+    """The layers of a `ConvGridDecoder` of a grid of vectors of a shape."""
+    from keras_vae.networks import ConvGridDecoder
+
+    if type(decoder) is not ConvGridDecoder:
+        raise ValueError(
+            "The C format holds the decoder ConvGridDecoder of codes as it is. Received: "
+            f"{type(decoder).__name__}. {ELSEWHERE}"
+        )
+    stages = (decoder.project, *itertools.chain(*decoder.stages), decoder.channels)
+    return _finite(_convolutions(stages, x_shape), "decoder")
+
+
+def of_grid_encoder(encoder, data_shape):
+    """The layers of a `ConvGridEncoder` of examples of a shape."""
+    from keras_vae.networks import ConvGridEncoder
+
+    if type(encoder) is not ConvGridEncoder:
+        raise ValueError(
+            "The C format holds the encoder ConvGridEncoder of codes as it is. Received: "
+            f"{type(encoder).__name__}. {ELSEWHERE}"
+        )
+    stages = (*itertools.chain(*encoder.stages), encoder.vectors)
+    return _finite(few_in_float(_convolutions(stages, data_shape)), "encoder")
+
+
 def of_classifier(classifier, data_shape):
     """The layers of a `DenseClassifier` or a `ConvClassifier`; the last one makes the logits.
 

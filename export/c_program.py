@@ -44,13 +44,13 @@ TAKEN = """
     static_assert static_cast struct switch template this thread_local throw true try typedef typeid
     typename typeof typeof_unqual union unix unsigned using virtual void volatile wchar_t while xor
     xor_eq
-    apart are_tags at beside channel channel_means channel_stds chosen code continuous_mean
-    continuous_term contribution decode divergence draw edges encode factors group_of_class
-    heads i index isfinite kl known largest_of latent levels_mean levels_term log_density
-    log_weights logistic_mean logistic_term means middles moments node offsets p p_value
-    p_value_of parameters part precisions rounds scale score seed softmax softplus spread spreads
-    temperature thresholds total uniform v value wide widths work x x_reconstructed z z_log_var
-    z_mean
+    apart are_tags at beside best channel channel_means channel_stds chosen code codebook codes
+    continuous_mean continuous_term contribution decode divergence draw edges encode factors
+    group_of_class heads i index isfinite kl known largest_of latent levels_mean levels_term
+    log_density log_weights logistic_mean logistic_term means middles moments nearest node
+    offsets p p_value p_value_of parameters part precisions rounds scale score seed softmax
+    softplus spread spreads temperature thresholds total uniform v value wide widths work x
+    x_reconstructed z z_log_var z_mean
 """
 _ARE_TAGS = """\
 static int are_tags(const int32_t *values, int32_t size)
@@ -436,6 +436,10 @@ class Program:
             f"work[{macro}_WORK_SIZE];"
         )
 
+    def describe_code(self):
+        """Lines of the header's comment that say what the code is."""
+        return [f"    z: {self.latent_dim} floats, the latent code."]
+
     def describe_data(self, prefix):
         """Lines of the header's comment that say what `x` is set to."""
         within = ""
@@ -496,7 +500,7 @@ class Program:
                 "    temperature: at least 0; 1 draws from the prior, 0 gives its mean.",
             ]
         elif self.graph == "decoder":
-            paragraphs += [f"    z: {self.latent_dim} floats, the latent code."]
+            paragraphs += self.describe_code()
         paragraphs += [f"    {self._describe_condition(entry)}" for entry in self.conditions]
         paragraphs += self.describe_data(prefix)
         if self.graph == "sampler":

@@ -5,6 +5,7 @@ import pathlib
 import re
 import shutil
 import subprocess
+import types
 
 import keras
 import numpy as np
@@ -12,9 +13,9 @@ import pytest
 
 import keras_vae
 from export import c, c_program, graphs
-from keras_vae import likelihoods, networks, priors
+from keras_vae import layers, likelihoods, networks, priors
 from tests.conftest import ordinary_on
-from tests.export.test_c import compile_in, needs_compiler
+from tests.export.test_c import compile_in, needs_compiler, refused
 
 # Written from the same weights on every backend.
 pytestmark = [needs_compiler, ordinary_on("torch")]
@@ -152,6 +153,39 @@ def test_every_graph_computes_what_keras_does(case, quantize, tmp_path):
             error = np.abs(made[output] - values).max() / scale
             assert error <= BOUNDS[quantize], (name, output, error)
             assert values.std() > 1e-3
+
+
+CODEBOOKS = {
+    "vectors": lambda: layers.VectorQuantizer(9, 3, restart_below=0),
+    "levels": lambda: layers.FiniteScalarQuantizer((5, 4, 3)),
+}
+
+
+@pytest.mark.parametrize("kind", CODEBOOKS)
+def test_codes_are_decoded_and_found_as_keras_does(kind, tmp_path):
+    encoder = networks.ConvGridEncoder(3, (4, 6))
+    decoder = networks.ConvGridDecoder((9, 7, 2), (6, 4))
+    model = varied(keras_vae.VQVAE(encoder, decoder, CODEBOOKS[kind]()))
+    for name, bounds in (("decoder", {"none": 3e-6, "int8": 0.05}), ("encoder", {"none": 0})):
+        graph = graphs.BUILDERS[name](model)
+        given, rng = graph.draw(24, np.random.default_rng(3)), np.random.default_rng(4)
+        if name == "encoder":
+            given = {"x": 9 * rng.standard_normal(given["x"].shape, dtype=np.float32)}
+        [expected] = graph.evaluate(given).values()
+        for quantize, bound in bounds.items():
+            path = written(graph, quantize, tmp_path)
+            [made] = c.load(path)(given).values()
+            assert made.dtype == expected.dtype
+            np.testing.assert_allclose(made, expected, rtol=0, atol=bound)
+        assert np.unique(expected).size > 5
+        assert 0 <= stack_of(path, graph, tmp_path) <= c_program.STACK_BYTES
+    decode = c.load(written(graphs.decoder(model), "none", tmp_path))
+    for wrong in (-1, model.quantizer.num_codes):
+        with pytest.raises(ValueError, match="refuses example 0"):
+            decode({"codes": np.full((1, *model.grid_shape), wrong, np.int32)})
+    with refused("draws from the priors", "NoneType"):
+        model.prior = None
+        c.convert(types.SimpleNamespace(name="sampler", model=model, inputs=(), outputs=()))
 
 
 TREE = keras_vae.Hierarchical(["a/b", "a/c", "d"])
