@@ -54,6 +54,7 @@ class Job:
     format: str
     target: str
     converter: str = "tensorflow"
+    opset: int | None = None
 
     @property
     def backend(self):
@@ -71,13 +72,15 @@ def export(
     calibration_data=None,
     data=None,
     converter="auto",
+    opset=None,
 ):
     """Export graphs of a model to files, each verified in the runtime that devices use.
 
-    The conversion runs on TensorFlow, or for TFLite on JAX; where Keras runs on another backend, in
-    a process of its own. A file appears under its final name only after `export.parity` has
-    compared it with the model. `format`, `graph` and `quantize` may each be several, as a sequence
-    or as the command line takes them, `"tflite,onnx"`: every combination is one file.
+    The conversion runs on TensorFlow, or for TFLite on JAX and for ONNX on PyTorch; where Keras
+    runs on another backend, in a process of its own. A file appears under its final name only after
+    `export.parity` has compared it with the model. `format`, `graph` and `quantize` may each be
+    several, as a sequence or as the command line takes them, `"tflite,onnx"`: every combination is
+    one file.
 
     Args:
         model_or_path: A model of `keras_vae`, an `AnomalyDetector`, a run folder or a `.keras`
@@ -108,8 +111,10 @@ def export(
             it. From its test part a scorer's file knows how such examples score, and a decoder's
             where their codes lie. Defaults to what the run folder names; else files do without.
         converter: `"tensorflow"`, its own converters; `"stablehlo"`, `litert-converter` on JAX,
-            for TFLite and C without TensorFlow; or `"auto"`, the first of them that is installed
-            and has the format. The manifest says which it was.
+            for TFLite and C without TensorFlow; `"torch"`, PyTorch's own exporter, for ONNX
+            without TensorFlow; or `"auto"`, the first of them that is installed and has the
+            format. The manifest says which it was.
+        opset: Optional int, the version of the operators in ONNX files, from 18 on. Defaults to 18.
 
     Returns:
         `pathlib.Path` of the file, such as `decoder.tflite` or `decoder.int8.tflite`; a list of
@@ -139,6 +144,7 @@ def export(
         calibration_data,
         data=data,
         converter=converter,
+        opset=opset,
     )
     paths = [path for path, _ in exported]
     named = [value or "" for value in (format, graph, quantize)]
@@ -192,6 +198,7 @@ def export_files(
     say=lambda line, done=False: None,
     data=None,
     converter="auto",
+    opset=None,
 ):
     """As `export`, every variant of every graph, and what was measured.
 
@@ -211,11 +218,13 @@ def export_files(
             f"{data!r}. Pass `calibration_data`."
         )
     jobs = []
+    check_opset(opset, [format for format, _ in variants])
     for graph, (format, quantize) in itertools.product(graphs, variants):
         check_arguments(format, graph, quantize, converter)
         target = target_of(model, format, graph, quantize, out)
         chosen = converters.chosen(format, converter)
-        jobs.append(Job(graph, quantize, format, str(target), chosen))
+        asked = opset if format == "onnx" else None
+        jobs.append(Job(graph, quantize, format, str(target), chosen, asked))
     if len({job.target for job in jobs}) < len(jobs):
         raise ValueError(f"`out` must be a folder for several files. Received: {str(out)!r}.")
     calibrated_by = _calibrated_by(model_or_path, jobs)
@@ -256,6 +265,15 @@ def check_arguments(format, graph, quantize, converter="auto"):
             "An int8-full file must be made by TensorFlow's converter. Received: the converter "
             'stablehlo. Install it with: pip install "keras-vae[export]".'
         )
+
+
+def check_opset(opset, formats):
+    """Raise a ValueError unless ONNX files of some formats can be of an opset, or it is None."""
+    if opset is None:
+        return
+    if "onnx" not in formats:
+        raise ValueError(f"`opset` is of ONNX files. Received: {opset!r} with {formats}.")
+    module_of("onnx").check_opset(opset)
 
 
 def module_of(format):
@@ -364,7 +382,8 @@ def _make(graph, job, expected, calibration, scored, training, held_out, picture
     from export import file_calibration, manifest, parity
 
     module, target = module_of(job.format), pathlib.Path(job.target)
-    content = module.convert(graph, job.quantize, calibration)
+    settings = {} if job.opset is None else {"opset": job.opset}
+    content = module.convert(graph, job.quantize, calibration, **settings)
     with part_of(target, module) as part, contextlib.ExitStack() as stack:
         run, note = None, ""
         if job.quantize != "none":
@@ -375,7 +394,7 @@ def _make(graph, job, expected, calibration, scored, training, held_out, picture
             stack.enter_context(file_calibration.held(graph.model, own))
             if graph.name == "scorer" and scored.are_known:
                 graph = build_graph(graph.model, graph.name)
-                content = module.convert(graph, job.quantize, calibration)
+                content = module.convert(graph, job.quantize, calibration, **settings)
                 module.write(content, part)
                 run = module.load(part)
                 file_calibration.check(graph, run, scored.examples)

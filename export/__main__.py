@@ -101,8 +101,11 @@ def _parser(prog):
     parser.add_argument(
         "--converter",
         default="auto",
-        help=f"auto, {', '.join(converters.BACKENDS)}: stablehlo makes TFLite on JAX without "
-        "TensorFlow (default: auto, the first that is installed)",
+        help=f"auto, {', '.join(converters.BACKENDS)}: stablehlo makes TFLite on JAX and torch "
+        "ONNX on PyTorch without TensorFlow (default: auto, the first that is installed)",
+    )
+    parser.add_argument(
+        "--opset", type=int, help="version of the operators in ONNX files (default: 18)"
     )
     parser.add_argument("--out", help="folder (default: export in the run folder)")
     parser.add_argument("--inspect", metavar="FILE", help="print the manifest of an exported file")
@@ -123,6 +126,7 @@ def _export(options):
         raise ValueError("--report exports every quantization; leave --quantize out")
     asked = exporter.names_in(options.quantize)
     groups = _groups(options, formats, graphs, asked)
+    exporter.check_opset(options.opset, formats)
     model_path = pathlib.Path(options.model) if options.model else _newest_run()
     _check_model(model_path)
     _check_out(model_path, options, formats[0], graphs[0])
@@ -147,6 +151,7 @@ def _export(options):
                 calibration_data=options.calibration,
                 data=options.data,
                 converter=options.converter,
+                opset=options.opset,
             )
         tables = []
         if options.report or set(asked) - {"none"}:

@@ -6,11 +6,15 @@ import importlib.util
 from keras_vae import processes
 
 # On which backend of Keras each converts.
-BACKENDS = {"tensorflow": "tensorflow", "stablehlo": "jax"}
+BACKENDS = {"tensorflow": "tensorflow", "stablehlo": "jax", "torch": "torch"}
 # The extra that installs it.
-_EXTRAS = {"tensorflow": "export", "stablehlo": "export-lite"}
+_EXTRAS = {"tensorflow": "export", "stablehlo": "export-lite", "torch": "export-onnx"}
 # The environment of a process that converts.
-ENVIRONMENTS = {"tensorflow": processes.ON_TENSORFLOW, "jax": processes.ON_JAX}
+ENVIRONMENTS = {
+    "tensorflow": processes.ON_TENSORFLOW,
+    "jax": processes.ON_JAX,
+    "torch": processes.ON_TORCH,
+}
 # As people write them.
 NAMES = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
 
@@ -55,7 +59,7 @@ def _missing(packages):
 
 
 def runs_here(backend):
-    """Whether this process can convert on a backend: Keras runs on it, on JAX on a CPU.
+    """Whether this process can convert on a backend: Keras runs on it, but TensorFlow on a CPU.
 
     An accelerator rounds otherwise than most devices do.
     """
@@ -63,8 +67,12 @@ def runs_here(backend):
 
     if keras.backend.backend() != backend:
         return False
-    if backend != "jax":
-        return True
-    import jax
+    if backend == "jax":
+        import jax
 
-    return jax.default_backend() == "cpu"
+        return jax.default_backend() == "cpu"
+    if backend == "torch":
+        import torch
+
+        return not torch.cuda.is_available()
+    return True

@@ -7,7 +7,7 @@ import pathlib
 
 import numpy as np
 
-from export import graphs, manifest, onnx_doubling, quantization, tracing
+from export import graphs, manifest, onnx_doubling, onnx_torch, quantization, tracing
 from export.errors import ExportError
 from export.onnx_graphs import graphs_of, graphs_within, is_read
 from keras_vae.exceptions import one_line
@@ -15,7 +15,10 @@ from keras_vae.exceptions import one_line
 SUFFIX = ".onnx"
 QUANTIZATIONS = ("none", "float16", "int8", "exact")
 # What each converter needs.
-PACKAGES = {"tensorflow": ("tensorflow", "tf2onnx", "onnx", "onnxruntime")}
+PACKAGES = {
+    "tensorflow": ("tensorflow", "tf2onnx", "onnx", "onnxruntime"),
+    "torch": ("torch", "onnxscript", "onnx", "onnxruntime"),
+}
 
 _STANDARD_DOMAINS = ("", "ai.onnx")
 _FORBIDDEN = (
@@ -29,17 +32,20 @@ _FORBIDDEN = (
 
 
 def converter():
-    """Name and version of the converter."""
+    """Name and version of the converter, that of the backend on which Keras runs."""
+    if _on_torch():
+        return onnx_torch.converter()
     return f"tf2onnx {importlib.metadata.version('tf2onnx')}"
 
 
-def convert(graph, quantize="none", calibration=None):
-    """Convert a graph to an ONNX model of opset 18, its batch axis named `batch`.
+def convert(graph, quantize="none", calibration=None, opset=graphs.OPSET):
+    """Convert a graph to an ONNX model, its batch axis named `batch`.
 
     Args:
         graph: The `Graph`.
         quantize: One of `QUANTIZATIONS`.
         calibration: Unused; the weights are all that is quantized.
+        opset: Int, `graphs.OPSET` or a later version of the operators.
 
     Returns:
         `onnx.ModelProto`.
@@ -47,14 +53,27 @@ def convert(graph, quantize="none", calibration=None):
     Raises:
         ExportError: If the converter refuses the graph.
     """
-    model = _convert(graph)
+    made = onnx_torch.convert(graph, graphs.OPSET) if _on_torch() else _convert(graph)
+    model = _declared(graph, made)
     shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
     if quantize != "none":
         _store_weights(model, quantize, tracing.learned_vectors(graph.model))
     onnx_doubling.transpose_doublings(model, shapes)
     for tensor in [t for t in model.graph.initializer if not is_read(model, t.name)]:
         model.graph.initializer.remove(tensor)
-    return model
+    return model if opset == graphs.OPSET else _of_opset(graph, model, opset)
+
+
+def check_opset(opset):
+    """Raise a ValueError unless files can be of a version of the operators."""
+    import onnx
+
+    latest = onnx.defs.onnx_opset_version()
+    if type(opset) is not int or not graphs.OPSET <= opset <= latest:
+        raise ValueError(
+            f"`opset` must be a whole number from {graphs.OPSET} to {latest}, the latest of onnx "
+            f"{onnx.__version__}. Received: {opset!r}."
+        )
 
 
 def write(content, path, manifest_data=None):
@@ -181,7 +200,6 @@ def _convert(graph):
             f"tf2onnx cannot express the `{graph.name}` graph in ONNX opset {graphs.OPSET}: "
             f"{one_line(err)}"
         ) from err
-    model.graph.name = graph.name
     refused = [
         (node.op_type, node.name)
         for node in model.graph.node
@@ -189,7 +207,27 @@ def _convert(graph):
     ]
     if refused:
         raise graphs.unknown_operators(graph, f"ONNX opset {graphs.OPSET}", refused)
-    # tf2onnx names the batch axis anew in every tensor, and imports domains it does not use.
+    _free_of_invariants(model)
+    for node in model.graph.node:
+        if node.op_type == "Resize":
+            _modernize_resize(node)
+    return model
+
+
+def _on_torch():
+    import keras
+
+    return keras.backend.backend() == "torch"
+
+
+def _declared(graph, model):
+    """A converted model with the names and shapes of a graph, checked.
+
+    Converters name the batch axis as they like, and import domains that they do not use.
+    """
+    import onnx
+
+    model.graph.name = graph.name
     del model.graph.value_info[:]
     del model.opset_import[:]
     model.opset_import.add(domain="", version=graphs.OPSET)
@@ -202,15 +240,31 @@ def _convert(graph):
                 ("batch" if spec.batched else spec.shape[0], *spec.shape[1:]),
             ).tensor_type.shape
         )
-    _free_of_invariants(model)
-    for node in model.graph.node:
-        if node.op_type == "Resize":
-            _modernize_resize(node)
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as err:
-        raise ExportError(f"tf2onnx made an invalid model: {one_line(err)}") from err
+        name = converter().partition(" ")[0]
+        raise ExportError(f"{name} made an invalid model: {one_line(err)}") from err
     return model
+
+
+def _of_opset(graph, model, opset):
+    """A converted model of a later version of the operators.
+
+    Raises:
+        ExportError: If ONNX cannot say what they are in that version.
+    """
+    import onnx
+
+    try:
+        made = onnx.version_converter.convert_version(model, opset)
+        onnx.checker.check_model(made, full_check=True)
+    except (RuntimeError, onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as err:
+        raise ExportError(
+            f"ONNX cannot bring the `{graph.name}` graph to opset {opset}: {one_line(err)}. "
+            f"Take opset {graphs.OPSET}."
+        ) from err
+    return made
 
 
 def _free_of_invariants(model):

@@ -39,11 +39,10 @@ def transpose_doublings(model, shapes):
 def _is_nearest(resize):
     """Whether each pixel becomes four that are equal to it."""
     values = _attributes(resize)
-    return (
-        values.get("mode") == b"nearest"
-        and values.get("coordinate_transformation_mode") == b"half_pixel"
-        and values.get("nearest_mode") == b"round_prefer_ceil"
-    )
+    how = values.get("coordinate_transformation_mode"), values.get("nearest_mode")
+    # As tf2onnx and as PyTorch say it.
+    known = (b"half_pixel", b"round_prefer_ceil"), (b"asymmetric", b"floor")
+    return values.get("mode") == b"nearest" and how in known
 
 
 def _keeps_size(convolution, shape):

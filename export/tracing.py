@@ -85,15 +85,20 @@ def _forget_compiled(model, changed):
 
 
 @contextlib.contextmanager
-def upsampling_as_resize(model):
+def upsampling_as_resize(model, resize=None):
     """Let every nearest `UpSampling2D` run as one resize op, which repeats the same pixels.
 
     Keras 3.15.1 writes it as `repeat`, and for a batch of any size TensorFlow 2.21 cannot tell the
     height and width of what that makes: TFLite's converter then refuses the next convolution.
+
+    Args:
+        model: Keras model.
+        resize: Optional function from the layer and its input to what it makes. Defaults to the
+            one of `keras.ops.image`.
     """
     import keras
 
-    def resize(layer, inputs):
+    def resize_by_keras(layer, inputs):
         axes = (1, 2) if layer.data_format == "channels_last" else (2, 3)
         size = [inputs.shape[axis] * by for axis, by in zip(axes, layer.size, strict=True)]
         return keras.ops.image.resize(
@@ -107,7 +112,7 @@ def upsampling_as_resize(model):
     ]
     try:
         for layer in layers:
-            layer.call = functools.partial(resize, layer)
+            layer.call = functools.partial(resize or resize_by_keras, layer)
         yield
     finally:
         for layer in layers:

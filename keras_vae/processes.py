@@ -19,6 +19,7 @@ ON_TENSORFLOW = {
 }
 # Without TensorFlow and its warnings.
 ON_JAX = {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+ON_TORCH = {"KERAS_BACKEND": "torch", "CUDA_VISIBLE_DEVICES": "-1"}
 
 
 def run(code, *arguments, environment=None, **options):

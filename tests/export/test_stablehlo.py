@@ -69,8 +69,8 @@ def test_files_compute_what_the_model_computes(kind, tmp_path):
 @pytest.mark.parametrize(
     ("format", "converter", "words"),
     [
-        ("onnx", "stablehlo", r"The onnx format has the converters tensorflow\. Received"),
-        ("tflite", "magic", r"`converter` must be one of auto, tensorflow, stablehlo\. Received"),
+        ("onnx", "stablehlo", r"The onnx format has the converters tensorflow, torch\. "),
+        ("tflite", "magic", r"`converter` must be one of auto, tensorflow, stablehlo, torch\. "),
     ],
 )
 def test_a_converter_that_a_format_lacks_is_refused(format, converter, words):
