@@ -236,6 +236,7 @@ def _report(model_path, graphs, paths, say, data=None):
         reporter = report.Reporter(model, graph, run, say=say, data=data)
         rows, pictures = [], {}
         is_picture = "x" in reporter.expected and not isinstance(model, DrawsTokens)
+        is_picture = is_picture and len(model.data_shape) == 3 and model.data_shape[-1] in (1, 3)
         if graph in ("decoder", "sampler") and is_picture:
             pictures["Keras"] = reporter.expected["x"]
         for path in paths:

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 import export
+import keras_vae
 from export.__main__ import main
+from keras_vae import networks
 from tests.conftest import ordinary_on
 from tests.export.exported import exported
 
@@ -102,6 +104,20 @@ def test_a_model_file_is_rounded_by_the_data_that_are_named(tmp_path, capsys):
         assert (said in capsys.readouterr().out) is (graph == "encoder" and not more)
     fails(capsys, [*arguments, "--graph", "encoder", "--data", "nowhere"], "nowhere")
     fails(capsys, [*arguments, "--graph", "encoder", "--data", "mnist"], "(28, 28, 1)")
+
+
+@ordinary_on("tensorflow")
+@pytest.mark.parametrize("shape", [(7,), (9, 2)])
+def test_what_quantization_costs_is_told_of_what_is_no_picture(shape, tmp_path, capsys):
+    decoder = networks.DenseDecoder(shape, (5,))
+    model = keras_vae.VAE(networks.DenseEncoder(2, (5,)), decoder)
+    model.build()
+    model.save(tmp_path / "mine.keras")
+    arguments = ["--format", "c", "--model", str(tmp_path / "mine.keras"), "--quantize", "int8"]
+    assert main(arguments) == 0
+    assert "decoder.int8.c" in capsys.readouterr().out
+    names = {path.name for path in (tmp_path / "export").iterdir()}
+    assert names == {"decoder.int8.c", "decoder.int8.h", "decoder.report.json"}
 
 
 def test_data_for_a_model_of_any_kind_are_refused():
