@@ -55,6 +55,7 @@ class Job:
     target: str
     converter: str = "tensorflow"
     opset: int | None = None
+    guidance: float | None = None
 
     @property
     def backend(self):
@@ -73,6 +74,7 @@ def export(
     data=None,
     converter="auto",
     opset=None,
+    guidance=None,
 ):
     """Export graphs of a model to files, each verified in the runtime that devices use.
 
@@ -115,6 +117,8 @@ def export(
             without TensorFlow; or `"auto"`, the first of them that is installed and has the
             format. The manifest says which it was.
         opset: Optional int, the version of the operators in ONNX files, from 18 on. Defaults to 18.
+        guidance: Optional float, at least 0, of the `sampler` of a `VQVAE`, as of its `sample`; it
+            is fixed in the file. By default that of the model's prior, 1 unless it was set.
 
     Returns:
         `pathlib.Path` of the file, such as `decoder.tflite` or `decoder.int8.tflite`; a list of
@@ -145,6 +149,7 @@ def export(
         data=data,
         converter=converter,
         opset=opset,
+        guidance=guidance,
     )
     paths = [path for path, _ in exported]
     named = [value or "" for value in (format, graph, quantize)]
@@ -199,6 +204,7 @@ def export_files(
     data=None,
     converter="auto",
     opset=None,
+    guidance=None,
 ):
     """As `export`, every variant of every graph, and what was measured.
 
@@ -224,7 +230,7 @@ def export_files(
         target = target_of(model, format, graph, quantize, out)
         chosen = converters.chosen(format, converter)
         asked = opset if format == "onnx" else None
-        jobs.append(Job(graph, quantize, format, str(target), chosen, asked))
+        jobs.append(Job(graph, quantize, format, str(target), chosen, asked, guidance))
     if len({job.target for job in jobs}) < len(jobs):
         raise ValueError(f"`out` must be a folder for several files. Received: {str(out)!r}.")
     calibrated_by = _calibrated_by(model_or_path, jobs)
@@ -320,7 +326,7 @@ def _export_here(
     if held_out is not None and origin is None and _is_path(model_or_path):
         _calibrate(model, jobs, held_out, say)
     reports = {}
-    with tracing.full_precision(model):
+    with tracing.full_precision(model), guided(model, jobs[0].guidance):
         models = models_of(model, jobs)
         for name, form in dict.fromkeys((job.graph, _form(job)) for job in jobs):
             built = build_graph(models[form], name, inputs)
@@ -358,6 +364,27 @@ def _export_here(
                             say,
                         )
     return [reports[job] for job in jobs]
+
+
+@contextlib.contextmanager
+def guided(model, guidance):
+    """Within the block let a model's prior draw codes with a guidance; None leaves its own."""
+    if guidance is None:
+        yield
+        return
+    from keras_vae.models.code_prior import CodePrior
+
+    prior = getattr(model, "prior", None)
+    if not isinstance(prior, CodePrior):
+        raise ValueError(
+            "`guidance` needs a VQVAE, whose prior has logits to sharpen. Received: a "
+            f"{type(model).__name__}."
+        )
+    before, prior.guidance = prior.guidance, guidance
+    try:
+        yield
+    finally:
+        prior.guidance = before
 
 
 def _calibrate(model, jobs, held_out, say):

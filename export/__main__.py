@@ -107,6 +107,12 @@ def _parser(prog):
     parser.add_argument(
         "--opset", type=int, help="version of the operators in ONNX files (default: 18)"
     )
+    parser.add_argument(
+        "--guidance",
+        type=float,
+        help="of the sampler of a vq_vae trained with --unknown-rate, fixed in the file: above 1, "
+        "samples that obey more and vary less (default: 1)",
+    )
     parser.add_argument("--out", help="folder (default: export in the run folder)")
     parser.add_argument("--inspect", metavar="FILE", help="print the manifest of an exported file")
     parser.add_argument(
@@ -152,6 +158,7 @@ def _export(options):
                 data=options.data,
                 converter=options.converter,
                 opset=options.opset,
+                guidance=options.guidance,
             )
         tables = []
         if options.report or set(asked) - {"none"}:

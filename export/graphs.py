@@ -386,7 +386,9 @@ def _sampler_of_codes(model):
         index = tensors["index"] if not conditions else positions(tensors[batch[0].name])
         uniform = model.prior.uniforms(tensors["seed"], index, ops)
         given = {spec.name: tensors[spec.name] for spec in conditions}
-        drawn = model.prior.generate(uniform, tensors["temperature"], given)
+        guidance = model.prior.guidance
+        guided = {} if guidance == 1 else {"guidance": ops.convert_to_tensor([guidance], "float32")}
+        drawn = model.prior.generate(uniform, tensors["temperature"], given, **guided)
         return {**port.given(model.decode_mean(drawn)), codes.name: drawn}
 
     def draw(rows, rng):

@@ -201,8 +201,10 @@ def _compare(path, module, found, model, inputs):
     what = "parity with the model"
     if isinstance(model, str | pathlib.Path):
         model = export.load_model(model, inputs)
+    prior = found.get("prior") or {}
+    guidance = prior.get("guidance", 1.0) if prior.get("kind") == "mask_git" else None
     try:
-        with tracing.full_precision(model):
+        with tracing.full_precision(model), export.guided(model, guidance):
             built = export.build_graph(model, found["graph"], inputs)
             expected = parity.reference(built)
             report = parity.verify(built, path, module, expected, found["quantization"])

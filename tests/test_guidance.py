@@ -72,3 +72,17 @@ def test_a_prior_that_always_saw_its_conditions_is_not_guided():
     )
     with pytest.raises(ValueError, match=r"^`guidance` needs a VQVAE"):
         model.sample({"label": [0]}, guidance=2.0)
+
+
+def test_a_prior_keeps_its_guidance(tmp_path):
+    prior, label = make("MaskGIT"), np.arange(12, dtype="int32") % 3
+    plain, config = prior.sample({"label": label}, seed=5), prior.get_config()
+    assert "guidance" not in config
+    prior.guidance = 2.5
+    guided = prior.sample({"label": label}, seed=5)
+    np.testing.assert_array_equal(guided, prior.sample({"label": label}, seed=5, guidance=2.5))
+    np.testing.assert_array_equal(plain, prior.sample({"label": label}, seed=5, guidance=1.0))
+    prior.save(tmp_path / "prior.keras")
+    assert keras.saving.load_model(tmp_path / "prior.keras").guidance == 2.5
+    with pytest.raises(ValueError, match="`guidance` must be at least 0"):
+        prior.guidance = -1.0

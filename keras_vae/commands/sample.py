@@ -41,7 +41,6 @@ def add_arguments(parser):
     parser.add_argument(
         "--guidance",
         type=float,
-        default=1.0,
         help="of a vq_vae trained with --unknown-rate: above 1, samples that obey more (default: "
         "1)",
     )
@@ -68,12 +67,13 @@ def main(args):
     from keras_vae.storage.runs import Run
 
     arguments.not_negative(args.temperature, "--temperature")
-    arguments.not_negative(args.guidance, "--guidance")
+    if args.guidance is not None:
+        arguments.not_negative(args.guidance, "--guidance")
     run = Run(args.run)
     kind = run.model_class()
     if kind == "SequenceVAE":
         return sequences.sample(args, run)
-    if args.guidance != 1 and kind != "VQVAE":
+    if args.guidance not in (None, 1) and kind != "VQVAE":
         raise ValueError(f"--guidance needs a VQVAE. Received: {kind}. Lower --temperature.")
     if args.melody:
         raise ValueError(f"--melody needs a SequenceVAE. Received: {kind}.")
@@ -96,7 +96,7 @@ def main(args):
     wanted = asked.asked_of(sample_conditions(model), args.label, args.condition)
     count = args.count or (1 if wanted.sweep else COUNT)
     settings = {"temperature": args.temperature, "seed": args.seed}
-    if args.guidance != 1:
+    if args.guidance is not None and kind == "VQVAE":
         settings["guidance"] = args.guidance
     images = wanted.sample(model, count, **settings)
     if out.suffix == ".npy":

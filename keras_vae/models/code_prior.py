@@ -31,6 +31,10 @@ class CodePrior(LearnsRanges, Guard, StoredModel):
         condition: Optional dict from name to `Categorical` or `Continuous`.
         seed: Optional int, for the order of the batches.
 
+    Attributes:
+        guidance: Float, 1.0 by default: that of `sample` where nothing else is said, and of
+            exported samplers. It may be set, and is saved.
+
     Raises:
         ValueError: If an argument is out of range.
     """
@@ -38,7 +42,7 @@ class CodePrior(LearnsRanges, Guard, StoredModel):
     input_name = "codes"
     has_target = False
 
-    def __init__(self, grid_shape, num_codes, condition=None, seed=None, **kwargs):
+    def __init__(self, grid_shape, num_codes, condition=None, seed=None, guidance=1.0, **kwargs):
         super().__init__(**kwargs)
         self.grid_shape = tuple(int(size) for size in grid_shape)
         if len(self.grid_shape) != 2 or min(self.grid_shape) < 1:
@@ -47,9 +51,21 @@ class CodePrior(LearnsRanges, Guard, StoredModel):
         self.condition = dict(condition or {})
         self.conditioning = Conditioning(self.condition, seed) if self.condition else None
         self.options = {}
+        self._guidance = 1.0
+        self.guidance = guidance
         self.seed = seed
         self.ignores_labels = False
         self.untracked = types.SimpleNamespace(known_batches=set(), warned_of=set())
+
+    @property
+    def guidance(self):
+        """By how much conditions are sharpened where nothing else is said."""
+        return self._guidance
+
+    @guidance.setter
+    def guidance(self, guidance):
+        self._check_guidance(guidance)
+        self._guidance = float(guidance)
 
     def build_for_weights(self):
         if not self.built:
@@ -246,7 +262,7 @@ class CodePrior(LearnsRanges, Guard, StoredModel):
         seed=None,
         batch_size=256,
         count=None,
-        guidance=1.0,
+        guidance=None,
     ):
         """Draw codes.
 
@@ -262,9 +278,10 @@ class CodePrior(LearnsRanges, Guard, StoredModel):
                 many are drawn.
             batch_size: Int. Examples computed at once.
             count: Optional int, n. Defaults to the number of values, 1 if they are single.
-            guidance: Float, at least 0. Above 1 it sharpens the conditions: codes are drawn by
-                `u + guidance (c - u)`, where `c` are the logits under the conditions and `u` those
-                without any. Needs conditions with an `unknown_rate`. 0 leaves them out.
+            guidance: Optional float, at least 0, by default the attribute. Above 1 it sharpens the
+                conditions: codes are drawn by `u + guidance (c - u)`, where `c` are the logits
+                under the conditions and `u` those without any. Needs conditions with an
+                `unknown_rate`. 0 leaves them out.
 
         Returns:
             int32 array `(n, height, width)`.
@@ -280,6 +297,7 @@ class CodePrior(LearnsRanges, Guard, StoredModel):
         conditions, count = self._check_sampled(conditions, count, seed)
         if not (math.isfinite(temperature) and temperature >= 0):
             raise ValueError(f"`temperature` must be at least 0. Received: {temperature!r}")
+        guidance = self.guidance if guidance is None else guidance
         self._check_guidance(guidance)
         portable_random.check(seed, count, math.prod(self.grid_shape))
         if not self.built:
@@ -328,6 +346,7 @@ class CodePrior(LearnsRanges, Guard, StoredModel):
             "num_codes": self.num_codes,
             "condition": condition,
             **self.options,
+            **({} if self.guidance == 1 else {"guidance": self.guidance}),
             "seed": self.seed,
         }
 

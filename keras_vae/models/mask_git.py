@@ -262,7 +262,8 @@ class MaskGIT(CodePrior):
 
     def manifest(self):
         """What a device must know: the `sampler` draws from this prior, in so many steps."""
-        return {"kind": "mask_git", "steps": self.num_steps}
+        found = {"kind": "mask_git", "steps": self.num_steps}
+        return found if self.guidance == 1 else {**found, "guidance": self.guidance}
 
 
 class MixerBlock(keras.layers.Layer):

@@ -245,7 +245,7 @@ class VQVAE(LatentVariableModel, Samples, DiscreteCodes):
     def sample_conditions(self):
         return self.prior.condition if self.prior else {}
 
-    def sample(self, conditions=None, temperature=1.0, seed=None, count=None, guidance=1.0):
+    def sample(self, conditions=None, temperature=1.0, seed=None, count=None, guidance=None):
         """Decode codes drawn from the prior.
 
         Args:
@@ -256,8 +256,8 @@ class VQVAE(LatentVariableModel, Samples, DiscreteCodes):
             seed: Optional int, from 0 to 2^31 - 1. The same seed gives the same codes on every
                 backend, unless a draw falls within rounding of the border between two codes.
             count: Optional int, n. Defaults to the number of values, 1 if they are single.
-            guidance: Float, at least 0, as for `MaskGIT.sample`: above 1 it sharpens the conditions
-                of a prior with an `unknown_rate`.
+            guidance: Optional float, at least 0, as for `MaskGIT.sample`: above 1 it sharpens the
+                conditions of a prior with an `unknown_rate`. By default that of the prior.
 
         Returns:
             float32 array `(n, *data_shape)`, the likelihood's mean.

@@ -269,7 +269,7 @@ def sample(options, manifest, run, runtime, sweep=None):
     check_made(images, total, manifest)
     print(
         f"{total} images of {describe_rows(rows, manifest['conditions'], sweep)}, seed {seed}, "
-        f"temperature {options.temperature:g}"
+        f"temperature {options.temperature:g}{words_of_guidance(manifest)}"
     )
     print(f"{milliseconds:.3f} ms an image in {runtime}")
     if options.out.lower().endswith(".npy"):
@@ -798,6 +798,13 @@ def rows_of_conditions(options, manifest):
         if condition["kind"] == "continuous":
             warn_of_range(rows[0][condition["name"]], condition)
     return rows
+
+
+def words_of_guidance(manifest):
+    """Words for how much the file sharpens its conditions, where it does."""
+    guidance = (manifest["prior"] or {}).get("guidance", 1)
+    is_number = isinstance(guidance, int | float) and not isinstance(guidance, bool)
+    return f", guidance {guidance:g} fixed in the file" if is_number and guidance != 1 else ""
 
 
 def parse_classes(text, condition):

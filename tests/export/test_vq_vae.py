@@ -184,3 +184,37 @@ def test_codes_are_right_or_wrong_but_for_one_tie():
     assert parity.difference(other, codes) == 0
     other[3, 3] = 1
     assert parity.difference(other, codes) == 1 / 20
+
+
+@converts_here
+@pytest.mark.parametrize("format", FORMATS)
+def test_guidance_is_fixed_in_a_sampler(format):
+    model = make_model("codebook")
+    kinds = {"label": keras_vae.Categorical(3, unknown_rate=0.1)}
+    prior = keras_vae.MaskGIT((3, 2), model.quantizer.num_codes, kinds, 8, 1, 3)
+    model.set_prior(prior)
+    rng = np.random.default_rng(2)
+    for weight in prior.weights:
+        weight.assign(rng.standard_normal(weight.shape) * 0.6)
+    path = export.export(model, format, "sampler", out=new_folder(), guidance=2.5)
+    assert prior.guidance == 1
+    module = export.module_of(format)
+    assert module.read_manifest(path)["prior"]["guidance"] == 2.5
+    label = np.arange(16, dtype="int32") % 3
+    settings = {"seed": np.array([9], "int32"), "temperature": np.ones(1, "f4")}
+    made = module.load(path)({"label": label, **settings})["codes"]
+    expected = prior.sample({"label": label}, seed=9, guidance=2.5)
+    np.testing.assert_array_equal(made, expected)
+    assert (expected != prior.sample({"label": label}, seed=9)).any()
+    assert all(check.passed for check in verification.verify(path, module, model))
+
+
+def test_guidance_of_what_has_none_is_refused():
+    model = make_model_with_prior("codebook")
+    with pytest.raises(ValueError, match="label, never unknown"), export.guided(model, 2.0):
+        pass
+    plain = keras_vae.VAE(
+        keras_vae.networks.DenseEncoder(2, ()), keras_vae.networks.DenseDecoder((6, 5, 1), ())
+    )
+    with pytest.raises(ValueError, match="`guidance` needs a VQVAE"), export.guided(plain, 2.0):
+        pass

@@ -49,6 +49,8 @@ export class Facts {
     const { bytes } = model;
     this.set("size", bytes < 1e7 ? `${Math.round(bytes / 1000)} kB` : `${Math.round(bytes / 1e6)} MB`);
     this.set("parameters", `${(model.manifest.parameters / 1000).toFixed(0)} k`);
+    const { guidance } = model.manifest;
+    this.set("guidance", guidance === 1 ? null : `${Number(guidance.toPrecision(4))}, fixed in the file`);
     this.set("time", null);
     this.set("proof", null);
   }
@@ -79,6 +81,7 @@ export class Facts {
       ["time", "Time, median"],
       ["size", "Model files"],
       ["parameters", "Weights"],
+      ["guidance", "Guidance"],
       ["sent", "Privacy"],
       ["offline", "Offline"],
       ["first", `First ${this.made}`],

@@ -109,6 +109,8 @@ export interface Manifest {
   /** Black and white of what the model makes. */
   range: [number, number];
   conditions: Condition[];
+  /** By how much the file sharpens its conditions; 1 where it does not. */
+  guidance: number;
   standardNormal: boolean;
   quantization: string;
   parameters: number;
@@ -202,6 +204,7 @@ export function checkManifest(content: unknown, fileName: string): Manifest {
     dataRange,
     range,
     conditions,
+    guidance: isObject(content.prior) && typeof content.prior.guidance === "number" ? content.prior.guidance : 1,
     standardNormal: isObject(content.prior) && content.prior.kind === "standard_normal",
     quantization,
     parameters: isSize(content.parameters, 2 ** 40) ? content.parameters : 0,

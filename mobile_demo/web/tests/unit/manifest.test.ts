@@ -26,7 +26,7 @@ describe.each(files)("$name", ({ name, content }) => {
   test("says what it is", () => {
     const manifest = readManifest(content, name);
     expect(manifest).toMatchObject({
-      graph: "decoder", model: "ConditionalVAE", latentDim: 2, height: 4, width: 4, channels: 1, dataRange: [0, 1], range: [0, 1], standardNormal: true, quantization: "none",
+      graph: "decoder", model: "ConditionalVAE", latentDim: 2, height: 4, width: 4, channels: 1, dataRange: [0, 1], range: [0, 1], guidance: 1, standardNormal: true, quantization: "none",
     });
     expect(manifest.conditions).toEqual([{ name: "label", kind: "categorical", size: 3, names: ["naïve", "<b>bold</b>", "三"] }]);
     expect(manifest.golden.seed).toBe(42);

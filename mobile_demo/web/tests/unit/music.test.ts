@@ -207,7 +207,7 @@ test("a piece of rests is silent and ends", () => {
 const manifest = (graph: Manifest["graph"]): Manifest => ({
   graph, model: "SequenceVAE", latentDim: 2, height: 32, width: 3, channels: 1, dataShape: [32, 3], dataRange: [0, 1], range: [0, 1],
   conditions: [{ name: "melody", kind: "sequence", size: 32, names: [] }],
-  standardNormal: true, quantization: "none", parameters: 1, data: "jsb", map: null, scores: null, notes: schema, table: null, series: null, calibration: null,
+  guidance: 1, standardNormal: true, quantization: "none", parameters: 1, data: "jsb", map: null, scores: null, notes: schema, table: null, series: null, calibration: null,
   golden: { seed: 42, temperature: 1, tokenTemperature: 0.7, tolerance: 1e-5, values: {}, magnitudes: {}, rows: 2 },
 });
 
