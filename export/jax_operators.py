@@ -2,7 +2,7 @@
 
 Whatever calls JAX while a graph is traced, its operators are in the trace; `replaced` goes through
 it and evaluates each again, with another in place of those of `_REPLACEMENTS`. What
-`litert-converter` 0.5 does to each is in `docs/upstream/litert_converter.py`. The model itself is
+`litert-converter` 0.5 does to each is in `docs/upstream/stablehlo_to_tflite.py`. The model is
 not changed, and so what a file is held to comes without any of this.
 """
 

@@ -9,7 +9,14 @@ import re
 
 import numpy as np
 
-from export import any_batch, graphs, jax_operators, tflite_loops, tracing
+from export import (
+    any_batch,
+    graphs,
+    jax_operators,
+    tflite_loops,
+    tflite_spreading,
+    tracing,
+)
 from export.errors import ExportError
 from keras_vae.exceptions import one_line
 
@@ -57,7 +64,7 @@ def convert(graph, sizes):
             content = api.export_flatbuffer_to_bytes(module.operation)
         except ValueError as err:
             raise _refused(graph, err) from err
-    return content, [*edits, tflite_loops.join]
+    return content, [tflite_spreading.spread_cheaply, *edits, tflite_loops.join]
 
 
 def _merge(name, twin, is_left_out):

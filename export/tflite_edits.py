@@ -59,12 +59,12 @@ def fix_shapes(model, schema):
     RESHAPE infers one size by itself, and a constant that is spread over another tensor's shape is
     that tensor, limited to the constant.
     """
-    for subgraph, operator in list(_operators_of(model, schema, "RESHAPE")):
+    for subgraph, operator in list(operators_of(model, schema, "RESHAPE")):
         _say_sizes(model, schema, subgraph, operator)
-    for subgraph, operator in list(_operators_of(model, schema, "BROADCAST_TO")):
+    for subgraph, operator in list(operators_of(model, schema, "BROADCAST_TO")):
         value, shape = operator.inputs
         _spread_by_limits(model, schema, subgraph, operator, int(value), int(shape))
-    for subgraph, operator in list(_operators_of(model, schema, "FILL")):
+    for subgraph, operator in list(operators_of(model, schema, "FILL")):
         shape, value = operator.inputs
         _spread_by_limits(model, schema, subgraph, operator, int(value), int(shape))
     for subgraph in model.subgraphs:
@@ -96,7 +96,7 @@ def _sizes_of_rows(model, schema, subgraph, index):
         return sizes
     readers = [op for op in subgraph.operators if index in [int(i) for i in op.inputs]]
     for reader in readers:
-        is_product = _is(model.operatorCodes[reader.opcodeIndex], schema, "FULLY_CONNECTED")
+        is_product = is_kind(model.operatorCodes[reader.opcodeIndex], schema, "FULLY_CONNECTED")
         weights = subgraph.tensors[reader.inputs[1]].shape if is_product else None
         if weights is None or int(reader.inputs[0]) != index:
             return sizes
@@ -113,7 +113,7 @@ def _spread_by_limits(model, schema, subgraph, operator, value, shape):
     number = _constant(model, schema, subgraph, value)
     sources = [
         int(made.inputs[0])
-        for where, made in _operators_of(model, schema, "SHAPE")
+        for where, made in operators_of(model, schema, "SHAPE")
         if where is subgraph and int(made.outputs[0]) == shape
     ]
     if number is None or number.size != 1 or not sources:
@@ -178,7 +178,7 @@ def _constant(model, schema, subgraph, index):
 def _fill_zeros(model, schema):
     """Let FILL make the zeros of float32 constants that loops begin with."""
     code = len(model.operatorCodes)
-    for subgraph, loop in list(_operators_of(model, schema, "WHILE")):
+    for subgraph, loop in list(operators_of(model, schema, "WHILE")):
         for index in loop.inputs:
             tensor = subgraph.tensors[index]
             data = model.buffers[tensor.buffer].data
@@ -212,8 +212,8 @@ def store_weights(model, schema, quantize, vectors=()):
     """
     code = _operator_code(schema, "DEQUANTIZE", 3 if quantize == "float16" else 5)
     stored = {}
-    pending = [(*pair, 1) for pair in _operators_of(model, schema, *WEIGHT_AXES)]
-    pending += [(*pair, 0) for pair in _operators_of(model, schema, "GATHER") if vectors]
+    pending = [(*pair, 1) for pair in operators_of(model, schema, *WEIGHT_AXES)]
+    pending += [(*pair, 0) for pair in operators_of(model, schema, "GATHER") if vectors]
     names = {value: name for name, value in vars(schema.BuiltinOperator).items()}
     codes = [max(c.builtinCode, c.deprecatedBuiltinCode) for c in model.operatorCodes]
     model.operatorCodes.append(code)
@@ -269,9 +269,9 @@ def saturate_logits(model, schema):
     """
     makers = {
         id(operator): list(operator.outputs)
-        for _, operator in _operators_of(model, schema, *_WITH_OWN_STEPS)
+        for _, operator in operators_of(model, schema, *_WITH_OWN_STEPS)
     }
-    for subgraph, operator in _operators_of(model, schema, "LOGISTIC"):
+    for subgraph, operator in operators_of(model, schema, "LOGISTIC"):
         logits = operator.inputs[0]
         readers = sum(list(each.inputs).count(logits) for each in subgraph.operators)
         is_made = any(logits in makers.get(id(each), ()) for each in subgraph.operators)
@@ -283,7 +283,7 @@ def saturate_logits(model, schema):
             scheme.zeroPoint = np.array([0], np.int64)
 
 
-def _operators_of(model, schema, *names):
+def operators_of(model, schema, *names):
     """Pairs of a subgraph and an operator, for the operators of some names."""
     wanted = {
         index
@@ -297,7 +297,7 @@ def _operators_of(model, schema, *names):
                 yield subgraph, operator
 
 
-def _is(code, schema, name):
+def is_kind(code, schema, name):
     kind = getattr(schema.BuiltinOperator, name)
     return max(code.builtinCode, code.deprecatedBuiltinCode) == kind
 
@@ -305,7 +305,7 @@ def _is(code, schema, name):
 def code_index(model, schema, name):
     """Which entry of the file's operators a builtin is, of its first version; made if need be."""
     for index, code in enumerate(model.operatorCodes):
-        if _is(code, schema, name) and code.version == 1:
+        if is_kind(code, schema, name) and code.version == 1:
             return index
     model.operatorCodes.append(_operator_code(schema, name, 1))
     return len(model.operatorCodes) - 1

@@ -177,3 +177,26 @@ def test_the_replacements_are_needed(tmp_path, monkeypatch):
     ):
         with pytest.raises((AssertionError, ValueError)):
             compared(function, tmp_path, shape)
+
+
+def test_upsamplings_become_resizes_and_spreads_products(tmp_path):
+    compared(layers.UpSampling2D((2, 3)), tmp_path, (4, 7, 2), bound=0)
+    operators = tflite.describe(tmp_path / "graph.tflite")["operators"]
+    assert operators == ["RESIZE_NEAREST_NEIGHBOR"]
+    # A runtime may take another pixel, where a factor of 1 / 49 is rounded down.
+    each = [layers.UpSampling2D(7), layers.UpSampling2D(2)]
+    compared(lambda x: tuple(layer(x) for layer in each), tmp_path, (7, 7, 2), bound=0)
+    assert "BROADCAST_TO" not in tflite.describe(tmp_path / "graph.tflite")["operators"]
+
+
+def test_a_vector_is_spread_over_a_picture(tmp_path):
+    def function(x):
+        picture = ops.broadcast_to(x[:, None, None], (ops.shape(x)[0], 3, 4, 6))
+        return ops.concatenate([picture, ops.ones_like(picture)], axis=-1)
+
+    class Spread(layers.Layer):
+        def call(self, x):
+            return function(x)
+
+    compared(Spread(), tmp_path, bound=0)
+    assert "BROADCAST_TO" not in tflite.describe(tmp_path / "graph.tflite")["operators"]
