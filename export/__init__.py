@@ -372,9 +372,10 @@ def guided(model, guidance):
     if guidance is None:
         yield
         return
+    from keras_vae.models.capabilities import DiscreteCodes
     from keras_vae.models.code_prior import CodePrior
 
-    prior = getattr(model, "prior", None)
+    prior = model.prior if isinstance(model, DiscreteCodes) else None
     if not isinstance(prior, CodePrior):
         raise ValueError(
             "`guidance` needs a VQVAE, whose prior has logits to sharpen. Received: a "
