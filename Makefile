@@ -11,7 +11,7 @@ RUN ?= runs/demo
 OLDEST = .venv-oldest
 OLDEST_TESTS = $(addprefix tests/,test_loss.py test_formulas.py test_models.py golden)
 
-.PHONY: demo mobile test $(BACKENDS:%=test-%) test-oldest test-slow test-web coverage lint wheel clean
+.PHONY: demo docs mobile test $(BACKENDS:%=test-%) test-oldest test-slow test-web coverage lint wheel clean
 
 demo: $(VENV)/demo
 	@$(BIN)/python examples/demo.py $(if $(filter runs/demo,$(RUN)),--overwrite) $(RUN)
@@ -71,6 +71,13 @@ test-web:
 	@npm test --prefix mobile_demo/web
 	@npm run e2e --prefix mobile_demo/web
 
+# The site, in build/site. A warning is an error. NOTEBOOKS=off does not execute them.
+NOTEBOOKS ?= force
+SPHINX = $(BIN)/python -m sphinx -q -W --keep-going -D nb_execution_mode=$(NOTEBOOKS)
+docs: $(VENV)/docs
+	@KERAS_BACKEND=tensorflow TF_CPP_MIN_LOG_LEVEL=3 $(SPHINX) -d build/doctrees docs build/site
+	@echo "Written: build/site/index.html"
+
 lint: $(VENV)/dev
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -92,6 +99,12 @@ $(VENV)/dev: pyproject.toml constraints.txt
 	@$(PIP) -e ".[dev]"
 	@$(PIP) "tflite-micro>=0.dev0" pyyaml bitarray || echo "No TFLite Micro here: its tests are skipped."
 	@touch $@ $(VENV)/demo
+
+$(VENV)/docs: pyproject.toml constraints.txt
+	@[ -d $(VENV) ] || { $(PYTHON) -m venv $(VENV) && touch $(VENV)/made_by_make; }
+	@echo "Installing what the documentation site needs (a minute, once) ..."
+	@$(PIP) -e ".[docs]"
+	@touch $@
 
 $(OLDEST)/installed: pyproject.toml constraints-oldest.txt
 	@[ -d $(OLDEST) ] || { $(PYTHON) -m venv $(OLDEST) && touch $(OLDEST)/made_by_make; }

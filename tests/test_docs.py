@@ -120,3 +120,15 @@ def test_the_page_on_architecture_has_every_room():
 
 def test_the_readme_is_short_enough_to_be_read():
     assert len((ROOT / "README.md").read_text(encoding="utf-8").split()) <= 1200
+
+
+def test_the_site_has_every_public_module():
+    pages = {path.stem for path in (DOCS / "api").glob("*.md")} - {"index"}
+    names = {"keras_vae", "export"}
+    for name in keras_vae.__all__:
+        if inspect.ismodule(getattr(keras_vae, name)):
+            names.add(f"keras_vae.{name}")
+    # Conditions and models are among the names of the package itself.
+    assert pages == names - {"keras_vae.models"}
+    for page in pages:
+        assert f".. automodule:: {page}\n" in (DOCS / "api" / f"{page}.md").read_text()

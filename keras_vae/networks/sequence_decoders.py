@@ -15,8 +15,8 @@ class CausalDecoder(SequenceDecoder):
     """Causal convolutions over the past, beside a plan that the code makes by the quarter.
 
     Args:
-        output_shape, num_tokens, width, voice_units, past_dropout, dropout, seed,
-            step_conditions, exact: As of `SequenceDecoder`.
+        output_shape, num_tokens, width, voice_units: As of `SequenceDecoder`.
+        past_dropout, dropout, seed, step_conditions, exact: Likewise.
         dilations: Tuple of ints, of the blocks over the past. With (1, 2, 4, 8) a step sees the
             31 before it.
 
@@ -81,8 +81,8 @@ class GRUDecoder(SequenceDecoder):
     """One GRU over all steps, which starts from the code and sees it at every step.
 
     Args:
-        output_shape, num_tokens, width, voice_units, past_dropout, dropout, seed,
-            step_conditions: As of `SequenceDecoder`.
+        output_shape, num_tokens, width, voice_units: As of `SequenceDecoder`.
+        past_dropout, dropout, seed, step_conditions: Likewise.
         units: Int, of the GRU.
 
     References:
@@ -136,8 +136,8 @@ class ConductorDecoder(GRUDecoder):
     begins anew. For long sequences: the code reaches a late bar in few steps.
 
     Args:
-        output_shape, num_tokens, width, units, voice_units, past_dropout, dropout, seed,
-            step_conditions: As of `GRUDecoder`.
+        output_shape, num_tokens, width, units, voice_units: As of `GRUDecoder`.
+        past_dropout, dropout, seed, step_conditions: Likewise.
         segment: Int, steps of a segment. It divides the steps of the sequence.
 
     References:
