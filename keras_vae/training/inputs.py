@@ -202,7 +202,7 @@ def check_kinds(condition):
     if not pairs or not all(_is_name(name) and hasattr(kind, "encode") for name, kind in pairs):
         raise ValueError(
             "`condition` must be a dict of at least one name, a valid identifier other than "
-            f"{', '.join(_RESERVED)}, each with a Categorical, a Continuous or a Sequence. "
+            f"{', '.join(_RESERVED)}, each with a kind such as Categorical(10) or Continuous(1). "
             f"Received: {condition!r}"
         )
 
