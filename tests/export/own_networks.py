@@ -947,7 +947,12 @@ class BatchDeviation(layers.Layer):
         return ops.concatenate([x, ops.zeros_like(x[:, :1]) + ops.mean(ops.std(x, axis=0))], -1)
 
 
-@network("statistics of the batch", {"x": (6,)}, {"tflite": "disagrees", "onnx": "disagrees"})
+@network(
+    "statistics of the batch",
+    {"x": (6,)},
+    # The bound of int8-full is wider than what the rest of a batch changes.
+    {"onnx": "disagrees"} | {f"tflite {q}": "disagrees" for q in ("none", "float16", "int8")},
+)
 def _batch_statistics():
     return chain({"x": (6,)}, layers.Dense(4), BatchDeviation(), layers.Dense(2))
 
