@@ -12,10 +12,10 @@ and the angle, once with all labels and once with a tenth of them. Prints, as JS
 - `real_accuracy`: that of the classifier on turned test images.
 - `angle_error`, `angle_correlation`: mean distance in degrees, and correlation, between the asked
   angle and the one that a regressor reads, trained on the same real images. Bounds: 4 and 0.98.
-- `real_angle_error`: that of the regressor on turned test images, about 10.7 degrees: nobody
+- `real_angle_error`: that of the regressor on turned test images, about 11 degrees: nobody
   wrote these digits upright, so that an image hardly tells its angle to 4 degrees, and this reader
   cannot show the bound of `angle_error` to be reached.
-- `cooler`: the same of samples at a lower temperature, which obey more and vary less.
+- `cooler`: the same of samples at a lower temperature, whose codes vary less.
 - `label_error`: of `classify` on turned test images, where there are unknown labels.
 """
 
