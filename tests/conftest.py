@@ -41,12 +41,10 @@ def ordinary_on(*backends):
     return pytest.mark.skipif(False, reason="") if BACKEND in backends else pytest.mark.slow
 
 
-def some_on_jax(params, every=4):
-    """Parameters of a test, of which JAX, which compiles for each, takes one of `every`."""
+def some_if_compiled(params, every=4):
+    """Parameters of a test: PyTorch takes all, a backend that compiles for each one of `every`."""
     return [
-        param
-        if index % every == 0
-        else pytest.param(*param, marks=ordinary_on("tensorflow", "torch"))
+        param if index % every == 0 else pytest.param(*param, marks=ordinary_on("torch"))
         for index, param in enumerate(params)
     ]
 

@@ -30,7 +30,7 @@ from keras_vae import (
 from keras_vae.layers import Categorical, Continuous, Hierarchical, MultiLabel, Ordinal, Sequence
 from keras_vae.models import capabilities
 from tests import conformance
-from tests.conftest import BACKEND, ordinary_on, some_on_jax
+from tests.conftest import BACKEND, ordinary_on, some_if_compiled
 
 # A step of these models runs faster than TensorFlow traces it.
 EAGERLY = BACKEND == "tensorflow"
@@ -500,7 +500,9 @@ def test_model_of_other_parts(tmp_path, cls, parts, kinds):
     test_model(tmp_path, cls, parts, kinds)
 
 
-@pytest.mark.parametrize(("cls", "parts", "kinds"), MODELS, ids=names(MODELS))
+@pytest.mark.parametrize(
+    ("cls", "parts", "kinds"), some_if_compiled(MODELS, every=2), ids=names(MODELS)
+)
 def test_model(tmp_path, cls, parts, kinds):
     random.seed(1)
     chosen = CONDITIONS[kinds] if kinds else {}
@@ -563,7 +565,9 @@ def test_posterior(tmp_path, parts, options):
 
 
 @pytest.mark.parametrize(
-    ("cls", "make", "inputs", "spread"), some_on_jax(LAYERS), ids=[r[0].__name__ for r in LAYERS]
+    ("cls", "make", "inputs", "spread"),
+    some_if_compiled(LAYERS),
+    ids=[r[0].__name__ for r in LAYERS],
 )
 def test_layer(tmp_path, cls, make, inputs, spread):
     layer = make()

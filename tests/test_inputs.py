@@ -184,6 +184,7 @@ NETWORKS = {
 }
 
 
+@ordinary_on("tensorflow", "torch")
 @pytest.mark.parametrize("name", NETWORKS)
 def test_channels_are_last_whatever_keras_is_configured_to(name, request):
     network, inputs = NETWORKS[name]

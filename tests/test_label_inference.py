@@ -172,6 +172,7 @@ def of_a_tree():
 
 
 @pytest.mark.parametrize("draws", [False, True])
+@ordinary_on("tensorflow", "torch")
 def test_an_example_of_a_group_is_summed_over_the_classes_in_it(draws, monkeypatch):
     model, batch = of_a_tree()
     logits = float64_of(model.classifier(keras.ops.convert_to_tensor(batch["x"])))

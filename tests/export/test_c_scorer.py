@@ -59,8 +59,8 @@ def detector_of(likelihood="gaussian", score="negative_elbo", hidden=(8,)):
     [
         ("negative_elbo", (8,)),
         ("reconstruction", (9, 6)),
-        ("negative_elbo", ()),
-        ("negative_elbo", (128,)),
+        pytest.param("negative_elbo", (), marks=pytest.mark.slow),
+        pytest.param("negative_elbo", (128,), marks=pytest.mark.slow),
     ],
 )
 def test_it_scores_as_the_detector_does(likelihood, score, hidden, tmp_path):

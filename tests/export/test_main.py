@@ -12,6 +12,9 @@ from export.__main__ import _newest_run, _next_command, main
 from tests.conftest import ordinary_on
 from tests.export.exported import FORMATS, GRAPHS, exported
 
+# JAX, too, converts in a process that imports TensorFlow.
+pytestmark = ordinary_on("tensorflow", "torch")
+
 
 @pytest.fixture(params=FORMATS)
 def format(request):

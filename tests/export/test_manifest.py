@@ -9,7 +9,11 @@ import export
 import keras_vae
 from export import flatbuffer, manifest
 from keras_vae import data
+from tests.conftest import ordinary_on
 from tests.export.exported import FORMATS, KINDS, NAMES, exported
+
+# JAX, too, converts in a process that imports TensorFlow.
+pytestmark = ordinary_on("tensorflow", "torch")
 
 
 @pytest.fixture(params=FORMATS)

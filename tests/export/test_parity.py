@@ -13,6 +13,7 @@ import pytest
 import export
 import keras_vae
 from export import graphs, parity
+from tests.conftest import ordinary_on
 from tests.export.exported import FORMATS, KINDS, conditions_of, exported, make_model
 
 ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
@@ -26,6 +27,7 @@ def folder(tmp_path):
     return tmp_path / "out"
 
 
+@ordinary_on("tensorflow", "torch")
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("rows", [1, 3, 16])
@@ -43,6 +45,7 @@ def test_files_compute_what_the_model_computes_on_its_backend(kind, format, rows
     np.testing.assert_allclose(made["x"], expected, rtol=0, atol=2e-6)
 
 
+@ordinary_on("tensorflow", "torch")
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("rows", graphs.STATIC_BATCH_SIZES)
 def test_static_signatures_compute_the_same(kind, rows):
@@ -53,6 +56,7 @@ def test_static_signatures_compute_the_same(kind, rows):
     np.testing.assert_allclose(made, module.load(path)(inputs)["x"], rtol=0, atol=1e-6)
 
 
+@ordinary_on("tensorflow", "torch")
 def test_static_signatures_share_the_weights():
     from ai_edge_litert import schema_py_generated as schema
 
@@ -64,6 +68,7 @@ def test_static_signatures_share_the_weights():
         assert sum(sizes) - manifest_size < 1.5 * weights
 
 
+@ordinary_on("tensorflow", "torch")
 def test_outputs_are_bound_by_name_and_batches_vary_in_one_program():
     model, path = exported("conv").model, exported("conv").paths["tflite"]
     run = export.module_of("tflite").load(path)
@@ -72,6 +77,7 @@ def test_outputs_are_bound_by_name_and_batches_vary_in_one_program():
         assert run(inputs)["x"].shape == (rows, 9, 7, 3)
 
 
+@ordinary_on("tensorflow", "torch")
 @pytest.mark.parametrize("format", FORMATS)
 def test_no_operator_is_outside_the_standard_ones(format):
     module = export.module_of(format)
@@ -86,6 +92,7 @@ def test_examples_hold_every_class_and_unknown():
     assert examples["angle"].shape == (16, 2)
 
 
+@ordinary_on("tensorflow", "torch")
 @pytest.mark.parametrize("format", FORMATS)
 def test_conditions_keep_their_types(format):
     [described, *_] = export.module_of(format).describe(exported("conv").paths[format])[

@@ -8,6 +8,7 @@ import pytest
 import export
 import keras_vae
 from export import graphs, oracle, parity, verification
+from tests.conftest import ordinary_on
 from tests.export.exported import FORMATS, new_folder
 from tests.export.test_parity import converts_here
 
@@ -147,6 +148,7 @@ def batch_of_codes():
     return parity.Batch(inputs, made, {}, {}, margins, order=order), order
 
 
+@ordinary_on("tensorflow", "torch")
 def test_codes_of_a_sampler_may_differ_at_a_tie_and_after_it_alone():
     batch, order = batch_of_codes()
     assert batch.margins["codes"].shape == (16, 3, 2)
@@ -187,7 +189,8 @@ def test_codes_are_right_or_wrong_but_for_one_tie():
 
 
 @converts_here
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.usefixtures("one_signature")
+@pytest.mark.parametrize("format", [pytest.param("tflite", marks=pytest.mark.slow), "onnx"])
 def test_guidance_is_fixed_in_a_sampler(format):
     model = make_model("codebook")
     kinds = {"label": keras_vae.Categorical(3, unknown_rate=0.1)}
