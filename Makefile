@@ -100,10 +100,10 @@ $(VENV)/dev: pyproject.toml constraints.txt
 	@$(PIP) "tflite-micro>=0.dev0" pyyaml bitarray || echo "No TFLite Micro here: its tests are skipped."
 	@touch $@ $(VENV)/demo
 
-$(VENV)/docs: pyproject.toml constraints.txt
-	@[ -d $(VENV) ] || { $(PYTHON) -m venv $(VENV) && touch $(VENV)/made_by_make; }
+# Together, for one pip settles what both need of a third.
+$(VENV)/docs: $(VENV)/dev
 	@echo "Installing what the documentation site needs (a minute, once) ..."
-	@$(PIP) -e ".[docs]"
+	@$(PIP) -e ".[dev,docs]"
 	@touch $@
 
 $(OLDEST)/installed: pyproject.toml constraints-oldest.txt

@@ -64,8 +64,7 @@ CODE = re.compile(r"(?<!`)`([^`]+)`(?!`)(\w)?")
 def copy_pages(app):
     """Put pages of the repository and notebooks beside those of this folder."""
     for folder in ("repository", "tutorials"):
-        shutil.rmtree(DOCS / folder, ignore_errors=True)
-        (DOCS / folder).mkdir()
+        (DOCS / folder).mkdir(exist_ok=True)
     for source, page in ELSEWHERE.items():
         if source.endswith(".md"):
             shutil.copy(ROOT / source, DOCS / f"{page}.md")
@@ -81,7 +80,7 @@ def copy_pages(app):
 
 def write_contents(folder, title, line):
     """Write the page that leads to those of a folder."""
-    names = "\n".join(sorted(path.stem for path in (DOCS / folder).iterdir()))
+    names = "\n".join(sorted({path.stem for path in (DOCS / folder).iterdir()} - {"index"}))
     text = f"# {title}\n\n{line}\n\n```{{toctree}}\n:maxdepth: 1\n{names}\n```\n"
     (DOCS / folder / "index.md").write_text(text, encoding="utf-8")
 

@@ -75,14 +75,3 @@ def test_a_learned_prior_is_a_table_of_the_labels_in_order():
     expected, _ = model.prior.mean_and_log_var(vectors)
     made = model.prior.sample(5, 3, temperature=0.0, seed=1, condition=vectors)
     np.testing.assert_allclose(made, ops.convert_to_numpy(expected), rtol=0, atol=1e-6)
-
-
-def test_a_conditional_gan_refuses_what_its_discriminator_cannot_name():
-    networks = keras_vae.networks
-    with pytest.raises(ValueError, match=r"must be Categorical, .* another kind for: size"):
-        keras_vae.ConditionalGAN(
-            networks.DenseDecoder((6, 5, 1), (4,)),
-            networks.DenseDiscriminator((4,), num_classes=4),
-            latent_dim=2,
-            condition={"size": Ordinal(SIZES)},
-        )
