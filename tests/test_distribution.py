@@ -91,6 +91,7 @@ def found(tmp_path_factory):
     return run_on_two(tmp_path_factory.mktemp("two"), ORDINARY)
 
 
+@ordinary_on("jax", "torch")
 @pytest.mark.parametrize("case", ORDINARY)
 def test_two_devices_train_as_one_does(found, case):
     check(found, case)

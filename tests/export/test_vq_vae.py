@@ -58,7 +58,7 @@ def exported_vq_vae(kind):
     return model, folder
 
 
-@pytest.fixture(scope="module", params=QUANTIZERS)
+@pytest.fixture(scope="module", params=["codebook", pytest.param("levels", marks=pytest.mark.slow)])
 def files(request):
     """A model, and its files by graph and format."""
     model, folder = exported_vq_vae(request.param)
