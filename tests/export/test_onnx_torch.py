@@ -7,46 +7,22 @@ import numpy as np
 import pytest
 
 import export
-from export import converters, onnx
-from keras_vae import processes
+from export import onnx
 from tests.conftest import ordinary_on
 from tests.export.exported import NAMES, make_model, new_folder
 from tests.export.own_networks import NETWORKS, varied
 from tests.export.test_families import FAMILIES, HAVE
+from tests.export.without_tensorflow import export_sampler
 
 on_torch = pytest.mark.skipif(
     keras.backend.backend() != "torch", reason="on other backends it runs in a process of its own"
 )
 by_torch = functools.partial(export.export, format="onnx", converter="torch")
 
-WITHOUT_TENSORFLOW = """
-import sys
-sys.modules["tensorflow"] = sys.modules["tf2onnx"] = None  # no import of them succeeds
-import numpy, keras_vae
-from keras_vae import networks
-model = keras_vae.VAE(networks.DenseEncoder(2, (4,)), networks.DenseDecoder((3, 3, 1), (4,)))
-path = export.export(model, "onnx", "sampler", out=sys.argv[1])
-run = export.module_of("onnx").load(path)
-made = run({
-    "index": numpy.arange(5, dtype="i4"), "seed": numpy.array([7], "i4"),
-    "temperature": numpy.ones(1, "f4"),
-})
-numpy.testing.assert_allclose(made["x"], model.sample(count=5, seed=7), atol=1e-6)
-z = model.prior.sample(5, 2, 1.0, 7)
-numpy.testing.assert_array_equal(made["z"], z)
-assert not [name for name in sys.modules if name.startswith("tensorflow.")]
-"""
-
 
 @ordinary_on("jax")
 def test_no_tensorflow_is_needed(tmp_path):
-    done = processes.run(
-        WITHOUT_TENSORFLOW,
-        str(tmp_path),
-        environment=converters.ENVIRONMENTS["torch"],
-        capture_output=True,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
+    export_sampler(tmp_path, "torch", "onnx")
     versions = onnx.read_manifest(tmp_path / "sampler.onnx")["versions"]
     assert versions["converter"].startswith("torch.onnx ")
     assert "tensorflow" not in versions

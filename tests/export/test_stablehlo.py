@@ -6,40 +6,18 @@ import pytest
 
 import export
 from export import converters, tflite
-from keras_vae import processes
 from tests.conftest import ordinary_on
 from tests.export.exported import conditions_of, make_model
+from tests.export.without_tensorflow import export_sampler
 
 on_jax = pytest.mark.skipif(
     keras.backend.backend() != "jax", reason="on other backends it runs in a process of its own"
 )
 
-WITHOUT_TENSORFLOW = """
-import sys
-sys.modules["tensorflow"] = None  # no import of it succeeds
-import numpy, keras_vae
-from keras_vae import networks
-model = keras_vae.VAE(networks.DenseEncoder(2, (4,)), networks.DenseDecoder((3, 3, 1), (4,)))
-path = export.export(model, "tflite", "sampler", out=sys.argv[1])
-run = export.module_of("tflite").load(path)
-made = run({
-    "index": numpy.arange(5, dtype="i4"), "seed": numpy.array([7], "i4"),
-    "temperature": numpy.ones(1, "f4"),
-})
-numpy.testing.assert_allclose(made["x"], model.sample(count=5, seed=7), atol=1e-6)
-assert not [name for name in sys.modules if name.startswith("tensorflow.")]
-"""
-
 
 @ordinary_on("torch")
 def test_no_tensorflow_is_needed(tmp_path):
-    done = processes.run(
-        WITHOUT_TENSORFLOW,
-        str(tmp_path),
-        environment=converters.ENVIRONMENTS["jax"],
-        capture_output=True,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
+    export_sampler(tmp_path, "jax", "tflite")
     versions = tflite.read_manifest(tmp_path / "sampler.tflite")["versions"]
     assert versions["converter"].startswith("litert-converter ")
     assert "tensorflow" not in versions
