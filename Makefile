@@ -81,6 +81,7 @@ docs: $(VENV)/docs
 lint: $(VENV)/dev
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
 
 wheel: $(VENV)/dev
 	@$(BIN)/python -m build --wheel --no-isolation

@@ -10,22 +10,26 @@ other), `sample` and, where it has a closed form, `mean`. Where the Kullback-Lei
 one class from another has a closed form, `register_kl` says so; elsewhere `kl` estimates it.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import functools
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import keras
 import numpy as np
 from keras import ops
+
+from keras_vae.typing import Seed, Tensor
 
 LOG_2_PI = math.log(2 * math.pi)
 # Of a logistic, in half the range of the levels: from here on its mean cut to them is a series.
 WIDE_SCALE = 6.0
 
 
-def log_normal(x, loc, log_var, ops=ops):
+def log_normal(x: Tensor, loc: Tensor, log_var: Tensor, ops: Any = ops) -> Tensor:
     """Log density of values under normal distributions, each by itself, in nats.
 
     Args:
@@ -43,11 +47,11 @@ def log_normal(x, loc, log_var, ops=ops):
 class Distribution:
     """A distribution for each example of a batch."""
 
-    def log_prob_by_value(self, x):
+    def log_prob_by_value(self, x: Tensor) -> Tensor:
         """Log density or log-probability of each value of an example, nats `(..., size)`."""
         raise NotImplementedError
 
-    def log_prob(self, x):
+    def log_prob(self, x: Tensor) -> Tensor:
         """Log density or log-probability of examples.
 
         Args:
@@ -58,13 +62,13 @@ class Distribution:
         """
         return ops.sum(self.log_prob_by_value(x), axis=-1)
 
-    def mean(self):
+    def mean(self) -> Tensor:
         """The mean, `(..., size)`, where it has a closed form."""
         raise NotImplementedError(
             f"The mean of `{type(self).__name__}` has no closed form. Average what `sample` draws."
         )
 
-    def sample(self, seed, shape=()):
+    def sample(self, seed: Seed, shape: Sequence[int] = ()) -> Tensor:
         """Draw examples.
 
         Args:
@@ -77,7 +81,9 @@ class Distribution:
         """
         raise NotImplementedError
 
-    def kl(self, other, z=None, given=None):
+    def kl(
+        self, other: Distribution, z: Tensor | None = None, given: Distribution | None = None
+    ) -> Tensor:
         """KL divergence from another distribution, nats per example `(batch,)`.
 
         It is exact where `kl_is_exact` says so. Elsewhere it is the Monte Carlo estimate
@@ -102,31 +108,34 @@ class Distribution:
         log_ratio = (self if given is None else given).log_prob(z) - other.log_prob(z)
         return over_draws(log_ratio, 1)
 
-    def kl_by_value(self, other, given=None):
+    def kl_by_value(self, other: Distribution, given: Distribution | None = None) -> Tensor:
         """What each value of an example adds to an exact `kl`, nats `(batch, size)`."""
         return _closed_form(self, other)(self, other)
 
-    def kl_is_exact(self, other):
+    def kl_is_exact(self, other: Distribution) -> bool:
         """Whether the KL divergence from another distribution has a closed form."""
         return _closed_form(self, other) is not None
 
 
-def by_draw(tensor, draws):
+def by_draw(tensor: Tensor, draws: Any) -> Tensor:
     """Split `(draws * batch, ...)` into `(draws, batch, ...)`; of one draw nothing."""
     if isinstance(draws, int) and draws == 1:
         return tensor
     return ops.reshape(tensor, (draws, -1, *tensor.shape[1:]))
 
 
-def over_draws(values, axes):
+def over_draws(values: Tensor, axes: int) -> Tensor:
     """The mean over the draws of values `(batch, ...)` or `(draws, batch, ...)`."""
     return ops.mean(values, axis=0) if len(values.shape) > axes else values
 
 
 _CLOSED_FORMS = {}
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def register_kl(one, other):
+def register_kl(
+    one: type[Distribution], other: type[Distribution]
+) -> Callable[[Function], Function]:
     """Decorate a function of two distributions that returns what `kl_by_value` does.
 
     Args:
@@ -160,25 +169,25 @@ class Normal(Distribution):
     loc: Any
     log_var: Any
 
-    def log_prob_by_value(self, x):
+    def log_prob_by_value(self, x: Tensor) -> Tensor:
         return log_normal(x, self.loc, self.log_var)
 
-    def mean(self):
+    def mean(self) -> Tensor:
         return self.loc
 
-    def sample(self, seed, shape=()):
+    def sample(self, seed: Seed, shape: Sequence[int] = ()) -> Tensor:
         shape = (*shape, *ops.shape(self.loc + self.log_var))
         return self.from_noise(keras.random.normal(shape, dtype="float32", seed=seed))
 
-    def from_noise(self, noise):
+    def from_noise(self, noise: Tensor) -> Tensor:
         """Draws, of noise of N(0, I): `loc + exp(log_var / 2) * noise`."""
         return self.loc + ops.exp(self.log_var / 2) * noise
 
-    def marginals(self):
+    def marginals(self) -> Normal:
         """The `Normal` of each value by itself: here, the same."""
         return self
 
-    def draw(self, sampling, draws=1):
+    def draw(self, sampling: Callable[..., Tensor] | None, draws: int = 1) -> tuple[Tensor, Normal]:
         """Draw codes through a layer.
 
         Args:
@@ -213,19 +222,19 @@ class StandardNormal(Normal):
             raise ValueError("`StandardNormal` must know its `size` to be drawn from.")
         return self.size
 
-    def mean(self):
+    def mean(self) -> Tensor:
         return ops.zeros((self._known_size(),))
 
-    def sample(self, seed, shape=()):
+    def sample(self, seed: Seed, shape: Sequence[int] = ()) -> Tensor:
         shape = (*shape, self._known_size())
         return keras.random.normal(shape, dtype="float32", seed=seed)
 
-    def from_noise(self, noise):
+    def from_noise(self, noise: Tensor) -> Tensor:
         return noise
 
 
 @register_kl(Normal, StandardNormal)
-def kl_from_standard_normal(q, p):
+def kl_from_standard_normal(q: Normal, p: StandardNormal | None) -> Tensor:
     """Closed form `(loc^2 + expm1(log_var) - log_var) / 2`.
 
     The textbook's `-(1 + log_var - loc^2 - exp(log_var)) / 2` loses all its digits, and its sign,
@@ -259,11 +268,11 @@ class MultivariateNormal(Distribution):
             diagonal, row by row.
     """
 
-    def __init__(self, loc, log_var, triangle):
+    def __init__(self, loc: Tensor, log_var: Tensor, triangle: Tensor) -> None:
         self.loc, self.log_var, self.triangle = loc, log_var, triangle
         self.columns, self.rows = _triangle(loc.shape[-1])
 
-    def log_prob(self, x):
+    def log_prob(self, x: Tensor) -> Tensor:
         below = ops.expand_dims(self.columns, 0) * ops.expand_dims(self.triangle, -2)
         diagonal = ops.expand_dims(ops.exp(self.log_var / 2), -1) * ops.eye(x.shape[-1])
         lower = ops.transpose(ops.matmul(below, self.rows), (0, 2, 1)) + diagonal
@@ -272,14 +281,14 @@ class MultivariateNormal(Distribution):
         noise = ops.solve_triangular(lower, error, lower=True)[..., 0]
         return ops.sum(log_normal(noise, 0.0, 0.0) - self.log_var / 2, axis=-1)
 
-    def mean(self):
+    def mean(self) -> Tensor:
         return self.loc
 
-    def sample(self, seed, shape=()):
+    def sample(self, seed: Seed, shape: Sequence[int] = ()) -> Tensor:
         shape = (*shape, *ops.shape(self.loc))
         return self.from_noise(keras.random.normal(shape, dtype="float32", seed=seed))
 
-    def from_noise(self, noise):
+    def from_noise(self, noise: Tensor) -> Tensor:
         return self._given(noise).from_noise(noise)
 
     def _given(self, noise):
@@ -287,17 +296,17 @@ class MultivariateNormal(Distribution):
         shift = ops.matmul(ops.matmul(noise, self.columns) * self.triangle, self.rows)
         return Normal(self.loc + shift, self.log_var + ops.zeros_like(shift))
 
-    def marginals(self):
+    def marginals(self) -> Normal:
         """The `Normal` of each value by itself, whose variance is the diagonal of `L L^T`."""
         return Normal(self.loc, self.log_var + 2 * self.dependence())
 
-    def dependence(self):
+    def dependence(self) -> Tensor:
         """`log(Sigma_ii / L_ii^2) / 2`, what a value shares with those before it, in nats."""
         explained = ops.matmul(ops.square(self.triangle), self.rows) * ops.exp(-self.log_var)
         # Not log1p, which ONNX lacks; this one's error is 6e-8 nats.
         return ops.log(1 + explained) / 2
 
-    def draw(self, sampling, draws=1):
+    def draw(self, sampling: Callable[..., Tensor] | None, draws: int = 1) -> tuple[Tensor, Normal]:
         """As `Normal.draw`."""
         if sampling is None:
             return self.loc, Normal(self.loc, self.log_var)
@@ -332,22 +341,22 @@ class Mixture(Distribution):
         log_weights: Float tensor `(components,)` or `(batch, components)`, or one for all.
     """
 
-    def __init__(self, locs, log_vars, log_weights):
+    def __init__(self, locs: Tensor, log_vars: Tensor, log_weights: Tensor) -> None:
         self.locs, self.log_vars = ops.convert_to_tensor(locs), ops.convert_to_tensor(log_vars)
         self.log_weights = log_weights
 
-    def log_prob(self, x):
+    def log_prob(self, x: Tensor) -> Tensor:
         x = ops.expand_dims(ops.convert_to_tensor(x), -2)
         of_each = self.log_weights + ops.sum(log_normal(x, self.locs, self.log_vars), axis=-1)
         # Not `logsumexp`, which looks for infinities by an operator that TFLite lacks.
         largest = ops.max(of_each, axis=-1, keepdims=True)
         return ops.log(ops.sum(ops.exp(of_each - largest), axis=-1)) + largest[..., 0]
 
-    def mean(self):
+    def mean(self) -> Tensor:
         weights = ops.exp(self.log_weights) * ops.ones_like(self.locs[..., 0])
         return ops.sum(weights[..., None] * self.locs, axis=-2)
 
-    def sample(self, seed, shape=()):
+    def sample(self, seed: Seed, shape: Sequence[int] = ()) -> Tensor:
         seed = seed if isinstance(seed, keras.random.SeedGenerator) else _generator(seed)
         log_weights = self.log_weights + ops.zeros_like(self.locs[..., 0])
         uniform = keras.random.uniform((*shape, *ops.shape(log_weights)), seed=seed)
@@ -366,26 +375,31 @@ class Flow(Distribution):
         shape: Tuple of ints, the batch and the size; or a size alone.
     """
 
-    def __init__(self, forward, inverse, shape):
+    def __init__(
+        self,
+        forward: Callable[[Tensor], Tensor],
+        inverse: Callable[[Tensor], tuple[Tensor, Tensor]],
+        shape: Sequence[int],
+    ) -> None:
         self.from_noise, self.inverse, self.shape = forward, inverse, shape
 
-    def log_prob(self, x):
+    def log_prob(self, x: Tensor) -> Tensor:
         noise, log_determinant = self.inverse(x)
         return StandardNormal().log_prob(noise) - log_determinant
 
-    def sample(self, seed, shape=()):
+    def sample(self, seed: Seed, shape: Sequence[int] = ()) -> Tensor:
         noise = keras.random.normal((*shape, *self.shape), dtype="float32", seed=seed)
         return self.from_noise(noise)
 
 
-def repeat(tensor, count):
+def repeat(tensor: Tensor, count: Any) -> Tensor:
     """Return a batch `count` times, one copy after the other; None as it is."""
     if tensor is None or (isinstance(count, int) and count == 1):
         return tensor
     return ops.tile(tensor, (count,) + (1,) * (len(tensor.shape) - 1))
 
 
-def standard_noise(sampling, like):
+def standard_noise(sampling: Callable[..., Tensor], like: Tensor) -> Tensor:
     """Draws of N(0, I) by a sampling layer, of a tensor's shape."""
     zeros = ops.zeros_like(like)
     return ops.cast(sampling(zeros, zeros), like.dtype)
@@ -411,15 +425,15 @@ class Bernoulli(Distribution):
 
     logits: Any
 
-    def log_prob_by_value(self, x):
+    def log_prob_by_value(self, x: Tensor) -> Tensor:
         # Never infinite, unlike the logarithm of a sigmoid; and with the right derivative at a
         # logit of 0, unlike max(logit, 0) + log1p(exp(-|logit|)).
         return self.logits * x - ops.softplus(self.logits)
 
-    def mean(self):
+    def mean(self) -> Tensor:
         return ops.sigmoid(self.logits)
 
-    def sample(self, seed, shape=()):
+    def sample(self, seed: Seed, shape: Sequence[int] = ()) -> Tensor:
         shape = (*shape, *ops.shape(self.logits))
         uniform = keras.random.uniform(shape, dtype="float32", seed=seed)
         return ops.cast(uniform < ops.sigmoid(ops.cast(self.logits, "float32")), "float32")
@@ -438,10 +452,10 @@ class ContinuousBernoulli(Distribution):
         - Loaiza-Ganem & Cunningham, 2019, eqs. 6 to 9. https://arxiv.org/abs/1907.06845
     """
 
-    def __init__(self, logits):
+    def __init__(self, logits: Tensor) -> None:
         self.logits = ops.convert_to_tensor(logits)
 
-    def log_prob_by_value(self, x):
+    def log_prob_by_value(self, x: Tensor) -> Tensor:
         near, square, far = self._near_and_far()
         size = ops.abs(far)
         # The series of log(sinh(t/2) / (t/2)); what is left out is below 1e-7.
@@ -450,13 +464,13 @@ class ContinuousBernoulli(Distribution):
         exact = far * x - ops.relu(far) - ops.log(1 - ops.exp(-size)) + ops.log(size)
         return ops.where(near, series, exact)
 
-    def mean(self):
+    def mean(self) -> Tensor:
         near, square, far = self._near_and_far()
         # The series of (coth(t/2) - 2/t) / 2; what is left out is below 1e-7.
         series = 1 / 12 - square * (1 / 720 - square * (1 / 30240 - square / 1209600))
         return 0.5 + ops.where(near, self.logits * series, 0.5 / ops.tanh(far / 2) - 1 / far)
 
-    def sample(self, seed, shape=()):
+    def sample(self, seed: Seed, shape: Sequence[int] = ()) -> Tensor:
         logits = ops.cast(self.logits, "float32")
         # By the inverse of the distribution function.
         uniform = keras.random.uniform((*shape, *ops.shape(logits)), dtype="float32", seed=seed)
@@ -484,13 +498,13 @@ class Laplace(Distribution):
     loc: Any
     log_scale: Any
 
-    def log_prob_by_value(self, x):
+    def log_prob_by_value(self, x: Tensor) -> Tensor:
         return -ops.abs((x - self.loc) * ops.exp(-self.log_scale)) - math.log(2) - self.log_scale
 
-    def mean(self):
+    def mean(self) -> Tensor:
         return self.loc
 
-    def sample(self, seed, shape=()):
+    def sample(self, seed: Seed, shape: Sequence[int] = ()) -> Tensor:
         shape = (2, *shape, *ops.shape(self.loc + self.log_scale))
         exponential = -ops.log(1 - keras.random.uniform(shape, dtype="float32", seed=seed))
         return self.loc + ops.exp(self.log_scale) * (exponential[0] - exponential[1])
@@ -518,7 +532,7 @@ class DiscretizedLogisticMixture(Distribution):
     log_scales: Any
     levels: int
 
-    def log_prob_by_value(self, x):
+    def log_prob_by_value(self, x: Tensor) -> Tensor:
         highest = self.levels - 1
         level = ops.round(x * highest)
         logits, locs, log_scales = (
@@ -537,7 +551,7 @@ class DiscretizedLogisticMixture(Distribution):
         )
         return ops.logsumexp(logits + log_prob, axis=0) - ops.logsumexp(logits, axis=0)
 
-    def mean(self):
+    def mean(self) -> Tensor:
         """The mean, cut to [0, 1], before values are rounded to levels.
 
         It differs from the mean of the rounded values by half a level, 1/510, at most, and by less
@@ -554,7 +568,7 @@ class DiscretizedLogisticMixture(Distribution):
         means = ops.where(scale < WIDE_SCALE, exact * sharp / 2, series)
         return ops.clip(ops.sum(_probabilities(self.logits) * means, axis=0), 0, 1)
 
-    def sample(self, seed, shape=()):
+    def sample(self, seed: Seed, shape: Sequence[int] = ()) -> Tensor:
         components, *batch = ops.shape(self.logits)
         uniform = keras.random.uniform((components + 1, *shape, *batch), dtype="float32", seed=seed)
         chosen = _choose(_after_first(self.logits, shape), uniform[1:])
@@ -574,19 +588,19 @@ class CategoricalLevels(Distribution):
         logits: Float tensor `(levels, ..., size)`.
     """
 
-    def __init__(self, logits):
+    def __init__(self, logits: Tensor) -> None:
         self.logits, self.levels = logits, logits.shape[0]
 
-    def log_prob_by_value(self, x):
+    def log_prob_by_value(self, x: Tensor) -> Tensor:
         is_level = ops.round(x * (self.levels - 1)) == self._all_levels(x)
         chosen = ops.sum(ops.where(is_level, _beside(self.logits, x), 0.0), axis=0)
         return chosen - ops.logsumexp(self.logits, axis=0)
 
-    def mean(self):
+    def mean(self) -> Tensor:
         weighted = _probabilities(self.logits) * self._all_levels(self.logits[0])
         return ops.sum(weighted, axis=0) / (self.levels - 1)
 
-    def sample(self, seed, shape=()):
+    def sample(self, seed: Seed, shape: Sequence[int] = ()) -> Tensor:
         logits = _after_first(self.logits, shape)
         wanted = (self.levels, *shape, *ops.shape(self.logits)[1:])
         uniform = keras.random.uniform(wanted, dtype="float32", seed=seed)
@@ -614,7 +628,7 @@ class TokenSequence(Distribution):
     plan: Any
     training: bool = False
 
-    def log_prob_by_value(self, x):
+    def log_prob_by_value(self, x: Tensor) -> Tensor:
         """Log-probability of each token given those before it, nats `(batch, steps * voices)`.
 
         Args:
@@ -625,7 +639,7 @@ class TokenSequence(Distribution):
         logits = ops.where(chosen, logits - ops.logsumexp(logits, axis=-1, keepdims=True), 0.0)
         return flat(ops.sum(logits, axis=-1))
 
-    def mean(self):
+    def mean(self) -> Tensor:
         """The likeliest token after those before it, one by one: int32 `(batch, steps, voices)`.
 
         Tokens have no mean. These are what `sample` draws at a temperature of 0.
@@ -633,7 +647,7 @@ class TokenSequence(Distribution):
         uniform = ops.full((ops.shape(self.plan)[0], *self.decoder.data_shape), 0.5)
         return self.decoder.generate(self.plan, uniform, ops.zeros((1,)))[0]
 
-    def sample(self, seed, shape=()):
+    def sample(self, seed: Seed, shape: Sequence[int] = ()) -> Tensor:
         """Draw sequences: int32 `(*shape, batch, steps, voices)`."""
         plan, rows = self.plan, ops.shape(self.plan)[0]
         for _ in shape:
@@ -688,24 +702,24 @@ class Shaped(Distribution):
     parameters: Any
     count: int = 1
 
-    def log_prob_by_value(self, x):
+    def log_prob_by_value(self, x: Tensor) -> Tensor:
         """As `Distribution.log_prob_by_value`, the values side by side: `(..., batch, size)`."""
         return self.values().log_prob_by_value(flat(x, len(self.parameters.shape) - 1))
 
-    def log_prob(self, x):
+    def log_prob(self, x: Tensor) -> Tensor:
         return self.values().log_prob(flat(x, len(self.parameters.shape) - 1))
 
-    def mean(self):
+    def mean(self) -> Tensor:
         if self.count == 1:
             return self.make(ops.convert_to_tensor(self.parameters)).mean()
         return self._shaped(self.values().mean())
 
-    def sample(self, seed, shape=()):
+    def sample(self, seed: Seed, shape: Sequence[int] = ()) -> Tensor:
         if self.count == 1:
             return self.make(ops.convert_to_tensor(self.parameters)).sample(seed, shape)
         return self._shaped(self.values().sample(seed, shape), shape)
 
-    def values(self):
+    def values(self) -> Distribution:
         """The distribution of the values side by side, `(batch, size)`."""
         if self.count == 1:
             return self.make(flat(self.parameters))
@@ -721,7 +735,7 @@ class Shaped(Distribution):
         return ops.reshape(values, (*leading, -1, *sides, channels // self.count))
 
 
-def flat(x, axes=None):
+def flat(x: Tensor, axes: int | None = None) -> Tensor:
     """Join the last `axes` of a tensor, or all but the first: to `(batch, size)`.
 
     XLA reduces an axis of length 1, as of grey images, slowly.

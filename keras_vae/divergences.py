@@ -3,12 +3,15 @@
 They are those of `distributions.Normal`, for losses that are written by hand.
 """
 
+from __future__ import annotations
+
 from keras import ops
 
 from keras_vae.distributions import Normal, StandardNormal
+from keras_vae.typing import Tensor
 
 
-def kl_standard_normal(z_mean, z_log_var, by_dimension=False):
+def kl_standard_normal(z_mean: Tensor, z_log_var: Tensor, by_dimension: bool = False) -> Tensor:
     """KL divergence of a diagonal Gaussian from N(0, I), `distributions.kl_from_standard_normal`.
 
     Args:
@@ -26,7 +29,13 @@ def kl_standard_normal(z_mean, z_log_var, by_dimension=False):
     return _kl(by_dimension, StandardNormal(), z_mean, z_log_var)
 
 
-def kl_normal(z_mean, z_log_var, prior_mean, prior_log_var, by_dimension=False):
+def kl_normal(
+    z_mean: Tensor,
+    z_log_var: Tensor,
+    prior_mean: Tensor,
+    prior_log_var: Tensor,
+    by_dimension: bool = False,
+) -> Tensor:
     """KL divergence of a diagonal Gaussian from another.
 
     Args:

@@ -17,15 +17,21 @@ its own. Whatever the likelihood, uint8 is an 8-bit picture, whose 0 to 255 stan
 `Categorical` of other than 256 levels, and a `Table`, refuse it.
 """
 
+from __future__ import annotations
+
 import math
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, Self
 
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import NDArray
 
 from keras_vae import arguments, column_distributions, distributions, exact_columns, portable_random
 from keras_vae.arguments import bounds
-from keras_vae.distributions import Shaped, flat
+from keras_vae.distributions import Distribution, Shaped, flat
+from keras_vae.typing import Seed, Shape, Tensor
 
 # Of the logarithm of every scale that is learnt. The smallest scale, 9e-4, is a quarter of the
 # step between two of 256 levels in [0, 1].
@@ -57,23 +63,23 @@ class Likelihood:
         scale: "shared", a number or what else a density with a location has, or None.
     """
 
-    name = None
-    data_range = (0.0, 1.0)
-    parameters_per_value = 1
+    name: str | None = None
+    data_range: tuple[float, float] = (0.0, 1.0)
+    parameters_per_value: int = 1
     holds_tokens = False
     takes_pictures = True
     takes_logits = True
-    levels = None
-    scale = None
+    levels: int | None = None
+    scale: float | str | None = None
     takes_missing = False
     observes = False
 
-    def __init_subclass__(cls, **kwargs):
+    def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "name" in vars(cls) and isinstance(cls.name, str):
             LIKELIHOODS[cls.name] = cls
 
-    def __call__(self, parameters):
+    def __call__(self, parameters: Tensor) -> Distribution:
         """The distribution of data.
 
         Args:
@@ -85,11 +91,11 @@ class Likelihood:
         """
         return Shaped(self.distribution, parameters, self.parameters_per_value)
 
-    def parameters_shape(self, data_shape):
+    def parameters_shape(self, data_shape: Shape) -> Shape:
         """The shape of an example's parameters, as the decoder gives them: a tuple of ints."""
         return (*data_shape[:-1], data_shape[-1] * self.parameters_per_value)
 
-    def distribution(self, parameters):
+    def distribution(self, parameters: Tensor) -> Distribution:
         """The distribution of each value by itself; it may be a class of `distributions`.
 
         Args:
@@ -98,7 +104,9 @@ class Likelihood:
         """
         raise NotImplementedError
 
-    def in_training(self, parameters, x, mean):
+    def in_training(
+        self, parameters: Tensor, x: Tensor, mean: Callable[[Tensor], Tensor]
+    ) -> Distribution:
         """As a call, of a batch to train on: with what is best for this batch, if there is such.
 
         Args:
@@ -110,45 +118,45 @@ class Likelihood:
         """
         return self(parameters)
 
-    def valid(self, x):
+    def valid(self, x: Tensor) -> Tensor:
         """Bool tensor `(batch,)`: whether every value of an example is finite and in the range."""
         low, high = bounds(*self.data_range)
         x = flat(x)
         inside = ops.logical_and(x >= low, x <= high)
         return ops.all(ops.logical_and(inside, ops.isfinite(x)), axis=1)
 
-    def log_prob(self, x, parameters):
+    def log_prob(self, x: Tensor, parameters: Tensor) -> Tensor:
         """As `self(parameters).log_prob(x)`, nats per example `(batch,)`."""
         return self(parameters).log_prob(x)
 
-    def log_prob_by_value(self, x, parameters):
+    def log_prob_by_value(self, x: Tensor, parameters: Tensor) -> Tensor:
         """As `self(parameters).log_prob_by_value(x)`, nats `(batch, size)`."""
         return self(parameters).log_prob_by_value(x)
 
-    def mean(self, parameters):
+    def mean(self, parameters: Tensor) -> Tensor:
         """As `self(parameters).mean()`, `(batch, *data_shape)`."""
         return self(parameters).mean()
 
-    def sample(self, parameters, seed):
+    def sample(self, parameters: Tensor, seed: Seed) -> Tensor:
         """As `self(parameters).sample(seed)`, float32 `(batch, *data_shape)`."""
         return self(parameters).sample(seed)
 
-    def from_mean(self, mean):
+    def from_mean(self, mean: Tensor) -> Tensor:
         """The parameters that have a mean: none for a likelihood of several for each value."""
         raise ValueError(
             "`from_mean` needs a likelihood of one parameter for each value. Received: "
             f"{self.name} with {self.parameters_per_value}, which no mean determines."
         )
 
-    def as_exact(self):
+    def as_exact(self) -> Likelihood:
         """The likelihood of an exact decoder's parameters: `networks.exact`."""
         return self
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         return cls(**config)
 
 
@@ -166,7 +174,7 @@ class Bernoulli(Likelihood):
     name = "bernoulli"
     distribution = distributions.Bernoulli
 
-    def from_mean(self, mean):
+    def from_mean(self, mean: Tensor) -> Tensor:
         """The logits that have a mean: the inverse of `mean`, of probabilities as a device gives.
 
         A probability that was rounded to 8 bits may be 0 or 1, which no logit gives: none is taken
@@ -187,7 +195,7 @@ class ContinuousBernoulli(Likelihood):
     name = "continuous_bernoulli"
     distribution = distributions.ContinuousBernoulli
 
-    def from_mean(self, mean):
+    def from_mean(self, mean: Tensor) -> Tensor:
         """The logits that have a mean, taken from 1/512 to 1 - 1/512, by bisection."""
         mean = ops.clip(ops.convert_to_tensor(mean), 1 / 512, 1 - 1 / 512)
         low, high = ops.full_like(mean, -512.0), ops.full_like(mean, 512.0)
@@ -210,7 +218,11 @@ class LocationScale(Likelihood, keras.layers.Layer):
     data_range = (-math.inf, math.inf)
     takes_logits = False
 
-    def __init__(self, scale="shared", channels=None):
+    def __init__(
+        self,
+        scale: float | Literal["shared", "optimal", "per_pixel"] = "shared",
+        channels: int | None = None,
+    ) -> None:
         super().__init__(name=type(self).name)
         is_number = isinstance(scale, int | float) and not isinstance(scale, bool)
         if not (0 < scale < math.inf if is_number else scale in ("shared", "optimal", "per_pixel")):
@@ -244,7 +256,7 @@ class LocationScale(Likelihood, keras.layers.Layer):
         self.built = True
 
     @property
-    def log_scale(self):
+    def log_scale(self) -> Tensor:
         """Logarithm of the scale, a number or a scalar tensor; of channels a tensor of theirs."""
         if self.scale == "shared":
             return _bounded(LOG_SCALE_RANGE[1] * ops.convert_to_tensor(self.position))
@@ -254,7 +266,7 @@ class LocationScale(Likelihood, keras.layers.Layer):
             raise ValueError("`log_scale` needs one scale for all values. Received: 'per_pixel'.")
         return math.log(self.scale)
 
-    def distribution(self, parameters):
+    def distribution(self, parameters: Tensor) -> Distribution:
         if self.scale == "per_pixel":
             return self.of(parameters[0], _bounded(parameters[1]))
         return self.of(parameters, self._by_value(ops.cast(self.log_scale, "float32"), parameters))
@@ -265,7 +277,9 @@ class LocationScale(Likelihood, keras.layers.Layer):
             return log_scale
         return ops.tile(log_scale, parameters.shape[-1] // self.channels)
 
-    def in_training(self, parameters, x, mean):
+    def in_training(
+        self, parameters: Tensor, x: Tensor, mean: Callable[[Tensor], Tensor]
+    ) -> Distribution:
         if self.scale != "optimal":
             return self(parameters)
         # At its optimum, the derivative by the scale is 0: nothing is lost by stopping it.
@@ -289,31 +303,31 @@ class LocationScale(Likelihood, keras.layers.Layer):
             parameters,
         )
 
-    def mean(self, parameters):
+    def mean(self, parameters: Tensor) -> Tensor:
         """The means, of any size: float `(batch, *data_shape)`."""
         parameters = ops.convert_to_tensor(parameters)
         return parameters[..., : parameters.shape[-1] // self.parameters_per_value]
 
-    def from_mean(self, mean):
+    def from_mean(self, mean: Tensor) -> Tensor:
         """The parameters that have a mean: the mean itself, but for scales per pixel."""
         if self.parameters_per_value > 1:
             return super().from_mean(mean)
         return ops.convert_to_tensor(mean)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         # Where it is left out, earlier versions read the file, too.
         channels = {} if self.channels is None else {"channels": self.channels}
         return {"scale": self.scale, **channels}
 
-    def of(self, loc, log_scale):
+    def of(self, loc: Tensor, log_scale: Tensor) -> Distribution:
         """The distribution of a location and a log-scale."""
         raise NotImplementedError
 
-    def deviation(self, error):
+    def deviation(self, error: Tensor) -> Tensor:
         """What `log_best` takes the mean of."""
         raise NotImplementedError
 
-    def log_best(self, deviation):
+    def log_best(self, deviation: Tensor) -> Tensor:
         """Logarithm of the scale under which errors of a mean deviation are likeliest."""
         raise NotImplementedError
 
@@ -344,14 +358,18 @@ class Gaussian(LocationScale):
     name = "gaussian"
     observes = True
 
-    def of(self, loc, log_scale):
+    def of(self, loc: Tensor, log_scale: Tensor) -> Distribution:
         return distributions.Normal(loc, 2 * log_scale)
 
-    def noise(self, seed, index, first, ops=np, size=None):
+    def noise(
+        self, seed: Tensor, index: Tensor, first: int, ops: Any = np, size: int | None = None
+    ) -> tuple[Tensor, Tensor | None]:
         """As `Table.noise`: of N(0, 1), one for each of the `size` values of an example."""
         return portable_random.normals_and_uniforms(seed, index, first, size, 0, ops)
 
-    def from_noise(self, parameters, normal, uniform=None):
+    def from_noise(
+        self, parameters: Tensor, normal: Tensor, uniform: Tensor | None = None
+    ) -> Tensor:
         """As `sample`, with what `noise` gives: float32 `(batch, *data_shape)`."""
         mean = ops.cast(self.mean(parameters), "float32")
         if self.scale == "per_pixel":
@@ -360,10 +378,10 @@ class Gaussian(LocationScale):
             log_scale = ops.cast(self.log_scale, "float32")
         return mean + ops.exp(log_scale) * ops.reshape(normal, (-1, *mean.shape[1:]))
 
-    def deviation(self, error):
+    def deviation(self, error: Tensor) -> Tensor:
         return ops.square(error)
 
-    def log_best(self, deviation):
+    def log_best(self, deviation: Tensor) -> Tensor:
         return ops.log(deviation) / 2
 
 
@@ -383,13 +401,13 @@ class Laplace(LocationScale):
 
     name = "laplace"
 
-    def of(self, loc, log_scale):
+    def of(self, loc: Tensor, log_scale: Tensor) -> Distribution:
         return distributions.Laplace(loc, log_scale)
 
-    def deviation(self, error):
+    def deviation(self, error: Tensor) -> Tensor:
         return ops.abs(error)
 
-    def log_best(self, deviation):
+    def log_best(self, deviation: Tensor) -> Tensor:
         return ops.log(deviation)
 
 
@@ -399,7 +417,7 @@ class _Levels(Likelihood):
     A value between two levels counts as the nearer one.
     """
 
-    def __init__(self, levels):
+    def __init__(self, levels: int) -> None:
         if not (type(levels) is int and levels >= 2):
             raise ValueError(f"`levels` must be a whole number of at least 2. Received: {levels!r}")
         self.levels = levels
@@ -428,7 +446,7 @@ class DiscretizedLogisticMixture(_Levels):
 
     name = "discretized_logistic_mixture"
 
-    def __init__(self, components=5, levels=256):
+    def __init__(self, components: int = 5, levels: int = 256) -> None:
         super().__init__(levels)
         if not (type(components) is int and components >= 1):
             raise ValueError(
@@ -437,7 +455,7 @@ class DiscretizedLogisticMixture(_Levels):
         self.components = components
         self.parameters_per_value = 3 * components
 
-    def distribution(self, parameters):
+    def distribution(self, parameters: Tensor) -> Distribution:
         logits, locs, log_scales = (
             parameters[start : start + self.components]
             for start in range(0, 3 * self.components, self.components)
@@ -446,7 +464,7 @@ class DiscretizedLogisticMixture(_Levels):
             logits, locs, _bounded(log_scales), self.levels
         )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"components": self.components, "levels": self.levels}
 
 
@@ -471,15 +489,15 @@ class Categorical(_Levels):
     name = "categorical"
     distribution = distributions.CategoricalLevels
 
-    def __init__(self, levels=256):
+    def __init__(self, levels: int = 256) -> None:
         super().__init__(levels)
         self.parameters_per_value = levels
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"levels": self.levels}
 
     @property
-    def takes_pictures(self):
+    def takes_pictures(self) -> bool:
         return self.levels == 256
 
 
@@ -507,7 +525,7 @@ class Table(Likelihood):
     takes_missing = True
     observes = True
 
-    def __init__(self, blocks, exact=False):
+    def __init__(self, blocks: Sequence[Sequence[Any]], exact: bool = False) -> None:
         self.name, self.exact = "table", bool(exact)
         plain = ((block,) if isinstance(block, str) else tuple(block) for block in blocks)
         self.layout = column_distributions.layout(tuple(plain))
@@ -518,17 +536,17 @@ class Table(Likelihood):
                 "logarithms. Received: a negative binomial. Take data.Numeric() for the column."
             )
 
-    def parameters_shape(self, data_shape):
+    def parameters_shape(self, data_shape: Shape) -> Shape:
         return (*data_shape[:-1], self.layout.size)
 
-    def __call__(self, parameters):
+    def __call__(self, parameters: Tensor) -> Distribution:
         kind = exact_columns.ExactColumns if self.exact else column_distributions.Columns
         return kind(self.layout, parameters)
 
-    def as_exact(self):
+    def as_exact(self) -> Table:
         return Table(self.layout.blocks, exact=True)
 
-    def valid(self, x):
+    def valid(self, x: Tensor) -> Tensor:
         """Bool tensor `(batch,)`: whether every value is NaN or one that its column may have."""
         low = [-math.inf if kind == "normal" else 0.0 for kind, *_ in self.layout.blocks]
         high = [
@@ -545,7 +563,9 @@ class Table(Likelihood):
         fits = ops.logical_and(inside, ops.logical_or(whole, free))
         return ops.all(ops.logical_and(fits, ops.logical_or(x != x, ops.abs(x) < 1e30)), axis=1)
 
-    def noise(self, seed, index, first, ops=np, size=None):
+    def noise(
+        self, seed: Tensor, index: Tensor, first: int, ops: Any = np, size: int | None = None
+    ) -> tuple[Tensor, Tensor]:
         """What rows are drawn with, by the portable generator: the same bits everywhere.
 
         Args:
@@ -562,16 +582,16 @@ class Table(Likelihood):
         sizes = self.layout.num_normals, self.layout.num_uniforms
         return portable_random.normals_and_uniforms(seed, index, first, *sizes, ops)
 
-    def from_noise(self, parameters, normal, uniform):
+    def from_noise(self, parameters: Tensor, normal: Tensor, uniform: Tensor) -> Tensor:
         """As `sample`, with what `noise` gives: float32 `(batch, columns)`."""
         return self(parameters).from_noise(normal, uniform)
 
-    def fill(self, x, mean):
+    def fill(self, x: NDArray[np.float32], mean: NDArray[np.float32]) -> NDArray[np.float32]:
         """Rows with what is missing taken from a mean, as whole numbers where others are such."""
         free = np.array([kind == "normal" for kind, *_ in self.layout.blocks])
         return np.where(np.isnan(x), np.where(free, mean, np.rint(mean)), x).astype("float32")
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         # Where it is left out, earlier versions read the file, too.
         exact = {"exact": True} if self.exact else {}
         return {"blocks": [list(block) for block in self.layout.blocks], **exact}
@@ -590,25 +610,27 @@ class Autoregressive(Likelihood):
     takes_pictures = False
     takes_logits = False  # of the plan that the decoder gives; its logits stay within
 
-    def __init__(self, decoder):
+    def __init__(self, decoder: Any) -> None:
         self.name = "autoregressive"
         self.decoder = decoder
         self.data_range = (-1.0, decoder.num_tokens - 1.0)
 
-    def __call__(self, parameters):
+    def __call__(self, parameters: Tensor) -> Distribution:
         return distributions.TokenSequence(self.decoder, parameters)
 
-    def in_training(self, parameters, x, mean):
+    def in_training(
+        self, parameters: Tensor, x: Tensor, mean: Callable[[Tensor], Tensor]
+    ) -> Distribution:
         return distributions.TokenSequence(self.decoder, parameters, training=True)
 
-    def valid(self, x):
+    def valid(self, x: Tensor) -> Tensor:
         """Bool tensor `(batch,)`: whether every value is a token, or -1 for none."""
         x = flat(x)
         whole = ops.all(x == ops.floor(x), axis=1)
         return ops.logical_and(super().valid(x), whole)
 
 
-def get(identifier):
+def get(identifier: str | Likelihood) -> Likelihood:
     """Return a likelihood from its name, such as `"bernoulli"`, or the likelihood itself.
 
     `"gaussian_optimal"` is `Gaussian("optimal")`.

@@ -1,7 +1,14 @@
 """Metrics that the models report."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
 import keras
 from keras import ops
+
+from keras_vae.typing import Tensor
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -11,7 +18,7 @@ class Average(keras.metrics.Mean):
     An epoch whose every update was skipped must not report a loss of 0.
     """
 
-    def update_state(self, value, weight=1.0):
+    def update_state(self, value: Tensor, weight: Tensor = 1.0) -> None:
         """Count a scalar with a weight.
 
         Args:
@@ -21,7 +28,7 @@ class Average(keras.metrics.Mean):
         self.total.assign_add(value * weight)
         self.count.assign_add(weight)
 
-    def result(self):
+    def result(self) -> Tensor:
         return self.total / self.count
 
 
@@ -33,20 +40,27 @@ class Averages(keras.metrics.Metric):
         names: Optional list of str. Defaults to those of the first update.
     """
 
-    def __init__(self, names=None, name="averages", **kwargs):
+    def __init__(
+        self, names: Sequence[str] | None = None, name: str = "averages", **kwargs: Any
+    ) -> None:
         super().__init__(name=name, **kwargs)
         self.names = None
         if names:
             self.add(names)
 
-    def add(self, names):
+    def add(self, names: Iterable[str]) -> None:
         """Make the variables, for these names."""
         self.names = tuple(names)
         size = (len(self.names),)
         self.total = self.add_variable(size, "zeros", name="total")
         self.count = self.add_variable(size, "zeros", name="count")
 
-    def update_state(self, values, weight=1.0, other_weights=None):
+    def update_state(
+        self,
+        values: Mapping[str, Tensor],
+        weight: Tensor = 1.0,
+        other_weights: Mapping[str, Tensor] | None = None,
+    ) -> None:
         """Count scalars with a weight.
 
         Args:
@@ -77,14 +91,14 @@ class Averages(keras.metrics.Metric):
         self.total.assign_add(ops.stack(values) * weights)
         self.count.assign_add(weights)
 
-    def result(self):
+    def result(self) -> dict[str, Tensor]:
         """Dict of float32 scalars."""
         if self.names is None:
             return {}
         means = ops.unstack(self.total / self.count)
         return dict(zip(self.names, means, strict=True))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "names": self.names}
 
 
@@ -92,15 +106,15 @@ class Averages(keras.metrics.Metric):
 class Count(keras.metrics.Metric):
     """How often something happened that all replicas of a model see: each of them counts it."""
 
-    def __init__(self, name="count", **kwargs):
+    def __init__(self, name: str = "count", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
         self.total = self.add_variable((), "zeros", aggregation="only_first_replica", name="total")
 
-    def update_state(self, value, weight=1.0):
+    def update_state(self, value: Tensor, weight: Tensor = 1.0) -> None:
         """Count a float32 scalar, 1 where it happened, with a weight."""
         self.total.assign_add(value * weight)
 
-    def result(self):
+    def result(self) -> Tensor:
         return ops.convert_to_tensor(self.total)
 
 
@@ -116,12 +130,12 @@ class Perplexity(keras.metrics.Metric):
         name: String.
     """
 
-    def __init__(self, num_codes, name="perplexity", **kwargs):
+    def __init__(self, num_codes: int, name: str = "perplexity", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
         self.num_codes = num_codes
         self.total = self.add_variable((num_codes,), "zeros", name="total")
 
-    def update_state(self, usage, weight=1.0):
+    def update_state(self, usage: Tensor, weight: Tensor = 1.0) -> None:
         """Count the usage of a batch with a weight.
 
         Args:
@@ -130,10 +144,10 @@ class Perplexity(keras.metrics.Metric):
         """
         self.total.assign_add(ops.broadcast_to(usage * weight, (self.num_codes,)))
 
-    def result(self):
+    def result(self) -> Tensor:
         share = self.total / ops.sum(self.total)
         # A code that is never used adds nothing: the logarithm's argument is 1 there.
         return ops.exp(-ops.sum(share * ops.log(ops.where(share > 0, share, 1.0)), axis=-1))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "num_codes": self.num_codes}

@@ -1,13 +1,17 @@
 """Objectives: what a VAE minimises, from what it drew and how well that explains the data."""
 
+from __future__ import annotations
+
 import math
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple, Self
 
 import keras
 from keras import ops
 
 from keras_vae import arguments, replica
-from keras_vae.distributions import Normal
+from keras_vae.distributions import Distribution, Normal
+from keras_vae.typing import Tensor
 
 
 class Loss(NamedTuple):
@@ -18,18 +22,18 @@ class Loss(NamedTuple):
         terms: Dict of scalars by their names.
     """
 
-    total: Any
-    terms: dict
+    total: Tensor
+    terms: dict[str, Tensor]
 
 
-def weighted_mean(values, sample_weight=None):
+def weighted_mean(values: Tensor, sample_weight: Tensor | None = None) -> Tensor:
     """Mean of values `(batch,)`, or `(draws, batch)`, each times its example's weight."""
     if sample_weight is not None:
         values = values * ops.cast(ops.reshape(sample_weight, (-1,)), values.dtype)
     return ops.mean(values)
 
 
-def mean_over_rows(values, sample_weight=None):
+def mean_over_rows(values: Tensor, sample_weight: Tensor | None = None) -> Tensor:
     """The weighted mean of values `(batch,)` over all rows of a batch, those of other devices too.
 
     For statistics that no gradient passes. It is 0 where all weights are 0.
@@ -66,10 +70,10 @@ class Objective:
     draws_prior = False
     needs_diagonal = False
 
-    def __init__(self, num_samples=1):
+    def __init__(self, num_samples: int = 1) -> None:
         self.num_samples = arguments.whole(num_samples, "num_samples")
 
-    def gradient_gate(self, z):
+    def gradient_gate(self, z: Tensor) -> dict[str, Tensor]:
         """Decide what gradients may do on their way back through a draw.
 
         Args:
@@ -81,8 +85,16 @@ class Objective:
         return {"z": z}
 
     def __call__(
-        self, q, p, z, log_likelihood, average, kl_weight=1.0, prior_codes=None, gate=None
-    ):
+        self,
+        q: Distribution,
+        p: Distribution | None,
+        z: Tensor,
+        log_likelihood: Tensor,
+        average: Callable[[Tensor], Tensor],
+        kl_weight: Tensor = 1.0,
+        prior_codes: Callable[[Tensor], Tensor] | None = None,
+        gate: Tensor | None = None,
+    ) -> Loss:
         """Measure a batch.
 
         Args:
@@ -110,22 +122,30 @@ class Objective:
             return Loss(total, terms)
         return Loss(total + penalty.total, {**terms, **penalty.terms})
 
-    def penalty(self, q, p, z, log_likelihood, average, prior_codes):
+    def penalty(
+        self,
+        q: Distribution,
+        p: Distribution | None,
+        z: Tensor,
+        log_likelihood: Tensor,
+        average: Callable[[Tensor], Tensor],
+        prior_codes: Callable[[Tensor], Tensor] | None,
+    ) -> Loss | None:
         """What is added to the reconstruction loss, as a `Loss`, or None.
 
         The arguments are those of a call, all by draw: `z` is `(L, batch, latent)`.
         """
         return None
 
-    def by_draw(self, tensor):
+    def by_draw(self, tensor: Tensor) -> Tensor:
         """Split `(L * batch, ...)` into `(L, batch, ...)`."""
         return ops.reshape(tensor, (self.num_samples, -1, *tensor.shape[1:]))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"num_samples": self.num_samples}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         return cls(**config)
 
 
@@ -148,7 +168,12 @@ class ELBO(Objective):
         - Kool et al., 2019, for the baseline. https://openreview.net/forum?id=r1lgTGL5DE
     """
 
-    def __init__(self, num_samples=1, gradient="reparameterized", baseline="leave_one_out"):
+    def __init__(
+        self,
+        num_samples: int = 1,
+        gradient: Literal["reparameterized", "score_function"] = "reparameterized",
+        baseline: Literal["leave_one_out"] | None = "leave_one_out",
+    ) -> None:
         super().__init__(num_samples)
         self.gradient = arguments.one_of(
             gradient, "gradient", ("reparameterized", "score_function")
@@ -156,10 +181,18 @@ class ELBO(Objective):
         self.baseline = arguments.one_of(baseline, "baseline", ("leave_one_out", None))
         self.needs_diagonal = gradient == "score_function"
 
-    def gradient_gate(self, z):
+    def gradient_gate(self, z: Tensor) -> dict[str, Tensor]:
         return {"z": ops.stop_gradient(z) if self.gradient == "score_function" else z}
 
-    def penalty(self, q, p, z, log_likelihood, average, prior_codes):
+    def penalty(
+        self,
+        q: Distribution,
+        p: Distribution | None,
+        z: Tensor,
+        log_likelihood: Tensor,
+        average: Callable[[Tensor], Tensor],
+        prior_codes: Callable[[Tensor], Tensor] | None,
+    ) -> Loss | None:
         """With the score function a zero whose derivative is its estimate; else nothing."""
         if self.gradient != "score_function":
             return None
@@ -174,7 +207,7 @@ class ELBO(Objective):
         log_q = q.log_prob(ops.cast(z, "float32"))
         return Loss(average(losses * (log_q - ops.stop_gradient(log_q))), {})
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "gradient": self.gradient, "baseline": self.baseline}
 
 
@@ -201,21 +234,33 @@ class IWAE(Objective):
     adds_kl = False
     uses_prior = True
 
-    def __init__(self, num_samples=50, gradient="doubly_reparameterized"):
+    def __init__(
+        self,
+        num_samples: int = 50,
+        gradient: Literal["doubly_reparameterized", "reparameterized"] = "doubly_reparameterized",
+    ) -> None:
         super().__init__(num_samples)
         choices = ("doubly_reparameterized", "reparameterized")
         self.gradient = arguments.one_of(gradient, "gradient", choices)
         self.needs_diagonal = gradient == "doubly_reparameterized"
 
-    def gradient_gate(self, z):
+    def gradient_gate(self, z: Tensor) -> dict[str, Tensor]:
         if self.gradient == "reparameterized":
             return {"z": z}
         gated = _gate(ops.cast(z, "float32"))
         return {"z": gated[..., :-2], "gate": gated[..., -2:]}
 
     def __call__(
-        self, q, p, z, log_likelihood, average, kl_weight=1.0, prior_codes=None, gate=None
-    ):
+        self,
+        q: Distribution,
+        p: Distribution | None,
+        z: Tensor,
+        log_likelihood: Tensor,
+        average: Callable[[Tensor], Tensor],
+        kl_weight: Tensor = 1.0,
+        prior_codes: Callable[[Tensor], Tensor] | None = None,
+        gate: Tensor | None = None,
+    ) -> Loss:
         z, log_likelihood = ops.cast(self.by_draw(z), "float32"), self.by_draw(log_likelihood)
         if gate is not None:
             q = Normal(ops.stop_gradient(q.loc), ops.stop_gradient(q.log_var))
@@ -231,7 +276,7 @@ class IWAE(Objective):
             total = total + ops.sum(factor * gate[..., 0] + gate[..., 1])
         return Loss(total, {"reconstruction_loss": -average(log_likelihood)})
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "gradient": self.gradient}
 
 
@@ -258,14 +303,24 @@ class TotalCorrelation(Objective):
 
     needs_diagonal = True
 
-    def __init__(self, beta=6.0, dataset_size=None, num_samples=1):
+    def __init__(
+        self, beta: float = 6.0, dataset_size: int | None = None, num_samples: int = 1
+    ) -> None:
         super().__init__(num_samples)
         self.beta = arguments.not_negative(beta, "beta")
         if dataset_size is not None:
             dataset_size = arguments.whole(dataset_size, "dataset_size", least=2)
         self.dataset_size = dataset_size
 
-    def penalty(self, q, p, z, log_likelihood, average, prior_codes):
+    def penalty(
+        self,
+        q: Distribution,
+        p: Distribution | None,
+        z: Tensor,
+        log_likelihood: Tensor,
+        average: Callable[[Tensor], Tensor],
+        prior_codes: Callable[[Tensor], Tensor] | None,
+    ) -> Loss:
         z = ops.expand_dims(ops.cast(z, "float32"), 2)
         # Codes of the replica's rows, posteriors of the whole batch.
         everyone = Normal(replica.current().gather(q.loc), replica.current().gather(q.log_var))
@@ -288,7 +343,7 @@ class TotalCorrelation(Objective):
         is_own = ops.expand_dims(code, 1) == ops.expand_dims(ops.arange(batch), 0)
         return ops.log(ops.where(is_own, own, others))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "beta": self.beta,
@@ -319,14 +374,24 @@ class MMD(Objective):
 
     draws_prior = True
 
-    def __init__(self, weight=1000.0, bandwidth=None, num_samples=1):
+    def __init__(
+        self, weight: float = 1000.0, bandwidth: float | None = None, num_samples: int = 1
+    ) -> None:
         super().__init__(num_samples)
         self.weight = arguments.not_negative(weight, "weight")
         if bandwidth is not None and arguments.not_negative(bandwidth, "bandwidth") == 0:
             raise ValueError("`bandwidth` must be above 0. Received: 0")
         self.bandwidth = bandwidth
 
-    def penalty(self, q, p, z, log_likelihood, average, prior_codes):
+    def penalty(
+        self,
+        q: Distribution,
+        p: Distribution | None,
+        z: Tensor,
+        log_likelihood: Tensor,
+        average: Callable[[Tensor], Tensor],
+        prior_codes: Callable[[Tensor], Tensor],
+    ) -> Loss:
         latent_dim = z.shape[-1]
         z = replica.current().gather(ops.cast(z, "float32"), axis=1)
         z, drawn = (ops.reshape(codes, (-1, latent_dim)) for codes in (z, prior_codes(z)))
@@ -341,14 +406,14 @@ class MMD(Objective):
         mmd = similarity(z, z) + similarity(drawn, drawn) - 2 * similarity(z, drawn)
         return Loss(self.weight * mmd, {"mmd": mmd})
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "weight": self.weight, "bandwidth": self.bandwidth}
 
 
 OBJECTIVES = {"elbo": ELBO, "iwae": IWAE, "total_correlation": TotalCorrelation, "mmd": MMD}
 
 
-def get(identifier, **options):
+def get(identifier: str | Objective, **options: Any) -> Objective:
     """Return an objective from its name and options, or the objective itself.
 
     Args:

@@ -5,9 +5,12 @@ Gaussians: every entry of a code is a Gaussian given those before it, so that `l
 is the sum of these, in closed form.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import math
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Self
 
 import keras
 from keras import ops
@@ -22,6 +25,7 @@ from keras_vae.distributions import (
     repeat,
     standard_noise,
 )
+from keras_vae.typing import Seed, Tensor
 
 # Far outside any useful posterior; beyond it exp() overflows and a single example is NaN.
 LOG_VAR_RANGE = (-30.0, 20.0)
@@ -35,15 +39,17 @@ class Posterior:
     A subclass has a `name`, by which models take it too, and writes `distribution`.
     """
 
-    name = None
+    name: str | None = None
     is_diagonal = False  # whether the entries are independent of each other
 
-    def __init_subclass__(cls, **kwargs):
+    def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if cls.name:
             POSTERIORS[cls.name] = cls
 
-    def __call__(self, heads, condition=None, decoder=None):
+    def __call__(
+        self, heads: Sequence[Tensor], condition: Tensor | None = None, decoder: Any = None
+    ) -> Distribution:
         """The distribution of the codes of a batch, in float32.
 
         Args:
@@ -61,26 +67,33 @@ class Posterior:
         z_log_var = ops.clip(z_log_var, *LOG_VAR_RANGE)
         return self.distribution(z_mean, z_log_var, *others, condition=condition, decoder=decoder)
 
-    def distribution(self, z_mean, z_log_var, *others, condition=None, decoder=None):
+    def distribution(
+        self,
+        z_mean: Tensor,
+        z_log_var: Tensor,
+        *others: Tensor,
+        condition: Tensor | None = None,
+        decoder: Any = None,
+    ) -> Distribution:
         """As a call, of heads that are cast and clipped."""
         raise NotImplementedError
 
-    def prepare(self, encoder, decoder):
+    def prepare(self, encoder: Any, decoder: Any) -> None:
         """Ask the networks of a new model for what the posterior needs.
 
         Raises:
             ValueError: If they cannot have it.
         """
 
-    def check(self, code):
+    def check(self, code: Any) -> Any:
         """Check what the encoder returns beside `z_mean` and `z_log_var`, and return those."""
         return code
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         return cls(**config)
 
 
@@ -97,7 +110,13 @@ class DiagonalNormal(Posterior):
     name = "diagonal"
     is_diagonal = True
 
-    def distribution(self, z_mean, z_log_var, condition=None, decoder=None):
+    def distribution(
+        self,
+        z_mean: Tensor,
+        z_log_var: Tensor,
+        condition: Tensor | None = None,
+        decoder: Any = None,
+    ) -> Normal:
         return Normal(z_mean, z_log_var)
 
 
@@ -117,11 +136,11 @@ class FullCovarianceNormal(Posterior):
 
     name = "full_covariance"
 
-    def prepare(self, encoder, decoder):
+    def prepare(self, encoder: Any, decoder: Any) -> None:
         if getattr(encoder, "full_covariance", False) is None and not encoder.built:
             encoder.set_full_covariance(True)
 
-    def check(self, code):
+    def check(self, code: Any) -> list[Tensor]:
         heads = list(code) if isinstance(code, list | tuple) else [code]
         shapes = [getattr(head, "shape", type(head).__name__) for head in heads]
         size = shapes[0][-1] if isinstance(shapes[0], tuple) else None
@@ -139,7 +158,14 @@ class FullCovarianceNormal(Posterior):
             )
         return heads[:2]
 
-    def distribution(self, z_mean, z_log_var, triangle, condition=None, decoder=None):
+    def distribution(
+        self,
+        z_mean: Tensor,
+        z_log_var: Tensor,
+        triangle: Tensor,
+        condition: Tensor | None = None,
+        decoder: Any = None,
+    ) -> MultivariateNormal:
         return MultivariateNormal(z_mean, z_log_var, triangle)
 
 
@@ -172,7 +198,7 @@ class Ladder(Posterior):
 
     name = "ladder"
 
-    def prepare(self, encoder, decoder):
+    def prepare(self, encoder: Any, decoder: Any) -> None:
         if not hasattr(decoder, "next_level"):
             raise ValueError(
                 "The ladder posterior needs a decoder with levels, such as networks.LadderDecoder. "
@@ -188,7 +214,13 @@ class Ladder(Posterior):
                     f"{found} and {dims}."
                 )
 
-    def distribution(self, z_mean, z_log_var, condition=None, decoder=None):
+    def distribution(
+        self,
+        z_mean: Tensor,
+        z_log_var: Tensor,
+        condition: Tensor | None = None,
+        decoder: Any = None,
+    ) -> LadderNormal:
         return LadderNormal(z_mean, z_log_var, condition, decoder)
 
 
@@ -207,27 +239,29 @@ class LadderNormal(Distribution):
     condition: Any
     decoder: Any
 
-    def draw(self, sampling, draws=1):
+    def draw(self, sampling: Callable[..., Tensor] | None, draws: int = 1) -> tuple[Tensor, Normal]:
         """As `Normal.draw`."""
         noise = None
         if sampling is not None:
             noise = standard_noise(sampling, repeat(self.loc, draws))
         return self._descend(draws, lambda given, z: given.from_noise(z), noise)
 
-    def from_noise(self, noise):
+    def from_noise(self, noise: Tensor) -> Tensor:
         """Draws, of noise of N(0, I), `(batch, latent)` or `(draws, batch, latent)`."""
         return self._descend_by_draw(lambda given, z: given.from_noise(z), noise)[0]
 
-    def log_prob(self, z):
+    def log_prob(self, z: Tensor) -> Tensor:
         return self._descend_by_draw(lambda given, z: z, z)[1].log_prob(z)
 
-    def sample(self, seed, shape=()):
+    def sample(self, seed: Seed, shape: Sequence[int] = ()) -> Tensor:
         batch = tuple(ops.shape(self.loc))
         noise = (math.prod(shape), *batch)
         z = self.from_noise(keras.random.normal(noise, dtype="float32", seed=seed))
         return ops.reshape(z, (*shape, *batch))
 
-    def kl(self, other, z=None, given=None):
+    def kl(
+        self, other: Distribution, z: Tensor | None = None, given: Distribution | None = None
+    ) -> Tensor:
         """As `Distribution.kl`: each level's in closed form, given the draw of those above.
 
         So it is an estimate, right on average, that varies less than that of the log-densities.
@@ -238,12 +272,12 @@ class LadderNormal(Distribution):
             return ops.sum(self.kl_by_value(other, given), axis=-1)
         return super().kl(other, z, given)
 
-    def kl_by_value(self, other, given=None):
+    def kl_by_value(self, other: Distribution, given: Distribution | None = None) -> Tensor:
         """What each entry adds to `kl`; without a draw, given the means of the levels above."""
         given = self.marginals() if given is None else given
         return over_draws(given.kl_by_value(other), 2)
 
-    def marginals(self):
+    def marginals(self) -> Normal:
         """The `Normal` of each entry given the means of the levels above."""
         return self.draw(None)[1]
 
@@ -283,7 +317,7 @@ def _combined(mean, log_var, prior_mean, prior_log_var):
     return ops.sigmoid(log_odds) * shift, -ops.softplus(log_odds)
 
 
-def get(identifier):
+def get(identifier: str | Posterior | None) -> Posterior:
     """Return a posterior from its name, None for the diagonal one, or the posterior itself."""
     if isinstance(identifier, Posterior):
         return identifier

@@ -1,7 +1,10 @@
 """Schedules of the KL's weight over the epochs of a training."""
 
+from __future__ import annotations
+
 import math
 import numbers
+from typing import Any, Self
 
 import keras
 
@@ -24,12 +27,12 @@ class Schedule:
         ValueError: If an argument is out of range.
     """
 
-    def __init__(self, epochs, start=0.0, end=1.0):
+    def __init__(self, epochs: int, start: float = 0.0, end: float = 1.0) -> None:
         self.epochs = arguments.whole(epochs, "epochs")
         self.start = arguments.not_negative(start, "start")
         self.end = arguments.not_negative(end, "end")
 
-    def __call__(self, epoch):
+    def __call__(self, epoch: float) -> float:
         """The weight of an epoch.
 
         Args:
@@ -40,19 +43,19 @@ class Schedule:
         """
         return self.start + (self.end - self.start) * self.shape(self.part(epoch))
 
-    def part(self, epoch):
+    def part(self, epoch: float) -> float:
         """How much of the ramp is behind at the end of an epoch, in (0, 1]."""
         return min((epoch + 1) / self.epochs, 1.0)
 
-    def shape(self, part):
+    def shape(self, part: float) -> float:
         """How high the ramp is, in [0, 1], after a part of it."""
         return part
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"epochs": self.epochs, "start": self.start, "end": self.end}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         return cls(**config)
 
 
@@ -64,11 +67,11 @@ class Constant(Schedule):
         value: Float, at least 0.
     """
 
-    def __init__(self, value):
+    def __init__(self, value: float) -> None:
         value = arguments.not_negative(value, "value")
         super().__init__(1, value, value)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"value": self.end}
 
 
@@ -95,7 +98,7 @@ class CosineWarmup(Schedule):
         epochs, start, end: As for `LinearWarmup`.
     """
 
-    def shape(self, part):
+    def shape(self, part: float) -> float:
         return (1 - math.cos(math.pi * part)) / 2
 
 
@@ -112,14 +115,16 @@ class Cyclical(Schedule):
         - Fu et al., 2019, by epochs rather than by steps. https://arxiv.org/abs/1903.10145
     """
 
-    def __init__(self, epochs, ratio=0.5, start=0.0, end=1.0):
+    def __init__(
+        self, epochs: int, ratio: float = 0.5, start: float = 0.0, end: float = 1.0
+    ) -> None:
         super().__init__(epochs, start, end)
         if not (isinstance(ratio, numbers.Real) and 0 < ratio <= 1):
             raise ValueError(f"`ratio` must be above 0 and at most 1. Received: {ratio!r}")
         self.ratio = float(ratio)
 
-    def part(self, epoch):
+    def part(self, epoch: float) -> float:
         return min((epoch % self.epochs + 1) / (self.ratio * self.epochs), 1.0)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "ratio": self.ratio}

@@ -17,7 +17,7 @@ BACKENDS = {"jax", "tensorflow", "torch"}
 OPTIONAL = {
     *("matplotlib", "sklearn", "PIL", "pandas", "mido", "tensorflow_probability", "tf_keras"),
     *("onnx", "onnxruntime", "tf2onnx", "ai_edge_litert", "ai_edge_quantizer", "flatbuffers"),
-    *("setuptools", "build", "hypothesis", "pytest", "ruff", "scipy"),
+    *("setuptools", "build", "hypothesis", "mypy", "pytest", "ruff", "scipy"),
 }
 # What a backend itself cannot do without.
 NEEDED = {"tensorflow": {"flatbuffers"}, "jax": {"scipy"}, "torch": set()}

@@ -29,6 +29,7 @@ ROOMS = {
             "progress",
             "replica",
             "seeds",
+            "typing",
             "version",
         ),
     ),

@@ -74,6 +74,7 @@ def test_the_wheel_works_from_any_folder(wheel, tmp_path):
     packages = {name.split("/")[0] for name in names if ".dist-info" not in name}
     assert packages == {"keras_vae", "export"}
     sources = [*ROOT.glob("keras_vae/**/*.py"), *ROOT.glob("export/**/*.py")]
+    sources += [*ROOT.glob("*/py.typed"), *ROOT.glob("keras_vae/*.pyi")]
     for source in [*sources, *ROOT.glob("keras_vae/excerpts/*.*")]:
         assert source.relative_to(ROOT).as_posix() in names
     # The licence of the data that come along is among those of the wheel.

@@ -1,12 +1,17 @@
 """What every prior does."""
 
+from __future__ import annotations
+
 import math
+from typing import Any
 
 import numpy as np
 from keras import ops
+from numpy.typing import ArrayLike, NDArray
 
 from keras_vae import portable_random, seeds
-from keras_vae.distributions import Normal
+from keras_vae.distributions import Distribution, Normal
+from keras_vae.typing import Shape, Tensor
 
 _MOST_AT_ONCE = 4096
 
@@ -28,7 +33,7 @@ class Prior:
     kl_adds_up = False
     draws_in_training = False
 
-    def build_for(self, model):
+    def build_for(self, model: Any) -> None:
         """Create what the prior needs, for a model that knows its sizes.
 
         Args:
@@ -38,11 +43,11 @@ class Prior:
             ValueError: If the prior does not fit the model.
         """
 
-    def fixed(self):
+    def fixed(self) -> Prior:
         """The prior as it is now, made of constants where that is possible: what is exported."""
         return self
 
-    def __call__(self, condition=None):
+    def __call__(self, condition: Tensor | None = None) -> Distribution:
         """The distribution of codes, as it is now.
 
         Args:
@@ -54,11 +59,17 @@ class Prior:
         """
         raise NotImplementedError
 
-    def log_prob(self, z, condition=None):
+    def log_prob(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         """As `self(condition).log_prob(z)`, nats `(...)`."""
         return self(condition).log_prob(ops.convert_to_tensor(z))
 
-    def kl(self, z_mean, z_log_var, z=None, condition=None):
+    def kl(
+        self,
+        z_mean: Tensor,
+        z_log_var: Tensor,
+        z: Tensor | None = None,
+        condition: Tensor | None = None,
+    ) -> Tensor:
         """KL divergence of `N(z_mean, exp(z_log_var))` from the prior, `distributions.Normal.kl`.
 
         Args:
@@ -74,7 +85,14 @@ class Prior:
         z = normal.loc if z is None else ops.cast(z, normal.loc.dtype)
         return normal.kl(self(condition), z)
 
-    def sample(self, count, latent_dim, temperature=1.0, seed=None, condition=None):
+    def sample(
+        self,
+        count: int,
+        latent_dim: int,
+        temperature: float = 1.0,
+        seed: int | None = None,
+        condition: ArrayLike | None = None,
+    ) -> NDArray[np.float32]:
         """Draw codes, the same ones on every backend and in every exported file.
 
         Args:
@@ -104,7 +122,15 @@ class Prior:
             parts.append(ops.convert_to_numpy(z))
         return np.concatenate(parts)
 
-    def draw(self, seed, index, temperature, latent_dim, condition=None, ops=ops):
+    def draw(
+        self,
+        seed: Tensor,
+        index: Tensor,
+        temperature: Tensor,
+        latent_dim: int,
+        condition: Tensor | None = None,
+        ops: Any = ops,
+    ) -> Tensor:
         """As `sample`, unchecked, for chosen examples of a seed, as part of a graph.
 
         Args:
@@ -120,7 +146,7 @@ class Prior:
         """
         raise NotImplementedError
 
-    def manifest(self):
+    def manifest(self) -> dict[str, Any]:
         """What a device must know, as plain data: the `kind`, and what it takes to draw from it.
 
         Without the latter a device needs the `sampler` graph, which draws for itself.
@@ -128,7 +154,7 @@ class Prior:
         raise NotImplementedError
 
 
-def build_layer(prior, *shapes):
+def build_layer(prior: Any, *shapes: Shape) -> None:
     """Build a prior that is a layer, or check that it was built for these shapes.
 
     Raises:
@@ -150,6 +176,6 @@ def _sizes(shapes):
     return " and ".join(str(tuple(shape)) for shape in shapes)
 
 
-def condition_size(model):
+def condition_size(model: Any) -> int:
     """Width of the vector that a model's networks see, 0 without conditions."""
     return model.conditioning.size if model.condition else 0

@@ -1,6 +1,10 @@
 """A normal prior whose mean and variance depend on the condition."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -11,6 +15,7 @@ from keras_vae.distributions import Normal
 from keras_vae.networks.dense import dense_stack
 from keras_vae.priors.base import Prior, build_layer, condition_size
 from keras_vae.priors.fitted import MOST_ROWS, FittedMixture, classes_of, row_vectors
+from keras_vae.typing import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -40,7 +45,12 @@ class ConditionalNormal(Prior, keras.layers.Layer):
     kl_adds_up = True
     draws_in_training = True
 
-    def __init__(self, hidden_units=(), activation="tanh", **kwargs):
+    def __init__(
+        self,
+        hidden_units: Sequence[int] = (),
+        activation: str | Callable[..., Any] = "tanh",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(autocast=False, **kwargs)
         self.hidden_units = arguments.wholes(hidden_units, "hidden_units")
         self.activation = arguments.activation(activation)
@@ -48,7 +58,7 @@ class ConditionalNormal(Prior, keras.layers.Layer):
         self.heads = None
         self.classes = self.condition = None
 
-    def build_for(self, model):
+    def build_for(self, model: Any) -> None:
         if not model.condition:
             raise ValueError(
                 "`ConditionalNormal` needs a model with conditions. Received: "
@@ -60,7 +70,7 @@ class ConditionalNormal(Prior, keras.layers.Layer):
         if len(classes) == len(model.condition) and math.prod(sizes) <= MOST_ROWS:
             self.classes, self.condition = classes, model.condition
 
-    def build(self, z_shape, condition_shape):
+    def build(self, z_shape: Shape, condition_shape: Shape) -> None:
         # Through a kernel of 0 no gradient would reach the hidden layers.
         small = keras.initializers.RandomNormal(stddev=0.01)
         initializer = small if self.hidden else "zeros"
@@ -78,7 +88,7 @@ class ConditionalNormal(Prior, keras.layers.Layer):
             head.build(shape)
         self.built = True
 
-    def mean_and_log_var(self, condition):
+    def mean_and_log_var(self, condition: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance, each `(batch, latent)`, of conditions `(batch, size)`."""
         h = ops.cast(condition, self.variable_dtype)
         for layer in self.hidden:
@@ -86,10 +96,10 @@ class ConditionalNormal(Prior, keras.layers.Layer):
         mean, log_var = (head(h) for head in self.heads)
         return mean, log_var
 
-    def __call__(self, condition=None):
+    def __call__(self, condition: Tensor | None = None) -> Normal:
         return Normal(*self.mean_and_log_var(condition))
 
-    def fixed(self):
+    def fixed(self) -> Prior:
         """A table with one row for every combination of labels; with a continuous one, itself."""
         if self.classes is None:
             return self
@@ -100,15 +110,23 @@ class ConditionalNormal(Prior, keras.layers.Layer):
         made.read_labels(self.condition)
         return made
 
-    def draw(self, seed, index, temperature, latent_dim, condition=None, ops=ops):
+    def draw(
+        self,
+        seed: Tensor,
+        index: Tensor,
+        temperature: Tensor,
+        latent_dim: int,
+        condition: Tensor | None = None,
+        ops: Any = ops,
+    ) -> Tensor:
         noise = portable_random.normal(seed, index, latent_dim, ops) * temperature
         mean, log_var = self.mean_and_log_var(condition)
         return mean + keras.ops.exp(log_var / 2) * keras.ops.convert_to_tensor(noise)
 
-    def manifest(self):
+    def manifest(self) -> dict[str, Any]:
         return {"kind": "conditional_normal"} if self.classes is None else self.fixed().manifest()
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "hidden_units": list(self.hidden_units),

@@ -1,14 +1,20 @@
 """Mixtures of Gaussians with fixed parameters: fitted after training, or taken from a prior."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
 
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import ArrayLike
 
 from keras_vae import arguments, portable_random
-from keras_vae.distributions import Mixture, Normal
+from keras_vae.distributions import Distribution, Mixture, Normal
 from keras_vae.priors.base import Prior
+from keras_vae.typing import Tensor
 
 KINDS = ("gaussian", "mixture", "kernel_density")
 DEFAULT_COMPONENTS = {"gaussian": 1, "mixture": 10, "kernel_density": 500}
@@ -42,7 +48,7 @@ class FittedMixture(Prior, keras.layers.Layer):
 
     draws_in_training = True
 
-    def __init__(self, classes=(), **kwargs):
+    def __init__(self, classes: Sequence[tuple[str, int, int]] = (), **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
         try:
             self.classes = tuple((name, int(start), int(count)) for name, start, count in classes)
@@ -63,7 +69,13 @@ class FittedMixture(Prior, keras.layers.Layer):
         self._set(*np.zeros((2, self.num_rows, 1, 1)), np.zeros((self.num_rows, 0)))
 
     @classmethod
-    def of(cls, means, scales, weights, classes=()):
+    def of(
+        cls,
+        means: ArrayLike,
+        scales: ArrayLike,
+        weights: ArrayLike,
+        classes: Sequence[tuple[str, int, int]] = (),
+    ) -> Self:
         """Make one of its parameters.
 
         Args:
@@ -91,7 +103,7 @@ class FittedMixture(Prior, keras.layers.Layer):
         prior.latent_dim = means.shape[-1]
         return prior
 
-    def narrowed(self, factor):
+    def narrowed(self, factor: float) -> Self:
         """One whose components are so much narrower: its samples are those at that temperature.
 
         Args:
@@ -122,16 +134,16 @@ class FittedMixture(Prior, keras.layers.Layer):
             )
 
     @property
-    def num_rows(self):
+    def num_rows(self) -> int:
         """Number of combinations of labels."""
         return math.prod(count + 1 for _, _, count in self.classes)
 
     @property
-    def num_components(self):
+    def num_components(self) -> int:
         """Number of components of each row."""
         return self.means.shape[1]
 
-    def build_for(self, model):
+    def build_for(self, model: Any) -> None:
         check_latent_dim(model.latent_dim)
         if not set(self.classes) <= set(classes_of(model)):
             raise ValueError(
@@ -146,7 +158,7 @@ class FittedMixture(Prior, keras.layers.Layer):
         self.latent_dim = model.latent_dim
         self.read_labels(model.condition)
 
-    def read_labels(self, condition):
+    def read_labels(self, condition: Mapping[str, Any]) -> None:
         """Tell labels by their vectors, which need not be one-hot ones.
 
         Args:
@@ -154,14 +166,14 @@ class FittedMixture(Prior, keras.layers.Layer):
         """
         self.places = tuple(condition[name].places() for name, _, _ in self.classes)
 
-    def save_own_variables(self, store):
+    def save_own_variables(self, store: Any) -> None:
         for name in ("means", "scales", "thresholds"):
             store[name] = getattr(self, name)
 
-    def load_own_variables(self, store):
+    def load_own_variables(self, store: Any) -> None:
         self._set(*(np.asarray(store[name]) for name in ("means", "scales", "thresholds")))
 
-    def __call__(self, condition=None):
+    def __call__(self, condition: Tensor | None = None) -> Distribution:
         return gaussians(*self._of_batch(condition))
 
     def _of_batch(self, condition):
@@ -186,7 +198,15 @@ class FittedMixture(Prior, keras.layers.Layer):
             row = row - ops.sum(condition[:, start : start + count] * ops.array(places), axis=-1)
         return row.astype("int32") if ops is np else ops.cast(row, "int32")
 
-    def draw(self, seed, index, temperature, latent_dim, condition=None, ops=ops):
+    def draw(
+        self,
+        seed: Tensor,
+        index: Tensor,
+        temperature: Tensor,
+        latent_dim: int,
+        condition: Tensor | None = None,
+        ops: Any = ops,
+    ) -> Tensor:
         noise = portable_random.normal(seed, index, latent_dim, ops) * temperature
         at = self._row(condition, ops) if self.classes else 0 * index
         if self.num_components > 1:
@@ -196,7 +216,7 @@ class FittedMixture(Prior, keras.layers.Layer):
         means, scales = (t.reshape(-1, latent_dim) for t in (self.means, self.scales))
         return noise * ops.take(scales, at, axis=0) + ops.take(means, at, axis=0)
 
-    def manifest(self):
+    def manifest(self) -> dict[str, Any]:
         described = {
             "kind": "gaussian_mixture",
             "conditions": [name for name, _, _ in self.classes],
@@ -207,11 +227,11 @@ class FittedMixture(Prior, keras.layers.Layer):
             return described
         return {**described, **{name: _exact(array) for name, array in arrays.items()}}
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "classes": [list(entry) for entry in self.classes]}
 
 
-def gaussians(locs, log_vars, log_weights):
+def gaussians(locs: Tensor, log_vars: Tensor, log_weights: Tensor) -> Distribution:
     """The distribution of a mixture's parameters, as `distributions.Mixture` takes them."""
     if locs.shape[-2] == 1:
         return Normal(*(ops.convert_to_tensor(table)[..., 0, :] for table in (locs, log_vars)))

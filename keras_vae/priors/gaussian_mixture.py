@@ -1,11 +1,17 @@
 """A mixture of Gaussians that is learned with the model."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_vae import arguments, seeds
+from keras_vae.distributions import Distribution
 from keras_vae.priors.base import Prior, build_layer
 from keras_vae.priors.fitted import FittedMixture, check_latent_dim, gaussians
+from keras_vae.typing import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -26,15 +32,15 @@ class GaussianMixture(Prior, keras.layers.Layer):
           https://arxiv.org/abs/1705.07120
     """
 
-    def __init__(self, num_components=10, seed=None, **kwargs):
+    def __init__(self, num_components: int = 10, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
         self.num_components = arguments.whole(num_components, "num_components")
         self.seed = seed
 
-    def build_for(self, model):
+    def build_for(self, model: Any) -> None:
         build_layer(self, (None, model.latent_dim))
 
-    def build(self, z_shape):
+    def build(self, z_shape: Shape) -> None:
         latent_dim = check_latent_dim(z_shape[-1])
         shape = (self.num_components, latent_dim)
         seed = seeds.fold(self.seed, "means")
@@ -44,18 +50,18 @@ class GaussianMixture(Prior, keras.layers.Layer):
         self.logits = self.add_weight(name="logits", shape=shape[:1], initializer="zeros")
         self.built = True
 
-    def __call__(self, condition=None):
+    def __call__(self, condition: Tensor | None = None) -> Distribution:
         return gaussians(self.means, self.log_vars, ops.log_softmax(self.logits))
 
-    def fixed(self):
+    def fixed(self) -> FittedMixture:
         scales, weights = ops.exp(self.log_vars / 2), ops.softmax(self.logits)
         means, scales, weights = map(ops.convert_to_numpy, (self.means, scales, weights))
         return FittedMixture.of(means[None], scales[None], weights[None])
 
-    def manifest(self):
+    def manifest(self) -> dict[str, Any]:
         return self.fixed().manifest()
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "num_components": self.num_components,

@@ -1,5 +1,10 @@
 """A normalizing flow as the prior."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -8,6 +13,7 @@ from keras_vae import arguments, portable_random
 from keras_vae.distributions import Flow
 from keras_vae.networks.dense import dense_stack
 from keras_vae.priors.base import Prior, build_layer, condition_size
+from keras_vae.typing import Shape, Tensor
 
 # exp(2) = 7.4 times wider or narrower by one layer is enough, and none overflows.
 _LOG_SCALE_RANGE = 2.0
@@ -40,7 +46,13 @@ class RealNVP(Prior, keras.layers.Layer):
 
     draws_in_training = True
 
-    def __init__(self, num_layers=6, hidden_units=(64, 64), activation="relu", **kwargs):
+    def __init__(
+        self,
+        num_layers: int = 6,
+        hidden_units: Sequence[int] = (64, 64),
+        activation: str | Callable[..., Any] = "relu",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(autocast=False, **kwargs)
         self.num_layers = arguments.whole(num_layers, "num_layers", least=2)
         self.hidden_units = arguments.wholes(hidden_units, "hidden_units")
@@ -50,10 +62,10 @@ class RealNVP(Prior, keras.layers.Layer):
             for layer in range(self.num_layers)
         ]
 
-    def build_for(self, model):
+    def build_for(self, model: Any) -> None:
         build_layer(self, (None, model.latent_dim), (None, condition_size(model)))
 
-    def build(self, z_shape, condition_shape=None):
+    def build(self, z_shape: Shape, condition_shape: Shape | None = None) -> None:
         size = condition_shape[-1] if condition_shape else 0
         if z_shape[-1] < 2:
             raise ValueError(
@@ -65,7 +77,7 @@ class RealNVP(Prior, keras.layers.Layer):
             coupling.build((None, z_shape[-1]), (None, size))
         self.built = True
 
-    def __call__(self, condition=None):
+    def __call__(self, condition: Tensor | None = None) -> Flow:
         shape = (self.latent_dim,) if condition is None else (condition.shape[0], self.latent_dim)
         return Flow(
             lambda noise: self.from_noise(noise, condition),
@@ -73,7 +85,7 @@ class RealNVP(Prior, keras.layers.Layer):
             shape,
         )
 
-    def from_noise(self, noise, condition=None):
+    def from_noise(self, noise: Tensor, condition: Tensor | None = None) -> Tensor:
         """Codes of normal noise, each `(..., latent)`."""
         z = ops.convert_to_tensor(noise)
         for coupling in self.couplings:
@@ -81,7 +93,7 @@ class RealNVP(Prior, keras.layers.Layer):
             z = z * ops.exp(log_scale) + shift
         return z
 
-    def to_noise(self, z, condition=None):
+    def to_noise(self, z: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The inverse of `from_noise`, and the log-determinant of `from_noise`, `(...)`."""
         z, total = ops.convert_to_tensor(z), 0.0
         for coupling in reversed(self.couplings):
@@ -91,14 +103,22 @@ class RealNVP(Prior, keras.layers.Layer):
             total = total + ops.sum(log_scale, axis=-1)
         return z, total
 
-    def draw(self, seed, index, temperature, latent_dim, condition=None, ops=ops):
+    def draw(
+        self,
+        seed: Tensor,
+        index: Tensor,
+        temperature: Tensor,
+        latent_dim: int,
+        condition: Tensor | None = None,
+        ops: Any = ops,
+    ) -> Tensor:
         noise = portable_random.normal(seed, index, latent_dim, ops) * temperature
         return self.from_noise(noise, condition)
 
-    def manifest(self):
+    def manifest(self) -> dict[str, Any]:
         return {"kind": "real_nvp"}
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "num_layers": self.num_layers,
@@ -123,12 +143,18 @@ class Coupling(keras.layers.Layer):
         Tuple of log-scale and shift, each `(..., latent)` and 0 in the dimensions kept.
     """
 
-    def __init__(self, parity, hidden_units, activation, **kwargs):
+    def __init__(
+        self,
+        parity: int,
+        hidden_units: Sequence[int],
+        activation: str | Callable[..., Any],
+        **kwargs: Any,
+    ) -> None:
         super().__init__(autocast=False, **kwargs)
         self.parity = parity
         self.hidden = dense_stack(hidden_units, activation, dtype=self.variable_dtype)
 
-    def build(self, z_shape, condition_shape):
+    def build(self, z_shape: Shape, condition_shape: Shape) -> None:
         latent_dim = z_shape[-1]
         self.kept = (np.arange(latent_dim) % 2 == self.parity).astype("float32")
         # Small, for a flow that begins near the identity; not 0, which no gradient would pass.
@@ -147,7 +173,7 @@ class Coupling(keras.layers.Layer):
             head.build(shape)
         self.built = True
 
-    def call(self, z, condition=None):
+    def call(self, z: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
         kept = ops.convert_to_tensor(self.kept)
         h = z * kept
         if condition is not None:

@@ -1,14 +1,19 @@
 """The variational mixture of posteriors."""
 
+from __future__ import annotations
+
 import math
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
 from keras_vae import arguments, seeds
+from keras_vae.distributions import Distribution
 from keras_vae.priors.base import Prior, build_layer, condition_size
 from keras_vae.priors.fitted import FittedMixture, check_latent_dim, gaussians
+from keras_vae.typing import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -32,19 +37,19 @@ class VampPrior(Prior, keras.layers.Layer):
           range by a hard tanh, we by a sigmoid)
     """
 
-    def __init__(self, num_components=100, seed=None, **kwargs):
+    def __init__(self, num_components: int = 100, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
         self.num_components = arguments.whole(num_components, "num_components")
         self.seed = seed
 
-    def build_for(self, model):
+    def build_for(self, model: Any) -> None:
         check_latent_dim(model.latent_dim)
         # A function, not the model: Keras would take that for a part of its own part.
         self.code = lambda *inputs: model.code(*inputs, training=False)
         self.data_range = model.likelihood.data_range
         build_layer(self, (None, *model.data_shape), (None, condition_size(model)))
 
-    def build(self, x_shape, condition_shape):
+    def build(self, x_shape: Shape, condition_shape: Shape) -> None:
         size = condition_shape[-1]
         initializers = keras.initializers
         self.pseudo_inputs = self.add_weight(
@@ -65,7 +70,7 @@ class VampPrior(Prior, keras.layers.Layer):
             )
         self.built = True
 
-    def components(self):
+    def components(self) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of the components, each `(num_components, latent)`."""
         low, high = self.data_range
         x = ops.convert_to_tensor(self.pseudo_inputs)
@@ -74,18 +79,18 @@ class VampPrior(Prior, keras.layers.Layer):
         condition = self.pseudo_conditions
         return self.code(x, None if condition is None else ops.convert_to_tensor(condition))
 
-    def __call__(self, condition=None):
+    def __call__(self, condition: Tensor | None = None) -> Distribution:
         return gaussians(*self.components(), -math.log(self.num_components))
 
-    def fixed(self):
+    def fixed(self) -> FittedMixture:
         mean, log_var = map(ops.convert_to_numpy, self.components())
         weights = np.full((1, len(mean)), 1 / len(mean))
         return FittedMixture.of(mean[None], np.exp(log_var / 2)[None], weights)
 
-    def manifest(self):
+    def manifest(self) -> dict[str, Any]:
         return self.fixed().manifest()
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "num_components": self.num_components,
