@@ -31,6 +31,7 @@ class Shown:
 def documents():
     """Every page that a reader follows, as a tuple of its path and its text in Markdown."""
     pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md"))]
+    pages += sorted(ROOT.glob("docs/how_to/*.md"))
     pages += sorted(ROOT.glob("mobile_demo/*/README.md"))
     for path in pages:
         yield str(path.relative_to(ROOT)), path.read_text(encoding="utf-8")
@@ -44,6 +45,7 @@ def shown():
     """Every command and code block of the documents; code of notebooks has a test of its own."""
     found = []
     for place, text in documents():
+        text = re.sub(r"^```\{.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)  # a directive
         for language, block in re.findall(r"^```(\w*)\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
             if language in ("", "sh", "bash", "shell", "console"):
                 found += [Shown(place, "sh", command) for command in commands(block)]

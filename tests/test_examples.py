@@ -95,6 +95,8 @@ NOTEBOOKS = {
     "chorales": None,  # two minutes
     "conditional_vae_to_device": "tensorflow",
     "first_vae": "jax",
+    "is_it_good": None,  # a minute
+    "own_data": None,
     "tables": "torch",
 }
 

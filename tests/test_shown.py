@@ -39,6 +39,8 @@ NOT_HERE = {
     r"make mobile.*|npm .*|MODELS=\S+ npm run build.*|cd mobile_demo/web && npm .*": (
         "`make test-web` builds and opens the page"
     ),
+    r"python -m keras_vae .*(path/to/photos|rotated).*": "the reader's own data",
+    r"cc -std=c99 .*": "tests/export/test_c_families.py compiles so, with more warnings",
     r"python -m export --model runs/harmoniser .*": "needs a model of hours of training",
     r"TF_CONFIG=.* python train\.py": "needs two machines",
     r"node tools/serve\.mjs .*": "needs a certificate, and never ends",
