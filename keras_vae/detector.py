@@ -1,10 +1,14 @@
 """Detection of anomalies: scores, p-values and alarms of any model that scores."""
 
+from __future__ import annotations
+
 import dataclasses
 import warnings
+from typing import Any, Literal, Self
 
 import numpy as np
 from keras import ops
+from numpy.typing import NDArray
 
 from keras_vae import arguments
 from keras_vae.calibration import Calibration
@@ -13,6 +17,7 @@ from keras_vae.models.capabilities import Scores, require
 from keras_vae.training import fingerprints
 from keras_vae.training import inputs as model_inputs
 from keras_vae.training.batched import in_batches
+from keras_vae.typing import Examples, PathLike
 
 
 class AnomalyDetector:
@@ -56,7 +61,13 @@ class AnomalyDetector:
         - Ren et al., 2019. https://arxiv.org/abs/1906.02845
     """
 
-    def __init__(self, model, score=None, num_samples=None, background=None):
+    def __init__(
+        self,
+        model: Any,
+        score: Literal["negative_elbo", "negative_log_likelihood", "reconstruction"] | None = None,
+        num_samples: int | None = None,
+        background: Any = None,
+    ) -> None:
         for name, each in (("model", model), ("background", background)):
             if each is not None or name == "model":
                 require(each, Scores, f"`{name}` of an AnomalyDetector")
@@ -72,11 +83,17 @@ class AnomalyDetector:
         self.calibrated_by = None
 
     @property
-    def calibration(self):
+    def calibration(self) -> Calibration | None:
         """The `Calibration`, or None before `calibrate`."""
         return self._with_background if self.background else self.model.scoring.calibration
 
-    def calibrate(self, x, false_alarms=0.01, contamination=0.0, batch_size=256):
+    def calibrate(
+        self,
+        x: Examples,
+        false_alarms: float = 0.01,
+        contamination: float = 0.0,
+        batch_size: int = 256,
+    ) -> Self:
         """Learn from held-out normal examples how often what is normal scores as high.
 
         The p-values that follow hold for whatever model, if these examples are like those to come
@@ -125,7 +142,7 @@ class AnomalyDetector:
             )
         return self
 
-    def score(self, x, batch_size=256):
+    def score(self, x: Examples, batch_size: int = 256) -> NDArray[np.float32]:
         """How unusual examples are, float32 `(n,)`, nats: the higher, the more unusual.
 
         Args:
@@ -134,7 +151,7 @@ class AnomalyDetector:
         """
         return self._explained(x, batch_size)[0]
 
-    def p_value(self, x, batch_size=256):
+    def p_value(self, x: Examples, batch_size: int = 256) -> NDArray[np.float64]:
         """What share of normal examples scores as high, float64 `(n,)`, above 0 and at most 1.
 
         Raises:
@@ -148,7 +165,7 @@ class AnomalyDetector:
             labels = np.asarray(model_inputs.check_examples(self.model, x)[name])
         return self.calibration.p_values(scores, labels)
 
-    def is_anomaly(self, x, batch_size=256):
+    def is_anomaly(self, x: Examples, batch_size: int = 256) -> NDArray[np.bool_]:
         """Which examples are in alarm, bool `(n,)`: those of a p-value up to `false_alarms`.
 
         Raises:
@@ -156,7 +173,7 @@ class AnomalyDetector:
         """
         return self.p_value(x, batch_size) <= self.calibration.false_alarms
 
-    def contributions(self, x, batch_size=256):
+    def contributions(self, x: Examples, batch_size: int = 256) -> NDArray[np.float32]:
         """What each value of an example adds to its score, float32 `(n, *data_shape)`, nats.
 
         They add up to the score. A value's own part is its term of the reconstruction; what the
@@ -172,12 +189,12 @@ class AnomalyDetector:
             )
         return self._explained(x, batch_size)[1]
 
-    def save(self, filepath, overwrite=True):
+    def save(self, filepath: PathLike, overwrite: bool = True) -> None:
         """Save the model with its calibration: `AnomalyDetector(load_model(path))` goes on."""
         self._check_no_background("save")
         self.model.save(filepath, overwrite=overwrite)
 
-    def exported(self):
+    def exported(self) -> Any:
         """The model whose `scorer` is this detector, for `export`.
 
         Raises:
@@ -207,7 +224,9 @@ class AnomalyDetector:
             )
 
 
-def explained(model, x, batch_size=256):
+def explained(
+    model: Any, x: Examples, batch_size: int = 256
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """The scores `(n,)` and contributions `(n, *data_shape)` of examples, as `model.scoring` says.
 
     Args:

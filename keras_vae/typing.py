@@ -4,7 +4,10 @@ Keras has no types: to a type checker its layers and models are `Any`, and so is
 """
 
 import os
+from collections.abc import Mapping
 from typing import Any, TypeAlias
+
+from numpy.typing import ArrayLike
 
 # Of the backend that Keras runs on, or what that takes for one: a NumPy array, too.
 Tensor: TypeAlias = Any
@@ -14,3 +17,7 @@ PathLike: TypeAlias = str | os.PathLike[str]
 Shape: TypeAlias = tuple[int | None, ...]
 # Of random draws: an int, or a `keras.random.SeedGenerator`.
 Seed: TypeAlias = Any
+# What is measured or encoded: `x`, `(n, *data_shape)`, or a dict of `"x"` and every condition.
+Examples: TypeAlias = ArrayLike | Mapping[str, ArrayLike]
+# From every condition's name to its values, or to one that is that of all samples.
+Conditions: TypeAlias = Mapping[str, Any]

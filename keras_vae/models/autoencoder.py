@@ -1,9 +1,16 @@
 """The plain autoencoder."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import keras
+import numpy as np
+from numpy.typing import NDArray
 
 from keras_vae.models.base import LatentVariableModel
 from keras_vae.models.capabilities import Scores
+from keras_vae.typing import Examples, Tensor
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -30,12 +37,23 @@ class Autoencoder(LatentVariableModel, Scores):
     """
 
     code_names = ("z",)
+    if TYPE_CHECKING:
 
-    def call(self, inputs, sample_weight=None, draw=None, training=None):
+        def encode(self, inputs: Examples, batch_size: int = 256) -> NDArray[np.float32]: ...
+
+    def call(
+        self,
+        inputs: Any,
+        sample_weight: Tensor | None = None,
+        draw: Any = None,
+        training: bool | None = None,
+    ) -> dict[str, Tensor]:
         x, _ = self.split_inputs(inputs)
         [z] = self.code(x, training=training)
         return {"parameters": self.decoder(z, training=training), "z": z}
 
-    def code(self, x, condition=None, training=None):
+    def code(
+        self, x: Tensor, condition: Tensor | None = None, training: bool | None = None
+    ) -> tuple[Tensor]:
         z = self.encoder(x, training=training)
         return (z[0] if isinstance(z, list | tuple) else z,)

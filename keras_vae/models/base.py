@@ -1,12 +1,17 @@
 """What every latent-variable model shares: an encoder before the decoder, and their loss."""
 
+from __future__ import annotations
+
 import dataclasses
 import functools
 import json
 import warnings
+from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
+from numpy.typing import NDArray
 
 from keras_vae import likelihoods, replica
 from keras_vae.data import binarize
@@ -20,6 +25,7 @@ from keras_vae.objectives import Loss, mean_over_rows, weighted_mean
 from keras_vae.training import datasets, fingerprints
 from keras_vae.training import inputs as model_inputs
 from keras_vae.training.batched import in_batches
+from keras_vae.typing import Examples, Tensor
 
 
 class LatentVariableModel(GenerativeModel, Encodes):
@@ -42,9 +48,11 @@ class LatentVariableModel(GenerativeModel, Encodes):
     num_samples = 1
     reconstructs = True
     scoring = Scoring()
-    trained_on = None
+    trained_on: str | None = None
 
-    def __init__(self, encoder, decoder, dynamic_binarization=False, **kwargs):
+    def __init__(
+        self, encoder: Any, decoder: Any, dynamic_binarization: bool = False, **kwargs: Any
+    ) -> None:
         super().__init__({"encoder": encoder, "decoder": decoder}, **kwargs)
         self.parameters_per_value = self.likelihood.parameters_per_value
         if getattr(decoder, "parameters_per_value", 1) is None and not decoder.built:
@@ -59,7 +67,7 @@ class LatentVariableModel(GenerativeModel, Encodes):
 
     # Building
 
-    def build(self, input_shape=None):
+    def build(self, input_shape: Any = None) -> None:
         """Create all weights.
 
         Args:
@@ -102,7 +110,7 @@ class LatentVariableModel(GenerativeModel, Encodes):
         self.data_shape = data_shape
         self.built = True
 
-    def get_build_config(self):
+    def get_build_config(self) -> dict[str, Any] | None:
         config = super().get_build_config()
         if config and self.scoring != Scoring():
             # As text, for numbers in a build config are sizes.
@@ -111,14 +119,14 @@ class LatentVariableModel(GenerativeModel, Encodes):
             config["trained_on"] = self.trained_on
         return config
 
-    def build_from_config(self, config):
+    def build_from_config(self, config: dict[str, Any]) -> None:
         super().build_from_config(config)
         if config and "scoring" in config:
             self.scoring = Scoring.from_config(json.loads(config["scoring"]))
         if config:
             self.trained_on = config.get("trained_on")
 
-    def forget_calibration(self, what="model"):
+    def forget_calibration(self, what: str = "model") -> None:
         """Drop the p-values of scores, which hold for the model as it was, and say so."""
         if self.scoring.calibration is not None:
             warnings.warn(
@@ -128,7 +136,7 @@ class LatentVariableModel(GenerativeModel, Encodes):
             )
             self.scoring = dataclasses.replace(self.scoring, calibration=None)
 
-    def before_fit(self, x):
+    def before_fit(self, x: Any) -> None:
         self.forget_calibration()
         self.trained_on = fingerprints.of_some(x)
 
@@ -144,7 +152,7 @@ class LatentVariableModel(GenerativeModel, Encodes):
             )
         return (int(shapes[0][-1]),)
 
-    def check_logits(self, by_values=True):
+    def check_logits(self, by_values: bool = True) -> None:
         if not self.likelihood.takes_logits:
             return
         shapes = []
@@ -176,7 +184,9 @@ class LatentVariableModel(GenerativeModel, Encodes):
                 f"from the decoder: {made}. Set its parameters_per_value={count}."
             )
 
-    def code(self, x, condition=None, training=None):
+    def code(
+        self, x: Tensor, condition: Tensor | None = None, training: bool | None = None
+    ) -> tuple[Tensor, ...]:
         """Encode to the latent code's parameters, as tensors, one for each of `code_names`.
 
         Args:
@@ -189,7 +199,7 @@ class LatentVariableModel(GenerativeModel, Encodes):
         """
         raise NotImplementedError
 
-    def reconstruction(self, data):
+    def reconstruction(self, data: Any) -> Tensor:
         """Decode the posterior mean of a batch, as `predict` does."""
         x, _, _ = datasets.unpack(self, data)
         outputs = self(x, draw=False, training=False)
@@ -197,7 +207,7 @@ class LatentVariableModel(GenerativeModel, Encodes):
 
     # The loss
 
-    def loss_and_terms(self, data, training):
+    def loss_and_terms(self, data: Any, training: bool) -> Loss:
         """Draw `num_samples` codes for each example of a batch and measure them.
 
         Args:
@@ -238,7 +248,9 @@ class LatentVariableModel(GenerativeModel, Encodes):
         loss = self.objective_loss(outputs, log_likelihood, sample_weight)
         return Loss(loss.total + sum(self.losses), loss.terms)
 
-    def objective_loss(self, outputs, log_likelihood, sample_weight):
+    def objective_loss(
+        self, outputs: dict[str, Tensor], log_likelihood: Tensor, sample_weight: Tensor | None
+    ) -> Loss:
         """Return the `Loss`, but for what `call` added.
 
         Args:
@@ -249,7 +261,7 @@ class LatentVariableModel(GenerativeModel, Encodes):
         reconstruction = -weighted_mean(log_likelihood, sample_weight)
         return Loss(reconstruction, {"reconstruction_loss": reconstruction})
 
-    def as_observed(self, inputs, seed):
+    def as_observed(self, inputs: Any, seed: int | None) -> Any:
         """Checked inputs as the likelihood is to see them: binary with `dynamic_binarization`."""
         if not self.dynamic_binarization:
             return inputs
@@ -259,7 +271,7 @@ class LatentVariableModel(GenerativeModel, Encodes):
 
     # NumPy in, NumPy out
 
-    def encode(self, inputs, batch_size=256):
+    def encode(self, inputs: Examples, batch_size: int = 256) -> Any:
         """Return the parameters of the latent code, as the encoder gives them.
 
         Args:
@@ -278,7 +290,7 @@ class LatentVariableModel(GenerativeModel, Encodes):
         arrays = in_batches(self.as_compiled(encode), inputs, batch_size)
         return tuple(arrays) if len(arrays) > 1 else arrays[0]
 
-    def reconstruct(self, inputs, batch_size=256):
+    def reconstruct(self, inputs: Examples, batch_size: int = 256) -> NDArray[np.float32]:
         """Decode the posterior mean of every example; the same call gives the same bytes.
 
         Args:
@@ -294,5 +306,5 @@ class LatentVariableModel(GenerativeModel, Encodes):
 
     # Saving
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "dynamic_binarization": self.dynamic_binarization}

@@ -1,11 +1,16 @@
 """What the priors over grids of codes share: conditions, training by plain `fit`, sampling."""
 
+from __future__ import annotations
+
 import math
 import types
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
 
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import NDArray
 
 from keras_vae import arguments, portable_random, seeds
 from keras_vae.layers.conditioning import Conditioning
@@ -16,6 +21,7 @@ from keras_vae.training.bar import with_bar
 from keras_vae.training.batched import in_batches
 from keras_vae.training.occurrence import check_occurrence
 from keras_vae.training.ranges import LearnsRanges
+from keras_vae.typing import Conditions, Examples, Tensor
 from keras_vae.version import __version__
 
 
@@ -42,7 +48,15 @@ class CodePrior(LearnsRanges, Guard, StoredModel):
     input_name = "codes"
     has_target = False
 
-    def __init__(self, grid_shape, num_codes, condition=None, seed=None, guidance=1.0, **kwargs):
+    def __init__(
+        self,
+        grid_shape: Sequence[int],
+        num_codes: int,
+        condition: Mapping[str, Any] | None = None,
+        seed: int | None = None,
+        guidance: float = 1.0,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.grid_shape = tuple(int(size) for size in grid_shape)
         if len(self.grid_shape) != 2 or min(self.grid_shape) < 1:
@@ -58,39 +72,41 @@ class CodePrior(LearnsRanges, Guard, StoredModel):
         self.untracked = types.SimpleNamespace(known_batches=set(), warned_of=set())
 
     @property
-    def guidance(self):
+    def guidance(self) -> float:
         """By how much conditions are sharpened where nothing else is said."""
         return self._guidance
 
     @guidance.setter
-    def guidance(self, guidance):
+    def guidance(self, guidance: float) -> None:
         self._check_guidance(guidance)
         self._guidance = float(guidance)
 
-    def build_for_weights(self):
+    def build_for_weights(self) -> None:
         if not self.built:
             self.build()
 
-    def get_build_config(self):
+    def get_build_config(self) -> dict[str, Any] | None:
         if not self.built:
             return None
         sizes = {"grid_shape": list(self.grid_shape), "keras_vae": __version__}
         return {**sizes, **self.frozen()}
 
-    def build_from_config(self, config):
+    def build_from_config(self, config: dict[str, Any]) -> None:
         self.build()
         self.freeze(config)
 
     @property
-    def example_shape(self):
+    def example_shape(self) -> tuple[int, ...]:
         """Shape of one example's codes."""
         return self.grid_shape
 
-    def condition_vector(self, conditions, training=None):
+    def condition_vector(
+        self, conditions: Conditions, training: bool | None = None
+    ) -> Tensor | None:
         """The conditions' joint vector `(batch, size)` of a dict of tensors, or None."""
         return self.conditioning(conditions, training=training) if self.condition else None
 
-    def named_inputs(self, inputs):
+    def named_inputs(self, inputs: Any) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the codes and the dict of conditions."""
         keys = ["codes", *self.condition]
         if isinstance(inputs, dict) and set(inputs) == set(keys):
@@ -100,7 +116,7 @@ class CodePrior(LearnsRanges, Guard, StoredModel):
             raise ValueError(f"The input must be a dict of {keys}. Received: {received}.")
         return inputs, {}
 
-    def negative_log_likelihood(self, inputs, outputs):
+    def negative_log_likelihood(self, inputs: Any, outputs: Tensor) -> Tensor:
         """`-log p(codes | conditions)` of tensors, and of what a call gives of them.
 
         Args:
@@ -115,11 +131,17 @@ class CodePrior(LearnsRanges, Guard, StoredModel):
     # Training, by plain Keras
 
     def compute_loss(
-        self, x=None, y=None, y_pred=None, sample_weight=None, training=True, **kwargs
-    ):
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+        **kwargs: Any,
+    ) -> Tensor:
         return ops.mean(self.negative_log_likelihood(x, y_pred)) + sum(self.losses)
 
-    def compile(self, optimizer="adam", **kwargs):
+    def compile(self, optimizer: Any = "adam", **kwargs: Any) -> None:
         """As in Keras, but for `loss` and `metrics`, which are refused: the loss is its own."""
         for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
             if kwargs.pop(name, None) is not None:
@@ -128,17 +150,25 @@ class CodePrior(LearnsRanges, Guard, StoredModel):
                 )
         super().compile(optimizer=optimizer, **kwargs)
 
-    def get_compile_config(self):
+    def get_compile_config(self) -> dict[str, Any] | None:
         # How steps are run is chosen anew, for another backend may load the model.
         config = super().get_compile_config()
         return {k: v for k, v in config.items() if k != "jit_compile"} if config else config
 
-    def compile_from_config(self, config):
+    def compile_from_config(self, config: dict[str, Any]) -> None:
         self.compile(**keras.saving.deserialize_keras_object(config))
         if self.built:
             self.build_optimizer()
 
-    def fit(self, x=None, y=None, batch_size=None, validation_data=None, shuffle=True, **kwargs):
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        validation_data: Any = None,
+        shuffle: bool = True,
+        **kwargs: Any,
+    ) -> Any:
         """Train, as in Keras.
 
         Args:
@@ -203,7 +233,7 @@ class CodePrior(LearnsRanges, Guard, StoredModel):
         }
         return resuming.fit(self, super().fit, x, settings, batches)
 
-    def evaluate(self, x=None, y=None, **kwargs):
+    def evaluate(self, x: Any = None, y: Any = None, **kwargs: Any) -> Any:
         """Measure the loss, as in Keras, of what `fit` takes."""
         if not self.built:
             self.build()
@@ -213,19 +243,19 @@ class CodePrior(LearnsRanges, Guard, StoredModel):
 
     # A step takes the state, on JAX, and a batch.
 
-    def train_step(self, *args):
+    def train_step(self, *args: Any) -> Any:
         *state, data = args
         return super().train_step(*state, datasets.unpack(self, data))
 
-    def test_step(self, *args):
+    def test_step(self, *args: Any) -> Any:
         *state, data = args
         return super().test_step(*state, datasets.unpack(self, data))
 
-    def check_batch(self, data):
+    def check_batch(self, data: Any) -> None:
         """Check a batch of a dataset, given as tensors that may be symbolic."""
         datasets.unpack(self, data)
 
-    def check_dtype(self, dtype):
+    def check_dtype(self, dtype: str) -> None:
         """Check that codes of a dtype, given by its name, are integers."""
         if "int" not in dtype:
             raise ValueError(f"Codes must be integers. Received: dtype {dtype}.")
@@ -239,7 +269,7 @@ class CodePrior(LearnsRanges, Guard, StoredModel):
 
     # NumPy in, NumPy out
 
-    def log_likelihood(self, inputs, batch_size=256):
+    def log_likelihood(self, inputs: Examples, batch_size: int = 256) -> NDArray[np.float32]:
         """Compute `log p(codes | conditions)`, exactly.
 
         Args:
@@ -257,13 +287,13 @@ class CodePrior(LearnsRanges, Guard, StoredModel):
 
     def sample(
         self,
-        conditions=None,
-        temperature=1.0,
-        seed=None,
-        batch_size=256,
-        count=None,
-        guidance=None,
-    ):
+        conditions: Conditions | int | None = None,
+        temperature: float = 1.0,
+        seed: int | None = None,
+        batch_size: int = 256,
+        count: int | None = None,
+        guidance: float | None = None,
+    ) -> NDArray[np.int32]:
         """Draw codes.
 
         Each place takes one uniform number of `portable_random`, so a seed gives the same codes on
@@ -315,7 +345,15 @@ class CodePrior(LearnsRanges, Guard, StoredModel):
                 f"{what}. Train with an unknown_rate, such as Categorical(10, unknown_rate=0.1)."
             )
 
-    def draw(self, conditions, seed, count, temperature, batch_size, guidance=1.0):
+    def draw(
+        self,
+        conditions: Conditions,
+        seed: int,
+        count: int,
+        temperature: float,
+        batch_size: int,
+        guidance: float = 1.0,
+    ) -> NDArray[np.int32]:
         """As `sample`, of arguments that were checked: int32 array `(count, height, width)`."""
         raise NotImplementedError
 
@@ -332,11 +370,11 @@ class CodePrior(LearnsRanges, Guard, StoredModel):
         conditions = model_inputs.sampled_conditions(self, conditions, count, seed)
         return conditions, len(next(iter(conditions.values())))
 
-    def manifest(self):
+    def manifest(self) -> dict[str, Any]:
         """What a device must know of the prior: a dict that JSON can hold."""
         raise NotImplementedError
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         condition = {
             name: keras.saving.serialize_keras_object(kind) for name, kind in self.condition.items()
         }
@@ -351,7 +389,7 @@ class CodePrior(LearnsRanges, Guard, StoredModel):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         deserialize = keras.saving.deserialize_keras_object
         condition = {name: deserialize(kind) for name, kind in config["condition"].items()}
         return cls(**{**config, "condition": condition})

@@ -1,5 +1,10 @@
 """The conditional generative adversarial network, by an auxiliary classifier."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -7,6 +12,7 @@ from keras_vae import arguments
 from keras_vae.models.conditional_vae import ConditionalVAE
 from keras_vae.models.gan import GAN
 from keras_vae.training import inputs as model_inputs
+from keras_vae.typing import Conditions, Tensor
 
 # What numbers count by: the standard deviation of a Gaussian, in halves of their range.
 NUMBER_SCALE = 0.25
@@ -51,8 +57,14 @@ class ConditionalGAN(GAN):
     conditional = True
 
     def __init__(
-        self, generator, discriminator, condition, latent_dim, class_loss_weight=1.0, **kwargs
-    ):
+        self,
+        generator: Any,
+        discriminator: Any,
+        condition: Mapping[str, Any],
+        latent_dim: int,
+        class_loss_weight: float = 1.0,
+        **kwargs: Any,
+    ) -> None:
         model_inputs.check_kinds(condition)
         for name, kind in condition.items():
             if kind.kind not in _READ or getattr(kind, "embedding_dim", 0):
@@ -75,12 +87,20 @@ class ConditionalGAN(GAN):
                 f"Make it with num_classes={size}."
             )
 
-    def discriminator_terms(self, real, generated, conditions, weight):
+    def discriminator_terms(
+        self,
+        real: Sequence[Tensor],
+        generated: Sequence[Tensor],
+        conditions: Conditions,
+        weight: Tensor,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         loss, terms = super().discriminator_terms(real, generated, conditions, weight)
         terms["class_loss"] = ops.mean(weight * self._class_losses(real[1], conditions))
         return loss + self.class_loss_weight * terms["class_loss"], terms
 
-    def generator_terms(self, generated, conditions):
+    def generator_terms(
+        self, generated: Sequence[Tensor], conditions: Conditions
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         loss, terms = super().generator_terms(generated, conditions)
         terms["generated_class_loss"] = ops.mean(self._class_losses(generated[1], conditions))
         return loss + self.class_loss_weight * terms["generated_class_loss"], terms
@@ -104,11 +124,11 @@ class ConditionalGAN(GAN):
     # A code is drawn and decoded as a conditional VAE's is.
     sample = ConditionalVAE.sample
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "class_loss_weight": self.class_loss_weight}
 
 
-def head_size(condition):
+def head_size(condition: Mapping[str, Any]) -> int:
     """How many entries a discriminator reads conditions by, its `num_classes`."""
     return sum(_READ[kind.kind][0](kind) for kind in condition.values())
 

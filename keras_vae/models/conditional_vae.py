@@ -1,12 +1,20 @@
 """The conditional variational autoencoder."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
 import keras
+import numpy as np
+from numpy.typing import NDArray
 
 from keras_vae import portable_random, seeds
 from keras_vae.data.table_schema import TableSchema
 from keras_vae.models.label_inference import LabelInference
 from keras_vae.models.vae import VAE
 from keras_vae.training import inputs as model_inputs
+from keras_vae.typing import Conditions
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -45,35 +53,35 @@ class ConditionalVAE(LabelInference, VAE):
 
     def __init__(
         self,
-        encoder,
-        decoder,
-        condition,
-        classifier="auto",
-        classifier_weight=1.0,
-        **kwargs,
-    ):
+        encoder: Any,
+        decoder: Any,
+        condition: Mapping[str, Any],
+        classifier: Any = "auto",
+        classifier_weight: float = 1.0,
+        **kwargs: Any,
+    ) -> None:
         model_inputs.check_kinds(condition)
         super().__init__(encoder, decoder, condition=condition, **kwargs)
         self.set_classifier(classifier, classifier_weight)
         if self.infers_labels:
             self.part_names = (*self.part_names, "classifier")
 
-    def build(self, input_shape=None):
+    def build(self, input_shape: Any = None) -> None:
         super().build(input_shape)
         self.build_classifier(self.data_shape)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **self.classifier_config()}
 
     def sample(
         self,
-        conditions=None,
-        temperature=1.0,
-        seed=None,
-        count=None,
-        observation=None,
-        guidance=1.0,
-    ):
+        conditions: Conditions | None = None,
+        temperature: float = 1.0,
+        seed: int | None = None,
+        count: int | None = None,
+        observation: bool | None = None,
+        guidance: float = 1.0,
+    ) -> NDArray[np.float32]:
         """Decode codes drawn from the prior, one for each row of the conditions.
 
         Args:

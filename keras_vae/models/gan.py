@@ -1,5 +1,10 @@
 """The generative adversarial network."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
 import keras
 from keras import ops
 
@@ -13,6 +18,7 @@ from keras_vae.priors import StandardNormal
 from keras_vae.training import datasets
 from keras_vae.training.players import JointOptimizer, as_optimizer
 from keras_vae.training.steps import Player
+from keras_vae.typing import Conditions, Tensor
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -53,7 +59,14 @@ class GAN(GenerativeModel, Samples, Adversarial):
     conditional_class = "ConditionalGAN"
     has_target = False
 
-    def __init__(self, generator, discriminator, latent_dim, label_smoothing=0.0, **kwargs):
+    def __init__(
+        self,
+        generator: Any,
+        discriminator: Any,
+        latent_dim: int,
+        label_smoothing: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
         latent_dim = arguments.whole(latent_dim, "latent_dim")
         label_smoothing = arguments.part_of_one(label_smoothing, "label_smoothing")
         super().__init__({"generator": generator, "discriminator": discriminator}, **kwargs)
@@ -63,11 +76,11 @@ class GAN(GenerativeModel, Samples, Adversarial):
         self.prior.build_for(self)
 
     @property
-    def decoder(self):
+    def decoder(self) -> Any:
         """The generator, by the name that all models have for it."""
         return self.generator
 
-    def build(self, input_shape=None):
+    def build(self, input_shape: Any = None) -> None:
         """Create all weights.
 
         Args:
@@ -116,7 +129,7 @@ class GAN(GenerativeModel, Samples, Adversarial):
                 f"example, (batch, 1). Received: {shapes}."
             )
 
-    def check_logits(self, by_values=True):
+    def check_logits(self, by_values: bool = True) -> None:
         code, images = [], []
         if by_values and self.built:
             code.append((None, self.latent_dim))
@@ -128,13 +141,13 @@ class GAN(GenerativeModel, Samples, Adversarial):
         why = "the loss takes its logits, of any size"
         logits.check(self.discriminator, "discriminator", why, images)
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Any, training: bool | None = None) -> Tensor:
         return self.generator(inputs, training=training)
 
     # The losses
 
     @property
-    def players(self):
+    def players(self) -> tuple[Player, ...]:
         """The discriminator, which moves first, and the generator."""
         of_generator, of_discriminator = self.optimizer.optimizers
         return (
@@ -142,13 +155,13 @@ class GAN(GenerativeModel, Samples, Adversarial):
             Player(self.generator_loss, self.generator, of_generator),
         )
 
-    def loss_and_terms(self, data, training):
+    def loss_and_terms(self, data: Any, training: bool) -> tuple[None, dict[str, Tensor]]:
         """Measure both losses of a batch: None, as nobody lowers their sum, and their terms."""
         _, terms = self.discriminator_loss(data, training)
         _, more = self.generator_loss(data, training)
         return None, {**terms, **more}
 
-    def discriminator_loss(self, data, training):
+    def discriminator_loss(self, data: Any, training: bool) -> tuple[Tensor, dict[str, Tensor]]:
         """Draw images and measure how well the discriminator tells them from a batch.
 
         Args:
@@ -178,7 +191,7 @@ class GAN(GenerativeModel, Samples, Adversarial):
         loss, terms = self.discriminator_terms(real, generated, seen, weight)
         return loss + sum(self.discriminator.losses), terms
 
-    def generator_loss(self, data, training):
+    def generator_loss(self, data: Any, training: bool) -> tuple[Tensor, dict[str, Tensor]]:
         """Draw images and measure how well the discriminator sees through them.
 
         Args:
@@ -203,7 +216,13 @@ class GAN(GenerativeModel, Samples, Adversarial):
         """The conditions as the generator sees them, of which training hides some."""
         return self.conditioning.hide(conditions) if training and self.condition else conditions
 
-    def discriminator_terms(self, real, generated, conditions, weight):
+    def discriminator_terms(
+        self,
+        real: Sequence[Tensor],
+        generated: Sequence[Tensor],
+        conditions: Conditions,
+        weight: Tensor,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """The discriminator's loss and its terms.
 
         Args:
@@ -217,7 +236,9 @@ class GAN(GenerativeModel, Samples, Adversarial):
         loss = ops.mean(cross_entropy * weight) + ops.mean(ops.softplus(generated[0]))
         return loss, {"discriminator_loss": loss}
 
-    def generator_terms(self, generated, conditions):
+    def generator_terms(
+        self, generated: Sequence[Tensor], conditions: Conditions
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """The generator's loss and its terms; the arguments are those of `discriminator_terms`."""
         loss = ops.mean(ops.softplus(-generated[0]))
         return loss, {"generator_loss": loss}
@@ -232,7 +253,9 @@ class GAN(GenerativeModel, Samples, Adversarial):
 
     # Plain Keras, with the edges checked
 
-    def compile(self, optimizer="adam", discriminator_optimizer=None, **kwargs):
+    def compile(
+        self, optimizer: Any = "adam", discriminator_optimizer: Any = None, **kwargs: Any
+    ) -> None:
         """Configure training, as in Keras.
 
         Args:
@@ -256,7 +279,7 @@ class GAN(GenerativeModel, Samples, Adversarial):
         joint = JointOptimizer(optimizers, lambda: (self.generator, self.discriminator))
         super().compile(optimizer=joint, auto_scale_loss=False, **kwargs)
 
-    def get_compile_config(self):
+    def get_compile_config(self) -> dict[str, Any] | None:
         config = super().get_compile_config()
         if not config:
             return config
@@ -267,7 +290,7 @@ class GAN(GenerativeModel, Samples, Adversarial):
             "discriminator_optimizer": discriminator_optimizer,
         }
 
-    def predict(self, *args, **kwargs):
+    def predict(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise ValueError(
             f"A `{type(self).__name__}` has no encoder, so it reconstructs nothing. Use `sample` "
             "or `decode`."
@@ -276,7 +299,7 @@ class GAN(GenerativeModel, Samples, Adversarial):
     # A code is drawn and decoded as a VAE's is.
     sample, _made = VAE.sample, VAE._made
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "latent_dim": self.latent_dim,

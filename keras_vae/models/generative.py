@@ -1,11 +1,16 @@
 """What every generative model shares: its parts, conditions, decoding and saving."""
 
+from __future__ import annotations
+
 import copy
 import math
+from collections.abc import Callable, Mapping
+from typing import Any, Self
 
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import ArrayLike, NDArray
 
 from keras_vae import arguments, likelihoods, portable_random, seeds
 from keras_vae.data.series_schema import SeriesSchema
@@ -14,6 +19,7 @@ from keras_vae.storage.stored import StoredModel
 from keras_vae.training import inputs as model_inputs
 from keras_vae.training.batched import CompiledFunctions, in_batches
 from keras_vae.training.fitting import Fitting
+from keras_vae.typing import Conditions, Shape, Tensor
 from keras_vae.version import __version__
 
 
@@ -34,10 +40,17 @@ class GenerativeModel(Fitting, StoredModel):
 
     conditional = False
     conditional_class = "ConditionalVAE"
-    latent_dim = None
+    latent_dim: int | None = None
     makes_data = True
 
-    def __init__(self, parts, likelihood="bernoulli", condition=None, seed=None, **kwargs):
+    def __init__(
+        self,
+        parts: Mapping[str, Any],
+        likelihood: str | likelihoods.Likelihood = "bernoulli",
+        condition: Mapping[str, Any] | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         if condition and not self.conditional:
             raise ValueError(
                 f"`{type(self).__name__}` takes no `condition`. Use `{self.conditional_class}`."
@@ -50,25 +63,25 @@ class GenerativeModel(Fitting, StoredModel):
             setattr(self, name, arguments.layer(part, name))
         self.likelihood = likelihoods.get(likelihood)
         # Not on the class: on PyTorch that would hide a layer of this name.
-        self.prior = None
-        self.schema = None  # what the values of the data mean, where somebody says it
+        self.prior: Any = None
+        self.schema: Any = None  # what the values of the data mean, where somebody says it
         self.condition = dict(condition or {})
         self.conditioning = Conditioning(self.condition, seed) if self.condition else None
         self.seed = seed
         self.seed_generator = seeds.stream(seed, "model")
-        self.data_shape = getattr(self.decoder, "data_shape", None)
+        self.data_shape: Shape | None = getattr(self.decoder, "data_shape", None)
         self.add_metrics()
         self.compiled_functions = CompiledFunctions()
 
     # Building
 
-    def get_build_config(self):
+    def get_build_config(self) -> dict[str, Any] | None:
         if not self.built:
             return None
         sizes = {"data_shape": list(self.data_shape), "keras_vae": __version__}
         return {**sizes, **self.frozen()}
 
-    def build_from_config(self, config):
+    def build_from_config(self, config: dict[str, Any]) -> None:
         if config:
             self.build((None, *config["data_shape"]))
             self.freeze(config)
@@ -79,7 +92,7 @@ class GenerativeModel(Fitting, StoredModel):
 
     build_for_weights = _ensure_built
 
-    def build_for(self, input_shape=None):
+    def build_for(self, input_shape: Any = None) -> None:
         """As `build`, on all devices that the model is to train on."""
         if input_shape is not None:
             model_inputs.check_layout(self, input_shape)
@@ -88,7 +101,7 @@ class GenerativeModel(Fitting, StoredModel):
 
     # The model as a function of tensors
 
-    def split_inputs(self, inputs):
+    def split_inputs(self, inputs: Any) -> tuple[Tensor, dict[str, Tensor]]:
         """Return `x` and the dict of conditions, or raise a ValueError that names what is missing.
 
         Args:
@@ -98,7 +111,7 @@ class GenerativeModel(Fitting, StoredModel):
         x, conditions = self.named_inputs(inputs)
         return self.as_values(x), conditions
 
-    def as_values(self, x):
+    def as_values(self, x: Tensor) -> Tensor:
         """A tensor of examples as floats: of tokens what they are, of others by the dtype alone.
 
         uint8 is an 8-bit picture, 0 to 255 for 0 to 1, unless the likelihood holds tokens.
@@ -107,7 +120,7 @@ class GenerativeModel(Fitting, StoredModel):
             return ops.cast(x, "float32")
         return model_inputs.as_float(x)
 
-    def named_inputs(self, inputs):
+    def named_inputs(self, inputs: Any) -> tuple[Tensor, dict[str, Tensor]]:
         """As `split_inputs`, with `x` as it came."""
         if not isinstance(inputs, dict):
             if self.condition:
@@ -126,16 +139,20 @@ class GenerativeModel(Fitting, StoredModel):
     def _keys(self):
         return ["x", *self.condition]
 
-    def encode_condition(self, conditions, training=None):
+    def encode_condition(
+        self, conditions: Conditions, training: bool | None = None
+    ) -> Tensor | None:
         """Return the conditions' joint vector `(batch, size)`, or None without conditions."""
         return self.conditioning(conditions, training=training) if self.condition else None
 
-    def network_inputs(self, inputs, training=None):
+    def network_inputs(
+        self, inputs: Any, training: bool | None = None
+    ) -> tuple[Tensor, Tensor | None]:
         """Return `x`, as `split_inputs` does, and the conditions' joint vector, or None."""
         x, conditions = self.split_inputs(inputs)
         return x, self.encode_condition(conditions, training=training)
 
-    def condition_vectors(self, conditions):
+    def condition_vectors(self, conditions: Conditions) -> NDArray[np.float32] | None:
         """As `encode_condition`, from arrays to a float32 array `(n, size)`."""
         if not self.condition:
             return None
@@ -145,7 +162,7 @@ class GenerativeModel(Fitting, StoredModel):
 
         return in_batches(encode, conditions, batch_size=1024)[0]
 
-    def decode_mean(self, z, conditions=None):
+    def decode_mean(self, z: Tensor, conditions: Conditions | None = None) -> Tensor:
         """Decode to the likelihood's mean, as tensors: what a device computes.
 
         Args:
@@ -157,18 +174,18 @@ class GenerativeModel(Fitting, StoredModel):
         """
         return self.likelihood.mean(self.decode_parameters(z, conditions))
 
-    def decode_parameters(self, z, conditions=None):
+    def decode_parameters(self, z: Tensor, conditions: Conditions | None = None) -> Tensor:
         """As `decode_mean`, the likelihood's parameters."""
         condition = self.encode_condition(conditions or {}, training=False)
         return self.decoder(join(z, condition), training=False)
 
     @property
-    def example_shape(self):
+    def example_shape(self) -> Shape | None:
         """Shape of one example, or None before it is known."""
         return self.data_shape
 
     @property
-    def observes(self):
+    def observes(self) -> bool:
         """Whether `sample` draws data from the likelihood, too, where nothing else is said.
 
         Of tables and of series it does, for a mean has no spread; but for windows of more values
@@ -181,7 +198,9 @@ class GenerativeModel(Fitting, StoredModel):
 
     # NumPy in, NumPy out
 
-    def decode(self, z, conditions=None, batch_size=256):
+    def decode(
+        self, z: ArrayLike, conditions: Conditions | None = None, batch_size: int = 256
+    ) -> NDArray[np.float32]:
         """Decode latent codes to the likelihood's mean.
 
         Args:
@@ -216,7 +235,7 @@ class GenerativeModel(Fitting, StoredModel):
             )
         return z
 
-    def as_compiled(self, function):
+    def as_compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """A function, compiled where the backend does: once for its code and what it refers to.
 
         Args:
@@ -226,14 +245,14 @@ class GenerativeModel(Fitting, StoredModel):
         """
         return self.compiled_functions.of(function, self.without_gradients)
 
-    def forget_compiled(self):
+    def forget_compiled(self) -> None:
         super().forget_compiled()
         self.compiled_functions.clear()
         getattr(self, "graphs", {}).clear()  # of PyTorch's traced steps
 
     # Saving
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object
         config = super().get_config()
         config.pop("autocast", None)
@@ -247,7 +266,7 @@ class GenerativeModel(Fitting, StoredModel):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         config = copy.deepcopy(config)  # Keras empties that of a functional model
         return cls(**{name: _deserialize(value) for name, value in config.items()})
 

@@ -1,13 +1,18 @@
 """Few labels: what a conditional model learns from examples whose labels nobody said."""
 
+from __future__ import annotations
+
 import math
 import warnings
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import NDArray
 
 from keras_vae import arguments, keras_internals, networks, replica
+from keras_vae.conditions.categorical import Categorical
 from keras_vae.distributions import repeat
 from keras_vae.metrics import Averages
 from keras_vae.models.capabilities import Classifies
@@ -15,6 +20,7 @@ from keras_vae.objectives import Loss, weighted_mean
 from keras_vae.training import datasets, strata
 from keras_vae.training import inputs as model_inputs
 from keras_vae.training.batched import in_batches
+from keras_vae.typing import Examples, Shape, Tensor
 
 # Up to so many combinations of labels are summed over, each a pass of the networks; of more, draws.
 SUMMED_AT_MOST = 32
@@ -43,7 +49,7 @@ class LabelInference(Classifies):
         - Berthelot et al., 2019, for sharpened answers. https://arxiv.org/abs/1905.02249
     """
 
-    def set_classifier(self, classifier, classifier_weight):
+    def set_classifier(self, classifier: Any, classifier_weight: float) -> None:
         """Take the argument `classifier`: a Keras model, `"auto"` or None."""
         self.classifier_weight = arguments.not_negative(classifier_weight, "classifier_weight")
         self.classifier = classifier
@@ -68,16 +74,16 @@ class LabelInference(Classifies):
         )
 
     @property
-    def infers_labels(self):
+    def infers_labels(self) -> bool:
         """Whether there is a classifier."""
         return self.classifier_log_temperature is not None
 
     @property
-    def label_kinds(self):
+    def label_kinds(self) -> dict[str, Categorical]:
         """Dict of the conditions that are labels."""
         return {name: k for name, k in self.condition.items() if k.kind == "categorical"}
 
-    def build_classifier(self, data_shape):
+    def build_classifier(self, data_shape: Shape) -> None:
         """Build the classifier, and check what it gives."""
         if not self.infers_labels:
             return
@@ -92,7 +98,7 @@ class LabelInference(Classifies):
 
     # Training
 
-    def before_fit(self, x):
+    def before_fit(self, x: Any) -> None:
         super().before_fit(x)
         # Of a label with an `unknown_rate`, *unknown* is a value that the networks know.
         wanted = {name: kind for name, kind in self.label_kinds.items() if not kind.unknown_rate}
@@ -128,10 +134,10 @@ class LabelInference(Classifies):
         if self.compiled:
             self.compile_from_config(self.get_compile_config())
 
-    def strata_of(self, x):
+    def strata_of(self, x: Any) -> Any:
         return strata.of_labels(self.label_kinds, x) if self.infers_labels else None
 
-    def loss_and_terms(self, data, training):
+    def loss_and_terms(self, data: Any, training: bool) -> Loss:
         if not self.infers_labels:
             return super().loss_and_terms(data, training)
         inputs, target, sample_weight = datasets.unpack(self, data)
@@ -162,7 +168,7 @@ class LabelInference(Classifies):
         total = loss.total + label_kl + self.classifier_weight * sum(terms.values())
         return Loss(total, {**loss.terms, "label_kl_loss": label_kl, **terms})
 
-    def label_log_probs(self, x, training=False):
+    def label_log_probs(self, x: Tensor, training: bool = False) -> dict[str, Tensor]:
         """Log probabilities of the classes of each label condition, of a batch of tensors.
 
         Args:
@@ -240,7 +246,9 @@ class LabelInference(Classifies):
 
     # NumPy in, NumPy out
 
-    def classify(self, inputs, batch_size=256):
+    def classify(
+        self, inputs: Examples, batch_size: int = 256
+    ) -> NDArray[np.float32] | dict[str, NDArray[np.float32]]:
         """The probabilities of the classes of each example.
 
         They are those of the classifier as it was trained, or calibrated by
@@ -274,7 +282,7 @@ class LabelInference(Classifies):
         arrays = in_batches(self.as_compiled(probabilities), x, batch_size)
         return dict(zip(self.label_kinds, arrays, strict=True))
 
-    def calibrate_classifier(self, inputs, batch_size=256):
+    def calibrate_classifier(self, inputs: Examples, batch_size: int = 256) -> dict[str, float]:
         """Let `classify` be as sure as it is right, by examples that training has not seen.
 
         Each label's logits are divided by one temperature, that of the least cross-entropy.
@@ -310,7 +318,7 @@ class LabelInference(Classifies):
         self.classifier_log_temperature.assign(logs)
         return temperatures
 
-    def fill_labels(self, inputs, batch_size=256):
+    def fill_labels(self, inputs: Examples, batch_size: int = 256) -> Any:
         """Inputs with the likeliest class in the place of each unknown label, or group.
 
         Args:
@@ -342,7 +350,7 @@ class LabelInference(Classifies):
             )
         self._ensure_built()
 
-    def classifier_config(self):
+    def classifier_config(self) -> dict[str, Any]:
         """What a config is to hold of it."""
         if not self.infers_labels:  # where it is left out, earlier versions read the file, too
             return {} if self.classifier == "auto" else {"classifier": None}

@@ -1,16 +1,22 @@
 """A prior over grids of codes that is drawn in a few steps, many places at once."""
 
+from __future__ import annotations
+
 import itertools
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import NDArray
 
 from keras_vae import arguments, portable_random, seeds
 from keras_vae.models.code_prior import CodePrior
 from keras_vae.networks import arithmetic
 from keras_vae.training.batched import CompiledFunctions, in_batches
+from keras_vae.typing import Conditions, Tensor
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -62,15 +68,15 @@ class MaskGIT(CodePrior):
 
     def __init__(
         self,
-        grid_shape,
-        num_codes,
-        condition=None,
-        hidden_units=128,
-        num_layers=4,
-        num_steps=8,
-        seed=None,
-        **kwargs,
-    ):
+        grid_shape: Sequence[int],
+        num_codes: int,
+        condition: Mapping[str, Any] | None = None,
+        hidden_units: int = 128,
+        num_layers: int = 4,
+        num_steps: int = 8,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(grid_shape, num_codes, condition, seed, **kwargs)
         self.options = {
             "hidden_units": arguments.whole(hidden_units, "hidden_units"),
@@ -94,11 +100,11 @@ class MaskGIT(CodePrior):
         self.head = keras.layers.Dense(num_codes, dtype=self.variable_dtype, name="logits")
 
     @property
-    def num_steps(self):
+    def num_steps(self) -> int:
         """How many steps `sample` takes."""
         return len(self.bounds) - 1
 
-    def build(self, input_shape=None):
+    def build(self, input_shape: Any = None) -> None:
         """Create all weights."""
         units = self.options["hidden_units"]
 
@@ -120,7 +126,7 @@ class MaskGIT(CodePrior):
     # The network. In it places are in the order in which they are drawn: what is hidden is at the
     # end.
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Any, training: bool | None = None) -> Tensor:
         codes, conditions = self.named_inputs(inputs)
         condition = self.condition_vector(conditions, training)
         ordered = self._ordered(codes)
@@ -139,7 +145,7 @@ class MaskGIT(CodePrior):
             nats = self._nats(ordered, self._logits_of_steps(ordered, condition))
         return self._as_grid(nats)
 
-    def logits(self, inputs):
+    def logits(self, inputs: Any) -> Tensor:
         """The logits by which each code is drawn, given the codes of the steps before.
 
         Args:
@@ -152,7 +158,13 @@ class MaskGIT(CodePrior):
         logits = self._logits_of_steps(self._ordered(codes), self.condition_vector(conditions))
         return self._as_grid(logits)
 
-    def generate(self, uniform, temperature, conditions=None, guidance=None):
+    def generate(
+        self,
+        uniform: Tensor,
+        temperature: Tensor,
+        conditions: Conditions | None = None,
+        guidance: Tensor | None = None,
+    ) -> Tensor:
         """Draw codes step by step, as tensors: what a device computes.
 
         Args:
@@ -181,7 +193,7 @@ class MaskGIT(CodePrior):
             drawn = ops.concatenate([drawn, ops.reshape(codes, (-1, end - first))], axis=1)
         return self._as_grid(drawn)
 
-    def uniforms(self, seed, index, ops=np):
+    def uniforms(self, seed: Tensor, index: Tensor, ops: Any = np) -> Tensor:
         """The numbers that codes are drawn with, in the order of drawing: the same bits everywhere.
 
         Args:
@@ -231,12 +243,20 @@ class MaskGIT(CodePrior):
         grid = arithmetic.look_up(ordered, back, axis=1)
         return ops.reshape(grid, (-1, *self.grid_shape, *ordered.shape[2:]))
 
-    def negative_log_likelihood(self, inputs, outputs):
+    def negative_log_likelihood(self, inputs: Any, outputs: Tensor) -> Tensor:
         return ops.sum(outputs, axis=(1, 2))
 
     # NumPy in, NumPy out
 
-    def draw(self, conditions, seed, count, temperature, batch_size, guidance=1.0):
+    def draw(
+        self,
+        conditions: Conditions,
+        seed: int,
+        count: int,
+        temperature: float,
+        batch_size: int,
+        guidance: float = 1.0,
+    ) -> NDArray[np.int32]:
         """As `sample`, step by step, all examples at once."""
 
         def generate(batch):
@@ -256,11 +276,11 @@ class MaskGIT(CodePrior):
         compiled = self.compiled_functions.of(generate, self.without_gradients)
         return in_batches(compiled, arrays, batch_size)[0]
 
-    def forget_compiled(self):
+    def forget_compiled(self) -> None:
         super().forget_compiled()
         self.compiled_functions.clear()
 
-    def manifest(self):
+    def manifest(self) -> dict[str, Any]:
         """What a device must know: the `sampler` draws from this prior, in so many steps."""
         found = {"kind": "mask_git", "steps": self.num_steps}
         return found if self.guidance == 1 else {**found, "guidance": self.guidance}
@@ -279,7 +299,7 @@ class MixerBlock(keras.layers.Layer):
         condition: Optional float tensor `(batch, size)`.
     """
 
-    def __init__(self, places, hidden_units, is_conditional, **kwargs):
+    def __init__(self, places: int, hidden_units: int, is_conditional: bool, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.from_condition = None
         if is_conditional:
@@ -305,7 +325,7 @@ class MixerBlock(keras.layers.Layer):
         self.of_channels[0].build((None, places, units))
         self.of_channels[1].build((None, places, 2 * units))
 
-    def call(self, h, condition=None):
+    def call(self, h: Tensor, condition: Tensor | None = None) -> Tensor:
         if condition is not None:
             h = h + self.from_condition(condition)[:, None]
         first, second = self.of_places

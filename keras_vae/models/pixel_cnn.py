@@ -1,16 +1,22 @@
 """An autoregressive prior over grids of codes."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import NDArray
 
 from keras_vae import portable_random
 from keras_vae.layers.masked_convolution import MaskedConv2D
 from keras_vae.models.code_prior import CodePrior
 from keras_vae.networks.convolutional import convolution
 from keras_vae.training.batched import padded
+from keras_vae.typing import Conditions, Tensor
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -47,15 +53,15 @@ class PixelCNN(CodePrior):
 
     def __init__(
         self,
-        grid_shape,
-        num_codes,
-        condition=None,
-        hidden_units=64,
-        num_layers=6,
-        kernel_size=5,
-        seed=None,
-        **kwargs,
-    ):
+        grid_shape: Sequence[int],
+        num_codes: int,
+        condition: Mapping[str, Any] | None = None,
+        hidden_units: int = 64,
+        num_layers: int = 6,
+        kernel_size: int = 5,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(grid_shape, num_codes, condition, seed, **kwargs)
         if num_layers < 1:
             raise ValueError(f"`num_layers` must be at least 1. Received: {num_layers!r}")
@@ -72,7 +78,7 @@ class PixelCNN(CodePrior):
         self.hidden = convolution(hidden_units, 1, activation="relu")
         self.logits = convolution(num_codes, 1, dtype=self.variable_dtype, name="logits")
 
-    def build(self, input_shape=None):
+    def build(self, input_shape: Any = None) -> None:
         """Create all weights."""
         if self.condition:
             self.conditioning.build()
@@ -81,7 +87,7 @@ class PixelCNN(CodePrior):
         self._logits(keras.KerasTensor((None, *self.grid_shape), "int32"), condition)
         self.built = True
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Any, training: bool | None = None) -> Tensor:
         codes, conditions = self.named_inputs(inputs)
         return self._logits(codes, self.condition_vector(conditions, training))
 
@@ -91,13 +97,21 @@ class PixelCNN(CodePrior):
             above, left = block(above, left, condition)
         return self.logits(self.hidden(ops.relu(left)))
 
-    def negative_log_likelihood(self, inputs, outputs):
+    def negative_log_likelihood(self, inputs: Any, outputs: Tensor) -> Tensor:
         codes, _ = self.named_inputs(inputs)
         logits = ops.cast(outputs, "float32")
         each = ops.sparse_categorical_crossentropy(codes, logits, from_logits=True)
         return ops.sum(each, axis=(1, 2))
 
-    def draw(self, conditions, seed, count, temperature, batch_size, guidance=1.0):
+    def draw(
+        self,
+        conditions: Conditions,
+        seed: int,
+        count: int,
+        temperature: float,
+        batch_size: int,
+        guidance: float = 1.0,
+    ) -> NDArray[np.int32]:
         """As `sample`, in raster order, all examples at once."""
         index, place = np.arange(count)[:, None], np.arange(math.prod(self.grid_shape))[None]
         high, low = portable_random.words(np.int64(seed), index, place)
@@ -129,7 +143,7 @@ class PixelCNN(CodePrior):
             codes[:, row, column] = draw(logits, uniform[:, row, column], temperature)
         return codes
 
-    def manifest(self):
+    def manifest(self) -> dict[str, Any]:
         """What a device must know: that it cannot draw from this prior."""
         return {"kind": "pixel_cnn"}
 

@@ -12,18 +12,24 @@ nothing is drawn.
 What a value adds is its own term of -log p(x given z), and an equal share of the rest.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import functools
+from typing import Any, Self
 
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import NDArray
 
 from keras_vae import arguments, portable_random
 from keras_vae.calibration import Calibration
 from keras_vae.distributions import Normal, StandardNormal
 from keras_vae.models.capabilities import Bounds
 from keras_vae.models.generative import join
+from keras_vae.priors.base import Prior
+from keras_vae.typing import Conditions, Tensor
 
 SCORES = ("negative_elbo", "negative_log_likelihood", "reconstruction")
 NUM_SAMPLES = 16
@@ -45,21 +51,23 @@ class Scoring:
     num_samples: int = NUM_SAMPLES
     calibration: Calibration | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         arguments.one_of(self.score, "score", SCORES)
         arguments.whole(self.num_samples, "num_samples")
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         calibration = self.calibration and self.calibration.get_config()
         return {**dataclasses.asdict(self), "calibration": calibration}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         calibration = config["calibration"] and Calibration.from_config(config["calibration"])
         return cls(config["score"], config["num_samples"], calibration)
 
 
-def scored(model, x, condition, prior=None):
+def scored(
+    model: Any, x: Tensor, condition: Tensor | None, prior: Prior | None = None
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The score of examples, as tensors, by `model.scoring`.
 
     Args:
@@ -119,19 +127,19 @@ def _with_noise(noise, z_mean, z_log_var):
     return Normal(z_mean, z_log_var).from_noise(ops.convert_to_tensor(noise))
 
 
-def fixed_noise(draws, latent_dim):
+def fixed_noise(draws: int, latent_dim: int) -> NDArray[np.float32]:
     """The draws of N(0, I) that every example is scored with, float32 `(draws, latent)`."""
     seed, index = np.array([SEED], "int32"), np.arange(draws, dtype="int32")
     return portable_random.normal(seed, index, latent_dim)
 
 
-def label_of(model):
+def label_of(model: Any) -> str | None:
     """The name of the one condition that is a label, by which p-values are made, or None."""
     labels = [name for name, kind in model.condition.items() if kind.kind == "categorical"]
     return labels[0] if len(labels) == 1 else None
 
 
-def names_of(model, label):
+def names_of(model: Any, label: str | None) -> tuple[str, ...]:
     """The names of a label's classes, or their numbers as text; () for None."""
     if label is None:
         return ()
@@ -139,7 +147,7 @@ def names_of(model, label):
     return kind.names or tuple(str(k) for k in range(kind.num_classes))
 
 
-def p_values(model, score, conditions):
+def p_values(model: Any, score: Tensor, conditions: Conditions) -> Tensor:
     """The calibrated p-values `(batch,)` of scores, as tensors."""
     calibration = model.scoring.calibration
     labels = conditions.get(calibration.condition) if calibration.condition else None

@@ -1,10 +1,15 @@
 """The variational autoencoder of sequences."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import ArrayLike, NDArray
 
 from keras_vae import arguments, likelihoods, objectives, portable_random, replica, seeds
 from keras_vae.models.capabilities import DrawsTokens
@@ -13,6 +18,7 @@ from keras_vae.networks import exact
 from keras_vae.networks.sequences import ConditionByStep, SequenceDecoder
 from keras_vae.training import inputs as model_inputs
 from keras_vae.training.batched import in_batches
+from keras_vae.typing import Conditions, Tensor
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -57,7 +63,15 @@ class SequenceVAE(VAE, DrawsTokens):
     conditional = True
     conditional_class = "SequenceVAE"
 
-    def __init__(self, encoder, decoder, condition=None, schema=None, prior_share=0.0, **kwargs):
+    def __init__(
+        self,
+        encoder: Any,
+        decoder: Any,
+        condition: Mapping[str, Any] | None = None,
+        schema: Any = None,
+        prior_share: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
         if not isinstance(decoder, SequenceDecoder):
             raise ValueError(
                 "`decoder` must be a networks.SequenceDecoder, such as CausalDecoder. Received: "
@@ -104,7 +118,13 @@ class SequenceVAE(VAE, DrawsTokens):
                 f"{self.decoder.data_shape}. Set the decoder's output_shape."
             )
 
-    def generate(self, z, uniform, token_temperature, conditions=None):
+    def generate(
+        self,
+        z: Tensor,
+        uniform: Tensor,
+        token_temperature: Tensor,
+        conditions: Conditions | None = None,
+    ) -> tuple[Tensor, Tensor]:
         """Draw tokens from codes, as tensors: what a device computes.
 
         Args:
@@ -121,7 +141,7 @@ class SequenceVAE(VAE, DrawsTokens):
             self.decode_parameters(z, conditions), uniform, token_temperature
         )
 
-    def uniforms(self, seed, index, ops=np):
+    def uniforms(self, seed: Tensor, index: Tensor, ops: Any = np) -> Tensor:
         """The numbers that tokens are drawn with: the same bits everywhere.
 
         Args:
@@ -136,7 +156,14 @@ class SequenceVAE(VAE, DrawsTokens):
         numbers = portable_random.uniforms(seed, index, self.latent_dim, size, ops)
         return ops.reshape(numbers, (-1, *self.data_shape))
 
-    def decode(self, z, conditions=None, batch_size=256, token_temperature=0.0, seed=None):
+    def decode(
+        self,
+        z: ArrayLike,
+        conditions: Conditions | None = None,
+        batch_size: int = 256,
+        token_temperature: float = 0.0,
+        seed: int | None = None,
+    ) -> NDArray[np.int32]:
         """Draw sequences from latent codes.
 
         Args:
@@ -176,12 +203,12 @@ class SequenceVAE(VAE, DrawsTokens):
 
     def sample(
         self,
-        conditions=None,
-        temperature=1.0,
-        seed=None,
-        count=None,
-        token_temperature=0.7,
-    ):
+        conditions: Conditions | int | None = None,
+        temperature: float = 1.0,
+        seed: int | None = None,
+        count: int | None = None,
+        token_temperature: float = 0.7,
+    ) -> NDArray[np.int32]:
         """Draw sequences of codes drawn from the prior.
 
         Args:
@@ -227,7 +254,7 @@ class SequenceVAE(VAE, DrawsTokens):
                 f"{token_temperature!r}"
             )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         del config["likelihood"]
         schema = None if self.schema is None else keras.saving.serialize_keras_object(self.schema)

@@ -1,12 +1,25 @@
 """A variational autoencoder of the right sizes for windows of a series."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
 from keras_vae import likelihoods
+from keras_vae.data.series_schema import SeriesSchema
 from keras_vae.models.conditional_vae import ConditionalVAE
 from keras_vae.models.vae import VAE
 from keras_vae.networks.series import Conv1DDecoder, Conv1DEncoder
 
 
-def series_vae(schema, latent_dim=8, hidden_units=(32, 64), kernel_size=5, causal=False, **kwargs):
+def series_vae(
+    schema: SeriesSchema,
+    latent_dim: int = 8,
+    hidden_units: Sequence[int] = (32, 64),
+    kernel_size: int = 5,
+    causal: bool = False,
+    **kwargs: Any,
+) -> VAE:
     """Make a model of windows of a series: what its channels do together, and how usual it is.
 
     Args:

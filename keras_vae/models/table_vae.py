@@ -1,12 +1,23 @@
 """A variational autoencoder of the right sizes for a table."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
 from keras_vae import likelihoods
+from keras_vae.data.table_schema import TableSchema
 from keras_vae.models.conditional_vae import ConditionalVAE
 from keras_vae.models.vae import VAE
 from keras_vae.networks.tables import TableDecoder, TableEncoder
 
 
-def table_vae(schema, latent_dim=8, hidden_units=(128, 128), **kwargs):
+def table_vae(
+    schema: TableSchema,
+    latent_dim: int = 8,
+    hidden_units: Sequence[int] = (128, 128),
+    **kwargs: Any,
+) -> VAE:
     """Make a model of a table: its columns learnt, its conditions asked for.
 
     Args:

@@ -1,11 +1,16 @@
 """The variational autoencoder."""
 
+from __future__ import annotations
+
 import functools
 import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import NDArray
 
 from keras_vae import (
     arguments,
@@ -18,7 +23,7 @@ from keras_vae import (
 )
 from keras_vae.data.series_schema import SeriesSchema
 from keras_vae.data.table_schema import TableSchema
-from keras_vae.distributions import Normal, by_draw, repeat
+from keras_vae.distributions import Distribution, Normal, by_draw, repeat
 from keras_vae.layers.sampling import Sampling
 from keras_vae.likelihoods import LocationScale
 from keras_vae.models import importance
@@ -26,13 +31,16 @@ from keras_vae.models.base import LatentVariableModel
 from keras_vae.models.capabilities import Bounds, DrawsExactly, Samples, Scores
 from keras_vae.models.generative import join
 from keras_vae.networks import exact
-from keras_vae.objectives import Loss, weighted_mean
+from keras_vae.objectives import Loss, Objective, weighted_mean
+from keras_vae.posteriors import Posterior
 from keras_vae.priors import StandardNormal, VampPrior, fitted
 from keras_vae.priors.base import Prior
+from keras_vae.priors.fitted import FittedMixture
 from keras_vae.schedules import Schedule
 from keras_vae.training import inputs as model_inputs
 from keras_vae.training.batched import in_batches
 from keras_vae.training.callbacks import CountEpochs, ScheduledKLWeight
+from keras_vae.typing import Examples, Tensor
 
 # Of rows of a table whose gaps are filled, all that are decoded at once: 32 MB.
 MOST_PARAMETERS = 2**23
@@ -96,22 +104,28 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores, DrawsExactly):
     """
 
     code_names = ("z_mean", "z_log_var")
+    if TYPE_CHECKING:
+        prior: Prior
+
+        def encode(
+            self, inputs: Examples, batch_size: int = 256
+        ) -> tuple[NDArray[np.float32], NDArray[np.float32]]: ...
 
     def __init__(
         self,
-        encoder,
-        decoder,
-        prior=None,
-        kl_weight=1.0,
-        free_bits=0.0,
-        num_samples=None,
-        objective="elbo",
-        gradient=None,
-        posterior=None,
-        total_free_bits=0.0,
-        schema=None,
-        **kwargs,
-    ):
+        encoder: Any,
+        decoder: Any,
+        prior: Prior | None = None,
+        kl_weight: float | Schedule = 1.0,
+        free_bits: float = 0.0,
+        num_samples: int | None = None,
+        objective: str | Objective = "elbo",
+        gradient: str | None = None,
+        posterior: str | Posterior | None = None,
+        total_free_bits: float = 0.0,
+        schema: Any = None,
+        **kwargs: Any,
+    ) -> None:
         schedule = kl_weight if isinstance(kl_weight, Schedule) else None
         first_weight = arguments.not_negative(schedule(0) if schedule else kl_weight, "kl_weight")
         objective = objectives.get(objective, num_samples=num_samples, gradient=gradient)
@@ -151,11 +165,17 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores, DrawsExactly):
                 name="epochs_trained", shape=(), initializer="zeros", dtype="int32", trainable=False
             )
 
-    def build(self, input_shape=None):
+    def build(self, input_shape: Any = None) -> None:
         super().build(input_shape)
         self.prior.build_for(self)
 
-    def call(self, inputs, sample_weight=None, draw=None, training=None):
+    def call(
+        self,
+        inputs: Any,
+        sample_weight: Tensor | None = None,
+        draw: int | bool | None = None,
+        training: bool | None = None,
+    ) -> dict[str, Tensor]:
         x, condition = self.network_inputs(inputs, training=training)
         draws = int(bool(training) if draw is None else draw)
         q = self.infer(x, condition, training=training)  # q(z|x, c)
@@ -195,7 +215,9 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores, DrawsExactly):
         by_dimension = ops.mean(replica.current().gather(by_dimension), axis=0)
         return ops.sum(ops.maximum(by_dimension, self.free_bits))
 
-    def objective_loss(self, outputs, log_likelihood, sample_weight):
+    def objective_loss(
+        self, outputs: dict[str, Tensor], log_likelihood: Tensor, sample_weight: Tensor | None
+    ) -> Loss:
         average = functools.partial(weighted_mean, sample_weight=sample_weight)
         given = Normal(outputs["z_mean"], outputs["z_log_var"])
         if not self.posterior.is_diagonal:
@@ -232,7 +254,9 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores, DrawsExactly):
     def _check_code(self, code):
         return super()._check_code(self.posterior.check(code))
 
-    def infer(self, x, condition=None, training=None):
+    def infer(
+        self, x: Tensor, condition: Tensor | None = None, training: bool | None = None
+    ) -> Distribution:
         """The posterior of a batch, as tensors.
 
         Args:
@@ -246,11 +270,19 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores, DrawsExactly):
         heads = self.encoder(join(x, condition), training=training)
         return self.posterior(heads, condition, self.decoder)
 
-    def code(self, x, condition=None, training=None):
+    def code(
+        self, x: Tensor, condition: Tensor | None = None, training: bool | None = None
+    ) -> tuple[Tensor, Tensor]:
         marginals = self.infer(x, condition, training=training).marginals()
         return marginals.loc, marginals.log_var
 
-    def sample(self, count=1, temperature=1.0, seed=None, observation=None):
+    def sample(
+        self,
+        count: int = 1,
+        temperature: float = 1.0,
+        seed: int | None = None,
+        observation: bool | None = None,
+    ) -> NDArray[np.float32]:
         """Decode codes drawn from the prior.
 
         Args:
@@ -298,7 +330,7 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores, DrawsExactly):
         arrays = {"z": z, "normal": noise[0], "uniform": noise[1], **conditions}
         return in_batches(self.as_compiled(draw), arrays, 256)[0]
 
-    def fit(self, *args, **kwargs):
+    def fit(self, *args: Any, **kwargs: Any) -> Any:
         """As `keras.Model.fit`; an exact model is not trained.
 
         Raises:
@@ -312,11 +344,11 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores, DrawsExactly):
         return super().fit(*args, **kwargs)
 
     @property
-    def is_exact(self):
+    def is_exact(self) -> bool:
         """Whether the decoder computes with whole numbers, and draws the same everywhere."""
         return isinstance(self.decoder, exact.MayBeExact) and self.decoder.exact
 
-    def as_exact(self):
+    def as_exact(self) -> Self:
         """Make a model whose decoder computes with whole numbers: `networks.exact`.
 
         For one seed it draws the same tokens, or rows of a table, on every backend and in every
@@ -346,7 +378,9 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores, DrawsExactly):
             model.replace_prior(self.prior)
         return model
 
-    def impute(self, inputs, batch_size=256, num_samples=100, seed=0):
+    def impute(
+        self, inputs: Examples, batch_size: int = 256, num_samples: int = 100, seed: int = 0
+    ) -> NDArray[np.float32]:
         """Fill what is missing in rows of a table with what is expected, given what is not.
 
         That is the mean of the likelihood over codes given what is known of a row, of categories
@@ -406,13 +440,13 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores, DrawsExactly):
 
     def fit_prior(
         self,
-        inputs,
-        kind="mixture",
-        per_class=None,
-        num_components=None,
-        batch_size=256,
-        seed=None,
-    ):
+        inputs: Examples,
+        kind: Literal["gaussian", "mixture", "kernel_density", "auto"] = "mixture",
+        per_class: bool | str | None = None,
+        num_components: int | None = None,
+        batch_size: int = 256,
+        seed: int | None = None,
+    ) -> FittedMixture:
         """Replace the prior by one fitted to the codes of data, after training.
 
         The codes that the decoder has seen are those of the aggregated posterior, the mean of
@@ -464,11 +498,17 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores, DrawsExactly):
         self.replace_prior(fitted.candidates(codes, labels, **table, only=best)[best])
         return self.prior
 
-    def fill_labels(self, inputs, batch_size=256):
+    def fill_labels(self, inputs: Examples, batch_size: int = 256) -> Any:
         """Inputs, checked; a conditional model puts classes in the place of unknown labels."""
         return model_inputs.check_examples(self, inputs)
 
-    def prior_candidates(self, inputs, per_class=None, batch_size=256, seed=None):
+    def prior_candidates(
+        self,
+        inputs: Examples,
+        per_class: bool | str | None = None,
+        batch_size: int = 256,
+        seed: int | None = None,
+    ) -> dict[str, FittedMixture]:
         """Fit every kind of prior that there are codes enough for, and leave `prior` as it is.
 
         Args:
@@ -498,7 +538,9 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores, DrawsExactly):
             table |= {"names": kind.names, "members": kind.members}
         return self.draw_codes(inputs, rng, batch_size), labels, table
 
-    def draw_codes(self, inputs, seed=None, batch_size=256):
+    def draw_codes(
+        self, inputs: Examples, seed: int | np.random.Generator | None = None, batch_size: int = 256
+    ) -> NDArray[np.float32]:
         """Draw a code from the posterior of every example.
 
         Args:
@@ -523,7 +565,9 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores, DrawsExactly):
         arrays = {"inputs": inputs, "noise": noise}
         return in_batches(self.as_compiled(draw), arrays, batch_size)[0]
 
-    def kl_by_dimension(self, inputs, batch_size=256):
+    def kl_by_dimension(
+        self, inputs: Examples, batch_size: int = 256
+    ) -> NDArray[np.float32] | None:
         """What each latent dimension costs.
 
         Args:
@@ -546,7 +590,7 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores, DrawsExactly):
         inputs = model_inputs.check_examples(self, inputs)
         return in_batches(self.as_compiled(measure), inputs, batch_size)[0]
 
-    def replace_prior(self, prior):
+    def replace_prior(self, prior: Prior) -> None:
         """Change the prior of a built model, to which Keras lets no part be added.
 
         Args:
@@ -571,15 +615,38 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores, DrawsExactly):
         if self.compiled and len(self.trainable_variables) != trainable:
             self.compile_from_config(self.get_compile_config())
 
+    @overload
     def log_likelihood(
         self,
-        inputs,
-        num_samples=5000,
-        batch_size=64,
-        seed=None,
-        with_error=False,
-        progress=None,
-    ):
+        inputs: Examples,
+        num_samples: int | Sequence[int] = ...,
+        batch_size: int = ...,
+        seed: int | None = ...,
+        with_error: Literal[False] = ...,
+        progress: Callable[..., Any] | None = ...,
+    ) -> NDArray[np.float32]: ...
+
+    @overload
+    def log_likelihood(
+        self,
+        inputs: Examples,
+        num_samples: int | Sequence[int] = ...,
+        batch_size: int = ...,
+        seed: int | None = ...,
+        *,
+        with_error: Literal[True],
+        progress: Callable[..., Any] | None = ...,
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]: ...
+
+    def log_likelihood(
+        self,
+        inputs: Examples,
+        num_samples: int | Sequence[int] = 5000,
+        batch_size: int = 64,
+        seed: int | None = None,
+        with_error: bool = False,
+        progress: Callable[..., Any] | None = None,
+    ) -> Any:
         """Estimate `log p(x)` by importance sampling from the posterior.
 
         Computes `logsumexp_k(log p(x|z_k) + log p(z_k) - log q(z_k|x)) - log K`, a lower bound in
@@ -664,14 +731,14 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores, DrawsExactly):
         log_pz = self.prior(condition).log_prob(ops.reshape(z, shape))
         return ops.reshape(log_px, (draws, batch)) + log_pz - log_q, parameters
 
-    def load_own_variables(self, store):
+    def load_own_variables(self, store: Any) -> None:
         own = {name: store[name] for name in store.keys()}  # noqa: SIM118 - it is no dict
         if self.epochs_trained is not None:
             # Files of before it was saved do not say; then the schedule begins anew.
             own.setdefault("1", np.zeros((), "int32"))
         super().load_own_variables(own)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object
         return {
             **super().get_config(),

@@ -1,7 +1,12 @@
 """The vector-quantized variational autoencoder."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import keras
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from keras_vae.conditions import Categorical
 from keras_vae.layers.quantizers import Quantizer, usage
@@ -14,6 +19,7 @@ from keras_vae.objectives import Loss, weighted_mean
 from keras_vae.training import datasets
 from keras_vae.training import inputs as model_inputs
 from keras_vae.training.batched import in_batches
+from keras_vae.typing import Conditions, Examples, Tensor
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -67,8 +73,18 @@ class VQVAE(LatentVariableModel, Samples, DiscreteCodes):
     """
 
     code_names = ("codes",)
+    if TYPE_CHECKING:
 
-    def __init__(self, encoder, decoder, quantizer, prior=None, **kwargs):
+        def encode(self, inputs: Examples, batch_size: int = 256) -> NDArray[np.int32]: ...
+
+    def __init__(
+        self,
+        encoder: Any,
+        decoder: Any,
+        quantizer: Quantizer,
+        prior: CodePrior | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(encoder, decoder, **kwargs)
         if not isinstance(quantizer, Quantizer):
             raise ValueError(
@@ -77,11 +93,11 @@ class VQVAE(LatentVariableModel, Samples, DiscreteCodes):
             )
         self.quantizer = quantizer
         self.other_metrics["perplexity"] = Perplexity(quantizer.num_codes)
-        self.grid_shape = None
+        self.grid_shape: tuple[int, ...] | None = None
         if prior is not None:
             vars(self)["prior"] = prior
 
-    def build(self, input_shape=None):
+    def build(self, input_shape: Any = None) -> None:
         super().build(input_shape)
         if self.prior is not None:
             self.set_prior(self.prior)
@@ -99,10 +115,16 @@ class VQVAE(LatentVariableModel, Samples, DiscreteCodes):
         return tuple(map(int, shape[1:]))
 
     @property
-    def learns(self):
+    def learns(self) -> bool:
         return super().learns or (self.quantizer.trainable and bool(self.quantizer.weights))
 
-    def call(self, inputs, sample_weight=None, draw=None, training=None):
+    def call(
+        self,
+        inputs: Any,
+        sample_weight: Tensor | None = None,
+        draw: Any = None,
+        training: bool | None = None,
+    ) -> dict[str, Tensor]:
         x, _ = self.split_inputs(inputs)
         z, codes, distance = self.quantizer(self.encoder(x, training=training), training=training)
         commitment = weighted_mean(distance, sample_weight)
@@ -114,7 +136,9 @@ class VQVAE(LatentVariableModel, Samples, DiscreteCodes):
             "commitment": distance,
         }
 
-    def objective_loss(self, outputs, log_likelihood, sample_weight):
+    def objective_loss(
+        self, outputs: dict[str, Tensor], log_likelihood: Tensor, sample_weight: Tensor | None
+    ) -> Loss:
         loss = super().objective_loss(outputs, log_likelihood, sample_weight)
         more = {
             "commitment_loss": weighted_mean(outputs["commitment"], sample_weight),
@@ -122,15 +146,19 @@ class VQVAE(LatentVariableModel, Samples, DiscreteCodes):
         }
         return Loss(loss.total, {**loss.terms, **more})
 
-    def code(self, x, condition=None, training=None):
+    def code(
+        self, x: Tensor, condition: Tensor | None = None, training: bool | None = None
+    ) -> tuple[Tensor]:
         _, codes, _ = self.quantizer(self.encoder(x, training=training), training=training)
         return (codes,)
 
-    def decode_parameters(self, z, conditions=None):
+    def decode_parameters(self, z: Tensor, conditions: Conditions | None = None) -> Tensor:
         """The likelihood's parameters from codes, int `(batch, height, width)`."""
         return self.decoder(self.quantizer.embed(z), training=False)
 
-    def decode(self, codes, conditions=None, batch_size=256):
+    def decode(
+        self, codes: ArrayLike, conditions: Conditions | None = None, batch_size: int = 256
+    ) -> NDArray[np.float32]:
         """Decode codes to the likelihood's mean.
 
         Args:
@@ -151,8 +179,14 @@ class VQVAE(LatentVariableModel, Samples, DiscreteCodes):
         return in_batches(decode, codes, batch_size)[0]
 
     def fit_prior(
-        self, inputs, prior=None, epochs=10, batch_size=128, validation_data=None, **kwargs
-    ):
+        self,
+        inputs: Any,
+        prior: CodePrior | None = None,
+        epochs: int = 10,
+        batch_size: int = 128,
+        validation_data: Any = None,
+        **kwargs: Any,
+    ) -> Any:
         """Train a prior over the codes of some examples, to be called when the model is trained.
 
         Args:
@@ -217,7 +251,7 @@ class VQVAE(LatentVariableModel, Samples, DiscreteCodes):
             kinds[name] = Categorical(int(values.max()) + 1)
         return MaskGIT(self.grid_shape, self.quantizer.num_codes, kinds, seed=self.seed)
 
-    def set_prior(self, prior):
+    def set_prior(self, prior: CodePrior) -> None:
         """Take a prior that is trained already. It is saved with the model, in one file.
 
         Args:
@@ -242,10 +276,17 @@ class VQVAE(LatentVariableModel, Samples, DiscreteCodes):
         vars(self)["prior"] = prior
 
     @property
-    def sample_conditions(self):
+    def sample_conditions(self) -> dict[str, Any]:
         return self.prior.condition if self.prior else {}
 
-    def sample(self, conditions=None, temperature=1.0, seed=None, count=None, guidance=None):
+    def sample(
+        self,
+        conditions: Conditions | int | None = None,
+        temperature: float = 1.0,
+        seed: int | None = None,
+        count: int | None = None,
+        guidance: float | None = None,
+    ) -> NDArray[np.float32]:
         """Decode codes drawn from the prior.
 
         Args:
@@ -275,7 +316,7 @@ class VQVAE(LatentVariableModel, Samples, DiscreteCodes):
         states = self.prior.variables if self.prior else []
         return super()._random_states() + [v for v in states if id(v) not in weights]
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object
         prior = None if self.prior is None else serialize(self.prior)
         return {**super().get_config(), "quantizer": serialize(self.quantizer), "prior": prior}

@@ -1,9 +1,13 @@
 """What models and networks share whose `.keras` file `load_model` reads, and `load_model`."""
 
+from __future__ import annotations
+
 import collections
 import os
 import pathlib
 import warnings
+from collections.abc import Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -11,6 +15,7 @@ from keras import ops
 
 from keras_vae import keras_internals
 from keras_vae.storage import saving
+from keras_vae.typing import PathLike
 
 
 class StoredModel(keras.Model):
@@ -26,11 +31,13 @@ class StoredModel(keras.Model):
     # Whether it makes data, unlike a network or a prior that is saved alone.
     makes_data = False
 
-    def fault(self):
+    def fault(self) -> str | None:
         """What whoever loads the model is to be warned of, after the name of the file; or None."""
         return None
 
-    def save(self, filepath, overwrite=True, zipped=None, **kwargs):
+    def save(
+        self, filepath: PathLike, overwrite: bool = True, zipped: bool | None = None, **kwargs: Any
+    ) -> None:
         """As Keras does, as a `.keras` file: written beside its name, checked, synced and renamed.
 
         Raises:
@@ -58,7 +65,7 @@ class StoredModel(keras.Model):
             )
         saving.save_model(self, filepath)
 
-    def load_weights(self, filepath, skip_mismatch=False, **kwargs):
+    def load_weights(self, filepath: PathLike, skip_mismatch: bool = False, **kwargs: Any) -> None:
         """As Keras does; a model that is not built is built first, if it knows its shapes.
 
         Raises:
@@ -77,18 +84,18 @@ class StoredModel(keras.Model):
                 f"{filepath} raised: {' '.join(said[len(said) > 1].split())}"
             ) from err
 
-    def build_for_weights(self):
+    def build_for_weights(self) -> None:
         """Create the weights, where that takes no data."""
 
-    def get_build_config(self):
+    def get_build_config(self) -> dict[str, Any] | None:
         config = super().get_build_config()
         return {**config, **self.frozen()} if config else config
 
-    def build_from_config(self, config):
+    def build_from_config(self, config: dict[str, Any]) -> None:
         super().build_from_config({k: v for k, v in config.items() if k != "frozen"})
         self.freeze(config)
 
-    def frozen(self):
+    def frozen(self) -> dict[str, Any]:
         """What is not to be trained, for a build config; {} if everything is, as in a new model.
 
         Under `frozen` are the positions of frozen layers among all layers and of frozen weights
@@ -109,7 +116,7 @@ class StoredModel(keras.Model):
             found["optimized"] = optimized
         return {"frozen": found}
 
-    def freeze(self, config):
+    def freeze(self, config: dict[str, Any]) -> None:
         """Freeze what a build config says. Files without a word of it leave all as it is."""
         if "frozen" not in config:
             return
@@ -124,7 +131,7 @@ class StoredModel(keras.Model):
         if "optimized" in config["frozen"]:
             self.optimized = tuple(config["frozen"]["optimized"])
 
-    def build_optimizer(self):
+    def build_optimizer(self) -> None:
         """Build the optimizer of a model from a file for the weights that it knew."""
         if self.optimized is None:
             self.optimizer.build(self.trainable_variables)
@@ -136,7 +143,7 @@ class StoredModel(keras.Model):
         self.optimizer.build(self.trainable_variables)
         self.freeze(config)
 
-    def save_own_variables(self, store):
+    def save_own_variables(self, store: Any) -> None:
         """Save also the state of every random generator, without which a resumed run drifts."""
         if self.built and self.compiled and not self.optimizer.built:
             # Loading builds it, and Keras warns of a file that has no variables for it.
@@ -145,7 +152,7 @@ class StoredModel(keras.Model):
         for index, state in enumerate(self._random_states()):
             store[f"random_state_{index}"] = ops.convert_to_numpy(state)
 
-    def load_own_variables(self, store):
+    def load_own_variables(self, store: Any) -> None:
         names = store.keys()
         own = {name: store[name] for name in names if not name.startswith("random_state_")}
         super().load_own_variables(own)
@@ -173,7 +180,7 @@ def _known_to(optimizer):
     return [variable for one in each for variable in keras_internals.known_variables(one)]
 
 
-def load_model(path, custom_objects=None):
+def load_model(path: PathLike, custom_objects: Mapping[str, Any] | None = None) -> Any:
     """Load a model, network or prior of this package, whichever backend trained it.
 
     The file is taken for data, never for code. Before Keras sees any of it, these must hold: it is
@@ -216,7 +223,7 @@ def load_model(path, custom_objects=None):
     return model
 
 
-def load_generative_model(path, custom_objects=None):
+def load_generative_model(path: PathLike, custom_objects: Mapping[str, Any] | None = None) -> Any:
     """As `load_model`, a model that makes data: no network or prior that was saved alone."""
     model = load_model(path, custom_objects)
     if not model.makes_data:

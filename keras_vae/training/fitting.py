@@ -1,10 +1,15 @@
 """Plain Keras `compile`, `fit` and `evaluate`, with the edges checked."""
 
+from __future__ import annotations
+
 import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
 
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import ArrayLike
 
 from keras_vae import arguments, keras_internals, seeds
 from keras_vae.training import datasets, occurrence, resuming
@@ -36,18 +41,18 @@ class Fitting(LearnsRanges, Steps):
             data_batch = datasets.unpack(self, data_batch)
         super()._symbolic_build(iterator, data_batch)
 
-    def before_fit(self, x):
+    def before_fit(self, x: Any) -> None:
         """What a family does before it is trained on data, as `fit` takes them."""
 
-    def strata_of(self, x):
+    def strata_of(self, x: Any) -> Any:
         """`strata.Strata` by which an epoch draws the rows of arrays, or None for each once."""
         return None
 
-    def check_batch(self, data):
+    def check_batch(self, data: Any) -> None:
         """Check a batch of a dataset, given as tensors that may be symbolic; build the model."""
         datasets.unpack(self, data)
 
-    def check_dtype(self, dtype):
+    def check_dtype(self, dtype: str) -> None:
         """Check that examples of a dtype, given by its name, have a meaning for the model."""
         model_inputs.check_dtype(self, dtype)
 
@@ -55,15 +60,15 @@ class Fitting(LearnsRanges, Steps):
 
     def compile(
         self,
-        optimizer="adam",
-        loss=None,
-        loss_weights=None,
-        metrics=None,
-        weighted_metrics=None,
+        optimizer: Any = "adam",
+        loss: None = None,
+        loss_weights: None = None,
+        metrics: Sequence[Any] | None = None,
+        weighted_metrics: Sequence[Any] | None = None,
         *,
-        steps_per_execution="auto",
-        **kwargs,
-    ):
+        steps_per_execution: int | Literal["auto"] = "auto",
+        **kwargs: Any,
+    ) -> None:
         """Configure training, as in Keras.
 
         The model's loss is its own, so `loss` is refused, not ignored.
@@ -120,7 +125,7 @@ class Fitting(LearnsRanges, Steps):
             metric = type(metric).from_config({**metric.get_config(), "name": given})
         return metric
 
-    def get_compile_config(self):
+    def get_compile_config(self) -> dict[str, Any] | None:
         config = super().get_compile_config()
         if not config:
             return config
@@ -132,7 +137,7 @@ class Fitting(LearnsRanges, Steps):
         given = {name: keras.saving.serialize_keras_object(v) for name, v in given.items() if v}
         return {**config, **given, "steps_per_execution": steps, "backend": keras.backend.backend()}
 
-    def compile_from_config(self, config):
+    def compile_from_config(self, config: dict[str, Any]) -> None:
         config = keras.saving.deserialize_keras_object(config)
         if config.pop("backend", None) != keras.backend.backend():
             # How steps are run was resolved for one backend: jit_compile is True on JAX, which
@@ -144,21 +149,21 @@ class Fitting(LearnsRanges, Steps):
 
     def fit(
         self,
-        x=None,
-        y=None,
-        batch_size=None,
-        epochs=1,
-        verbose="auto",
-        callbacks=None,
-        validation_split=0.0,
-        validation_data=None,
-        shuffle=True,
-        class_weight=None,
-        sample_weight=None,
-        steps_per_epoch=None,
-        validation_batch_size=None,
-        **kwargs,
-    ):
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: int | str = "auto",
+        callbacks: Sequence[Any] | None = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool = True,
+        class_weight: None = None,
+        sample_weight: ArrayLike | None = None,
+        steps_per_epoch: int | None = None,
+        validation_batch_size: int | None = None,
+        **kwargs: Any,
+    ) -> Any:
         """Train, as in Keras.
 
         Args:
@@ -269,14 +274,14 @@ class Fitting(LearnsRanges, Steps):
 
     def evaluate(
         self,
-        x=None,
-        y=None,
-        batch_size=None,
-        verbose="auto",
-        sample_weight=None,
-        callbacks=None,
-        **kwargs,
-    ):
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: int | str = "auto",
+        sample_weight: ArrayLike | None = None,
+        callbacks: Sequence[Any] | None = None,
+        **kwargs: Any,
+    ) -> Any:
         """Measure the loss and its terms with drawn codes, as in Keras.
 
         The draws are the same in every call, those of the seed and the batches, and training goes
@@ -321,7 +326,7 @@ class Fitting(LearnsRanges, Steps):
         return measured
 
     @contextlib.contextmanager
-    def same_draws(self):
+    def same_draws(self) -> Iterator[None]:
         """Within the block draw what every such block draws, and leave the generators alone."""
         states = [(state, ops.convert_to_numpy(state)) for state in self._random_states()]
         for state, (seed, _) in states:
@@ -358,11 +363,11 @@ class Fitting(LearnsRanges, Steps):
                 )
 
     @property
-    def learns(self):
+    def learns(self) -> bool:
         """Whether there is anything that training changes."""
         return bool(self.trainable_variables)
 
-    def check_logits(self, by_values=True):
+    def check_logits(self, by_values: bool = True) -> None:
         """Refuse networks that end in a sigmoid where the loss takes logits.
 
         Args:
@@ -372,7 +377,7 @@ class Fitting(LearnsRanges, Steps):
             ValueError: As `logits.check`.
         """
 
-    def fault(self):
+    def fault(self) -> str | None:
         try:
             self.check_logits(by_values=False)
         except ValueError as err:

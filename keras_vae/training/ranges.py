@@ -1,5 +1,9 @@
 """The range of conditions that are numbers: learned from data, and kept beside the weights."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import keras
 import numpy as np
 
@@ -13,12 +17,12 @@ class LearnsRanges:
     files of weights, too, for the weights mean nothing without them.
     """
 
-    def learn_ranges(self, inputs):
+    def learn_ranges(self, inputs: Any) -> None:
         """Let numbers that have no range take that of arrays to train on, by their names."""
         for name, kind in _numbers(self):
             self._take(name, kind, kind.fit(inputs[name], name))
 
-    def learn_ranges_of_batches(self, dataset):
+    def learn_ranges_of_batches(self, dataset: Any) -> None:
         """As `learn_ranges`, by one pass over a dataset; none where every number has its range.
 
         Args:
@@ -58,17 +62,17 @@ class LearnsRanges:
             self.condition[name] = self.conditioning.condition[name] = fitted
             self.forget_compiled()
 
-    def forget_compiled(self):
+    def forget_compiled(self) -> None:
         """Drop what was compiled, after a change that is no change of a variable."""
         self.train_function = self.test_function = self.predict_function = None
 
-    def save_own_variables(self, store):
+    def save_own_variables(self, store: Any) -> None:
         super().save_own_variables(store)
         for name, kind in _numbers(self):
             if kind.standardized and kind.low is not None:
                 store[_PREFIX + name] = np.array([kind.low, kind.high])
 
-    def load_own_variables(self, store):
+    def load_own_variables(self, store: Any) -> None:
         own = {name: store[name] for name in store.keys()}  # noqa: SIM118 - it is no dict
         ranges = {n: np.asarray(own.pop(n)) for n in list(own) if n.startswith(_PREFIX)}
         super().load_own_variables(own)

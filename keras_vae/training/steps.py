@@ -1,9 +1,12 @@
 """What the steps of all backends share: the players, whether all is well, and what is reported."""
 
+from __future__ import annotations
+
 import dataclasses
 import functools
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import keras
 from keras import ops
@@ -11,6 +14,7 @@ from keras import ops
 from keras_vae import replica
 from keras_vae.metrics import Averages, Count
 from keras_vae.training import Trainer, datasets, occurrence
+from keras_vae.typing import Tensor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,12 +36,12 @@ class Player:
     optimizer: keras.optimizers.Optimizer
 
     @property
-    def variables(self):
+    def variables(self) -> list[Any]:
         """The trainable variables of the part."""
         return self.part.trainable_variables
 
     @property
-    def skips_updates(self):
+    def skips_updates(self) -> bool:
         """Whether the optimizer itself skips a non-finite gradient, which it then must see."""
         return isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer)
 
@@ -51,7 +55,7 @@ class Steps(Trainer):
 
     has_one_loss = True  # not of a model whose players have a loss each
 
-    def add_metrics(self):
+    def add_metrics(self) -> None:
         """Make what a step reports: the terms of the loss are added when they are known."""
         self.averages = Averages()
         self.skipped_updates = Count(name="skipped_updates")
@@ -72,12 +76,12 @@ class Steps(Trainer):
         self.ignores_labels = False
 
     @property
-    def loss_terms(self):
+    def loss_terms(self) -> tuple[str, ...]:
         """Names of the scalars that `loss_and_terms` reports, as far as they are known."""
         names = self.averages.names or ()
         return (*(n for n in names if n not in ("loss", "gradient_norm")), *self.other_metrics)
 
-    def find_terms(self):
+    def find_terms(self) -> None:
         """Make room for what the loss reports, by computing it once.
 
         A compiled step can make no variables. Where nothing is compiled, or the model is not built
@@ -106,17 +110,24 @@ class Steps(Trainer):
         scalars = [name for name in terms if name not in self.other_metrics]
         self.averages.add(["loss"] * self.has_one_loss + scalars + ["gradient_norm"])
 
-    def make_train_function(self, force=False):
+    def make_train_function(self, force: bool = False) -> Any:
         if self.needs_terms_first:
             self.find_terms()
         return super().make_train_function(force)
 
-    def make_test_function(self, force=False):
+    def make_test_function(self, force: bool = False) -> Any:
         if self.needs_terms_first:
             self.find_terms()
         return super().make_test_function(force)
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Tensor:
         """The whole loss of a batch, as `fit` lowers it; a subclass changes `loss_and_terms`.
 
         Args:
@@ -143,7 +154,7 @@ class Steps(Trainer):
         return loss
 
     @property
-    def players(self):
+    def players(self) -> tuple[Player, ...]:
         """Who moves in a training step, in this order."""
         return (Player(self.loss_and_terms, self, self.optimizer),)
 
@@ -166,7 +177,9 @@ class Steps(Trainer):
         valid = functools.reduce(ops.logical_and, checks, ops.ones(ops.shape(target)[:1], "bool"))
         return ops.where(valid, 1.0, float("nan"))
 
-    def gradient_norm(self, player, norm, earlier=()):
+    def gradient_norm(
+        self, player: Player, norm: Tensor, earlier: Sequence[Any] = ()
+    ) -> tuple[Tensor, Tensor]:
         """Return the norm of the gradients without loss scale, and whether all is well.
 
         Args:
@@ -184,11 +197,11 @@ class Steps(Trainer):
         return norm, ops.logical_and(earlier[-1][-1], finite) if earlier else finite
 
     @property
-    def optimizer_skips_updates(self):
+    def optimizer_skips_updates(self) -> bool:
         """Whether an optimizer itself skips a non-finite gradient, as in mixed precision."""
         return any(player.skips_updates for player in self.players)
 
-    def track_players(self, data, measured):
+    def track_players(self, data: Any, measured: Sequence[Any]) -> dict[str, Any]:
         """As `track`, of what the players of one training step measured.
 
         Args:
@@ -203,11 +216,18 @@ class Steps(Trainer):
         return self.track(data, None, together, norm, finite[-1])
 
     @property
-    def buffers(self):
+    def buffers(self) -> list[Any]:
         """Float state that a forward pass changes, such as the averages of batch normalisation."""
         return [v for v in self.non_trainable_variables if "float" in v.dtype]
 
-    def track(self, data, loss, terms, norm=None, finite=None):
+    def track(
+        self,
+        data: Any,
+        loss: Tensor | None,
+        terms: Mapping[str, Tensor],
+        norm: Tensor | None = None,
+        finite: Tensor | None = None,
+    ) -> dict[str, Any]:
         """Update the metrics with one step and return their values by name.
 
         A step whose update was skipped counts in `skipped_updates` and nowhere else.
@@ -278,7 +298,7 @@ class Steps(Trainer):
             self.forget_compiled()
 
     @property
-    def metrics(self):
+    def metrics(self) -> list[Any]:
         return [
             self.averages,
             *self.other_metrics.values(),
