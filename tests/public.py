@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 PAGES = sorted((pathlib.Path(__file__).parents[1] / "docs" / "api").glob("*.md"))
 MODULES = [path.stem for path in PAGES if path.stem != "index"]
+# Classes of these are bases of every model, and say nothing to a user.
+BACKENDS = tuple(f"keras_vae.training.{name}" for name in ("torch", "tensorflow", "jax"))
 
 
 class Public(NamedTuple):
@@ -58,13 +60,16 @@ def functions_of(thing):
         return {thing.__name__: thing}
     found = {}
     for kind in reversed(thing.__mro__):
-        if kind.__module__.partition(".")[0] in ("keras_vae", "export"):
+        if (
+            kind.__module__.startswith(("keras_vae.", "export."))
+            and kind.__module__ not in BACKENDS
+        ):
             found |= {f"{kind.__name__}.{n}": _function(v) for n, v in vars(kind).items()}
     return {
         name: function
         for name, function in found.items()
         if inspect.isfunction(function)
-        and function.__module__.partition(".")[0] in ("keras_vae", "export")
+        and function.__module__.startswith(("keras_vae", "export"))
         and (not name.partition(".")[2].startswith("_") or name.endswith((".__init__", "__call__")))
     }
 

@@ -1,11 +1,18 @@
 """A label out of a fixed set of classes."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self
+
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import NDArray
 
 from keras_vae import arguments
 from keras_vae.conditions.wording import UNKNOWN, is_unknown, listing, shortened
+from keras_vae.typing import Tensor
 
 # Of more classes each has a learned vector of this size, unless somebody says otherwise.
 MOST_ONE_HOT, EMBEDDING_DIM = 256, 32
@@ -43,12 +50,12 @@ class Categorical:
 
     def __init__(
         self,
-        num_classes=None,
-        names=None,
-        unknown_rate=0.0,
-        allow_absent_classes=False,
-        embedding_dim=None,
-    ):
+        num_classes: int | None = None,
+        names: Sequence[str] | None = None,
+        unknown_rate: float = 0.0,
+        allow_absent_classes: bool = False,
+        embedding_dim: int | None = None,
+    ) -> None:
         if num_classes is None:
             names = several_names(names)
             num_classes = len(names)
@@ -78,40 +85,40 @@ class Categorical:
             )
 
     @property
-    def unknown(self):
+    def unknown(self) -> int:
         """The index that stands for a missing label."""
         return self.num_classes
 
     @property
-    def size(self):
+    def size(self) -> int:
         """Width of the vector that the networks see."""
         return self.embedding_dim or self.num_classes
 
     @property
-    def num_leaves(self):
+    def num_leaves(self) -> int:
         """How many classes an example can be of: the first of the indices."""
         return self.num_classes
 
     @property
-    def leaf_names(self):
+    def leaf_names(self) -> tuple[str, ...]:
         """Their names."""
         return self.names[: self.num_leaves]
 
     @property
-    def is_one_hot(self):
+    def is_one_hot(self) -> bool:
         """Whether the networks see 1 at the class and 0 elsewhere."""
         return not self.embedding_dim
 
     @property
-    def value_shape(self):
+    def value_shape(self) -> tuple[int, ...]:
         """Shape of one example's value."""
         return ()
 
-    def is_single(self, values):
+    def is_single(self, values: Any) -> bool:
         """Whether it is one label, index or name, and no sequence of them."""
         return np.ndim(values) == 0
 
-    def as_array(self, values, name="label"):
+    def as_array(self, values: Any, name: str = "label") -> NDArray[np.int32]:
         """Check labels and return them as an int32 array.
 
         Args:
@@ -151,7 +158,7 @@ class Categorical:
             )
         return indices.astype("int32")
 
-    def check_occurrence(self, occurs, name="label"):
+    def check_occurrence(self, occurs: NDArray[np.bool_], name: str = "label") -> None:
         """Check that training data which hold *unknown* hold every class, too.
 
         Args:
@@ -200,7 +207,7 @@ class Categorical:
             raise ValueError(f"`{name}` must be whole numbers or names. Received: {value!r}{hint}")
         return int(value)
 
-    def encode(self, label, table=None):
+    def encode(self, label: Tensor, table: Tensor | None = None) -> Tensor:
         """Turn int labels `(batch,)` into float vectors `(batch, size)`, zero for *unknown*.
 
         Args:
@@ -214,29 +221,29 @@ class Categorical:
         row = ops.where(known, label, 0)[:, 0]
         return ops.cast(known, "float32") * ops.take(table, row, axis=0)
 
-    def valid(self, label):
+    def valid(self, label: Tensor) -> Tensor:
         """Bool tensor `(batch,)`: whether each label is a class or *unknown*."""
         inside = ops.logical_and(label >= 0, label <= self.num_classes)
         if "float" in keras.backend.standardize_dtype(label.dtype):
             inside = ops.logical_and(inside, label == ops.floor(label))
         return ops.reshape(inside, (-1,))
 
-    def occurrence(self, label):
+    def occurrence(self, label: Tensor) -> Tensor:
         """float32 `(num_classes + 1,)` of labels `(batch,)`: above 0 for every one that occurs."""
         valid = self.valid(label)
         index = ops.where(valid, ops.reshape(ops.cast(label, "int32"), (-1,)), 0)
         counts = ops.cast(valid, "float32")
         return ops.scatter(index[:, None], counts, (self.num_classes + 1,))
 
-    def hide(self, label, drawn):
+    def hide(self, label: Tensor, drawn: Tensor) -> Tensor:
         """Labels of which those are *unknown* where `drawn`, as many, is below `unknown_rate`."""
         return ops.where(drawn < self.unknown_rate, ops.cast(self.unknown, label.dtype), label)
 
-    def members(self, labels, index):
+    def members(self, labels: NDArray[Any], index: int) -> NDArray[np.bool_]:
         """Bool array: which of an array of labels are of a class."""
         return labels == index
 
-    def log_prob(self, log_p, label):
+    def log_prob(self, log_p: Tensor, label: Tensor) -> Tensor:
         """Log probabilities of labels `(batch,)`: 0 of *unknown*.
 
         Args:
@@ -248,7 +255,7 @@ class Categorical:
         own = ops.take_along_axis(log_p, row[:, None], axis=-1)[:, 0]
         return ops.where(label == self.unknown, 0.0, own)
 
-    def given(self, log_p, label):
+    def given(self, log_p: Tensor, label: Tensor) -> Tensor:
         """Log probabilities of the classes, given what labels say: of *unknown* nothing.
 
         Args:
@@ -262,26 +269,26 @@ class Categorical:
         is_class = label == ops.arange(self.num_leaves, dtype="int32")
         return ops.where(label == self.unknown, log_p, ops.where(is_class, 0.0, RULED_OUT))
 
-    def count(self, label):
+    def count(self, label: Tensor) -> Tensor:
         """How many classes an example of each label may be of, float32 `(batch,)`."""
         return ops.where(ops.cast(label, "int32") == self.unknown, float(self.num_leaves), 1.0)
 
-    def vectors(self):
+    def vectors(self) -> NDArray[np.float32]:
         """What `encode` makes of every index, *unknown* the last: float32 NumPy array.
 
         There are none where vectors are learned.
         """
         return np.eye(self.num_classes + 1, self.size, dtype="float32")
 
-    def places(self):
+    def places(self) -> NDArray[np.float32]:
         """float32 `(size,)`: times a label's vector it is by how much `unknown` is above it."""
         return np.arange(self.num_classes, 0, -1, dtype="float32")
 
-    def manifest(self):
+    def manifest(self) -> dict[str, Any]:
         """What a device must know, as plain data."""
         return {"kind": self.kind, "num_classes": self.num_classes, "names": list(self.names)}
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             "num_classes": self.num_classes,
             "names": list(self.names),
@@ -292,7 +299,7 @@ class Categorical:
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         return cls(**{"embedding_dim": 0, **config})  # which earlier versions do not write
 
 

@@ -1,11 +1,17 @@
 """A real vector."""
 
+from __future__ import annotations
+
+from typing import Any, Self
+
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import ArrayLike, NDArray
 
 from keras_vae import arguments
 from keras_vae.conditions.wording import UNKNOWN, shortened
+from keras_vae.typing import Tensor
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -35,7 +41,15 @@ class Continuous:
     kind = "continuous"
     unknown = float("nan")
 
-    def __init__(self, dim, low=None, high=None, unit=None, unknown_rate=0.0, standardized=True):
+    def __init__(
+        self,
+        dim: int,
+        low: ArrayLike | None = None,
+        high: ArrayLike | None = None,
+        unit: str | None = None,
+        unknown_rate: float = 0.0,
+        standardized: bool = True,
+    ) -> None:
         self.dim = arguments.whole(dim, "dim")
         self.unit = None if unit is None else str(unit)
         self.unknown_rate = arguments.part_of_one(unknown_rate, "unknown_rate")
@@ -59,21 +73,21 @@ class Continuous:
         return [tuple(end.tolist()) for end in ends]
 
     @property
-    def size(self):
+    def size(self) -> int:
         """Width of the vector that the networks see."""
         return self.dim + bool(self.unknown_rate)
 
     @property
-    def value_shape(self):
+    def value_shape(self) -> tuple[int, ...]:
         """Shape of one example's value."""
         return (self.dim,)
 
     @property
-    def learns(self):
+    def learns(self) -> bool:
         """Whether it has no range and is to take that of what it is trained on."""
         return self.low is None and self.standardized
 
-    def fit(self, values, name="condition"):
+    def fit(self, values: NDArray[np.float32], name: str = "condition") -> Self:
         """Return a kind with the range of values, unless there is one.
 
         Args:
@@ -97,12 +111,12 @@ class Continuous:
         low, high = ([float(str(number)) for number in end] for end in (low, high))
         return self.of_range(low, high)
 
-    def of_range(self, low, high):
+    def of_range(self, low: ArrayLike, high: ArrayLike) -> Self:
         """The same kind with another range."""
         low, high = (np.asarray(end, "float64").tolist() for end in (low, high))
         return self.from_config({**self.get_config(), "low": low, "high": high})
 
-    def is_single(self, values):
+    def is_single(self, values: Any) -> bool:
         """Whether it is one vector (with `dim` 1, one number) or *unknown*, and no sequence."""
         if values is None or isinstance(values, str):
             return True
@@ -112,7 +126,7 @@ class Continuous:
             return False
         return shape == (() if self.dim == 1 else (self.dim,))
 
-    def as_array(self, values, name="condition"):
+    def as_array(self, values: Any, name: str = "condition") -> NDArray[np.float32]:
         """Check values and return them as a float32 array `(n, dim)`.
 
         Args:
@@ -159,7 +173,7 @@ class Continuous:
             for value in values
         ]
 
-    def outside(self, values):
+    def outside(self, values: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Which vectors `(n, dim)` leave the range by over 1 % of it: bool array `(n,)`.
 
         Of so many numbers that a training has seen the ends are seldom among them.
@@ -170,7 +184,7 @@ class Continuous:
         slack = 0.01 * (high - low)
         return ((values < low - slack) | (values > high + slack)).any(axis=1)
 
-    def described_range(self):
+    def described_range(self) -> str | None:
         """The range and its unit in words, such as `-60 to 60 degrees`, or None."""
         if self.low is None:
             return None
@@ -178,18 +192,18 @@ class Continuous:
         ends = ends[:1] if len(set(ends)) == 1 else ends
         return ", ".join(ends) + (f" {self.unit}" if self.unit else "")
 
-    def middle(self):
+    def middle(self) -> NDArray[np.float64]:
         """The middle of the range, float64 `(dim,)`; without one, zeros."""
         return np.zeros(self.dim) if self.low is None else np.add(self.low, self.high) / 2
 
-    def scaling(self):
+    def scaling(self) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
         """The middle of the range and 1 over half of it, float32 `(dim,)`; None without one."""
         if not self.standardized or self.low is None:
             return None
         low, high = np.array([self.low, self.high])
         return ((low + high) / 2).astype("float32"), (2 / (high - low)).astype("float32")
 
-    def encode(self, value):
+    def encode(self, value: Tensor) -> Tensor:
         """Turn values `(batch, dim)` into what the networks see, float32 `(batch, size)`."""
         value, known = ops.cast(value, "float32"), None
         if self.unknown_rate:
@@ -202,14 +216,14 @@ class Continuous:
         # A product, for what is left is finite; ONNX files compute a `where` of rows as one, too.
         return value if known is None else ops.concatenate([value * known, known], axis=-1)
 
-    def valid(self, value):
+    def valid(self, value: Tensor) -> Tensor:
         """Bool tensor `(batch,)`: whether each vector is finite, or *unknown* where it may be."""
         allowed = ops.isfinite(value)
         if self.unknown_rate:
             allowed = ops.logical_or(allowed, ops.isnan(value))
         return ops.all(allowed, axis=-1)
 
-    def manifest(self):
+    def manifest(self) -> dict[str, Any]:
         """What a device must know, as plain data."""
         found = {"kind": self.kind, "dim": self.dim}
         if self.low is not None:
@@ -218,7 +232,7 @@ class Continuous:
             found["unit"] = self.unit
         return {**found, **({"unknown": True} if self.unknown_rate else {})}
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = {
             "low": self.low and list(self.low),
             "high": self.high and list(self.high),
@@ -232,6 +246,6 @@ class Continuous:
         return {"dim": self.dim, **{k: v for k, v in config.items() if v != unset[k]}}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         # Files of earlier versions say `dim` alone, and mean numbers as they are.
         return cls(**{"standardized": False, **config})

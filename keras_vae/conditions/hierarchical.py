@@ -1,11 +1,18 @@
 """A label out of classes that are leaves of a tree."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self
+
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import ArrayLike, NDArray
 
 from keras_vae.conditions.categorical import RULED_OUT, Categorical, several_names
 from keras_vae.conditions.wording import shortened
+from keras_vae.typing import Tensor
 
 SEPARATOR = "/"
 
@@ -35,7 +42,9 @@ class Hierarchical(Categorical):
           https://arxiv.org/abs/1511.06361
     """
 
-    def __init__(self, names, unknown_rate=0.0, allow_absent_classes=False):
+    def __init__(
+        self, names: Sequence[str], unknown_rate: float = 0.0, allow_absent_classes: bool = False
+    ) -> None:
         leaves = several_names(names, "Hierarchical(names=['animal/cat', 'animal/dog', 'car'])")
         leaves = tuple(str(name) for name in leaves)
         for name in leaves:
@@ -62,14 +71,14 @@ class Hierarchical(Categorical):
             self.paths[index, : len(path)] = path
 
     @property
-    def num_leaves(self):
+    def num_leaves(self) -> int:
         return self._num_leaves
 
     @property
-    def is_one_hot(self):
+    def is_one_hot(self) -> bool:
         return False
 
-    def encode(self, label, table=None):
+    def encode(self, label: Tensor, table: Tensor | None = None) -> Tensor:
         """Turn int labels `(batch,)` into paths `(batch, size)`, zero for *unknown*."""
         label = ops.reshape(ops.cast(label, "int32"), (-1,))
         inside = ops.logical_and(label >= 0, label <= self.unknown)
@@ -78,7 +87,7 @@ class Hierarchical(Categorical):
         nodes = ops.arange(self.num_classes, dtype="int32")
         return ops.sum(ops.cast(path[:, :, None] == nodes, "float32"), axis=1)
 
-    def hide(self, label, drawn):
+    def hide(self, label: Tensor, drawn: Tensor) -> Tensor:
         """Labels of which some are replaced with a node above or *unknown*.
 
         Args:
@@ -96,29 +105,29 @@ class Hierarchical(Categorical):
         hidden = ops.logical_and(inside, drawn < self.unknown_rate)
         return ops.where(hidden, ops.cast(above, label.dtype), label)
 
-    def levels(self):
+    def levels(self) -> NDArray[np.int32]:
         """How many levels are above each node, *unknown* one of them: int32 NumPy array."""
         return np.sum(self.paths != self.unknown, axis=1, dtype="int32")
 
-    def log_prob(self, log_p, label):
+    def log_prob(self, log_p: Tensor, label: Tensor) -> Tensor:
         """As of a `Categorical`; of a group the sum over the classes in it."""
         return ops.logsumexp(log_p + self._ruled_out(label), axis=-1)
 
-    def given(self, log_p, label):
+    def given(self, log_p: Tensor, label: Tensor) -> Tensor:
         """As of a `Categorical`; of a group the classes in it are left."""
         return ops.log_softmax(log_p + self._ruled_out(label), axis=-1)
 
-    def count(self, label):
+    def count(self, label: Tensor) -> Tensor:
         """How many classes an example of each label may be of, float32 `(batch,)`."""
         counts = ops.convert_to_tensor(self.leaves().sum(axis=1).astype("float32"))
         return ops.take(counts, ops.cast(label, "int32"), axis=0)
 
-    def leaves(self):
+    def leaves(self) -> NDArray[np.bool_]:
         """Which classes each node has below it, *unknown* the last: bool `(nodes + 1, leaves)`."""
         nodes = np.arange(self.num_classes + 1)
         return np.any(self.paths[None, : self.num_leaves] == nodes[:, None, None], axis=-1)
 
-    def of_nodes(self, probabilities):
+    def of_nodes(self, probabilities: ArrayLike) -> NDArray[np.float32]:
         """Probabilities of all nodes `(n, nodes)`: of a group the sum over the classes in it.
 
         Args:
@@ -131,14 +140,14 @@ class Hierarchical(Categorical):
         penalty = np.where(self.leaves(), 0.0, RULED_OUT).astype("float32")
         return ops.take(ops.convert_to_tensor(penalty), ops.cast(label, "int32"), axis=0)
 
-    def members(self, labels, index):
+    def members(self, labels: NDArray[Any], index: int) -> NDArray[np.bool_]:
         return np.any(self.paths[labels] == index, axis=1)
 
-    def vectors(self):
+    def vectors(self) -> NDArray[np.float32]:
         nodes = np.arange(self.num_classes)
         return np.any(self.paths[:, :, None] == nodes, axis=1).astype("float32")
 
-    def places(self):
+    def places(self) -> NDArray[np.float32]:
         # From the root down: what a node adds to what is above it.
         places = np.zeros(self.num_classes, "float32")
         for index in np.argsort(self.levels()[:-1], kind="stable"):
@@ -146,16 +155,16 @@ class Hierarchical(Categorical):
             places[index] = self.unknown - index - places[above].sum()
         return places
 
-    def manifest(self):
+    def manifest(self) -> dict[str, Any]:
         return {**super().manifest(), "num_leaves": self.num_leaves}
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         del config["num_classes"]
         return {**config, "names": list(self.leaf_names)}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         return cls(**config)
 
 

@@ -1,14 +1,20 @@
 """Tags, of which an example may have several."""
 
+from __future__ import annotations
+
 import numbers
+from collections.abc import Sequence
+from typing import Any, Self
 
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import NDArray
 
 from keras_vae import arguments
 from keras_vae.conditions.categorical import several_names
 from keras_vae.conditions.wording import UNKNOWN, is_unknown, listing, shortened
+from keras_vae.typing import Tensor
 
 _EXAMPLE = "[['red', 'round'], [], None]"
 
@@ -32,7 +38,7 @@ class MultiLabel:
     kind = "multi_label"
     unknown = 2
 
-    def __init__(self, names, unknown_rate=0.0):
+    def __init__(self, names: Sequence[str], unknown_rate: float = 0.0) -> None:
         names = several_names(names, "MultiLabel(names=['red', 'round'])")
         self.names = tuple(str(name) for name in names)
         self._indices = {name: index for index, name in enumerate(self.names)}
@@ -44,16 +50,16 @@ class MultiLabel:
         self.unknown_rate = arguments.part_of_one(unknown_rate, "unknown_rate")
 
     @property
-    def size(self):
+    def size(self) -> int:
         """Width of the vector that the networks see."""
         return len(self.names)
 
     @property
-    def value_shape(self):
+    def value_shape(self) -> tuple[int, ...]:
         """Shape of one example's value."""
         return (len(self.names),)
 
-    def is_single(self, values):
+    def is_single(self, values: Any) -> bool:
         """Whether it is of one example: a list of its tags, None, or a value for each tag."""
         if values is None or isinstance(values, str):
             return True
@@ -65,7 +71,7 @@ class MultiLabel:
             return False
         return shape == self.value_shape and np.asarray(values).dtype.kind in "biuf"
 
-    def as_array(self, values, name="tags"):
+    def as_array(self, values: Any, name: str = "tags") -> NDArray[np.float32]:
         """Check tags and return them as an int32 array `(n, tags)`.
 
         Args:
@@ -123,23 +129,23 @@ class MultiLabel:
             row[self._indices[tag]] = 1
         return row
 
-    def encode(self, value):
+    def encode(self, value: Tensor) -> Tensor:
         """Turn values `(batch, tags)` into floats: 1 for a tag, -1 for none, 0 for *unknown*."""
         value = ops.cast(value, "int32")
         return ops.cast(value == 1, "float32") - ops.cast(value == 0, "float32")
 
-    def vectors(self):
+    def vectors(self) -> NDArray[np.float32]:
         """What `encode` makes of 0, 1 and 2: float32 NumPy array."""
         return np.array([-1, 1, 0], "float32")
 
-    def valid(self, value):
+    def valid(self, value: Tensor) -> Tensor:
         """Bool tensor `(batch,)`: whether each tag has one of the three values."""
         inside = ops.logical_and(value >= 0, value <= self.unknown)
         if "float" in keras.backend.standardize_dtype(value.dtype):
             inside = ops.logical_and(inside, value == ops.floor(value))
         return ops.all(inside, axis=-1)
 
-    def manifest(self):
+    def manifest(self) -> dict[str, Any]:
         """What a device must know, as plain data."""
         return {
             "kind": self.kind,
@@ -148,9 +154,9 @@ class MultiLabel:
             "unknown": True,
         }
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"names": list(self.names), "unknown_rate": self.unknown_rate}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         return cls(**config)

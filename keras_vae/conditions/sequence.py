@@ -1,11 +1,17 @@
 """A value out of a fixed set at every step."""
 
+from __future__ import annotations
+
+from typing import Any, Self
+
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import NDArray
 
 from keras_vae import arguments
 from keras_vae.conditions.wording import shortened
+from keras_vae.typing import Tensor
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -22,33 +28,33 @@ class Sequence:
     kind = "sequence"
     unknown_rate = 0.0
 
-    def __init__(self, steps, num_values):
+    def __init__(self, steps: int, num_values: int) -> None:
         self.steps = arguments.whole(steps, "steps")
         self.num_values = arguments.whole(num_values, "num_values")
 
     @property
-    def unknown(self):
+    def unknown(self) -> Any:
         """The value that stands for a missing one."""
         return self.num_values
 
     @property
-    def size(self):
+    def size(self) -> int:
         """Width of the vector that the networks see: every step's vector, one after the other."""
         return self.steps * self.num_values
 
     @property
-    def value_shape(self):
+    def value_shape(self) -> tuple[int, ...]:
         """Shape of one example's value."""
         return (self.steps,)
 
-    def is_single(self, values):
+    def is_single(self, values: Any) -> bool:
         """Whether it is one sequence, and no list of them."""
         try:
             return np.ndim(values) == 1
         except ValueError:  # of no shape: `as_array` says so
             return False
 
-    def as_array(self, values, name="sequence"):
+    def as_array(self, values: Any, name: str = "sequence") -> NDArray[np.int32]:
         """Check sequences and return them as an int32 array `(n, steps)`.
 
         Args:
@@ -79,26 +85,26 @@ class Sequence:
             )
         return values.astype("int32")
 
-    def encode(self, value):
+    def encode(self, value: Tensor) -> Tensor:
         """Turn values `(batch, steps)` into float vectors `(batch, size)`, 0 for *unknown*."""
         values = ops.arange(self.num_values, dtype="int32")
         chosen = ops.cast(value, "int32")[..., None] == values
         return ops.reshape(ops.cast(chosen, "float32"), (-1, self.size))
 
-    def valid(self, value):
+    def valid(self, value: Tensor) -> Tensor:
         """Bool tensor `(batch,)`: whether every step has a value of the set or *unknown*."""
         inside = ops.logical_and(value >= 0, value <= self.num_values)
         if "float" in keras.backend.standardize_dtype(value.dtype):
             inside = ops.logical_and(inside, value == ops.floor(value))
         return ops.all(inside, axis=-1)
 
-    def manifest(self):
+    def manifest(self) -> dict[str, Any]:
         """What a device must know, as plain data."""
         return {"kind": self.kind, "steps": self.steps, "num_values": self.num_values}
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"steps": self.steps, "num_values": self.num_values}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         return cls(**config)

@@ -1,9 +1,15 @@
 """How named conditions become the one vector that networks see."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
 import keras
 from keras import ops
 
 from keras_vae import replica, seeds
+from keras_vae.typing import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -26,7 +32,9 @@ class Conditioning(keras.layers.Layer):
         float32 tensor `(batch, size)`, the encodings side by side in the order of `condition`.
     """
 
-    def __init__(self, condition, seed=None, **kwargs):
+    def __init__(
+        self, condition: Mapping[str, Any], seed: int | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(autocast=False, **kwargs)
         self.condition = dict(condition)
         self.seed = seed
@@ -37,7 +45,7 @@ class Conditioning(keras.layers.Layer):
         # Where nothing is learned, it needs no shapes.
         self.built = not self._embedded()
 
-    def build(self, conditions_shape=None):
+    def build(self, conditions_shape: Any = None) -> None:
         """Create the tables of learned vectors."""
         for name, kind in self._embedded().items():
             self.tables[name] = self.add_weight(
@@ -54,11 +62,11 @@ class Conditioning(keras.layers.Layer):
         return {name: kind for name, kind in kinds if getattr(kind, "embedding_dim", 0)}
 
     @property
-    def size(self):
+    def size(self) -> int:
         """Width of the vector."""
         return sum(kind.size for kind in self.condition.values())
 
-    def hide(self, conditions):
+    def hide(self, conditions: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The conditions as a training step sees them: at each one's rate *unknown*."""
         hidden = dict(conditions)
         for name, kind in self.condition.items():
@@ -76,7 +84,7 @@ class Conditioning(keras.layers.Layer):
                 hidden[name] = ops.where(drawn < kind.unknown_rate, unknown, value)
         return hidden
 
-    def call(self, conditions, training=None):
+    def call(self, conditions: Mapping[str, Tensor], training: bool | None = None) -> Tensor:
         if training:
             conditions = self.hide(conditions)
         encodings = []
@@ -85,18 +93,18 @@ class Conditioning(keras.layers.Layer):
             encodings.append(kind.encode(value) if table is None else kind.encode(value, table))
         return ops.concatenate(encodings, axis=-1)
 
-    def compute_output_shape(self, conditions_shape):
+    def compute_output_shape(self, conditions_shape: Any) -> Shape:
         batch = next(iter(conditions_shape.values()))[0]
         return (batch, self.size)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         condition = {
             name: keras.saving.serialize_keras_object(kind) for name, kind in self.condition.items()
         }
         return {**super().get_config(), "condition": condition, "seed": self.seed}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         deserialize = keras.saving.deserialize_keras_object
         condition = {name: deserialize(kind) for name, kind in config["condition"].items()}
         return cls(**{**config, "condition": condition})

@@ -1,7 +1,13 @@
 """A convolution that does not see what comes later in raster order."""
 
+from __future__ import annotations
+
+from typing import Any, Literal
+
 import keras
 import numpy as np
+
+from keras_vae.typing import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -29,7 +35,14 @@ class MaskedConv2D(keras.layers.Conv2D):
         - van den Oord et al., 2016, section 2.2. https://arxiv.org/abs/1606.05328
     """
 
-    def __init__(self, filters, kernel_size, stack, sees_center, **kwargs):
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int,
+        stack: Literal["vertical", "horizontal"],
+        sees_center: bool,
+        **kwargs: Any,
+    ) -> None:
         if stack not in ("vertical", "horizontal"):
             raise ValueError(f"`stack` must be 'vertical' or 'horizontal'. Received: {stack!r}")
         if kernel_size % 2 != 1:
@@ -40,18 +53,18 @@ class MaskedConv2D(keras.layers.Conv2D):
         self.sees_center = sees_center
         self.mask = None
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         super().build(input_shape)
         size = self.kernel_size[1]
         seen = np.arange(size) < size // 2 + self.sees_center
         seen = seen[:, None] if self.stack == "vertical" else seen[None, :]
         self.mask = np.broadcast_to(seen, self.kernel_size)[..., None, None].astype("float32")
 
-    def convolution_op(self, inputs, kernel):
+    def convolution_op(self, inputs: Tensor, kernel: Tensor) -> Tensor:
         mask = keras.ops.cast(self.mask, kernel.dtype)
         return super().convolution_op(inputs, kernel * mask)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         for name in ("padding", "data_format", "strides", "dilation_rate", "groups"):
             config.pop(name)

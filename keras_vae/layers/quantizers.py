@@ -1,12 +1,18 @@
 """From vectors to codes of a finite codebook, and back."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import NDArray
 
 from keras_vae import arguments, replica, seeds
+from keras_vae.typing import Shape, Tensor
 
 # Codes are counted in float32, and the codebook is a table.
 MOST_CODES = 2**20
@@ -25,18 +31,18 @@ class Quantizer(keras.layers.Layer):
 
     commitment_weight = 0.0
 
-    def build(self, z_shape):
+    def build(self, z_shape: Shape) -> None:
         if z_shape[-1] != self.dim:
             raise ValueError(
                 f"`{type(self).__name__}` needs vectors of length {self.dim}. Received: shape "
                 f"{tuple(z_shape)}. Set the encoder's latent_dim to {self.dim}."
             )
 
-    def embed(self, codes):
+    def embed(self, codes: Tensor) -> Tensor:
         """The vectors of codes: float32 `(..., dim)` from int `(...)`."""
         return ops.take(ops.convert_to_tensor(self.codebook), codes, axis=0)
 
-    def compute_output_spec(self, z, training=False):
+    def compute_output_spec(self, z: Tensor, training: bool | None = False) -> Any:
         codes = keras.KerasTensor(z.shape[:-1], "int32")
         distance = keras.KerasTensor(z.shape[:1], "float32")
         return keras.KerasTensor(z.shape, "float32"), codes, distance
@@ -80,14 +86,14 @@ class VectorQuantizer(Quantizer):
 
     def __init__(
         self,
-        num_codes,
-        dim,
-        commitment_weight=0.25,
-        decay=0.99,
-        restart_below=0.02,
-        seed=None,
-        **kwargs,
-    ):
+        num_codes: int,
+        dim: int,
+        commitment_weight: float = 0.25,
+        decay: float = 0.99,
+        restart_below: float = 0.02,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         # Distances have too few digits in half precision.
         super().__init__(autocast=False, **kwargs)
         self.num_codes = arguments.whole(num_codes, "num_codes", 2)
@@ -98,7 +104,7 @@ class VectorQuantizer(Quantizer):
         self.seed = seed
         self.seed_generator = seeds.stream(seed, "restarts")
 
-    def build(self, z_shape):
+    def build(self, z_shape: Shape) -> None:
         super().build(z_shape)
         self.codebook = self.add_weight(
             name="codebook",
@@ -118,7 +124,7 @@ class VectorQuantizer(Quantizer):
             trainable=False,
         )
 
-    def call(self, z, training=False):
+    def call(self, z: Tensor, training: bool = False) -> tuple[Tensor, Tensor, Tensor]:
         z = ops.cast(z, "float32")
         vectors = ops.reshape(ops.stop_gradient(z), (-1, self.dim))
         codes = self._nearest(vectors)
@@ -159,7 +165,7 @@ class VectorQuantizer(Quantizer):
         rows = ops.cast(ops.searchsorted(summed, points, side="right"), "int32")
         return ops.minimum(rows, ops.shape(summed)[0] - 1)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         names = ("num_codes", "dim", "commitment_weight", "decay", "restart_below", "seed")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
@@ -193,7 +199,7 @@ class FiniteScalarQuantizer(Quantizer):
         - Mentzer et al., 2023, section 3.1. https://arxiv.org/abs/2309.15505
     """
 
-    def __init__(self, levels, **kwargs):
+    def __init__(self, levels: Sequence[int], **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
         if not isinstance(levels, list | tuple) or not levels:
             raise ValueError(
@@ -207,7 +213,7 @@ class FiniteScalarQuantizer(Quantizer):
                 f"The product of `levels` must be at most {MOST_CODES}. Received: {self.num_codes}"
             )
 
-    def call(self, z, training=False):
+    def call(self, z: Tensor, training: bool | None = False) -> tuple[Tensor, Tensor, Tensor]:
         bounded = ops.tanh(ops.cast(z, "float32"))
         steps = ops.convert_to_tensor(np.array(self.levels, "float32") - 1)
         levels = ops.round((bounded + 1) / 2 * steps)
@@ -218,13 +224,13 @@ class FiniteScalarQuantizer(Quantizer):
         return straight_through(bounded, rounded), codes, distance
 
     @property
-    def codebook(self):
+    def codebook(self) -> NDArray[np.float32]:
         """All vectors, float32 array `(num_codes, dim)`, in the order of the codes."""
         index = np.stack(np.unravel_index(np.arange(self.num_codes), self.levels[::-1]), axis=-1)
         steps = np.array(self.levels, "float32") - 1
         return (2 * index[:, ::-1].astype("float32") / steps - 1).astype("float32")
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "levels": list(self.levels)}
 
 

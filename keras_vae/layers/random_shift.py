@@ -1,9 +1,14 @@
 """Images moved at random in training."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_vae import arguments, replica, seeds
+from keras_vae.typing import Tensor
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -26,13 +31,13 @@ class RandomShift(keras.layers.Layer):
         Tensor of the same shape and dtype.
     """
 
-    def __init__(self, shift, seed=None, **kwargs):
+    def __init__(self, shift: float, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.shift = arguments.part_of_one(shift, "shift")
         self.seed = seed
         self.seed_generator = seeds.stream(seed, "shift")
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         if not training:
             return inputs
         by_row, by_column = (self._moves(inputs, size) for size in inputs.shape[1:3])
@@ -48,5 +53,5 @@ class RandomShift(keras.layers.Layer):
         place = ops.arange(size, dtype="float32")
         return ops.cast(place[None, None, :] == place[None, :, None] + offset, inputs.dtype)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "shift": self.shift, "seed": self.seed}

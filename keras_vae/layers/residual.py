@@ -1,8 +1,13 @@
 """A residual block of two convolutions."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import keras
 
 from keras_vae import arguments
+from keras_vae.typing import Shape, Tensor
 
 _GAIN = 0.1
 
@@ -36,8 +41,13 @@ class ResidualBlock(keras.layers.Layer):
     """
 
     def __init__(
-        self, filters, kernel_size=3, batch_normalization=True, negative_slope=0.2, **kwargs
-    ):
+        self,
+        filters: int,
+        kernel_size: int = 3,
+        batch_normalization: bool = True,
+        negative_slope: float = 0.2,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.options = {
             "filters": arguments.whole(filters, "filters"),
@@ -69,12 +79,12 @@ class ResidualBlock(keras.layers.Layer):
         ]
         self.activation = keras.layers.LeakyReLU(negative_slope, dtype=self.dtype_policy)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         for layer in (*self.convolutions, *self.normalizations):
             layer.build(input_shape)
         self.built = True
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Any, training: bool | None = None) -> Tensor:
         first, last = self.convolutions
         h = self.activation(self._normalized(0, first(inputs), training))
         return self.activation(inputs + self._normalized(1, last(h), training))
@@ -82,8 +92,8 @@ class ResidualBlock(keras.layers.Layer):
     def _normalized(self, index, h, training):
         return self.normalizations[index](h, training=training) if self.normalizations else h
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **self.options}

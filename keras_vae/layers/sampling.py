@@ -1,10 +1,15 @@
 """The draw of the latent code."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_vae import replica, seeds
 from keras_vae.distributions import Normal
+from keras_vae.typing import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -32,13 +37,13 @@ class Sampling(keras.layers.Layer):
         - Kingma & Welling, 2014, eq. 10. https://arxiv.org/abs/1312.6114
     """
 
-    def __init__(self, seed=None, **kwargs):
+    def __init__(self, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.seed = seed
         self.seed_generator = seeds.stream(seed, "sampling")
         self.built = True
 
-    def call(self, z_mean, z_log_var):
+    def call(self, z_mean: Tensor, z_log_var: Tensor) -> Tensor:
         if tuple(z_mean.shape) != tuple(z_log_var.shape):
             raise ValueError(
                 "`Sampling` needs `z_mean` and `z_log_var` of one shape. Received: "
@@ -53,8 +58,8 @@ class Sampling(keras.layers.Layer):
         )
         return ops.cast(Normal(z_mean, z_log_var).from_noise(noise), self.compute_dtype)
 
-    def compute_output_shape(self, z_mean_shape, z_log_var_shape):
+    def compute_output_shape(self, z_mean_shape: Shape, z_log_var_shape: Shape) -> Shape:
         return z_mean_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "seed": self.seed}

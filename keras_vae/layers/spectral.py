@@ -1,7 +1,14 @@
 """Linear layers of bounded gain."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
 import keras
 from keras import ops
+
+from keras_vae.typing import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -34,7 +41,7 @@ class SpectralNormalization(keras.layers.Wrapper):
         - Miyato et al., 2018, algorithm 1. https://arxiv.org/abs/1802.05957
     """
 
-    def __init__(self, layer, power_iterations=1, **kwargs):
+    def __init__(self, layer: Any, power_iterations: int = 1, **kwargs: Any) -> None:
         super().__init__(layer, autocast=False, **kwargs)
         linear = getattr(layer, "activation", None) in (None, keras.activations.linear)
         if getattr(layer, "use_bias", True) or not linear:
@@ -51,7 +58,7 @@ class SpectralNormalization(keras.layers.Wrapper):
         # Made here, where the other initializers take their seeds, not when the layer is built.
         self.initializer = keras.initializers.RandomNormal()
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         super().build(input_shape)
         units = self.layer.kernel.shape[-1]
         self.bias = self.add_weight(name="bias", shape=(units,), initializer="zeros")
@@ -59,7 +66,7 @@ class SpectralNormalization(keras.layers.Wrapper):
             name="direction", shape=(units,), initializer=self.initializer, trainable=False
         )
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Any, training: bool | None = None) -> Tensor:
         norm, direction = self.spectral_norm()
         if training:
             self.direction.assign(direction)
@@ -67,7 +74,7 @@ class SpectralNormalization(keras.layers.Wrapper):
         dtype = outputs.dtype
         return outputs / ops.cast(norm, dtype) + ops.cast(self.bias, dtype)
 
-    def spectral_norm(self):
+    def spectral_norm(self) -> Tensor:
         """Estimate the kernel's largest singular value.
 
         Returns:
@@ -84,16 +91,18 @@ class SpectralNormalization(keras.layers.Wrapper):
         norm = ops.vdot(left, ops.matmul(matrix, right))
         return ops.maximum(norm, 1e-12), right
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return self.layer.compute_output_shape(input_shape)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = {**super().get_config(), "power_iterations": self.power_iterations}
         config.pop("autocast", None)
         return config
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None
+    ) -> Self:
         return super().from_config(dict(config), custom_objects)  # which takes the layer out of it
 
 

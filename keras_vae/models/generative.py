@@ -86,7 +86,7 @@ class GenerativeModel(Fitting, StoredModel):
             self.build((None, *config["data_shape"]))
             self.freeze(config)
 
-    def _ensure_built(self):
+    def _ensure_built(self) -> None:
         if not self.built:
             self.build_for()
 

@@ -6,6 +6,11 @@ base class. What differs between two passes in training, such as dropout or move
 it: `ConditionalVAE` wants both passes to agree on examples whose label nobody said.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 
 from keras_vae import arguments, seeds
@@ -13,12 +18,20 @@ from keras_vae.layers.random_shift import RandomShift
 from keras_vae.networks.convolutional import convolution
 from keras_vae.networks.tables import row_features
 from keras_vae.storage.stored import StoredModel
+from keras_vae.typing import Tensor
 
 
 class Classifier(StoredModel):
     """What the classifiers share: dropout and the logits at the end."""
 
-    def __init__(self, num_classes, hidden_units, dropout, seed=None, **kwargs):
+    def __init__(
+        self,
+        num_classes: int,
+        hidden_units: Sequence[int],
+        dropout: float,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.seed = seed
         self.num_classes = arguments.whole(num_classes, "num_classes")
@@ -27,7 +40,7 @@ class Classifier(StoredModel):
         self.flatten = keras.layers.Flatten(data_format="channels_last")
         self.logits = keras.layers.Dense(num_classes, dtype=self.variable_dtype, name="logits")
 
-    def stage(self, linear):
+    def stage(self, linear: Any) -> list[Any]:
         """A linear layer with all that comes after it."""
         return [
             linear,
@@ -35,17 +48,17 @@ class Classifier(StoredModel):
             keras.layers.ReLU(),
         ]
 
-    def forgetting(self, name):
+    def forgetting(self, name: str) -> Any:
         """Dropout with draws of its own."""
         return keras.layers.Dropout(self.dropout, seed=seeds.fold(self.seed, name))
 
-    def logits_of(self, stages, h, training):
+    def logits_of(self, stages: Sequence[Any], h: Tensor, training: bool | None) -> Tensor:
         """Apply the stages and then the logits."""
         for layer in (layer for stage in stages for layer in stage):
             h = layer(h, training=training)
         return self.logits(self.flatten(h))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "num_classes": self.num_classes,
@@ -75,7 +88,14 @@ class DenseClassifier(Classifier):
         float32 tensor `(batch, num_classes)`.
     """
 
-    def __init__(self, num_classes, hidden_units=(512, 256), dropout=0.3, noise=0.3, **kwargs):
+    def __init__(
+        self,
+        num_classes: int,
+        hidden_units: Sequence[int] = (512, 256),
+        dropout: float = 0.3,
+        noise: float = 0.3,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(num_classes, hidden_units, dropout, **kwargs)
         self.noise = arguments.not_negative(noise, "noise")
         self.noisy = keras.layers.GaussianNoise(self.noise, seed=seeds.fold(self.seed, "noise"))
@@ -84,14 +104,14 @@ class DenseClassifier(Classifier):
             for at, width in enumerate(self.hidden_units)
         ]
 
-    def features(self, x):
+    def features(self, x: Tensor) -> Tensor:
         return self.flatten(x)
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Any, training: bool | None = None) -> Tensor:
         h = self.noisy(self.features(inputs), training=training)
         return self.logits_of(self.stages, h, training)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "noise": self.noise}
 
 
@@ -111,14 +131,14 @@ class TableClassifier(DenseClassifier):
         float32 tensor `(batch, num_classes)`.
     """
 
-    def __init__(self, blocks, num_classes, **kwargs):
+    def __init__(self, blocks: Sequence[Sequence[Any]], num_classes: int, **kwargs: Any) -> None:
         super().__init__(num_classes, **kwargs)
         self.blocks = tuple(tuple(block) for block in blocks)
 
-    def features(self, x):
+    def features(self, x: Tensor) -> Tensor:
         return row_features(self.blocks, x)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "blocks": [list(block) for block in self.blocks]}
 
 
@@ -142,7 +162,14 @@ class ConvClassifier(Classifier):
         float32 tensor `(batch, num_classes)`.
     """
 
-    def __init__(self, num_classes, hidden_units=(16, 32, 64), dropout=0.3, shift=0.08, **kwargs):
+    def __init__(
+        self,
+        num_classes: int,
+        hidden_units: Sequence[int] = (16, 32, 64),
+        dropout: float = 0.3,
+        shift: float = 0.08,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(num_classes, hidden_units, dropout, **kwargs)
         self.shift = arguments.part_of_one(shift, "shift")
         self.moved = RandomShift(self.shift, seed=seeds.fold(self.seed, "shift"))
@@ -152,8 +179,8 @@ class ConvClassifier(Classifier):
         ]
         self.stages.append([self.forgetting("dropout")])
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Any, training: bool | None = None) -> Tensor:
         return self.logits_of(self.stages, self.moved(inputs, training=training), training)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "shift": self.shift}

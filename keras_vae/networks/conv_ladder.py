@@ -5,7 +5,11 @@ A stage is a size of image, half that of the stage before; on it are `levels` le
 and in the decoder alike.
 """
 
+from __future__ import annotations
+
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 from keras import ops
@@ -26,6 +30,7 @@ from keras_vae.networks.convolutional import (
 from keras_vae.networks.dense import split_condition
 from keras_vae.networks.ladder import PRIOR_LOG_VAR_RANGE, split_levels
 from keras_vae.storage.stored import StoredModel
+from keras_vae.typing import Tensor
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -63,15 +68,15 @@ class ConvLadderEncoder(StoredModel):
 
     def __init__(
         self,
-        input_shape,
-        latent_channels,
-        hidden_units=(32, 64),
-        levels=1,
-        residual_blocks=1,
-        kernel_size=3,
-        negative_slope=0.2,
-        **kwargs,
-    ):
+        input_shape: Sequence[int],
+        latent_channels: Sequence[int],
+        hidden_units: Sequence[int] = (32, 64),
+        levels: int = 1,
+        residual_blocks: int = 1,
+        kernel_size: int = 3,
+        negative_slope: float = 0.2,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.data_shape = arguments.image_shape(input_shape, "input_shape")
         self.options = _options(
@@ -96,7 +101,7 @@ class ConvLadderEncoder(StoredModel):
         )
         self.flatten = keras.layers.Flatten(data_format="channels_last")
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> tuple[Tensor, Tensor]:
         h, condition = split_condition(inputs)
         h = spread(h, condition)
         codes = []
@@ -108,7 +113,7 @@ class ConvLadderEncoder(StoredModel):
         means, log_vars = zip(*reversed(codes), strict=True)
         return ops.concatenate(means, axis=-1), ops.concatenate(log_vars, axis=-1)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "input_shape": list(self.data_shape), **self.options}
 
 
@@ -148,16 +153,16 @@ class ConvLadderDecoder(ImageDecoder):
 
     def __init__(
         self,
-        output_shape,
-        latent_channels,
-        hidden_units=(32, 64),
-        levels=1,
-        residual_blocks=1,
-        kernel_size=3,
-        negative_slope=0.2,
-        parameters_per_value=None,
-        **kwargs,
-    ):
+        output_shape: Sequence[int],
+        latent_channels: Sequence[int],
+        hidden_units: Sequence[int] = (32, 64),
+        levels: int = 1,
+        residual_blocks: int = 1,
+        kernel_size: int = 3,
+        negative_slope: float = 0.2,
+        parameters_per_value: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(output_shape, **kwargs)
         self.options = _options(
             latent_channels, hidden_units, levels, residual_blocks, kernel_size, negative_slope
@@ -193,11 +198,13 @@ class ConvLadderDecoder(ImageDecoder):
             *finish_stage(False, self.options["negative_slope"]),
         ]
 
-    def split(self, code):
+    def split(self, code: Tensor) -> list[Tensor]:
         """Split `(batch, sum(latent_dims))` into the levels, the top one first."""
         return split_levels(code, self.latent_dims)
 
-    def next_level(self, level, eps, above=None, condition=None):
+    def next_level(
+        self, level: int, eps: Tensor, above: Any = None, condition: Tensor | None = None
+    ) -> tuple[Any, Tensor | None, Tensor | None]:
         """Go down by one level.
 
         Args:
@@ -226,14 +233,14 @@ class ConvLadderDecoder(ImageDecoder):
         )
         return h, mean, ops.clip(log_var, *PRIOR_LOG_VAR_RANGE)
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> Tensor:
         code, condition = split_condition(inputs)
         above = None
         for level, eps in enumerate(self.split(code)):
             above = self.next_level(level, eps, above, condition)
         return self.channels(above[0])
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **self.options}
 
 

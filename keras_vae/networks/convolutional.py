@@ -1,6 +1,10 @@
 """Convolutional encoder and decoder for images of any size."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 from keras import ops
@@ -15,6 +19,7 @@ from keras_vae.networks.dense import (
 )
 from keras_vae.networks.doubling import double_and_convolve
 from keras_vae.storage.stored import StoredModel
+from keras_vae.typing import Tensor
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -47,15 +52,15 @@ class ConvEncoder(GaussianEncoder):
 
     def __init__(
         self,
-        latent_dim,
-        hidden_units=(32, 64),
-        kernel_size=3,
-        batch_normalization=True,
-        negative_slope=0.2,
-        full_covariance=None,
-        residual_blocks=0,
-        **kwargs,
-    ):
+        latent_dim: int,
+        hidden_units: Sequence[int] = (32, 64),
+        kernel_size: int = 3,
+        batch_normalization: bool = True,
+        negative_slope: float = 0.2,
+        full_covariance: bool | None = None,
+        residual_blocks: int = 0,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         options = kernel_size, batch_normalization, negative_slope
         self.options = stage_options(hidden_units, *options, residual_blocks)
@@ -70,7 +75,7 @@ class ConvEncoder(GaussianEncoder):
         self.flatten = keras.layers.Flatten(data_format="channels_last")
         self.add_heads(latent_dim, full_covariance)
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Any, training: bool | None = None) -> tuple[Tensor, ...]:
         h, condition = split_condition(inputs)
         h = spread(h, condition)
         for stage in self.stages:
@@ -78,7 +83,7 @@ class ConvEncoder(GaussianEncoder):
         h = self.flatten(h)
         return self.heads(h)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **self.options}
 
 
@@ -88,11 +93,11 @@ class ImageDecoder(StoredModel):
     A subclass calls `add_channels` in its constructor.
     """
 
-    def __init__(self, output_shape, **kwargs):
+    def __init__(self, output_shape: Sequence[int], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.data_shape = arguments.image_shape(output_shape, "output_shape")
 
-    def add_channels(self, kernel_size, parameters_per_value):
+    def add_channels(self, kernel_size: int, parameters_per_value: int | None) -> None:
         """Add the last convolution, which gives the parameters."""
         self.channels = convolution(
             self.data_shape[2], kernel_size, dtype=self.variable_dtype, name="parameters"
@@ -101,13 +106,13 @@ class ImageDecoder(StoredModel):
         if parameters_per_value is not None:
             self.set_parameters_per_value(parameters_per_value)
 
-    def set_parameters_per_value(self, count):
+    def set_parameters_per_value(self, count: int) -> None:
         """Give `count` parameters per value, as further channels. Before the first call only."""
         check_count(count)
         self.channels.filters = self.data_shape[2] * count
         self.parameters_per_value = count
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "output_shape": list(self.data_shape),
@@ -150,16 +155,16 @@ class ConvDecoder(ImageDecoder):
 
     def __init__(
         self,
-        output_shape,
-        hidden_units=(64, 32),
-        kernel_size=3,
-        batch_normalization=True,
-        negative_slope=0.2,
-        transposed=False,
-        parameters_per_value=None,
-        residual_blocks=0,
-        **kwargs,
-    ):
+        output_shape: Sequence[int],
+        hidden_units: Sequence[int] = (64, 32),
+        kernel_size: int = 3,
+        batch_normalization: bool = True,
+        negative_slope: float = 0.2,
+        transposed: bool = False,
+        parameters_per_value: int | None = None,
+        residual_blocks: int = 0,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(output_shape, **kwargs)
         self.transposed = transposed
         options = kernel_size, batch_normalization, negative_slope
@@ -198,13 +203,13 @@ class ConvDecoder(ImageDecoder):
         """The layer that makes the smallest image, of some shape."""
         return keras.layers.Dense(math.prod(smallest))
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Any, training: bool | None = None) -> Tensor:
         h = self.reshape(self.project(join_condition(inputs)))
         for stage in self.stages:
             h = apply_stage(stage, h, training)
         return self.channels(h)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **self.options, "transposed": self.transposed}
 
 

@@ -5,13 +5,18 @@ decoder maps `z`, or `[z, condition]`, to the likelihood's parameters, shaped li
 is a float vector `(batch, size)`. These two are the simplest ones; your own need no base class.
 """
 
+from __future__ import annotations
+
 import math
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 from keras import ops
 
 from keras_vae import arguments
 from keras_vae.storage.stored import StoredModel
+from keras_vae.typing import Tensor
 
 
 class GaussianEncoder(StoredModel):
@@ -20,7 +25,7 @@ class GaussianEncoder(StoredModel):
     A subclass calls `add_heads` at the end of its `__init__` and `heads` at that of its `call`.
     """
 
-    def add_heads(self, latent_dim, full_covariance=None):
+    def add_heads(self, latent_dim: int, full_covariance: bool | None = None) -> None:
         latent_dim = self.latent_dim = arguments.whole(latent_dim, "latent_dim")
         self.z_mean = keras.layers.Dense(latent_dim, dtype=self.variable_dtype, name="z_mean")
         self.z_log_var = keras.layers.Dense(latent_dim, dtype=self.variable_dtype, name="z_log_var")
@@ -29,7 +34,7 @@ class GaussianEncoder(StoredModel):
         if full_covariance is not None:
             self.set_full_covariance(full_covariance)
 
-    def set_full_covariance(self, value):
+    def set_full_covariance(self, value: bool) -> None:
         """Give a third head, or none. Before the first call only."""
         self.full_covariance = bool(value)
         if not value:
@@ -46,11 +51,11 @@ class GaussianEncoder(StoredModel):
             name="triangle",
         )
 
-    def heads(self, h):
+    def heads(self, h: Tensor) -> tuple[Tensor, ...]:
         heads = self.z_mean(h), self.z_log_var(h)
         return (*heads, self.triangle(h)) if self.full_covariance else heads
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "latent_dim": self.latent_dim,
@@ -83,12 +88,12 @@ class DenseEncoder(GaussianEncoder):
 
     def __init__(
         self,
-        latent_dim,
-        hidden_units=(400,),
-        activation="relu",
-        full_covariance=None,
-        **kwargs,
-    ):
+        latent_dim: int,
+        hidden_units: Sequence[int] = (400,),
+        activation: str | Callable[..., Any] = "relu",
+        full_covariance: bool | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.hidden_units = arguments.wholes(hidden_units, "hidden_units")
         self.activation = arguments.activation(activation)
@@ -96,7 +101,7 @@ class DenseEncoder(GaussianEncoder):
         self.hidden = dense_stack(self.hidden_units, activation)
         self.add_heads(latent_dim, full_covariance)
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> tuple[Tensor, ...]:
         x, condition = split_condition(inputs)
         h = self.flatten(x)
         if condition is not None:
@@ -105,7 +110,7 @@ class DenseEncoder(GaussianEncoder):
             h = layer(h)
         return self.heads(h)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "hidden_units": list(self.hidden_units),
@@ -134,12 +139,12 @@ class DenseDecoder(StoredModel):
 
     def __init__(
         self,
-        output_shape,
-        hidden_units=(400,),
-        activation="relu",
-        parameters_per_value=None,
-        **kwargs,
-    ):
+        output_shape: Sequence[int],
+        hidden_units: Sequence[int] = (400,),
+        activation: str | Callable[..., Any] = "relu",
+        parameters_per_value: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.data_shape = arguments.shape(output_shape, "output_shape")
         self.hidden_units = arguments.wholes(hidden_units, "hidden_units")
@@ -153,7 +158,7 @@ class DenseDecoder(StoredModel):
         if parameters_per_value is not None:
             self.set_parameters_per_value(parameters_per_value)
 
-    def set_parameters_per_value(self, count):
+    def set_parameters_per_value(self, count: int) -> None:
         """Give `count` parameters per value, as further channels. Before the first call only."""
         check_count(count)
         *sides, channels = self.data_shape
@@ -161,13 +166,13 @@ class DenseDecoder(StoredModel):
         self.outputs_dense.units = math.prod(self.reshape.target_shape)
         self.parameters_per_value = count
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> Tensor:
         h = join_condition(inputs)
         for layer in self.hidden:
             h = layer(h)
         return self.reshape(self.outputs_dense(h))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "output_shape": list(self.data_shape),
@@ -191,7 +196,7 @@ def dense_stack(units, activation, **kwargs):
     return [keras.layers.Dense(width, activation=activation, **kwargs) for width in units]
 
 
-def split_condition(inputs):
+def split_condition(inputs: Any) -> tuple[Tensor, Tensor | None]:
     """Return `(tensor, condition or None)` from `tensor` or `[tensor, condition]`."""
     if isinstance(inputs, list | tuple):
         tensor, condition = inputs
@@ -199,7 +204,7 @@ def split_condition(inputs):
     return inputs, None
 
 
-def join_condition(inputs):
+def join_condition(inputs: Any) -> Tensor:
     """Return `[tensor, condition]` side by side, or the tensor alone."""
     tensor, condition = split_condition(inputs)
     return tensor if condition is None else ops.concatenate([tensor, condition], axis=-1)

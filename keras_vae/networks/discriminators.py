@@ -5,20 +5,30 @@ class head returns `(logit, class_logits)`. These two are the simplest ones; you
 class.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 
 from keras_vae import arguments
 from keras_vae.layers.spectral import SpectralNormalization
 from keras_vae.networks.convolutional import convolution
 from keras_vae.storage.stored import StoredModel
+from keras_vae.typing import Tensor
 
 
 class Discriminator(StoredModel):
     """What both discriminators share: how their layers are made, and the heads after them."""
 
     def __init__(
-        self, num_classes=None, spectral_normalization=False, negative_slope=0.2, **kwargs
-    ):
+        self,
+        num_classes: int | None = None,
+        spectral_normalization: bool = False,
+        negative_slope: float = 0.2,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         if num_classes is not None:
             num_classes = arguments.whole(num_classes, "num_classes")
@@ -32,18 +42,20 @@ class Discriminator(StoredModel):
         if num_classes is not None:
             self.class_logits = keras.layers.Dense(num_classes, dtype=dtype, name="class_logits")
 
-    def linear(self, layer, *args, name=None, dtype=None, **kwargs):
+    def linear(
+        self, layer: Any, *args: Any, name: str | None = None, dtype: Any = None, **kwargs: Any
+    ) -> Any:
         """Make a linear layer, divided by its largest singular value if that is asked for."""
         if not self.spectral_normalization:
             return layer(*args, name=name, dtype=dtype, **kwargs)
         bare = layer(*args, use_bias=False, dtype=dtype, **kwargs)
         return SpectralNormalization(bare, name=name, dtype=dtype)
 
-    def stage(self, *args, **kwargs):
+    def stage(self, *args: Any, **kwargs: Any) -> list[Any]:
         """Make a linear layer and its LeakyReLU."""
         return [self.linear(*args, **kwargs), keras.layers.LeakyReLU(self.negative_slope)]
 
-    def judge(self, stages, h):
+    def judge(self, stages: Sequence[Any], h: Tensor) -> Any:
         """Apply the stages and then the heads."""
         for layer in (layer for stage in stages for layer in stage):
             h = layer(h)
@@ -51,7 +63,7 @@ class Discriminator(StoredModel):
         logit = self.logit(h)
         return logit if self.class_logits is None else (logit, self.class_logits(h))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "num_classes": self.num_classes,
@@ -83,15 +95,20 @@ class DenseDiscriminator(Discriminator):
         - Miyato et al., 2018, for `spectral_normalization`. https://arxiv.org/abs/1802.05957
     """
 
-    def __init__(self, hidden_units=(512, 256), num_classes=None, **kwargs):
+    def __init__(
+        self,
+        hidden_units: Sequence[int] = (512, 256),
+        num_classes: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(num_classes, **kwargs)
         hidden_units = self.hidden_units = arguments.wholes(hidden_units, "hidden_units")
         self.stages = [self.stage(keras.layers.Dense, width) for width in hidden_units]
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Any:
         return self.judge(self.stages, self.flatten(inputs))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "hidden_units": list(self.hidden_units)}
 
 
@@ -117,7 +134,13 @@ class ConvDiscriminator(Discriminator):
         - Radford et al., 2016, for the stages. https://arxiv.org/abs/1511.06434
     """
 
-    def __init__(self, hidden_units=(32, 64), kernel_size=5, num_classes=None, **kwargs):
+    def __init__(
+        self,
+        hidden_units: Sequence[int] = (32, 64),
+        kernel_size: int = 5,
+        num_classes: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(num_classes, **kwargs)
         hidden_units = self.hidden_units = arguments.wholes(hidden_units, "hidden_units")
         self.kernel_size = arguments.whole(kernel_size, "kernel_size")
@@ -125,10 +148,10 @@ class ConvDiscriminator(Discriminator):
             self.stage(convolution, width, kernel_size, strides=2) for width in hidden_units
         ]
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Any:
         return self.judge(self.stages, inputs)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "hidden_units": list(self.hidden_units),

@@ -1,5 +1,10 @@
 """Convolutional encoder and decoder between an image and a grid of vectors, to be quantized."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 
 from keras_vae import arguments
@@ -11,6 +16,7 @@ from keras_vae.networks.convolutional import (
     stage_options,
 )
 from keras_vae.storage.stored import StoredModel
+from keras_vae.typing import Tensor
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -41,13 +47,13 @@ class ConvGridEncoder(StoredModel):
 
     def __init__(
         self,
-        latent_dim,
-        hidden_units=(32, 64),
-        kernel_size=3,
-        batch_normalization=True,
-        negative_slope=0.2,
-        **kwargs,
-    ):
+        latent_dim: int,
+        hidden_units: Sequence[int] = (32, 64),
+        kernel_size: int = 3,
+        batch_normalization: bool = True,
+        negative_slope: float = 0.2,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.latent_dim = arguments.whole(latent_dim, "latent_dim")
         self.options = stage_options(hidden_units, kernel_size, batch_normalization, negative_slope)
@@ -62,12 +68,12 @@ class ConvGridEncoder(StoredModel):
             latent_dim, kernel_size, dtype=self.variable_dtype, name="vectors"
         )
 
-    def call(self, x, training=None):
+    def call(self, x: Tensor, training: bool | None = None) -> Tensor:
         for stage in self.stages:
             x = apply_stage(stage, x, training)
         return self.vectors(x)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "latent_dim": self.latent_dim, **self.options}
 
 

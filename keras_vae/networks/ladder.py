@@ -4,6 +4,11 @@
 in the decoder alike.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -11,6 +16,7 @@ from keras_vae import arguments
 from keras_vae.distributions import Normal
 from keras_vae.networks.dense import DenseDecoder, dense_stack, split_condition
 from keras_vae.storage.stored import StoredModel
+from keras_vae.typing import Tensor
 
 # Of a level's prior: a variance between 5e-5 and 2e4.
 PRIOR_LOG_VAR_RANGE = (-10.0, 10.0)
@@ -45,8 +51,13 @@ class LadderEncoder(StoredModel):
     """
 
     def __init__(
-        self, latent_dims, hidden_units=(512, 256, 128), activation="relu", depth=2, **kwargs
-    ):
+        self,
+        latent_dims: Sequence[int],
+        hidden_units: Sequence[int] = (512, 256, 128),
+        activation: str | Callable[..., Any] = "relu",
+        depth: int = 2,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.options = _options(latent_dims, hidden_units, activation, depth)
         self.latent_dims = self.options["latent_dims"]
@@ -58,7 +69,7 @@ class LadderEncoder(StoredModel):
             for _ in range(2)
         )
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> tuple[Tensor, Tensor]:
         x, condition = split_condition(inputs)
         h = self.flatten(x)
         if condition is not None:
@@ -71,7 +82,7 @@ class LadderEncoder(StoredModel):
         means, log_vars = zip(*reversed(codes), strict=True)
         return ops.concatenate(means, axis=-1), ops.concatenate(log_vars, axis=-1)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **self.options}
 
 
@@ -109,14 +120,14 @@ class LadderDecoder(DenseDecoder):
 
     def __init__(
         self,
-        output_shape,
-        latent_dims,
-        hidden_units=(512, 256, 128),
-        activation="relu",
-        depth=2,
-        parameters_per_value=None,
-        **kwargs,
-    ):
+        output_shape: Sequence[int],
+        latent_dims: Sequence[int],
+        hidden_units: Sequence[int] = (512, 256, 128),
+        activation: str | Callable[..., Any] = "relu",
+        depth: int = 2,
+        parameters_per_value: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(output_shape, (), activation, parameters_per_value, **kwargs)
         self.options = _options(latent_dims, hidden_units, activation, depth)
         self.latent_dims = self.options["latent_dims"]
@@ -132,11 +143,13 @@ class LadderDecoder(DenseDecoder):
             for _ in range(2)
         )
 
-    def split(self, code):
+    def split(self, code: Tensor) -> list[Tensor]:
         """Split `(batch, sum(latent_dims))` into the levels, the top one first."""
         return split_levels(code, self.latent_dims)
 
-    def next_level(self, level, eps, above=None, condition=None):
+    def next_level(
+        self, level: int, eps: Tensor, above: Any = None, condition: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Go down by one level.
 
         Args:
@@ -163,14 +176,14 @@ class LadderDecoder(DenseDecoder):
         log_var = ops.clip(self.log_vars[level](h), *PRIOR_LOG_VAR_RANGE)
         return h, self.means[level](h), log_var
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> Tensor:
         code, condition = split_condition(inputs)
         above = None
         for level, eps in enumerate(self.split(code)):
             above = self.next_level(level, eps, above, condition)
         return self.reshape(self.outputs_dense(above[0]))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **self.options}
 
 

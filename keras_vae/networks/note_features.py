@@ -3,11 +3,17 @@
 Notes are int32, 0 for a rest or no step, 1 and up for pitches, and may have any axes in front.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
 from keras import ops
 
 from keras_vae import arguments
 from keras_vae.networks import arithmetic
 from keras_vae.networks.sequences import ConditionByStep, one_hot
+from keras_vae.typing import Tensor
 
 # Semitones: motions and leaps beyond these count as these; the classes of each feature, the last
 # for what has a rest or nothing at one of its ends.
@@ -28,23 +34,23 @@ class NoteFeatures:
         num_pitches: Int. Larger tokens are these pitches struck again.
     """
 
-    def set_notes(self, num_tokens, low, repeats):
+    def set_notes(self, num_tokens: int, low: Sequence[int], repeats: bool) -> None:
         self.num_tokens = arguments.whole(num_tokens, "num_tokens")
         self.low = arguments.whole(low, "low", 0)
         self.repeats = bool(repeats)
         self.num_pitches = (self.num_tokens - 1) // (2 if self.repeats else 1)
 
-    def sounding(self, tokens):
+    def sounding(self, tokens: Tensor) -> Tensor:
         """Int32: 1 to `num_pitches` for a pitch, 0 for a rest or no step."""
         tokens = ops.maximum(tokens, 0)
         if not self.repeats:
             return tokens
         return ops.where(tokens > self.num_pitches, tokens - self.num_pitches, tokens)
 
-    def pitch_class(self, note):
+    def pitch_class(self, note: Tensor) -> Tensor:
         return _or_none(note > 0, (note + self.low + 11) % 12, PITCH_CLASSES)
 
-    def step_features(self, notes, before):
+    def step_features(self, notes: Tensor, before: Tensor) -> Tensor:
         """Of a step and the one before it, notes `(..., voices)`: its size is `step_size`.
 
         Which notes sound in each voice, and in any; their pitch classes; the interval of every
@@ -63,12 +69,12 @@ class NoteFeatures:
         motions = feature(motion(before, notes), MOTIONS)
         return ops.concatenate([*features, side_by_side(motions)], axis=-1)
 
-    def step_size(self, voices):
+    def step_size(self, voices: int) -> int:
         pairs = voices * (voices - 1) // 2
         size = self.num_pitches + 1
         return (voices + 1) * size + (1 + pairs) * PITCH_CLASSES + voices * MOTIONS
 
-    def get_notes_config(self):
+    def get_notes_config(self) -> dict[str, Any]:
         return {"num_tokens": self.num_tokens, "low": self.low, "repeats": self.repeats}
 
 
@@ -126,7 +132,7 @@ class GivenVoices(ConditionByStep):
             first. The other conditions of each step are features as they are.
     """
 
-    def given_notes(self, by_step):
+    def given_notes(self, by_step: Any) -> Any:
         """Tokens `(batch, steps, given)`, -1 where they are unknown, and what else there is."""
         size, tokens = self.num_tokens, []
         values = ops.arange(1, size + 1, dtype="float32")

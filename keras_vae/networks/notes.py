@@ -8,6 +8,11 @@ Tokens are those of `data.Notes`. A note that is struck again counts as its pitc
 those of `networks.sequences`; what is new are the features, in `networks.note_features`.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -40,6 +45,7 @@ from keras_vae.networks.sequences import (
     zeros,
 )
 from keras_vae.storage.stored import StoredModel
+from keras_vae.typing import Tensor
 
 # Of the answers relative to a voice's last note.
 REACH = 15
@@ -73,20 +79,20 @@ class NotesEncoder(StoredModel, NoteFeatures, GivenVoices, Dropout):
 
     def __init__(
         self,
-        latent_dim,
-        num_tokens,
-        low,
-        steps=32,
-        width=64,
-        beat_width=128,
-        given=0,
-        steps_per_beat=4,
-        repeats=False,
-        dropout=0.0,
-        seed=None,
-        step_conditions=None,
-        **kwargs,
-    ):
+        latent_dim: int,
+        num_tokens: int,
+        low: Sequence[int],
+        steps: int = 32,
+        width: int = 64,
+        beat_width: int = 128,
+        given: int = 0,
+        steps_per_beat: int = 4,
+        repeats: bool = False,
+        dropout: float = 0.0,
+        seed: int | None = None,
+        step_conditions: Sequence[Sequence[int]] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.set_notes(num_tokens, low, repeats)
         self.steps = arguments.whole(steps, "steps")
@@ -115,7 +121,7 @@ class NotesEncoder(StoredModel, NoteFeatures, GivenVoices, Dropout):
             name="z_log_var",
         )
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         (_, _, voices), _ = shapes_of(input_shape)
         self.embedding.build((None, self.step_size(voices + self.given)))
         for block in (*self.step_blocks, *self.beat_blocks):
@@ -125,7 +131,7 @@ class NotesEncoder(StoredModel, NoteFeatures, GivenVoices, Dropout):
             head.build((None, self.beat_width))
         self.built = True
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Any, training: bool | None = None) -> tuple[Tensor, ...]:
         drop = self.drop_in(training)
         tokens, condition = split_condition(inputs)
         tokens = ops.cast(tokens, "int32")
@@ -144,7 +150,7 @@ class NotesEncoder(StoredModel, NoteFeatures, GivenVoices, Dropout):
         heads = (self.z_mean(h), self.z_log_var(h))
         return tuple(ops.reshape(head, (-1, self.latent_dim)) for head in heads)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             **self.get_notes_config(),
@@ -238,19 +244,19 @@ class NotesDecoder(CausalDecoder, NoteFeatures, GivenVoices):
 
     def __init__(
         self,
-        output_shape,
-        num_tokens,
-        low,
-        width=88,
-        plan_width=64,
-        given_width=56,
-        given=0,
-        steps_per_beat=4,
-        repeats=False,
-        voice_units=88,
-        past_noise=0.0,
-        **kwargs,
-    ):
+        output_shape: Sequence[int],
+        num_tokens: int,
+        low: Sequence[int],
+        width: int = 88,
+        plan_width: int = 64,
+        given_width: int = 56,
+        given: int = 0,
+        steps_per_beat: int = 4,
+        repeats: bool = False,
+        voice_units: int = 88,
+        past_noise: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
         self._notes = num_tokens, low, repeats
         self._plan_width = arguments.whole(plan_width, "plan_width")
         self._given_width = arguments.whole(given_width, "given_width")
@@ -262,7 +268,7 @@ class NotesDecoder(CausalDecoder, NoteFeatures, GivenVoices):
 
     # Layers
 
-    def make_voices(self):
+    def make_voices(self) -> Any:
         self.set_notes(*self._notes)
         self.given = self._given
         self.all_voices = self.given + self.data_shape[1]
@@ -272,7 +278,7 @@ class NotesDecoder(CausalDecoder, NoteFeatures, GivenVoices):
         size = self.data_shape[1], self.num_tokens, self.voice_units
         return NoteChain(*size, sizes, self.arithmetic)
 
-    def add_layers(self):
+    def add_layers(self) -> None:
         self.beats = _beats(self.data_shape[0], self._steps_per_beat)
         dense, plan = self.dense, self._plan_width
         features = {"reads": "features", "use_bias": False}
@@ -292,7 +298,7 @@ class NotesDecoder(CausalDecoder, NoteFeatures, GivenVoices):
         steps = np.arange(self.data_shape[0])
         self.parts_of_past = self.arithmetic.reciprocals(np.maximum(steps, 1) * self.all_voices)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         (_, latent_dim), size = shapes_of(input_shape)
         rest, by_step = self.condition_sizes(size)
         each = _local(latent_dim, self.beats) // self.beats
@@ -330,7 +336,7 @@ class NotesDecoder(CausalDecoder, NoteFeatures, GivenVoices):
 
     # The plan
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Any, training: bool | None = None) -> Tensor:
         drop = self.drop_in(training)
         z, condition = split_condition(inputs)
         rest, by_step = self.split(condition)
@@ -347,7 +353,7 @@ class NotesDecoder(CausalDecoder, NoteFeatures, GivenVoices):
         known = (tokens, before, shifted(before))
         return ops.concatenate([plan, *(ops.cast(t, plan.dtype) for t in known)], axis=-1)
 
-    def plan(self, z, drop):
+    def plan(self, z: Tensor, drop: Callable[[Tensor], Tensor]) -> Tensor:
         h = self.first(ops.reshape(z, (-1, self.beats, z.shape[-1] // self.beats)))
         for block in self.coarse_blocks:
             h = block(h, drop=drop)
@@ -380,10 +386,10 @@ class NotesDecoder(CausalDecoder, NoteFeatures, GivenVoices):
     # What is heard of the past, and of the voices above
 
     @property
-    def past_size(self):
+    def past_size(self) -> int:
         return self.step_size(self.all_voices)
 
-    def past_features(self, plan, past, before):
+    def past_features(self, plan: Tensor, past: Tensor, before: Tensor) -> Tensor:
         seen = ops.cast(past[..., :1] >= 0, "float32")
         if self.given:
             hidden = past[..., :1] < 0
@@ -394,14 +400,14 @@ class NotesDecoder(CausalDecoder, NoteFeatures, GivenVoices):
             past = ops.where(hidden, -1, past)
         return seen * self.step_features(self.sounding(past), self.sounding(before))
 
-    def past_in_training(self, past):
+    def past_in_training(self, past: Tensor) -> Tensor:
         if self.past_noise:
             draw, shape = replica.current().draw, ops.shape(past)
             drawn = draw(keras.random.uniform, shape, seed=self.noise_generator)
             past = self.slipped(past, drawn / self.past_noise)
         return super().past_in_training(past)
 
-    def slipped(self, tokens, drawn):
+    def slipped(self, tokens: Tensor, drawn: Tensor) -> Tensor:
         """Tokens of notes moved by one of `SLIPS`, where that is a pitch and a number is below 1.
 
         Args:
@@ -415,7 +421,15 @@ class NotesDecoder(CausalDecoder, NoteFeatures, GivenVoices):
         is_pitch = ops.logical_and(moved >= 1, moved <= self.num_pitches)
         return ops.where(ops.logical_and(is_pitch, pitch > 0), tokens + by, tokens)
 
-    def voice_logits(self, state, plan, past, above, voice, drop=lambda h: h):
+    def voice_logits(
+        self,
+        state: Tensor,
+        plan: Tensor,
+        past: Tensor,
+        above: Tensor,
+        voice: int,
+        drop: Callable[[Tensor], Tensor] = lambda h: h,
+    ) -> Tensor:
         hidden, last = past[..., :1] < 0, past
         if self.given:
             given = self._given_at(plan, 0)
@@ -439,7 +453,7 @@ class NotesDecoder(CausalDecoder, NoteFeatures, GivenVoices):
 
     # The steps
 
-    def states(self, plan, features, drop):
+    def states(self, plan: Tensor, features: Tensor, drop: Callable[[Tensor], Tensor]) -> Tensor:
         heard = ops.cumsum(self._classes_of(features), axis=1)
         parts = self.arithmetic.share(heard, self.parts_of_past[:, None])
         past = self.embedding(features) + self.history(parts)
@@ -448,12 +462,14 @@ class NotesDecoder(CausalDecoder, NoteFeatures, GivenVoices):
             h = block(h, drop=drop)
         return self._seen(h, past, plan)
 
-    def begin(self, plan):
+    def begin(self, plan: Tensor) -> Any:
         nothing = zeros(plan[:, 0], self.width)
         heard = zeros(plan[:, 0], PITCH_CLASSES - 1)
         return [heard, *(block.begin(nothing) for block in self.past_blocks)]
 
-    def advance(self, memory, plan, features, at):
+    def advance(
+        self, memory: Any, plan: Tensor, features: Tensor, at: Tensor
+    ) -> tuple[Tensor, Any]:
         heard, *memory = memory
         heard = heard + self._classes_of(features)
         part = arithmetic.look_up(ops.convert_to_tensor(self.parts_of_past), at, axis=0)
@@ -473,7 +489,7 @@ class NotesDecoder(CausalDecoder, NoteFeatures, GivenVoices):
         plan = ops.relu(plan[..., : self._plan_width])
         return ops.concatenate([ops.relu(h), past, plan], axis=-1)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             **self.get_notes_config(),

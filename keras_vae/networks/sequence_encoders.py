@@ -1,5 +1,10 @@
 """The encoder of sequences: convolutions over time."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -11,6 +16,7 @@ from keras_vae.networks.sequences import (
     one_hots,
     shapes_of,
 )
+from keras_vae.typing import Tensor
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -38,17 +44,17 @@ class SequenceEncoder(GaussianEncoder, ConditionByStep, Dropout):
 
     def __init__(
         self,
-        latent_dim,
-        num_tokens,
-        width=96,
-        blocks=3,
-        hidden_units=256,
-        full_covariance=None,
-        dropout=0.0,
-        seed=None,
-        step_conditions=None,
-        **kwargs,
-    ):
+        latent_dim: int,
+        num_tokens: int,
+        width: int = 96,
+        blocks: int = 3,
+        hidden_units: int = 256,
+        full_covariance: bool | None = None,
+        dropout: float = 0.0,
+        seed: int | None = None,
+        step_conditions: Sequence[Sequence[int]] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.dropout = arguments.part_of_one(dropout, "dropout")
         self.seed = seed
@@ -69,7 +75,7 @@ class SequenceEncoder(GaussianEncoder, ConditionByStep, Dropout):
         self.hidden = keras.layers.Dense(self.hidden_units, activation="relu")
         self.add_heads(latent_dim, full_covariance)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         (_, steps, voices), size = shapes_of(input_shape)
         rest, by_step = self.condition_sizes(size)
         self.embedding.build((None, steps, voices * self.num_tokens))
@@ -84,7 +90,7 @@ class SequenceEncoder(GaussianEncoder, ConditionByStep, Dropout):
                 head.build((None, self.hidden_units))
         self.built = True
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Any, training: bool | None = None) -> tuple[Tensor, ...]:
         drop = self.drop_in(training)
         tokens, condition = split_condition(inputs)
         rest, by_step = self.split(condition)
@@ -99,7 +105,7 @@ class SequenceEncoder(GaussianEncoder, ConditionByStep, Dropout):
             h = ops.concatenate([h, ops.cast(rest, h.dtype)], axis=-1)
         return self.heads(self.hidden(h))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "num_tokens": self.num_tokens,

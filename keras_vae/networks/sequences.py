@@ -14,6 +14,11 @@ References:
     - Bowman et al., 2016, section 3.1, for the hidden past. https://arxiv.org/abs/1511.06349
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -22,6 +27,7 @@ from keras_vae.networks import arithmetic
 from keras_vae.networks.dense import split_condition
 from keras_vae.networks.exact import MayBeExact, Wholes, refusal
 from keras_vae.storage.stored import StoredModel
+from keras_vae.typing import Tensor
 
 
 def one_hot(tokens, num_tokens):
@@ -37,7 +43,7 @@ class Dropout:
         - Tompson et al., 2015, section 3.2. https://arxiv.org/abs/1411.4280
     """
 
-    def drop_in(self, training):
+    def drop_in(self, training: bool | None) -> Callable[[Tensor], Tensor]:
         """A function that hides channels of a float tensor `(batch, steps, channels)`, or none."""
         return self._dropped if training and self.dropout else lambda h: h
 
@@ -68,11 +74,11 @@ class ConditionByStep:
 
     step_conditions = None
 
-    def set_step_conditions(self, places):
+    def set_step_conditions(self, places: Sequence[Sequence[int]]) -> None:
         """Tell where the vector of conditions holds sequences. Before the first call only."""
         self.step_conditions = [list(map(int, place)) for place in places]
 
-    def split(self, condition):
+    def split(self, condition: Tensor | None) -> Any:
         """Return float tensors `(batch, size)` and `(batch, steps, values)`, or None for none."""
         if condition is None:
             return None, None
@@ -84,7 +90,7 @@ class ConditionByStep:
         rest = [part for part in (*rest, condition[:, at:]) if part.shape[-1]]
         return _joined(rest), _joined(by_step)
 
-    def condition_sizes(self, size):
+    def condition_sizes(self, size: int) -> tuple[int, int]:
         """How wide both parts are, of a vector of some size or of None."""
         by_step = self.step_conditions or () if size else ()
         taken = sum(steps * values for _, steps, values in by_step)
@@ -231,17 +237,17 @@ class SequenceDecoder(StoredModel, ConditionByStep, Dropout, MayBeExact):
 
     def __init__(
         self,
-        output_shape,
-        num_tokens,
-        width=96,
-        voice_units=64,
-        past_dropout=0.0,
-        dropout=0.0,
-        seed=None,
-        step_conditions=None,
-        exact=False,
-        **kwargs,
-    ):
+        output_shape: Sequence[int],
+        num_tokens: int,
+        width: int = 96,
+        voice_units: int = 64,
+        past_dropout: float = 0.0,
+        dropout: float = 0.0,
+        seed: int | None = None,
+        step_conditions: Sequence[Sequence[int]] | None = None,
+        exact: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.data_shape = arguments.shape(output_shape, "output_shape")
         if len(self.data_shape) != 2:
@@ -270,15 +276,15 @@ class SequenceDecoder(StoredModel, ConditionByStep, Dropout, MayBeExact):
         self.given_blocks = [self.block(self.width, d) for d in (1, 2, 4)]
         self.add_layers()
 
-    def dense(self, units, **options):
+    def dense(self, units: int, **options: Any) -> Any:
         """A dense layer of this decoder's arithmetic, as of `Floats.dense`."""
         return self.arithmetic.dense(units, **options)
 
-    def block(self, width, dilation, causal=False):
+    def block(self, width: int, dilation: int, causal: bool = False) -> Any:
         """A `DilatedBlock` of this decoder's arithmetic."""
         return DilatedBlock(width, dilation, causal, self.dense)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         (_, latent_dim), size = shapes_of(input_shape)
         rest, by_step = self.condition_sizes(size)
         self.embedding.build((None, self.past_size))
@@ -291,7 +297,7 @@ class SequenceDecoder(StoredModel, ConditionByStep, Dropout, MayBeExact):
         self.build_layers(latent_dim)
         self.built = True
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Any, training: bool | None = None) -> Tensor:
         drop = self.drop_in(training)
         z, condition = split_condition(inputs)
         plan = self.plan(self.arithmetic.code(z), drop)
@@ -307,7 +313,7 @@ class SequenceDecoder(StoredModel, ConditionByStep, Dropout, MayBeExact):
 
     # All steps at once
 
-    def logits(self, plan, tokens, training=False):
+    def logits(self, plan: Tensor, tokens: Tensor, training: bool = False) -> Tensor:
         """Logits of every token, given the true ones before it.
 
         Args:
@@ -331,7 +337,7 @@ class SequenceDecoder(StoredModel, ConditionByStep, Dropout, MayBeExact):
         ]
         return self.arithmetic.nats(ops.stack(logits, axis=-2))
 
-    def past_in_training(self, past):
+    def past_in_training(self, past: Tensor) -> Tensor:
         """What training sees of int32 tokens `(batch, steps, voices)`: some steps are hidden."""
         if not self.past_dropout:
             return past
@@ -341,7 +347,7 @@ class SequenceDecoder(StoredModel, ConditionByStep, Dropout, MayBeExact):
 
     # One step after the other
 
-    def generate(self, plan, uniform, temperature):
+    def generate(self, plan: Tensor, uniform: Tensor, temperature: Tensor) -> tuple[Tensor, Tensor]:
         """Draw the tokens one after the other, by the inverse of the cumulated probabilities.
 
         Args:
@@ -392,11 +398,11 @@ class SequenceDecoder(StoredModel, ConditionByStep, Dropout, MayBeExact):
     # What is seen of tokens
 
     @property
-    def past_size(self):
+    def past_size(self) -> int:
         """How many features `past_features` gives."""
         return self.data_shape[1] * self.num_tokens
 
-    def past_features(self, plan, past, before):
+    def past_features(self, plan: Tensor, past: Tensor, before: Tensor) -> Tensor:
         """Features of the step before.
 
         Args:
@@ -410,13 +416,21 @@ class SequenceDecoder(StoredModel, ConditionByStep, Dropout, MayBeExact):
         """
         return one_hots(past, self.num_tokens)
 
-    def make_voices(self):
+    def make_voices(self) -> Any:
         """The `VoiceChain`."""
         voices, size = self.data_shape[1], self.num_tokens
         above = [voice * size for voice in range(voices)]
         return VoiceChain(voices, size, self.voice_units, above, self.arithmetic)
 
-    def voice_logits(self, state, plan, past, above, voice, drop=lambda h: h):
+    def voice_logits(
+        self,
+        state: Tensor,
+        plan: Tensor,
+        past: Tensor,
+        above: Tensor,
+        voice: int,
+        drop: Callable[[Tensor], Tensor] = lambda h: h,
+    ) -> Tensor:
         """Logits of one voice.
 
         Args:
@@ -434,15 +448,15 @@ class SequenceDecoder(StoredModel, ConditionByStep, Dropout, MayBeExact):
 
     # What a subclass writes
 
-    def add_layers(self):
+    def add_layers(self) -> None:
         """Make the layers of a subclass."""
         raise NotImplementedError
 
-    def build_layers(self, latent_dim):
+    def build_layers(self, latent_dim: int) -> None:
         """Build them."""
         raise NotImplementedError
 
-    def plan(self, z, drop):
+    def plan(self, z: Tensor, drop: Callable[[Tensor], Tensor]) -> Tensor:
         """Float tensor `(batch, steps, width)` of codes `(batch, latent)`.
 
         Args:
@@ -451,7 +465,7 @@ class SequenceDecoder(StoredModel, ConditionByStep, Dropout, MayBeExact):
         """
         raise NotImplementedError
 
-    def states(self, plan, features, drop):
+    def states(self, plan: Tensor, features: Tensor, drop: Callable[[Tensor], Tensor]) -> Tensor:
         """What the voices of every step see, `(batch, steps, units)`.
 
         Args:
@@ -461,11 +475,13 @@ class SequenceDecoder(StoredModel, ConditionByStep, Dropout, MayBeExact):
         """
         raise NotImplementedError
 
-    def begin(self, plan):
+    def begin(self, plan: Tensor) -> Any:
         """The memory before the first step, a list of float tensors of fixed size."""
         raise NotImplementedError
 
-    def advance(self, memory, plan, features, at):
+    def advance(
+        self, memory: Any, plan: Tensor, features: Tensor, at: Tensor
+    ) -> tuple[Tensor, Any]:
         """Compute one step.
 
         Args:
@@ -479,7 +495,7 @@ class SequenceDecoder(StoredModel, ConditionByStep, Dropout, MayBeExact):
         """
         raise NotImplementedError
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "output_shape": list(self.data_shape),

@@ -1,6 +1,10 @@
 """Convolutional encoder and decoder for windows of series, such as those of sensors."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 from keras import ops
@@ -14,6 +18,7 @@ from keras_vae.networks.dense import (
     split_condition,
 )
 from keras_vae.storage.stored import StoredModel
+from keras_vae.typing import Tensor
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -43,15 +48,15 @@ class Conv1DEncoder(GaussianEncoder):
 
     def __init__(
         self,
-        latent_dim,
-        hidden_units=(32, 64),
-        kernel_size=5,
-        causal=False,
-        batch_normalization=True,
-        negative_slope=0.2,
-        full_covariance=None,
-        **kwargs,
-    ):
+        latent_dim: int,
+        hidden_units: Sequence[int] = (32, 64),
+        kernel_size: int = 5,
+        causal: bool = False,
+        batch_normalization: bool = True,
+        negative_slope: float = 0.2,
+        full_covariance: bool | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.options = _options(
             hidden_units, kernel_size, causal, batch_normalization, negative_slope
@@ -68,7 +73,7 @@ class Conv1DEncoder(GaussianEncoder):
         self.flatten = keras.layers.Flatten(data_format="channels_last")
         self.add_heads(latent_dim, full_covariance)
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Any, training: bool | None = None) -> tuple[Tensor, ...]:
         h, condition = split_condition(inputs)
         if condition is not None:
             beside = ops.ones_like(h[..., :1]) * condition[:, None, :]
@@ -77,7 +82,7 @@ class Conv1DEncoder(GaussianEncoder):
             h = apply_stage(stage, h, training)
         return self.heads(self.flatten(h))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **self.options}
 
 
@@ -110,15 +115,15 @@ class Conv1DDecoder(StoredModel):
 
     def __init__(
         self,
-        output_shape,
-        hidden_units=(64, 32),
-        kernel_size=5,
-        causal=False,
-        batch_normalization=True,
-        negative_slope=0.2,
-        parameters_per_value=None,
-        **kwargs,
-    ):
+        output_shape: Sequence[int],
+        hidden_units: Sequence[int] = (64, 32),
+        kernel_size: int = 5,
+        causal: bool = False,
+        batch_normalization: bool = True,
+        negative_slope: float = 0.2,
+        parameters_per_value: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.data_shape = arguments.shape(output_shape, "output_shape")
         if len(self.data_shape) != 2:
@@ -148,13 +153,13 @@ class Conv1DDecoder(StoredModel):
         if parameters_per_value is not None:
             self.set_parameters_per_value(parameters_per_value)
 
-    def set_parameters_per_value(self, count):
+    def set_parameters_per_value(self, count: int) -> None:
         """Give `count` parameters per value, as further channels. Before the first call only."""
         check_count(count)
         self.channels.filters = self.data_shape[1] * count
         self.parameters_per_value = count
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Any, training: bool | None = None) -> Tensor:
         h = self.reshape(self.project(join_condition(inputs)))
         for stage, steps in zip(self.stages, self.steps[1:], strict=True):
             twice = ops.stack([h, h], axis=2)
@@ -162,7 +167,7 @@ class Conv1DDecoder(StoredModel):
             h = apply_stage(stage, h, training)
         return self.channels(h)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "output_shape": list(self.data_shape),

@@ -1,5 +1,10 @@
 """Encoder and decoder of rows of a table, whose columns are of several kinds."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -8,6 +13,7 @@ from keras_vae.column_distributions import layout
 from keras_vae.networks import exact as whole_numbers
 from keras_vae.networks.dense import GaussianEncoder, dense_stack, join_condition, split_condition
 from keras_vae.storage.stored import StoredModel
+from keras_vae.typing import Tensor
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -32,13 +38,13 @@ class TableEncoder(GaussianEncoder):
 
     def __init__(
         self,
-        blocks,
-        latent_dim,
-        hidden_units=(256,),
-        activation="relu",
-        full_covariance=None,
-        **kwargs,
-    ):
+        blocks: Sequence[Sequence[Any]],
+        latent_dim: int,
+        hidden_units: Sequence[int] = (256,),
+        activation: str | Callable[..., Any] = "relu",
+        full_covariance: bool | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.blocks = layout(_plain(blocks)).blocks
         self.hidden_units = arguments.wholes(hidden_units, "hidden_units")
@@ -46,7 +52,7 @@ class TableEncoder(GaussianEncoder):
         self.hidden = dense_stack(self.hidden_units, activation)
         self.add_heads(latent_dim, full_covariance)
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> tuple[Tensor, ...]:
         x, condition = split_condition(inputs)
         h = row_features(self.blocks, x)
         if condition is not None:
@@ -55,7 +61,7 @@ class TableEncoder(GaussianEncoder):
             h = layer(h)
         return self.heads(h)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "blocks": [list(block) for block in self.blocks],
@@ -107,7 +113,14 @@ class TableDecoder(StoredModel, whole_numbers.MayBeExact):
         ValueError: If `exact` with another activation than "relu".
     """
 
-    def __init__(self, blocks, hidden_units=(256,), activation="relu", exact=False, **kwargs):
+    def __init__(
+        self,
+        blocks: Sequence[Sequence[Any]],
+        hidden_units: Sequence[int] = (256,),
+        activation: str | Callable[..., Any] = "relu",
+        exact: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.blocks = layout(_plain(blocks)).blocks
         self.data_shape = (len(self.blocks),)
@@ -141,10 +154,10 @@ class TableDecoder(StoredModel, whole_numbers.MayBeExact):
         )
 
     @property
-    def can_be_exact(self):
+    def can_be_exact(self) -> bool:
         return self.activation == "relu"
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> Tensor:
         h = join_condition(inputs)
         if self.exact:
             h = self.arithmetic.code(h, "row")
@@ -153,7 +166,7 @@ class TableDecoder(StoredModel, whole_numbers.MayBeExact):
         h = self.outputs_dense(h)
         return h / float(exact_columns.STEPS) if self.exact else h
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "blocks": [list(block) for block in self.blocks],
