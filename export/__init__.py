@@ -11,6 +11,8 @@ From the shell: `python -m export --format tflite,onnx --model runs/digits`, or,
 holds an `export.py` of its own, `python -m keras_vae export` with the same arguments.
 """
 
+from __future__ import annotations
+
 import contextlib
 import dataclasses
 import importlib
@@ -20,10 +22,17 @@ import os
 import pathlib
 import sys
 import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 from export import converters
 from export.errors import ExportError
 from export.parts import delete, part_of, parts_of
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from keras_vae.type_aliases import PathLike
 
 FORMATS = ("tflite", "onnx", "c")
 GRAPHS = ("decoder", "encoder", "sampler", "scorer", "reconstructor", "classifier")
@@ -64,18 +73,18 @@ class Job:
 
 
 def export(
-    model_or_path,
-    format="tflite",
-    graph="decoder",
-    quantize=None,
-    out=None,
-    inputs=None,
-    calibration_data=None,
-    data=None,
-    converter="auto",
-    opset=None,
-    guidance=None,
-):
+    model_or_path: Any,
+    format: str | Sequence[str] = "tflite",
+    graph: str | Sequence[str] = "decoder",
+    quantize: str | Sequence[str] | None = None,
+    out: PathLike | None = None,
+    inputs: Mapping[str, Any] | None = None,
+    calibration_data: Mapping[str, ArrayLike] | PathLike | None = None,
+    data: PathLike | None = None,
+    converter: Literal["auto", "tensorflow", "stablehlo", "torch"] = "auto",
+    opset: int | None = None,
+    guidance: float | None = None,
+) -> pathlib.Path | Any:
     """Export graphs of a model to files, each verified in the runtime that devices use.
 
     The conversion runs on TensorFlow, or for TFLite on JAX and for ONNX on PyTorch; where Keras
@@ -194,18 +203,18 @@ def variants_of(format, quantizations=()):
 
 
 def export_files(
-    model_or_path,
-    variants,
-    graphs=("decoder",),
-    out=None,
-    inputs=None,
-    calibration_data=None,
-    say=lambda line, done=False: None,
-    data=None,
-    converter="auto",
-    opset=None,
-    guidance=None,
-):
+    model_or_path: Any,
+    variants: Sequence[tuple[str, str]],
+    graphs: Sequence[str] = ("decoder",),
+    out: PathLike | None = None,
+    inputs: Mapping[str, Any] | None = None,
+    calibration_data: Mapping[str, ArrayLike] | PathLike | None = None,
+    say: Callable[..., Any] = lambda line, done=False: None,
+    data: PathLike | None = None,
+    converter: str = "auto",
+    opset: int | None = None,
+    guidance: float | None = None,
+) -> list[tuple[pathlib.Path, Any]]:
     """As `export`, every variant of every graph, and what was measured.
 
     Args:

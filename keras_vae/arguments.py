@@ -3,6 +3,8 @@
 The command line checks with them before it imports Keras.
 """
 
+from __future__ import annotations
+
 import functools
 import math
 import numbers
@@ -94,7 +96,7 @@ def one_of(value, name, choices):
 
 
 @functools.cache
-def bounds(low, high):
+def bounds(low: float, high: float) -> tuple[float, float]:
     """The ends of a range, moved apart by what rounding in float32 may add.
 
     Args:

@@ -14,10 +14,15 @@ References:
     - Bates, Candès, Lei, Romano & Sesia, 2023. https://arxiv.org/abs/2104.08279
 """
 
+from __future__ import annotations
+
 import datetime
 import math
+from collections.abc import Sequence
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 # Scores that are kept, of all groups together: less than 4 kB in a file.
 MOST_KNOTS = 200
@@ -43,13 +48,13 @@ class Calibration:
 
     def __init__(
         self,
-        groups,
-        false_alarms=0.01,
-        condition=None,
-        group_of_class=None,
-        contamination=0.0,
-        date=None,
-    ):
+        groups: Any,
+        false_alarms: float = 0.01,
+        condition: str | None = None,
+        group_of_class: Sequence[int] | None = None,
+        contamination: float = 0.0,
+        date: str | None = None,
+    ) -> None:
         self.groups = [
             {
                 "count": int(group["count"]),
@@ -68,8 +73,14 @@ class Calibration:
 
     @classmethod
     def fit(
-        cls, scores, false_alarms=0.01, contamination=0.0, labels=None, condition=None, names=()
-    ):
+        cls,
+        scores: ArrayLike,
+        false_alarms: float = 0.01,
+        contamination: float = 0.0,
+        labels: ArrayLike | None = None,
+        condition: str | None = None,
+        names: Sequence[str] = (),
+    ) -> Self:
         """Make it from the scores of held-out normal examples.
 
         Args:
@@ -127,7 +138,7 @@ class Calibration:
         today = datetime.datetime.now(datetime.UTC).date().isoformat()
         return cls(groups, false_alarms, condition, group_of_class, contamination, today)
 
-    def p_values(self, scores, labels=None, ops=np):
+    def p_values(self, scores: Any, labels: Any = None, ops: Any = np) -> Any:
         """What share of normal examples score as high.
 
         Args:
@@ -148,22 +159,22 @@ class Calibration:
         below = ops.minimum(ops.maximum(ops.subtract(top, scores[:, None]), 0.0), width)
         return ops.add(floor, ops.sum(ops.multiply(slope, below), axis=1))
 
-    def thresholds(self):
+    def thresholds(self) -> list[float]:
         """The score of each group above which an example is in alarm, a list of floats."""
         return [
             float(np.interp(-self.false_alarms, [-p for p in g["p_values"]], g["scores"]))
             for g in self.groups
         ]
 
-    def own_groups(self):
+    def own_groups(self) -> list[bool]:
         """Of each class whether its p-values are its own, a list of bools."""
         return [group > 0 for group in (self.group_of_class or [])[:-1]]
 
-    def manifest(self):
+    def manifest(self) -> dict[str, Any]:
         """What a device must know, as plain data, at most 4 kB."""
         return {**self.get_config(), "thresholds": [_round(t) for t in self.thresholds()]}
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             "groups": self.groups,
             "false_alarms": self.false_alarms,
@@ -174,7 +185,7 @@ class Calibration:
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         return cls(**config)
 
     def _check(self):

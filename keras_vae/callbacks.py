@@ -1,12 +1,17 @@
 """Callbacks for `fit`: those that training needs, and those that draw or examine."""
 
+from __future__ import annotations
+
 import io
 import math
 import pathlib
 import re
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from keras_vae import arguments, doctor, figures
 from keras_vae.event_files import EventFile
@@ -20,6 +25,7 @@ from keras_vae.training.callbacks import (
     looks_at_batches,
 )
 from keras_vae.training.checkpoint import Checkpoint, Interrupted
+from keras_vae.type_aliases import Conditions, Examples, PathLike
 
 __all__ = [
     "Checkpoint",
@@ -50,7 +56,13 @@ class _Watch(keras.callbacks.Callback):
         seed: Int, for the samples.
     """
 
-    def __init__(self, conditions=None, inputs=None, columns=None, seed=0):
+    def __init__(
+        self,
+        conditions: Conditions | int | None = None,
+        inputs: Examples | None = None,
+        columns: int | None = None,
+        seed: int = 0,
+    ) -> None:
         super().__init__()
         if (conditions is None) == (inputs is None):
             raise ValueError(
@@ -62,7 +74,7 @@ class _Watch(keras.callbacks.Callback):
         self.columns = columns
         self.seed = seed
 
-    def picture(self):
+    def picture(self) -> NDArray[np.uint8]:
         """What the model makes now: uint8 `(height, width)` or `(height, width, 3)`."""
         if self.inputs is None:
             images = self.model.sample(self.conditions, seed=self.seed)
@@ -97,16 +109,24 @@ class SampleGif(_Watch):
         ImportError: Without Pillow.
     """
 
-    def __init__(self, path, conditions=None, inputs=None, columns=None, seed=0, milliseconds=250):
+    def __init__(
+        self,
+        path: PathLike,
+        conditions: Conditions | int | None = None,
+        inputs: Examples | None = None,
+        columns: int | None = None,
+        seed: int = 0,
+        milliseconds: int = 250,
+    ) -> None:
         super().__init__(conditions, inputs, columns, seed)
         self.path = pathlib.Path(path)
         self.frames = self.path.with_name(f"{self.path.stem}.frames")
         self.milliseconds = milliseconds
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self.begun = False
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if not self.begun:
             self.frames.mkdir(parents=True, exist_ok=True)
             for path in self._paths():
@@ -114,13 +134,13 @@ class SampleGif(_Watch):
                     path.unlink()
         self.begun = True
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         frame = figures.captioned(self.picture(), f"epoch {epoch + 1}")
         buffer = io.BytesIO()
         np.save(buffer, frame)
         write_atomically(self.frames / f"{epoch + 1:06d}.npy", buffer.getvalue())
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         frames = [np.load(path) for path in self._paths()]
         if frames:
             pauses = [*[self.milliseconds] * (len(frames) - 1), 2000]
@@ -153,15 +173,22 @@ class TensorBoardLog(_Watch):
         ImportError: Without Pillow.
     """
 
-    def __init__(self, folder, conditions=None, inputs=None, columns=None, seed=0):
+    def __init__(
+        self,
+        folder: PathLike,
+        conditions: Conditions | int | None = None,
+        inputs: Examples | None = None,
+        columns: int | None = None,
+        seed: int = 0,
+    ) -> None:
         super().__init__(conditions, inputs, columns, seed)
         self.folder = pathlib.Path(folder)
         self.files = {}
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self.files = {}
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         logs = logs or {}
         validation = {n.removeprefix("val_"): v for n, v in logs.items() if n.startswith("val_")}
         training = {name: v for name, v in logs.items() if not name.startswith("val_")}
@@ -206,7 +233,14 @@ class Doctor(keras.callbacks.Callback):
         model.fit(x, epochs=50, callbacks=[keras_vae.callbacks.Doctor(x, x_test)])
     """
 
-    def __init__(self, train, test=None, interval=5, examples=1000, say=print):
+    def __init__(
+        self,
+        train: Examples,
+        test: Examples | None = None,
+        interval: int = 5,
+        examples: int = 1000,
+        say: Callable[[str], Any] = print,
+    ) -> None:
         super().__init__()
         self.train = train
         self.test = test
@@ -216,7 +250,7 @@ class Doctor(keras.callbacks.Callback):
         self.findings = []
         self.said = set()
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self.epochs = 0
         self.history = {}
         self.said = set()
@@ -225,7 +259,7 @@ class Doctor(keras.callbacks.Callback):
         )
         self._say(self.findings)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self.epochs = epoch + 1
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(float(value))
@@ -237,7 +271,7 @@ class Doctor(keras.callbacks.Callback):
             )
             self._say([finding for finding in self.findings if finding.name in before])
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         self.findings, _ = doctor.examine(
             self.model, self.train, self.test, self.epochs, self.examples, history=self.history
         )

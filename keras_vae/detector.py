@@ -17,7 +17,7 @@ from keras_vae.models.capabilities import Scores, require
 from keras_vae.training import fingerprints
 from keras_vae.training import inputs as model_inputs
 from keras_vae.training.batched import in_batches
-from keras_vae.typing import Examples, PathLike
+from keras_vae.type_aliases import Examples, PathLike
 
 
 class AnomalyDetector:

@@ -22,7 +22,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_vae.typing import Seed, Tensor
+from keras_vae.type_aliases import Seed, Tensor
 
 LOG_2_PI = math.log(2 * math.pi)
 # Of a logistic, in half the range of the levels: from here on its mean cut to them is a series.

@@ -8,7 +8,7 @@ from __future__ import annotations
 from keras import ops
 
 from keras_vae.distributions import Normal, StandardNormal
-from keras_vae.typing import Tensor
+from keras_vae.type_aliases import Tensor
 
 
 def kl_standard_normal(z_mean: Tensor, z_log_var: Tensor, by_dimension: bool = False) -> Tensor:

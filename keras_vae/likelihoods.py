@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from keras_vae import arguments, column_distributions, distributions, exact_columns, portable_random
 from keras_vae.arguments import bounds
 from keras_vae.distributions import Distribution, Shaped, flat
-from keras_vae.typing import Seed, Shape, Tensor
+from keras_vae.type_aliases import Seed, Shape, Tensor
 
 # Of the logarithm of every scale that is learnt. The smallest scale, 9e-4, is a quarter of the
 # step between two of 256 levels in [0, 1].

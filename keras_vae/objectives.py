@@ -11,7 +11,7 @@ from keras import ops
 
 from keras_vae import arguments, replica
 from keras_vae.distributions import Distribution, Normal
-from keras_vae.typing import Tensor
+from keras_vae.type_aliases import Tensor
 
 
 class Loss(NamedTuple):

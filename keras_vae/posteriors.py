@@ -25,7 +25,7 @@ from keras_vae.distributions import (
     repeat,
     standard_noise,
 )
-from keras_vae.typing import Seed, Tensor
+from keras_vae.type_aliases import Seed, Tensor
 
 # Far outside any useful posterior; beyond it exp() overflows and a single example is NaN.
 LOG_VAR_RANGE = (-30.0, 20.0)

@@ -29,7 +29,7 @@ ROOMS = {
             "progress",
             "replica",
             "seeds",
-            "typing",
+            "type_aliases",
             "version",
         ),
     ),

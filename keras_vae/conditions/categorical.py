@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from keras_vae import arguments
 from keras_vae.conditions.wording import UNKNOWN, is_unknown, listing, shortened
-from keras_vae.typing import Tensor
+from keras_vae.type_aliases import Tensor
 
 # Of more classes each has a learned vector of this size, unless somebody says otherwise.
 MOST_ONE_HOT, EMBEDDING_DIM = 256, 32

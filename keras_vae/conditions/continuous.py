@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from keras_vae import arguments
 from keras_vae.conditions.wording import UNKNOWN, shortened
-from keras_vae.typing import Tensor
+from keras_vae.type_aliases import Tensor
 
 
 @keras.saving.register_keras_serializable("keras_vae")

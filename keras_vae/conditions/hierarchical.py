@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from keras_vae.conditions.categorical import RULED_OUT, Categorical, several_names
 from keras_vae.conditions.wording import shortened
-from keras_vae.typing import Tensor
+from keras_vae.type_aliases import Tensor
 
 SEPARATOR = "/"
 

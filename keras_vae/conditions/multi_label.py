@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from keras_vae import arguments
 from keras_vae.conditions.categorical import several_names
 from keras_vae.conditions.wording import UNKNOWN, is_unknown, listing, shortened
-from keras_vae.typing import Tensor
+from keras_vae.type_aliases import Tensor
 
 _EXAMPLE = "[['red', 'round'], [], None]"
 

@@ -4,9 +4,12 @@ Files are untrusted: what they claim is checked before memory is allocated for i
 unpickled, and whatever is refused is refused in one line.
 """
 
+from __future__ import annotations
+
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -83,11 +86,11 @@ def load(
     data: str | os.PathLike,
     in_memory: bool | None = None,
     class_names: Sequence[str] | None = None,
-    image_size: "int | tuple[int, int] | None" = None,
+    image_size: int | tuple[int, int] | None = None,
     fit: str | None = None,
-    background: "str | tuple[int, int, int] | None" = None,
+    background: str | tuple[int, int, int] | None = None,
     skip_broken: bool = False,
-    conditions: "Sequence[str] | Mapping[str, Sequence[str] | None]" = (),
+    conditions: Sequence[str] | Mapping[str, Sequence[str] | None] = (),
     groups: bool = False,
 ) -> Dataset:
     """Load a set of images by name or from a path, with labels where there are any.
@@ -186,13 +189,13 @@ def load(
     return dataset
 
 
-def options_of(arguments):
+def options_of(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Of a dict of arguments those by which `load` reads a folder of images."""
     names = ("image_size", "fit", "background", "skip_broken")
     return {name: arguments[name] for name in names if arguments.get(name)}
 
 
-def needs_keras(source):
+def needs_keras(source: str | os.PathLike[str]) -> bool:
     """Whether `load` leaves a set to `keras.datasets`, which downloads it the first time."""
     is_here = source in ("digits", "mnist_small") or source not in _CLASS_NAMES
     return not is_here and _kept(source) is None

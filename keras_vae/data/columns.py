@@ -6,9 +6,14 @@ where they are missing, and decodes them again. None of it needs Keras; `.keras`
 kinds as parts of a schema, `table_schema.TableSchema`.
 """
 
+from __future__ import annotations
+
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Self
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from keras_vae import arguments
 from keras_vae.data import lines, quantiles
@@ -33,21 +38,21 @@ class Column:
                 "one that is not. Call fit(values), or take the kinds of a TableSchema."
             )
 
-    def manifest(self):
+    def manifest(self) -> dict[str, Any]:
         """What a device must know, as plain data."""
         return {"kind": type(self).__name__.lower(), **self.get_config()}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         return cls(**config)
 
-    def __eq__(self, other):
+    def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and self.get_config() == other.get_config()
 
-    def __hash__(self):
+    def __hash__(self) -> int:
         return hash(repr(self))
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         config = {name: v for name, v in self.get_config().items() if name != "fitted"}
         inner = ", ".join(f"{name}={v!r}" for name, v in config.items() if v is not None)
         return f"{type(self).__name__}({inner})"
@@ -74,7 +79,14 @@ class Numeric(Column):
 
     block = ("normal",)
 
-    def __init__(self, transform="quantile", integer=None, bounds=None, unit=None, fitted=None):
+    def __init__(
+        self,
+        transform: Literal["quantile", "standard", "log"] = "quantile",
+        integer: bool | None = None,
+        bounds: tuple[float, float] | None = None,
+        unit: str | None = None,
+        fitted: Mapping[str, Any] | None = None,
+    ) -> None:
         self.transform = arguments.one_of(transform, "transform", TRANSFORMS)
         self.integer = None if integer is None else bool(integer)
         self.bounds = None if bounds is None else tuple(float(end) for end in bounds)
@@ -83,7 +95,7 @@ class Numeric(Column):
         self.unit = None if unit is None else str(unit)
         self.fitted = fitted
 
-    def fit(self, values, name="values"):
+    def fit(self, values: ArrayLike, name: str = "values") -> Numeric:
         """Return a kind fitted to a column.
 
         Args:
@@ -120,7 +132,7 @@ class Numeric(Column):
             fitted = {"mean": float(known.mean()), "std": float(known.std())}
         return Numeric(self.transform, integer, (low, high), self.unit, fitted)
 
-    def encode(self, values, name="values"):
+    def encode(self, values: ArrayLike, name: str = "values") -> NDArray[np.float64]:
         """Turn numbers into floats near N(0, 1): float64 `(n,)`, NaN where missing.
 
         Numbers beyond those of the column that it was fitted to go on as a straight line.
@@ -142,7 +154,7 @@ class Numeric(Column):
             values = np.log(values)
         return (values - self.fitted["mean"]) / self.fitted["std"]
 
-    def decode(self, encoded):
+    def decode(self, encoded: ArrayLike) -> NDArray[Any]:
         """Turn floats back into numbers within the bounds: float64, or int64 of whole ones.
 
         Missing ones, NaN, are NaN; of whole numbers with any missing, all are float64.
@@ -164,20 +176,20 @@ class Numeric(Column):
             return values.astype("int64")
         return values
 
-    def condition(self):
+    def condition(self) -> Any:
         """What a model is conditioned on by this column: the encoded number."""
         from keras_vae import conditions
 
         return conditions.Continuous(1, standardized=False)
 
-    def describe(self):
+    def describe(self) -> str:
         """A few words for a summary."""
         low, high = self.bounds
         whole = "whole, " if self.integer else ""
         unit = f" {self.unit}" if self.unit else ""
         return f"{whole}{low:g} to {high:g}{unit}, {self.transform}"
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             "transform": self.transform,
             "integer": self.integer,
@@ -186,7 +198,7 @@ class Numeric(Column):
             "fitted": self.fitted,
         }
 
-    def manifest(self):
+    def manifest(self) -> dict[str, Any]:
         """As of the other kinds, without what the graphs of a file hold already."""
         return {name: value for name, value in super().manifest().items() if name != "fitted"}
 
@@ -206,23 +218,23 @@ class Count(Column):
         ValueError: If `most` is out of range.
     """
 
-    def __init__(self, most=None, unit=None):
+    def __init__(self, most: int | None = None, unit: str | None = None) -> None:
         self.most = None if most is None else arguments.whole(most, "most")
         if most is not None and most > MOST_COUNT:
             raise ValueError(f"`most` must be at most {MOST_COUNT}. Received: {most}.")
         self.unit = None if unit is None else str(unit)
 
     @property
-    def fitted(self):
+    def fitted(self) -> int | None:
         """Whether it is known how large counts are; None if not."""
         return self.most
 
     @property
-    def block(self):
+    def block(self) -> tuple[Any, ...]:
         """The distribution, as `likelihoods.Table` takes it."""
         return ("negative_binomial", self.most)
 
-    def fit(self, values, name="values"):
+    def fit(self, values: ArrayLike, name: str = "values") -> Count:
         """As `Numeric.fit`, of whole numbers of at least 0."""
         values = self._checked(numbers(values, name), name)
         values = values[~np.isnan(values)]
@@ -234,25 +246,25 @@ class Count(Column):
             )
         return Count(self.most or min(MOST_COUNT, max(2 * largest, 10)), self.unit)
 
-    def encode(self, values, name="values"):
+    def encode(self, values: ArrayLike, name: str = "values") -> NDArray[np.float64]:
         """Counts as they are: float64 `(n,)`, NaN where missing."""
         self._check_fitted()
         return self._checked(numbers(values, name), name)
 
-    def decode(self, encoded):
+    def decode(self, encoded: ArrayLike) -> NDArray[Any]:
         """Counts, int64; or float64 with NaN where any is missing."""
         values = np.clip(np.rint(np.asarray(encoded, "float64")), 0, self.most)
         return values if np.isnan(values).any() else values.astype("int64")
 
-    def condition(self):
+    def condition(self) -> Any:
         """As `Numeric.condition`."""
         return Numeric.condition(self)
 
-    def describe(self):
+    def describe(self) -> str:
         """As `Numeric.describe`."""
         return f"0 to {self.most}{f' {self.unit}' if self.unit else ''}"
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"most": self.most, "unit": self.unit}
 
     def _checked(self, values, name):
@@ -281,7 +293,12 @@ class Category(Column):
         ValueError: If an argument is out of range.
     """
 
-    def __init__(self, names=None, most=MOST_CATEGORIES, other=None):
+    def __init__(
+        self,
+        names: Sequence[str] | None = None,
+        most: int = MOST_CATEGORIES,
+        other: bool | None = None,
+    ) -> None:
         self.names = None if names is None else tuple(str(name) for name in names)
         self.most = arguments.whole(most, "most", 2)
         self.other = None if other is None else bool(other)
@@ -293,16 +310,16 @@ class Category(Column):
             self.names = (*(n for n in self.names if n != OTHER), OTHER)
 
     @property
-    def fitted(self):
+    def fitted(self) -> tuple[str, ...] | None:
         """The names, or None before they are known."""
         return self.names
 
     @property
-    def block(self):
+    def block(self) -> tuple[Any, ...]:
         """As `Count.block`."""
         return ("categorical", len(self.names))
 
-    def fit(self, values, name="values"):
+    def fit(self, values: Sequence[Any] | NDArray[Any], name: str = "values") -> Category:
         """As `Numeric.fit`, of names, None where missing."""
         if self.names:
             return Category(self.names, self.most, bool(self.other))
@@ -319,7 +336,9 @@ class Category(Column):
             [*names, OTHER] if other and OTHER not in names else names, self.most, other
         )
 
-    def encode(self, values, name="values"):
+    def encode(
+        self, values: Sequence[Any] | NDArray[Any], name: str = "values"
+    ) -> NDArray[np.float64]:
         """Turn names into their indices: float64 `(n,)`, NaN where missing.
 
         Raises:
@@ -340,23 +359,23 @@ class Category(Column):
             )
         return np.array(encoded, "float64")
 
-    def decode(self, encoded):
+    def decode(self, encoded: ArrayLike) -> NDArray[np.object_]:
         """Turn indices into names: an object array of str, None where missing."""
         return _by_index(encoded, self.names)
 
-    def condition(self):
+    def condition(self) -> Any:
         """As `Numeric.condition`: the name."""
         from keras_vae import conditions
 
         # Learned vectors would be no whole numbers, which exact decoders need.
         return conditions.Categorical(names=self.names, allow_absent_classes=True, embedding_dim=0)
 
-    def describe(self):
+    def describe(self) -> str:
         """As `Numeric.describe`."""
         first = ", ".join(self.names[:3])
         return shortened(f"{len(self.names)}: {first}{', ...' if len(self.names) > 3 else ''}")
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         names = None if self.names is None else list(self.names)
         return {"names": names, "most": self.most, "other": self.other}
 
@@ -373,17 +392,17 @@ class Binary(Column):
 
     block = ("bernoulli",)
 
-    def __init__(self, names=None):
+    def __init__(self, names: Sequence[str] | None = None) -> None:
         self.names = None if names is None else tuple(str(name) for name in names)
         if self.names is not None and len(set(self.names)) != 2:
             raise ValueError(f"`names` must be two different names. Received: {names!r}")
 
     @property
-    def fitted(self):
+    def fitted(self) -> tuple[str, ...] | None:
         """The names, or None before they are known."""
         return self.names
 
-    def fit(self, values, name="values"):
+    def fit(self, values: Sequence[Any] | NDArray[Any], name: str = "values") -> Binary:
         """As `Category.fit`."""
         names = self.names or np.unique(present(texts(values))).tolist()
         if len(names) != 2:
@@ -393,25 +412,27 @@ class Binary(Column):
             )
         return Binary(names)
 
-    def encode(self, values, name="values"):
+    def encode(
+        self, values: Sequence[Any] | NDArray[Any], name: str = "values"
+    ) -> NDArray[np.float64]:
         """Turn values into 0 and 1: float64 `(n,)`, NaN where missing."""
         self._check_fitted()
         return Category(self.names).encode(values, name)
 
-    def decode(self, encoded):
+    def decode(self, encoded: ArrayLike) -> NDArray[np.object_]:
         """Turn numbers, 1 from 0.5 on, into names: an object array, None where missing."""
         encoded = np.asarray(encoded, "float64")
         return _by_index(np.where(np.isnan(encoded), encoded, encoded >= 0.5), self.names)
 
-    def condition(self):
+    def condition(self) -> Any:
         """As `Category.condition`."""
         return Category.condition(self)
 
-    def describe(self):
+    def describe(self) -> str:
         """As `Numeric.describe`."""
         return " or ".join(self.names)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"names": None if self.names is None else list(self.names)}
 
 

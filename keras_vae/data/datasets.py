@@ -1,9 +1,14 @@
 """A set of images, and what must hold of its arrays wherever they come from."""
 
+from __future__ import annotations
+
 import dataclasses
 import warnings
+from collections.abc import Iterable
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from keras_vae.arguments import bounds
 from keras_vae.data.errors import DataError, shortened
@@ -30,7 +35,7 @@ class Condition:
     names: tuple[str, ...] | None = None
 
     @property
-    def has_tags(self):
+    def has_tags(self) -> bool:
         """Whether an image may have several of the names."""
         return self.names is not None and self.train.ndim == 2
 
@@ -54,16 +59,21 @@ class Dataset:
     """
 
     name: str
-    x_train: "np.ndarray | ImageFiles"
+    x_train: np.ndarray | ImageFiles
     y_train: np.ndarray
-    x_test: "np.ndarray | ImageFiles"
+    x_test: np.ndarray | ImageFiles
     y_test: np.ndarray
     class_names: tuple[str, ...]
     has_labels: bool = True
     conditions: dict[str, Condition] = dataclasses.field(default_factory=dict)
     has_groups: bool = False
 
-    def inputs(self, part, names=(), rows=None):
+    def inputs(
+        self,
+        part: Literal["train", "test"],
+        names: Iterable[str] = (),
+        rows: slice | NDArray[Any] | None = None,
+    ) -> Any:
         """Images of a part as a model of some conditions takes them.
 
         Args:
@@ -79,14 +89,14 @@ class Dataset:
             found = {name: values[rows] for name, values in found.items()}
         return found if names else found["x"]
 
-    def values(self, name, part):
+    def values(self, name: str, part: Literal["train", "test"]) -> NDArray[Any]:
         """The values of a condition, or the labels, of `"train"` or `"test"`."""
         if name in self.conditions:
             return getattr(self.conditions[name], part)
         return getattr(self, f"y_{part}")
 
     @property
-    def labelled(self):
+    def labelled(self) -> Dataset:
         """The same set with those training images alone whose labels are known."""
         known = self.y_train < len(self.class_names)
         if known.all():

@@ -1,5 +1,7 @@
 """Images in files: what their headers promise, and their pixels as an array."""
 
+from __future__ import annotations
+
 import concurrent.futures
 import contextlib
 import dataclasses
@@ -8,8 +10,12 @@ import os
 import shlex
 import statistics
 import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from keras_vae import arguments
 from keras_vae.data.errors import DataError, explained
@@ -45,7 +51,12 @@ class Framing:
     background: tuple[int, int, int] | None = None
 
     @classmethod
-    def of(cls, image_size=None, fit=None, background=None):
+    def of(
+        cls,
+        image_size: int | tuple[int, int] | None = None,
+        fit: str | None = None,
+        background: str | tuple[int, int, int] | None = None,
+    ) -> Framing:
         """Check what `data.load` is given.
 
         Raises:
@@ -59,11 +70,11 @@ class Framing:
         return cls(_size(image_size), _fit(fit), _colour(background))
 
     @property
-    def colour(self):
+    def colour(self) -> tuple[int, int, int]:
         return self.background or (255, 255, 255)
 
     @property
-    def is_grey(self):
+    def is_grey(self) -> bool:
         return len(set(self.colour)) == 1
 
 
@@ -80,7 +91,14 @@ class ImageFiles:
             8 bits of grey.
     """
 
-    def __init__(self, paths, size, mode, dtype="uint8", framing=None):
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        size: tuple[int, int],
+        mode: str,
+        dtype: str = "uint8",
+        framing: Framing | None = None,
+    ) -> None:
         self.paths = np.asarray(paths, dtype=object)
         self.mode = mode
         self.dtype = np.dtype(dtype)
@@ -89,7 +107,13 @@ class ImageFiles:
         self.shape = (len(paths), height, width, 1 if mode == "L" else 3)
 
     @classmethod
-    def of(cls, paths, framing=None, folder=None, source=None):
+    def of(
+        cls,
+        paths: Sequence[Path],
+        framing: Framing | None = None,
+        folder: Path | None = None,
+        source: str | None = None,
+    ) -> ImageFiles:
         """Look at the headers of image files: they decide on size, channels and dtype.
 
         No pixel is decoded before the whole is known to fit. Of images with an alpha channel on a
@@ -120,18 +144,18 @@ class ImageFiles:
         return cls(paths, size, "L" if is_grey else "RGB", dtype, framing)
 
     @property
-    def ndim(self):
+    def ndim(self) -> int:
         return len(self.shape)
 
     @property
-    def nbytes(self):
+    def nbytes(self) -> int:
         """Bytes that the array in memory would need."""
         return math.prod(self.shape) * self.dtype.itemsize
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, rows):
+    def __getitem__(self, rows: Any) -> NDArray[Any]:
         """Read rows: an index, a slice, or an array of indices or bools.
 
         Raises:
@@ -145,12 +169,12 @@ class ImageFiles:
             pixels[...] = self._read(path)
         return x
 
-    def take(self, rows):
+    def take(self, rows: ArrayLike) -> ImageFiles:
         """The same images in another order, or some of them, still in their files."""
         _, height, width, _ = self.shape
         return ImageFiles(self.paths[rows], (width, height), self.mode, self.dtype, self.framing)
 
-    def in_memory(self):
+    def in_memory(self) -> NDArray[Any]:
         """Read all of them, by several threads."""
         x = np.empty(self.shape, self.dtype)
         starts = range(0, len(self), _ROWS_OF_THREAD)

@@ -1,11 +1,16 @@
 """Images as arrays: their floats, their range, their layout, and binary ones drawn of them."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from keras_vae import seeds
 
 
-def as_float(images):
+def as_float(images: ArrayLike) -> NDArray[np.float32]:
     """Return images `(n, ...)` as float32, by their dtype alone.
 
     uint8 is an 8-bit picture: 0 to 255 become 0 to 1, whatever the values. Bools become 0 and 1;
@@ -17,12 +22,12 @@ def as_float(images):
     return images.astype(np.float32, copy=False)
 
 
-def looks_channels_first(shape):
+def looks_channels_first(shape: Sequence[int]) -> bool:
     """Whether images `(n, ...)` of a shape seem to have their one or three channels in front."""
     return len(shape) == 4 and shape[1] in (1, 3) and min(shape[2:]) > 4
 
 
-def binarize(images, seed):
+def binarize(images: ArrayLike, seed: int | np.random.Generator | None) -> NDArray[np.float32]:
     """Draw every pixel as 0 or 1, with its grey value as the probability of 1.
 
     Args:

@@ -1,6 +1,12 @@
 """How the notes of several voices are whole numbers, one a voice and step."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from keras_vae import arguments
 
@@ -36,8 +42,14 @@ class Notes:
     """
 
     def __init__(
-        self, low, high, voices=SOPRANO_TO_BASS, steps_per_beat=4, repeats=False, given=None
-    ):
+        self,
+        low: int,
+        high: int,
+        voices: Sequence[str] = SOPRANO_TO_BASS,
+        steps_per_beat: int = 4,
+        repeats: bool = False,
+        given: Mapping[str, str] | None = None,
+    ) -> None:
         self.low = arguments.whole(low, "low", 0)
         self.high = arguments.whole(high, "high", 0)
         if not self.low <= self.high < PITCHES:
@@ -56,26 +68,28 @@ class Notes:
         self.repeats = bool(repeats)
 
     @property
-    def num_pitches(self):
+    def num_pitches(self) -> int:
         """How many pitches there are from `low` to `high`."""
         return self.high - self.low + 1
 
     @property
-    def num_tokens(self):
+    def num_tokens(self) -> int:
         """How many tokens there are, the rest among them."""
         return 1 + self.num_pitches * (2 if self.repeats else 1)
 
     @property
-    def all_voices(self):
+    def all_voices(self) -> tuple[str, ...]:
         """Names of the given voices and then of the others: from the highest to the lowest."""
         return (*self.given.values(), *self.voices)
 
     @property
-    def dtype(self):
+    def dtype(self) -> np.dtype[Any]:
         """The smallest signed integers that hold every token."""
         return np.dtype("int8" if self.num_tokens <= 128 else "int16")
 
-    def tokens(self, pitches, struck=None):
+    def tokens(
+        self, pitches: ArrayLike, struck: ArrayLike | None = None
+    ) -> NDArray[np.signedinteger[Any]]:
         """Turn pitches into tokens.
 
         Args:
@@ -112,12 +126,12 @@ class Notes:
             tokens = tokens + self.num_pitches * again
         return tokens.astype(self.dtype)
 
-    def pitches(self, tokens):
+    def pitches(self, tokens: ArrayLike) -> NDArray[np.int16]:
         """Turn tokens of any shape into MIDI pitches, int16; -1 for a rest or no step at all."""
         sounding = self.sounding(tokens)
         return np.where(sounding > 0, sounding + self.low - 1, SILENCE).astype("int16")
 
-    def sounding(self, tokens):
+    def sounding(self, tokens: ArrayLike) -> NDArray[Any]:
         """Tokens without what is struck again: 0 for a rest, 1 to P for a pitch, -1 for no step."""
         tokens = np.asarray(tokens)
         if tokens.dtype.kind not in "iu" or (
@@ -130,7 +144,7 @@ class Notes:
         tokens = tokens.astype("int16")
         return np.where(tokens > self.num_pitches, tokens - self.num_pitches, tokens)
 
-    def onsets(self, tokens):
+    def onsets(self, tokens: ArrayLike) -> NDArray[np.bool_]:
         """Where notes begin: bools of the shape of tokens `(..., steps, voices)`.
 
         A note begins where one sounds at the first step, where the pitch changes, and where it is
@@ -142,7 +156,7 @@ class Notes:
         begins[..., 1:, :] &= changes | (np.asarray(tokens)[..., 1:, :] > self.num_pitches)
         return begins
 
-    def spans(self, tokens):
+    def spans(self, tokens: ArrayLike) -> list[list[tuple[int, int, int]]]:
         """The notes of one piece, as they are written, drawn and played.
 
         Args:
@@ -163,13 +177,15 @@ class Notes:
             found.append(spans)
         return found
 
-    def window(self, tokens, start, steps):
+    def window(self, tokens: NDArray[Any], start: int, steps: int) -> NDArray[Any]:
         """Some steps of the tokens `(..., steps, voices)` of a piece, as a piece of its own."""
         part = np.array(tokens[..., start : start + steps, :])
         part[..., 0, :] = self.sounding(part[..., 0, :])
         return part
 
-    def together(self, tokens, conditions=None):
+    def together(
+        self, tokens: ArrayLike, conditions: Mapping[str, ArrayLike] | None = None
+    ) -> NDArray[Any]:
         """Put the given voices above the others.
 
         Args:
@@ -185,11 +201,11 @@ class Notes:
         above = [np.where(voice == self.num_tokens, NO_STEP, voice) for voice in above]
         return np.concatenate([*above, np.asarray(tokens)], axis=-1) if above else tokens
 
-    def manifest(self):
+    def manifest(self) -> dict[str, Any]:
         """What a device must know, as plain data."""
         return {"kind": "notes", **self.get_config()}
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             "low": self.low,
             "high": self.high,
@@ -200,16 +216,16 @@ class Notes:
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         return cls(**config)
 
-    def __eq__(self, other):
+    def __eq__(self, other: object) -> bool:
         return isinstance(other, Notes) and self.get_config() == other.get_config()
 
-    def __hash__(self):
+    def __hash__(self) -> int:
         return hash((self.low, self.high, self.all_voices, self.steps_per_beat, self.repeats))
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         config = ", ".join(f"{name}={value!r}" for name, value in self.get_config().items())
         return f"Notes({config})"
 

@@ -1,9 +1,14 @@
 """Pieces of music as windows of tokens to train and to test with."""
 
+from __future__ import annotations
+
 import functools
 import os
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from keras_vae import arguments
 from keras_vae.data import datasets, keys, midi, pieces, tunes
@@ -17,7 +22,15 @@ MAX_BYTES = 2**32
 MOST_SEMITONES = 6
 
 
-def sequences(source, steps=None, conditions=(), augment=True, hop=None, split="tune", schema=None):
+def sequences(
+    source: Any,
+    steps: int | None = None,
+    conditions: Sequence[str] = (),
+    augment: bool = True,
+    hop: int | None = None,
+    split: Literal["tune", "source"] = "tune",
+    schema: Notes | None = None,
+) -> Sequences:
     """Make windows of pieces in several voices, as tokens.
 
     - `"jsb"`: Bach's chorales in four voices, `jsb_chorales.json` in the folder that the
@@ -94,7 +107,7 @@ def sequences(source, steps=None, conditions=(), augment=True, hop=None, split="
     return Sequences(name, found, schema, steps, conditions, hop, augment, aside)
 
 
-def is_music(source):
+def is_music(source: Any) -> bool:
     """Whether a name or path is one of what `sequences` reads, by its name and a folder's files."""
     path = os.fspath(source)
     if path in pieces.NAMED or path.lower().endswith(".json"):
@@ -117,7 +130,17 @@ class Sequences:
             in whatever key.
     """
 
-    def __init__(self, name, found, schema, steps, conditions, hop, augment, aside):
+    def __init__(
+        self,
+        name: str,
+        found: Any,
+        schema: Notes,
+        steps: int,
+        conditions: Any,
+        hop: int,
+        augment: bool,
+        aside: Sequence[str],
+    ) -> None:
         self.name = name
         self.schema = schema
         self.steps = steps
@@ -142,7 +165,7 @@ class Sequences:
         self.new_melody = np.array(new, bool)
 
     @functools.cached_property
-    def train(self):
+    def train(self) -> Any:
         """What `fit` takes: a dict of `x` and the conditions by name; without conditions, `x`.
 
         `x` are `schema.dtype` tokens `(n, steps, len(schema.voices))`, `melody` int32 `(n, steps)`
@@ -152,17 +175,17 @@ class Sequences:
         return self._inputs("train")
 
     @functools.cached_property
-    def validation(self):
+    def validation(self) -> Any:
         """As `train`, of other pieces; possibly of no window at all."""
         return self._inputs("validation")
 
     @functools.cached_property
-    def test(self):
+    def test(self) -> Any:
         """As `train`, of other pieces."""
         return self._inputs("test")
 
     @property
-    def conditions(self):
+    def conditions(self) -> dict[str, Any]:
         """Dict from a condition's name to its kind, as a model's `condition=` takes it."""
         from keras_vae import conditions
 
@@ -175,15 +198,15 @@ class Sequences:
         }
         return {name: kinds[name]() for name in self._names}
 
-    def tokens(self, part):
+    def tokens(self, part: str) -> NDArray[Any]:
         """Tokens `(n, steps, len(schema.all_voices))` of all voices, the given one first."""
         return self._parts[part][0]
 
-    def pitches(self, part):
+    def pitches(self, part: str) -> NDArray[np.int16]:
         """MIDI pitches of all voices, int16 `(n, steps, voices)`; -1 for silence or no step."""
         return self.schema.pitches(self.tokens(part))
 
-    def rows_to_show(self, count):
+    def rows_to_show(self, count: int) -> NDArray[np.intp]:
         """Rows of so many test windows far apart, with melodies that training has not if it can be.
 
         Args:
@@ -196,7 +219,7 @@ class Sequences:
         rows = rows if len(rows) else np.arange(len(self.new_melody))
         return rows[np.linspace(0, len(rows) - 1, count).astype(int)]
 
-    def summary(self):
+    def summary(self) -> None:
         """Print how many pieces and windows there are, and what the tokens are."""
         schema = self.schema
         new = f"{self.new_melody.sum():,} of the test windows have a melody that training has not"

@@ -1,9 +1,14 @@
 """Series, such as those of sensors, cut into windows to train, to calibrate and to test with."""
 
+from __future__ import annotations
+
 import dataclasses
 import os
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from keras_vae import arguments
 from keras_vae.data import columns as kinds
@@ -21,19 +26,19 @@ MAX_BYTES = 16 * 2**30
 
 
 def series(
-    source,
-    window=64,
-    stride=8,
-    channels=None,
-    time=None,
-    conditions=(),
-    calibration=0.2,
-    test=0.2,
-    max_gap=None,
-    units=None,
-    missing=table_sources.MISSING,
-    schema=None,
-):
+    source: Any,
+    window: int = 64,
+    stride: int = 8,
+    channels: Sequence[str] | None = None,
+    time: str | None = None,
+    conditions: Sequence[str] = (),
+    calibration: float = 0.2,
+    test: float = 0.2,
+    max_gap: int | None = None,
+    units: Mapping[str, str] | None = None,
+    missing: Collection[str] = table_sources.MISSING,
+    schema: SeriesSchema | None = None,
+) -> Series:
     """Read a series, and cut it into windows.
 
     Rows are sorted by their time, and put on a regular grid of the usual step; of two at one time
@@ -139,7 +144,11 @@ class Series:
             or with conditions a dict of it and of theirs.
     """
 
-    def __init__(self, name, pieces, schema):
+    train: Any
+    calibration: Any
+    test: Any
+
+    def __init__(self, name: str, pieces: Any, schema: SeriesSchema) -> None:
         self.name, self.schema = name, schema
         self._steps = dict.fromkeys(PARTS, 0)
         windows, starts = ({part: [] for part in PARTS} for _ in range(2))
@@ -174,30 +183,30 @@ class Series:
             setattr(self, part, schema.encode(self._raw[part], labels[part]))
 
     @property
-    def conditions(self):
+    def conditions(self) -> dict[str, Any]:
         """Dict from a condition's name to its kind, as a model's `condition=` takes it."""
         return self.schema.condition
 
-    def windows(self, part):
+    def windows(self, part: str) -> NDArray[np.float32]:
         """The windows of a part in units, float32 `(n, window, channels)`."""
         return self._raw[part]
 
-    def labels(self, part):
+    def labels(self, part: str) -> dict[str, list[Any]]:
         """Dict from a condition's name to the name of each window of a part."""
         return self._labels[part]
 
-    def starts(self, part):
+    def starts(self, part: str) -> NDArray[Any]:
         """When each window of a part begins: datetimes, seconds, or the number of its row."""
         return self._starts[part]
 
-    def ends(self, part):
+    def ends(self, part: str) -> NDArray[Any]:
         """When each window of a part ends, as `starts`: its last step."""
         steps, starts = self.schema.window - 1, self._starts[part]
         if starts.dtype.kind == "M":
             return starts + np.timedelta64(round(steps * self.schema.step * 1e6), "us")
         return starts + steps * (self.schema.step or 1)
 
-    def summary(self):
+    def summary(self) -> None:
         """Print how many windows there are, and what each channel is."""
         counts = ", ".join(f"{len(self._raw[part]):,} to {_VERBS[part]}" for part in PARTS)
         window, step = self.schema.window, self.schema.step

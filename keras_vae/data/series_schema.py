@@ -1,8 +1,13 @@
 """What the channels of a series are together: the schema that a model of windows holds."""
 
+from __future__ import annotations
+
 import copy
+from collections.abc import Mapping
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from keras_vae.arguments import whole
 from keras_vae.data.columns import Category, Numeric
@@ -27,7 +32,14 @@ class SeriesSchema:
         ValueError: If a kind is another one or not fitted, or a number is out of range.
     """
 
-    def __init__(self, channels, window, stride=1, conditions=None, step=None):
+    def __init__(
+        self,
+        channels: Mapping[str, Numeric],
+        window: int,
+        stride: int = 1,
+        conditions: Mapping[str, Category] | None = None,
+        step: float | None = None,
+    ) -> None:
         self.channels = {str(name): _kind(k, Numeric) for name, k in dict(channels).items()}
         self.conditions = {
             str(name): _kind(k, Category) for name, k in dict(conditions or {}).items()
@@ -51,31 +63,31 @@ class SeriesSchema:
         self.step = None if step is None else float(step)
 
     @property
-    def names(self):
+    def names(self) -> tuple[str, ...]:
         """The channels, a tuple of str, in their order."""
         return tuple(self.channels)
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[int, int]:
         """The shape of a window, `(window, channels)`."""
         return self.window, len(self.channels)
 
     @property
-    def mean(self):
+    def mean(self) -> NDArray[np.float32]:
         """What is taken from the channels, float32 `(channels,)`, in units."""
         return np.array([kind.fitted["mean"] for kind in self.channels.values()], "float32")
 
     @property
-    def std(self):
+    def std(self) -> NDArray[np.float32]:
         """What the channels are divided by, float32 `(channels,)`, in units."""
         return np.array([kind.fitted["std"] for kind in self.channels.values()], "float32")
 
     @property
-    def condition(self):
+    def condition(self) -> dict[str, Any]:
         """Dict from a condition's name to its kind, as a model's `condition=` takes it."""
         return {name: kind.condition() for name, kind in self.conditions.items()}
 
-    def encode(self, windows, conditions=None):
+    def encode(self, windows: ArrayLike, conditions: Mapping[str, Any] | None = None) -> Any:
         """Turn windows in units into what `fit` of a model takes.
 
         Args:
@@ -99,7 +111,9 @@ class SeriesSchema:
             return x
         return {"x": x, **self.encode_conditions(conditions or {}, len(x))}
 
-    def encode_conditions(self, conditions, count=None):
+    def encode_conditions(
+        self, conditions: Mapping[str, Any], count: int | None = None
+    ) -> dict[str, NDArray[np.int32]]:
         """Turn names of conditions into int32 labels `(n,)`, unknown ones the index after the last.
 
         Args:
@@ -123,11 +137,11 @@ class SeriesSchema:
             encoded[name] = np.where(np.isnan(found), len(kind.names), found).astype("int32")
         return encoded
 
-    def decode(self, x):
+    def decode(self, x: ArrayLike) -> NDArray[np.float32]:
         """Turn windows of a model back into units: float32 `(n, window, channels)`."""
         return np.asarray(x, "float32") * self.std + self.mean
 
-    def windows(self, values, stride=None):
+    def windows(self, values: ArrayLike, stride: int | None = None) -> NDArray[Any]:
         """Cut a series into windows.
 
         Args:
@@ -153,7 +167,7 @@ class SeriesSchema:
         made = np.lib.stride_tricks.sliding_window_view(values, self.window, axis=0)
         return made[:: stride or self.stride].swapaxes(1, 2)
 
-    def manifest(self):
+    def manifest(self) -> dict[str, Any]:
         """What a device must know, as plain data."""
         channels = [
             {
@@ -173,7 +187,7 @@ class SeriesSchema:
             "conditions": list(self.conditions),
         }
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             "channels": {name: kind.get_config() for name, kind in self.channels.items()},
             "window": self.window,
@@ -183,16 +197,16 @@ class SeriesSchema:
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         return cls(**config)
 
-    def __eq__(self, other):
+    def __eq__(self, other: object) -> bool:
         return isinstance(other, SeriesSchema) and self.get_config() == other.get_config()
 
-    def __hash__(self):
+    def __hash__(self) -> int:
         return hash((self.names, self.window, self.stride))
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"SeriesSchema({list(self.names)}, window={self.window}, stride={self.stride})"
 
 

@@ -1,9 +1,14 @@
 """What the columns of a table are together: the schema that a model of it holds."""
 
+from __future__ import annotations
+
 import copy
 import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from keras_vae.data import columns as kinds_module
 from keras_vae.data import lines
@@ -45,7 +50,7 @@ class TableSchema:
             `x`.
     """
 
-    def __init__(self, columns, conditions=()):
+    def __init__(self, columns: Mapping[str, Any], conditions: Sequence[str] = ()) -> None:
         self.columns = {str(name): _kind(kind) for name, kind in dict(columns).items()}
         self.conditions = tuple(str(name) for name in conditions)
         for name, kind in self.columns.items():
@@ -64,26 +69,26 @@ class TableSchema:
             raise ValueError("A table must have a column that is no condition. Received: none.")
 
     @property
-    def names(self):
+    def names(self) -> tuple[str, ...]:
         """The columns that `x` has, a tuple of str, in their order."""
         return tuple(name for name in self.columns if name not in self.conditions)
 
     @property
-    def blocks(self):
+    def blocks(self) -> tuple[Any, ...]:
         """The distribution of each column of `x`, as `likelihoods.Table` takes them."""
         return tuple(self.columns[name].block for name in self.names)
 
     @property
-    def condition(self):
+    def condition(self) -> dict[str, Any]:
         """Dict from a condition's name to its kind, as a model's `condition=` takes it."""
         return {name: self.columns[name].condition() for name in self.conditions}
 
     @property
-    def exact_numbers(self):
+    def exact_numbers(self) -> tuple[str, ...]:
         """The conditions that are numbers of which every device computes the same score."""
         return tuple(name for name in self.conditions if lines.has_scores(self.columns[name]))
 
-    def encode(self, columns):
+    def encode(self, columns: Mapping[str, Any]) -> Any:
         """Turn rows into what `fit` and `encode` of a model take.
 
         Args:
@@ -108,7 +113,7 @@ class TableSchema:
         x = x.astype("float32")
         return {"x": x, **self.encode_conditions(columns)} if self.conditions else x
 
-    def encode_conditions(self, columns):
+    def encode_conditions(self, columns: Mapping[str, Any]) -> dict[str, Any]:
         """Turn conditions into what a model takes: int32 labels `(n,)`, float32 numbers `(n, 1)`.
 
         Args:
@@ -137,7 +142,7 @@ class TableSchema:
             encoded[name] = found[0] if single else found
         return encoded
 
-    def encode_numbers(self, conditions):
+    def encode_numbers(self, conditions: Mapping[str, Any]) -> dict[str, Any]:
         """Encode those conditions that are numbers in units, and leave all others as they are.
 
         Args:
@@ -170,7 +175,9 @@ class TableSchema:
             found = lines.scores(kind, values)
         return found.astype("float32")[:, None]
 
-    def decode(self, x, conditions=None):
+    def decode(
+        self, x: ArrayLike, conditions: Mapping[str, Any] | None = None
+    ) -> dict[str, NDArray[Any]]:
         """Turn rows back into columns.
 
         Args:
@@ -196,7 +203,7 @@ class TableSchema:
         return {n: kind.decode(encoded[n]) for n, kind in self.columns.items() if n in encoded}
 
     @property
-    def ports(self):
+    def ports(self) -> dict[str, str]:
         """Dict from each column to its name in exported files: letters, digits and underscores."""
         ports = {name: name for name in self.conditions}
         for name in self.names:
@@ -210,7 +217,7 @@ class TableSchema:
             ports[name] = port
         return ports
 
-    def manifest(self):
+    def manifest(self) -> dict[str, Any]:
         """What a device must know, as plain data."""
         ports = self.ports
         columns = {
@@ -218,7 +225,7 @@ class TableSchema:
         }
         return {"kind": "table", "columns": columns, "conditions": list(self.conditions)}
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         columns = {
             name: {"kind": type(kind).__name__, **kind.get_config()}
             for name, kind in self.columns.items()
@@ -226,16 +233,16 @@ class TableSchema:
         return {"columns": columns, "conditions": list(self.conditions)}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         return cls(**config)
 
-    def __eq__(self, other):
+    def __eq__(self, other: object) -> bool:
         return isinstance(other, TableSchema) and self.get_config() == other.get_config()
 
-    def __hash__(self):
+    def __hash__(self) -> int:
         return hash((*self.columns, *self.conditions))
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"TableSchema({self.columns!r}, conditions={list(self.conditions)!r})"
 
     def _check_names(self, given, wanted):

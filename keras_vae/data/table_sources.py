@@ -1,9 +1,12 @@
 """Tables as they come: CSV and Parquet files, frames, dicts of columns."""
 
+from __future__ import annotations
+
 import csv
 import io
 import os
 import re
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +23,7 @@ _DECIMAL_COMMA = re.compile(r"[+-]?\d*,?\d+([eE][+-]?\d+)?")
 _LINES = 20
 
 
-def is_table(source):
+def is_table(source: Any) -> bool:
     """Whether a path is that of a table, by its ending alone."""
     return os.fspath(source).lower().endswith(SUFFIXES)
 

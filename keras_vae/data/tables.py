@@ -1,6 +1,10 @@
 """Tables, such as CSV files, to train and to test with."""
 
+from __future__ import annotations
+
 import functools
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 
@@ -12,14 +16,14 @@ TEST_SHARE = 0.2
 
 
 def table(
-    source,
-    conditions=(),
-    kinds=None,
-    drop=(),
-    test=TEST_SHARE,
-    missing=table_sources.MISSING,
-    schema=None,
-):
+    source: Any,
+    conditions: Sequence[str] = (),
+    kinds: Mapping[str, Any] | None = None,
+    drop: Sequence[str] = (),
+    test: Any = TEST_SHARE,
+    missing: Collection[str] = table_sources.MISSING,
+    schema: TableSchema | None = None,
+) -> Table:
     """Read a table, and say what its columns are.
 
     A column of numbers is `Numeric`, one of two values `Binary`, one of names `Category`. What
@@ -84,7 +88,7 @@ class Table:
         schema: `TableSchema`, which says what the columns are.
     """
 
-    def __init__(self, name, parts, schema):
+    def __init__(self, name: str, parts: Any, schema: TableSchema) -> None:
         self.name = name
         self.schema = schema
         self._parts = parts
@@ -92,21 +96,21 @@ class Table:
         self._encoded = {part: schema.encode(rows) for part, rows in parts.items()}
 
     @property
-    def train(self):
+    def train(self) -> Any:
         """What `fit` takes: `x`, float32 `(n, columns)`; with conditions a dict, as of `encode`."""
         return self._encoded["train"]
 
     @property
-    def test(self):
+    def test(self) -> Any:
         """As `train`, of other rows."""
         return self._encoded["test"]
 
     @property
-    def conditions(self):
+    def conditions(self) -> dict[str, Any]:
         """Dict from a condition's name to its kind, as a model's `condition=` takes it."""
         return self.schema.condition
 
-    def columns(self, part):
+    def columns(self, part: Literal["train", "test"]) -> dict[str, Any]:
         """The columns of a part as they were read: dict from name to values `(n,)`.
 
         Args:
@@ -115,7 +119,7 @@ class Table:
         return self._parts[part]
 
     @functools.cached_property
-    def missing(self):
+    def missing(self) -> dict[str, float]:
         """Dict from a column's name to the share of its values that are missing."""
         found = {}
         for name in self.schema.columns:
@@ -123,7 +127,7 @@ class Table:
             found[name] = float(np.mean([columns.is_missing(v) for v in np.concatenate(values)]))
         return found
 
-    def summary(self):
+    def summary(self) -> None:
         """Print how many rows there are, and what each column is."""
         counts = {p: len(next(iter(rows.values()))) for p, rows in self._parts.items()}
         print(f"{self.name}: {counts['train']:,} rows to train with, {counts['test']:,} to test")

@@ -6,7 +6,11 @@ asks all diagnoses about them; `callbacks.Doctor` does so during training, and t
 `evaluate --doctor` afterwards. Where the thresholds come from is in docs/doctor.md.
 """
 
+from __future__ import annotations
+
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -47,6 +51,7 @@ from keras_vae.doctor.settings import (
 )
 from keras_vae.evaluation.report import first_of
 from keras_vae.models.capabilities import Bounds, DiscreteCodes, Encodes, Scores, lack
+from keras_vae.type_aliases import Examples
 
 EXAMPLES = 1000
 # Diagnoses of what passes as a model learns.
@@ -84,7 +89,14 @@ DIAGNOSES = {
 }
 
 
-def examine(model, train=None, test=None, epochs=None, examples=EXAMPLES, **options):
+def examine(
+    model: Any,
+    train: Examples | None = None,
+    test: Examples | None = None,
+    epochs: int | None = None,
+    examples: int = EXAMPLES,
+    **options: Any,
+) -> tuple[list[Finding], dict[str, str]]:
     """Ask every diagnosis about a model.
 
     Args:
@@ -102,7 +114,13 @@ def examine(model, train=None, test=None, epochs=None, examples=EXAMPLES, **opti
     return diagnose(numbers), left_out
 
 
-def examine_during(model, train, test=None, epochs=None, examples=EXAMPLES):
+def examine_during(
+    model: Any,
+    train: Examples,
+    test: Examples | None = None,
+    epochs: int | None = None,
+    examples: int = EXAMPLES,
+) -> list[Finding]:
     """As `examine`, while a model trains: without what passes as it learns.
 
     Args:
@@ -115,7 +133,9 @@ def examine_during(model, train, test=None, epochs=None, examples=EXAMPLES):
     return diagnose({name: of for name, of in numbers.items() if name not in PASSING})
 
 
-def examine_before(model, inputs, epochs=None, examples=EXAMPLES):
+def examine_before(
+    model: Any, inputs: Examples, epochs: int | None = None, examples: int = EXAMPLES
+) -> list[Finding]:
     """The diagnoses that need no trained model: of the data, the KL's weight and its schedule.
 
     Args:
@@ -128,22 +148,22 @@ def examine_before(model, inputs, epochs=None, examples=EXAMPLES):
     return diagnose(settings.of_settings(model, _first(inputs, examples), epochs))
 
 
-def diagnose(numbers):
+def diagnose(numbers: Mapping[str, Mapping[str, Any]]) -> list[Finding]:
     """The `Finding`s in what `measure` measured: a dict from diagnosis to its arguments."""
     found = [DIAGNOSES[name](**numbers[name]) for name in DIAGNOSES if name in numbers]
     return [finding for finding in found if finding is not None]
 
 
 def measure(
-    model,
-    train=None,
-    test=None,
-    epochs=None,
-    examples=EXAMPLES,
-    seed=0,
-    history=None,
-    scorecard=None,
-):
+    model: Any,
+    train: Examples | None = None,
+    test: Examples | None = None,
+    epochs: int | None = None,
+    examples: int = EXAMPLES,
+    seed: int = 0,
+    history: Mapping[str, Sequence[float]] | None = None,
+    scorecard: Mapping[str, Any] | Literal[False] | None = None,
+) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     """Measure what the diagnoses ask.
 
     Args:

@@ -1,5 +1,7 @@
 """What a diagnosis finds."""
 
+from __future__ import annotations
+
 import dataclasses
 
 
@@ -19,5 +21,5 @@ class Finding:
     text: str
     change: str
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.name}: {self.text} {self.change}"

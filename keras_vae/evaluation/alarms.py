@@ -1,10 +1,18 @@
 """How good alarms are: on windows without anomalies, and where known anomalies lie in time."""
 
+from __future__ import annotations
+
 import dataclasses
 import json
 import pathlib
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+
+from keras_vae.data.series import Series
+from keras_vae.detector import AnomalyDetector
+from keras_vae.type_aliases import PathLike
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +30,9 @@ class Windows:
     p_values: np.ndarray
 
 
-def windows_of(detector, series, parts=("test",)):
+def windows_of(
+    detector: AnomalyDetector, series: Series, parts: Sequence[str] = ("test",)
+) -> Windows:
     """What a detector says of the windows of some parts of a series, one after the other.
 
     Args:
@@ -46,7 +56,7 @@ def windows_of(detector, series, parts=("test",)):
     return Windows(*(np.concatenate(each) for each in zip(*columns, strict=True)))
 
 
-def read_anomalies(path):
+def read_anomalies(path: PathLike) -> list[tuple[Any, Any]]:
     """Pairs of times from a JSON file: a list of pairs, or a dict of one such list.
 
     Raises:
@@ -67,7 +77,9 @@ def read_anomalies(path):
     return found
 
 
-def evaluate_alarms(windows, false_alarms, anomalies=None):
+def evaluate_alarms(
+    windows: Windows, false_alarms: float, anomalies: Sequence[tuple[Any, Any]] | None = None
+) -> dict[str, Any]:
     """Measure alarms.
 
     Args:

@@ -5,6 +5,8 @@ with it but the decoder. TensorFlow Probability runs on TensorFlow: where anothe
 the model is saved and measured by a process of its own.
 """
 
+from __future__ import annotations
+
 import functools
 import importlib.util
 import json
@@ -13,6 +15,8 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -28,6 +32,7 @@ from keras_vae.models.generative import join
 from keras_vae.storage import own_objects
 from keras_vae.storage.files import write_atomically
 from keras_vae.training.inputs import check_examples
+from keras_vae.type_aliases import Examples
 
 STAGES = 20
 LEAPFROG_STEPS = 5
@@ -40,8 +45,14 @@ PILOT_RUNS, PILOT_STEPS = 3, 2
 
 
 def annealed_log_likelihood(
-    model, inputs, num_steps=300, num_chains=8, batch_size=100, seed=0, progress=None
-):
+    model: Any,
+    inputs: Examples,
+    num_steps: int = 300,
+    num_chains: int = 8,
+    batch_size: int = 100,
+    seed: int = 0,
+    progress: Callable[..., Any] | None = None,
+) -> dict[str, Any]:
     """Bound `log p(x)` by annealed importance sampling, from below and, on simulated data, above.
 
     Chains of Hamiltonian Monte Carlo go from draws of the prior to the posterior, through

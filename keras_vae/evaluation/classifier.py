@@ -1,16 +1,21 @@
 """A classifier of real images, to judge samples by, and what it tells of images."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import keras
 import numpy as np
 
 from keras_vae import data
+from keras_vae.data.datasets import Dataset
 from keras_vae.networks.convolutional import convolution
 from keras_vae.storage import saving
 
 EPOCHS = 5
 
 
-def train_classifier(dataset, epochs=EPOCHS, verbose=0):
+def train_classifier(dataset: Dataset, epochs: int = EPOCHS, verbose: int = 0) -> Any:
     """Train a small convolutional classifier on real images, to judge samples by.
 
     Args:

@@ -1,17 +1,25 @@
 """How close reconstructions are to their images: squared error, PSNR and SSIM."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from keras_vae.data import as_float
 from keras_vae.training.inputs import check_examples
+from keras_vae.type_aliases import Examples
 
 WINDOW, WINDOW_SCALE = 11, 1.5
 K1, K2 = 0.01, 0.03
 
 
-def evaluate_reconstructions(model, inputs, batch_size=256, progress=None):
+def evaluate_reconstructions(
+    model: Any, inputs: Examples, batch_size: int = 256, progress: Callable[..., Any] | None = None
+) -> dict[str, Any]:
     """Compare the reconstructions of the posterior mean with the data.
 
     Args:
@@ -62,7 +70,7 @@ def psnr(mean_squared_error, data_range=1.0):
     return 10 * math.log10(data_range**2 / mean_squared_error)
 
 
-def ssim(first, second, data_range=1.0):
+def ssim(first: ArrayLike, second: ArrayLike, data_range: float = 1.0) -> NDArray[np.float64]:
     """Structural similarity of pairs of images.
 
     The mean of `(2 m n + c1) (2 v12 + c2) / ((m^2 + n^2 + c1) (v1 + v2 + c2))` over all places of

@@ -1,6 +1,10 @@
 """What the latent code carries: active units, its KL by dimension, mutual information."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from keras import ops
@@ -8,6 +12,7 @@ from keras import ops
 from keras_vae.distributions import log_normal
 from keras_vae.models.importance import log_sum
 from keras_vae.training.inputs import check_examples
+from keras_vae.type_aliases import Examples
 
 # Variance of a posterior mean over the data above which Burda et al. call a unit active.
 ACTIVE_VARIANCE = 0.01
@@ -17,7 +22,13 @@ MOST_EXAMPLES = 10_000
 _ROWS_AT_ONCE = 256
 
 
-def evaluate_latents(model, inputs, batch_size=256, seed=0, progress=None):
+def evaluate_latents(
+    model: Any,
+    inputs: Examples,
+    batch_size: int = 256,
+    seed: int = 0,
+    progress: Callable[..., Any] | None = None,
+) -> dict[str, Any]:
     """Measure what the code of a VAE carries.
 
     With `q(z)` the mean of the posteriors of all examples given, one draw `z` from each of them

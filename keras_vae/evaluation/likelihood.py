@@ -1,19 +1,32 @@
 """The log-likelihood of data by importance sampling, and in bits."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from keras_vae import likelihoods
 from keras_vae.data import as_float
 from keras_vae.models.capabilities import Bounds, Encodes, require
+from keras_vae.type_aliases import Examples
 
 NUM_SAMPLES = (1, 10, 100, 1000, 5000)
 # Rows of the data that are looked at for their levels.
 _ROWS = 1000
 
 
-def log_likelihoods(model, inputs, num_samples=NUM_SAMPLES, batch_size=64, seed=0, progress=None):
+def log_likelihoods(
+    model: Any,
+    inputs: Examples,
+    num_samples: int | Sequence[int] = NUM_SAMPLES,
+    batch_size: int = 64,
+    seed: int = 0,
+    progress: Callable[..., Any] | None = None,
+) -> list[dict[str, Any]]:
     """Estimate the mean of `log p(x)` by importance sampling, with several numbers of samples.
 
     Args:
@@ -61,7 +74,7 @@ def mean_and_errors(estimates, errors):
     }
 
 
-def bits_per_dimension(model, x, nats):
+def bits_per_dimension(model: Any, x: ArrayLike, nats: float) -> float | None:
     """Turn a log-likelihood per example into bits per value of the data, where that has a meaning.
 
     It has one where `p(x)` is a probability: tokens, a likelihood of levels on data that are such,

@@ -1,9 +1,15 @@
 """Whether samples are what was asked for: each condition, read from them by a judge of its own."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
 import keras
 import numpy as np
 
 from keras_vae import data, seeds
+from keras_vae.data.datasets import Dataset
 from keras_vae.evaluation.classifier import small_network
 from keras_vae.evaluation.leakage import known_rows, leakage
 
@@ -13,7 +19,14 @@ BINS = 10
 SURE = 0.5  # a judge's probability from which on it says that a tag is there
 
 
-def obedience(model, dataset, seed=0, samples=SAMPLES, say=None, verbose=0):
+def obedience(
+    model: Any,
+    dataset: Dataset,
+    seed: int = 0,
+    samples: int = SAMPLES,
+    say: Callable[..., Any] | None = None,
+    verbose: int = 0,
+) -> dict[str, Any]:
     """Ask for labels, numbers and tags at random, and let judges of real images read the samples.
 
     Args:

@@ -1,8 +1,14 @@
 """Which prior makes the best samples of a trained model: each is judged as a scorecard does."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
 import keras
 import numpy as np
 
+from keras_vae.data.datasets import Dataset
 from keras_vae.evaluation.classifier import (
     extracted,
     feature_model,
@@ -23,7 +29,14 @@ AS_TRAINED = "as trained"
 WIDE, NARROW = "mixture of 30", 0.9
 
 
-def choose_prior(model, dataset, classifier=None, seed=0, say=None, verbose=0):
+def choose_prior(
+    model: Any,
+    dataset: Dataset,
+    classifier: Any = None,
+    seed: int = 0,
+    say: Callable[..., Any] | None = None,
+    verbose: int = 0,
+) -> dict[str, Any]:
     """Fit every kind of prior to a model's codes, measure all, and keep the best.
 
     Of a model that samples by one label, every prior's samples are judged by a classifier of real

@@ -1,11 +1,17 @@
 """Whether a conditional model's samples are what was asked for, as varied as the real ones."""
 
+from __future__ import annotations
+
 import dataclasses
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from keras_vae import data, seeds
+from keras_vae.data.datasets import Dataset
 from keras_vae.evaluation import nearest
 from keras_vae.evaluation.classifier import (
     EPOCHS,
@@ -36,7 +42,15 @@ def seconds_of_classifiers(dataset, samples):
     return 8e-7 * pixels * EPOCHS * (len(dataset.x_train) + samples)
 
 
-def scorecard(model, dataset, per_class=None, seed=0, classifier=None, say=None, verbose=0):
+def scorecard(
+    model: Any,
+    dataset: Dataset,
+    per_class: int | None = None,
+    seed: int = 0,
+    classifier: Any = None,
+    say: Callable[..., Any] | None = None,
+    verbose: int = 0,
+) -> dict[str, Any]:
     """Judge a conditional model's samples by a classifier of real images.
 
     Args:
@@ -138,7 +152,7 @@ def label_of(model):
     return next(iter(conditions.items()))
 
 
-def diversity(samples, labels, dataset):
+def diversity(samples: ArrayLike, labels: ArrayLike, dataset: Dataset) -> dict[str, float]:
     """Mean distance of two samples of a class over that of two real test images.
 
     Args:

@@ -1,10 +1,16 @@
 """What can be learnt of drawn rows of a table, and whether they are copies of training rows."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from keras_vae import seeds
 from keras_vae.data.columns import Category, Numeric
 from keras_vae.evaluation.tables import draw_rows, matrix
+from keras_vae.type_aliases import Examples
 
 # Rows of which the nearest training row is looked for, and training rows to look among.
 COMPARED, AMONG = 1000, 100_000
@@ -15,7 +21,14 @@ _MOST_NAMES = 255
 _PAIRS_AT_ONCE = 2**22
 
 
-def judge_rows(model, train, test, target=None, seed=0, say=None):
+def judge_rows(
+    model: Any,
+    train: Examples,
+    test: Examples,
+    target: str | None = None,
+    seed: int = 0,
+    say: Callable[..., Any] | None = None,
+) -> dict[str, Any]:
     """Judge drawn rows by what can be learnt of them, and by whether they are training rows.
 
     Args:

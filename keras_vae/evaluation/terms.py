@@ -1,14 +1,23 @@
 """The loss and its terms on held-out examples, in nats per example."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from keras import ops
+from numpy.typing import ArrayLike
 
 from keras_vae.models.capabilities import Bounds, DiscreteCodes, Encodes
 from keras_vae.training.batched import in_batches
 from keras_vae.training.inputs import as_float, check_examples
+from keras_vae.type_aliases import Examples
 
 
-def evaluate(model, inputs, batch_size=256, progress=None):
+def evaluate(
+    model: Any, inputs: Examples, batch_size: int = 256, progress: Callable[..., Any] | None = None
+) -> dict[str, Any]:
     """Measure the loss and its terms on held-out examples, with drawn codes and without.
 
     Args:
@@ -63,7 +72,9 @@ def evaluate(model, inputs, batch_size=256, progress=None):
     return results
 
 
-def evaluate_codes(model, x, batch_size=256, progress=None):
+def evaluate_codes(
+    model: Any, x: ArrayLike, batch_size: int = 256, progress: Callable[..., Any] | None = None
+) -> dict[str, Any]:
     """Measure a `VQVAE` on held-out examples.
 
     Args:

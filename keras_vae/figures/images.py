@@ -1,11 +1,20 @@
 """Grids of images, and images that move."""
 
+from __future__ import annotations
+
 import io
 import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from keras_vae.figures.style import WIDEST, inches, new_figure, plain, shortened, without_frame
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 
 SMALLEST_TILE = 64
 GAP = 2
@@ -14,7 +23,9 @@ TILE = 0.55
 MARGIN = 0.2
 
 
-def reconstructions(x, reconstructed, title, data_range=(0.0, 1.0)):
+def reconstructions(
+    x: ArrayLike, reconstructed: ArrayLike, title: str, data_range: Sequence[float] = (0.0, 1.0)
+) -> Figure:
     """Draw originals over their reconstructions.
 
     Args:
@@ -30,7 +41,12 @@ def reconstructions(x, reconstructed, title, data_range=(0.0, 1.0)):
     return labelled_grid(images, ("original", "reconstructed"), title, data_range)
 
 
-def samples(images, row_names, title, data_range=(0.0, 1.0)):
+def samples(
+    images: ArrayLike,
+    row_names: Sequence[str],
+    title: str,
+    data_range: Sequence[float] = (0.0, 1.0),
+) -> Figure:
     """Draw samples, one row a class.
 
     Args:
@@ -45,7 +61,13 @@ def samples(images, row_names, title, data_range=(0.0, 1.0)):
     return labelled_grid(images, row_names, title, data_range)
 
 
-def labelled_grid(images, row_names, title, data_range=(0.0, 1.0), column_names=None):
+def labelled_grid(
+    images: ArrayLike,
+    row_names: Sequence[str],
+    title: str,
+    data_range: Sequence[float] = (0.0, 1.0),
+    column_names: Sequence[str] | None = None,
+) -> Figure:
     """Draw rows of images, each with its name.
 
     Args:
@@ -83,7 +105,13 @@ def labelled_grid(images, row_names, title, data_range=(0.0, 1.0), column_names=
     return figure
 
 
-def manifold(panels, titles, title, quantiles, data_range=(0.0, 1.0)):
+def manifold(
+    panels: Sequence[ArrayLike],
+    titles: Sequence[str],
+    title: str,
+    quantiles: ArrayLike,
+    data_range: Sequence[float] = (0.0, 1.0),
+) -> Figure:
     """Draw what a decoder makes of a square grid of two-dimensional codes.
 
     Args:
@@ -126,7 +154,12 @@ def manifold(panels, titles, title, quantiles, data_range=(0.0, 1.0)):
     return figure
 
 
-def image_grid(images, columns, data_range=(0.0, 1.0), smallest=SMALLEST_TILE):
+def image_grid(
+    images: ArrayLike,
+    columns: int,
+    data_range: Sequence[float] = (0.0, 1.0),
+    smallest: int = SMALLEST_TILE,
+) -> NDArray[np.uint8]:
     """Tile images into one picture, each enlarged by a whole factor where it is small.
 
     Args:
@@ -171,7 +204,9 @@ def is_images(shape):
     return len(shape) == 4 and shape[-1] in (1, 3) and min(shape) > 0
 
 
-def animation(frames, milliseconds=80, colours=256):
+def animation(
+    frames: Sequence[NDArray[np.uint8]], milliseconds: int | Sequence[int] = 80, colours: int = 256
+) -> bytes:
     """Join pictures to an animated GIF that loops without end.
 
     Args:
@@ -206,7 +241,7 @@ def animation(frames, milliseconds=80, colours=256):
     return buffer.getvalue()
 
 
-def png(picture):
+def png(picture: NDArray[np.uint8]) -> bytes:
     """A picture, uint8 `(height, width)` or `(height, width, 3)`, as the bytes of a PNG file.
 
     Raises:
@@ -217,7 +252,7 @@ def png(picture):
     return buffer.getvalue()
 
 
-def captioned(picture, text, size=16):
+def captioned(picture: NDArray[np.uint8], text: str, size: int = 16) -> NDArray[np.uint8]:
     """Put text above a picture, in as many lines as it needs.
 
     Args:
@@ -240,7 +275,13 @@ def captioned(picture, text, size=16):
     return np.asarray(image)
 
 
-def named_grid(images, names, columns, data_range=(0.0, 1.0), smallest=96):
+def named_grid(
+    images: ArrayLike,
+    names: Sequence[str],
+    columns: int,
+    data_range: Sequence[float] = (0.0, 1.0),
+    smallest: int = 96,
+) -> NDArray[np.uint8]:
     """Tile images into one picture as `image_grid` does, each under its name.
 
     Args:

@@ -1,10 +1,20 @@
 """Pieces of music as piano rolls: time to the right, pitch upwards, a colour a voice."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from keras_vae.data.midi import BEATS_OF_BAR
-from keras_vae.data.notes import pitch_name
+from keras_vae.data.notes import Notes, pitch_name
 from keras_vae.figures.style import VOICE_COLOURS, WIDEST, new_figure, plain, shortened
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 
 # Inches of a roll at most and of a semitone, within these of a roll's height.
 _WIDTH = 3.2
@@ -13,7 +23,12 @@ _SEMITONE, _HEIGHTS = 0.045, (0.9, 2.2)
 _GAP = 0.15
 
 
-def piano_rolls(rows, schema, title, column_names=None):
+def piano_rolls(
+    rows: Mapping[str, ArrayLike],
+    schema: Notes,
+    title: str,
+    column_names: Sequence[str] | None = None,
+) -> Figure:
     """Draw pieces side by side, rows of them by name, such as real and sampled ones.
 
     Every roll has the same pitches from its bottom to its top. Voices that are given have a black

@@ -1,8 +1,13 @@
 """Curves, bars, and codes as points."""
 
+from __future__ import annotations
+
 import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from keras_vae.figures.style import (
     BAR,
@@ -15,6 +20,10 @@ from keras_vae.figures.style import (
     plain,
     shortened,
 )
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 
 TERMS = {
     "loss": "loss",
@@ -37,7 +46,7 @@ _SMALL = 1.3
 _MOST_COMPARED = 1000
 
 
-def learning_curves(history, title):
+def learning_curves(history: Mapping[str, Sequence[float]], title: str) -> Figure:
     """Draw the loss and its terms over the epochs.
 
     Args:
@@ -77,7 +86,15 @@ def learning_curves(history, title):
     return figure
 
 
-def bars(values, title, xlabel, ylabel, names=None, least=None, low="low"):
+def bars(
+    values: ArrayLike,
+    title: str,
+    xlabel: str,
+    ylabel: str,
+    names: Sequence[str] | None = None,
+    least: float | None = None,
+    low: str = "low",
+) -> Figure:
     """Draw values as bars, the largest first.
 
     Args:
@@ -118,7 +135,9 @@ def bars(values, title, xlabel, ylabel, names=None, least=None, low="low"):
     return figure
 
 
-def latent_scatter(z, labels, class_names, title):
+def latent_scatter(
+    z: ArrayLike, labels: ArrayLike, class_names: Sequence[str], title: str
+) -> Figure:
     """Draw codes of one or two dimensions as points, one colour and marker a class.
 
     Args:
@@ -143,7 +162,9 @@ def latent_scatter(z, labels, class_names, title):
     return figure
 
 
-def latent_spaces(codes, labels, class_names, title):
+def latent_spaces(
+    codes: Mapping[str, ArrayLike], labels: ArrayLike, class_names: Sequence[str], title: str
+) -> Figure:
     """Draw the codes of the same examples under several models side by side.
 
     Args:
@@ -165,7 +186,9 @@ def latent_spaces(codes, labels, class_names, title):
     return figure
 
 
-def projections(z, labels, class_names, title, seed=0):
+def projections(
+    z: ArrayLike, labels: ArrayLike, class_names: Sequence[str], title: str, seed: int = 0
+) -> Figure:
     """Draw codes of many dimensions in two and in three, by PCA and by t-SNE.
 
     PCA keeps directions and lengths and loses what varies little; t-SNE keeps who is near whom and

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from keras_vae.typing import Shape, Tensor
+from keras_vae.type_aliases import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable("keras_vae")

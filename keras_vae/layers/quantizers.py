@@ -12,7 +12,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from keras_vae import arguments, replica, seeds
-from keras_vae.typing import Shape, Tensor
+from keras_vae.type_aliases import Shape, Tensor
 
 # Codes are counted in float32, and the codebook is a table.
 MOST_CODES = 2**20

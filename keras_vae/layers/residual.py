@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from keras_vae import arguments
-from keras_vae.typing import Shape, Tensor
+from keras_vae.type_aliases import Shape, Tensor
 
 _GAIN = 0.1
 

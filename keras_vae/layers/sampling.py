@@ -9,7 +9,7 @@ from keras import ops
 
 from keras_vae import replica, seeds
 from keras_vae.distributions import Normal
-from keras_vae.typing import Shape, Tensor
+from keras_vae.type_aliases import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable("keras_vae")

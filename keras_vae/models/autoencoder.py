@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from keras_vae.models.base import LatentVariableModel
 from keras_vae.models.capabilities import Scores
-from keras_vae.typing import Examples, Tensor
+from keras_vae.type_aliases import Examples, Tensor
 
 
 @keras.saving.register_keras_serializable("keras_vae")

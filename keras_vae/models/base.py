@@ -25,7 +25,7 @@ from keras_vae.objectives import Loss, mean_over_rows, weighted_mean
 from keras_vae.training import datasets, fingerprints
 from keras_vae.training import inputs as model_inputs
 from keras_vae.training.batched import in_batches
-from keras_vae.typing import Examples, Tensor
+from keras_vae.type_aliases import Examples, Tensor
 
 
 class LatentVariableModel(GenerativeModel, Encodes):

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keras_vae.distributions import Distribution
-from keras_vae.typing import Conditions, Examples, Tensor
+from keras_vae.type_aliases import Conditions, Examples, Tensor
 
 
 class Encodes:

@@ -21,7 +21,7 @@ from keras_vae.training.bar import with_bar
 from keras_vae.training.batched import in_batches
 from keras_vae.training.occurrence import check_occurrence
 from keras_vae.training.ranges import LearnsRanges
-from keras_vae.typing import Conditions, Examples, Tensor
+from keras_vae.type_aliases import Conditions, Examples, Tensor
 from keras_vae.version import __version__
 
 

@@ -12,7 +12,7 @@ from keras_vae import arguments
 from keras_vae.models.conditional_vae import ConditionalVAE
 from keras_vae.models.gan import GAN
 from keras_vae.training import inputs as model_inputs
-from keras_vae.typing import Conditions, Tensor
+from keras_vae.type_aliases import Conditions, Tensor
 
 # What numbers count by: the standard deviation of a Gaussian, in halves of their range.
 NUMBER_SCALE = 0.25

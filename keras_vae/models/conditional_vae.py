@@ -14,7 +14,7 @@ from keras_vae.data.table_schema import TableSchema
 from keras_vae.models.label_inference import LabelInference
 from keras_vae.models.vae import VAE
 from keras_vae.training import inputs as model_inputs
-from keras_vae.typing import Conditions
+from keras_vae.type_aliases import Conditions
 
 
 @keras.saving.register_keras_serializable("keras_vae")

@@ -18,7 +18,7 @@ from keras_vae.priors import StandardNormal
 from keras_vae.training import datasets
 from keras_vae.training.players import JointOptimizer, as_optimizer
 from keras_vae.training.steps import Player
-from keras_vae.typing import Conditions, Tensor
+from keras_vae.type_aliases import Conditions, Tensor
 
 
 @keras.saving.register_keras_serializable("keras_vae")

@@ -19,7 +19,7 @@ from keras_vae.storage.stored import StoredModel
 from keras_vae.training import inputs as model_inputs
 from keras_vae.training.batched import CompiledFunctions, in_batches
 from keras_vae.training.fitting import Fitting
-from keras_vae.typing import Conditions, Shape, Tensor
+from keras_vae.type_aliases import Conditions, Shape, Tensor
 from keras_vae.version import __version__
 
 

@@ -20,7 +20,7 @@ from keras_vae.objectives import Loss, weighted_mean
 from keras_vae.training import datasets, strata
 from keras_vae.training import inputs as model_inputs
 from keras_vae.training.batched import in_batches
-from keras_vae.typing import Examples, Shape, Tensor
+from keras_vae.type_aliases import Examples, Shape, Tensor
 
 # Up to so many combinations of labels are summed over, each a pass of the networks; of more, draws.
 SUMMED_AT_MOST = 32

@@ -16,7 +16,7 @@ from keras_vae import arguments, portable_random, seeds
 from keras_vae.models.code_prior import CodePrior
 from keras_vae.networks import arithmetic
 from keras_vae.training.batched import CompiledFunctions, in_batches
-from keras_vae.typing import Conditions, Tensor
+from keras_vae.type_aliases import Conditions, Tensor
 
 
 @keras.saving.register_keras_serializable("keras_vae")

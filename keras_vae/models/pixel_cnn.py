@@ -16,7 +16,7 @@ from keras_vae.layers.masked_convolution import MaskedConv2D
 from keras_vae.models.code_prior import CodePrior
 from keras_vae.networks.convolutional import convolution
 from keras_vae.training.batched import padded
-from keras_vae.typing import Conditions, Tensor
+from keras_vae.type_aliases import Conditions, Tensor
 
 
 @keras.saving.register_keras_serializable("keras_vae")

@@ -29,7 +29,7 @@ from keras_vae.distributions import Normal, StandardNormal
 from keras_vae.models.capabilities import Bounds
 from keras_vae.models.generative import join
 from keras_vae.priors.base import Prior
-from keras_vae.typing import Conditions, Tensor
+from keras_vae.type_aliases import Conditions, Tensor
 
 SCORES = ("negative_elbo", "negative_log_likelihood", "reconstruction")
 NUM_SAMPLES = 16

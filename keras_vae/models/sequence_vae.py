@@ -18,7 +18,7 @@ from keras_vae.networks import exact
 from keras_vae.networks.sequences import ConditionByStep, SequenceDecoder
 from keras_vae.training import inputs as model_inputs
 from keras_vae.training.batched import in_batches
-from keras_vae.typing import Conditions, Tensor
+from keras_vae.type_aliases import Conditions, Tensor
 
 
 @keras.saving.register_keras_serializable("keras_vae")

@@ -40,7 +40,7 @@ from keras_vae.schedules import Schedule
 from keras_vae.training import inputs as model_inputs
 from keras_vae.training.batched import in_batches
 from keras_vae.training.callbacks import CountEpochs, ScheduledKLWeight
-from keras_vae.typing import Examples, Tensor
+from keras_vae.type_aliases import Examples, Tensor
 
 # Of rows of a table whose gaps are filled, all that are decoded at once: 32 MB.
 MOST_PARAMETERS = 2**23

@@ -19,7 +19,7 @@ from keras_vae.objectives import Loss, weighted_mean
 from keras_vae.training import datasets
 from keras_vae.training import inputs as model_inputs
 from keras_vae.training.batched import in_batches
-from keras_vae.typing import Conditions, Examples, Tensor
+from keras_vae.type_aliases import Conditions, Examples, Tensor
 
 
 @keras.saving.register_keras_serializable("keras_vae")

@@ -18,7 +18,7 @@ from keras_vae.layers.random_shift import RandomShift
 from keras_vae.networks.convolutional import convolution
 from keras_vae.networks.tables import row_features
 from keras_vae.storage.stored import StoredModel
-from keras_vae.typing import Tensor
+from keras_vae.type_aliases import Tensor
 
 
 class Classifier(StoredModel):

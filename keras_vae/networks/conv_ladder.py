@@ -30,7 +30,7 @@ from keras_vae.networks.convolutional import (
 from keras_vae.networks.dense import split_condition
 from keras_vae.networks.ladder import PRIOR_LOG_VAR_RANGE, split_levels
 from keras_vae.storage.stored import StoredModel
-from keras_vae.typing import Tensor
+from keras_vae.type_aliases import Tensor
 
 
 @keras.saving.register_keras_serializable("keras_vae")

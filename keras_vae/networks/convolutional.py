@@ -19,7 +19,7 @@ from keras_vae.networks.dense import (
 )
 from keras_vae.networks.doubling import double_and_convolve
 from keras_vae.storage.stored import StoredModel
-from keras_vae.typing import Tensor
+from keras_vae.type_aliases import Tensor
 
 
 @keras.saving.register_keras_serializable("keras_vae")

@@ -16,7 +16,7 @@ from keras import ops
 
 from keras_vae import arguments
 from keras_vae.storage.stored import StoredModel
-from keras_vae.typing import Tensor
+from keras_vae.type_aliases import Tensor
 
 
 class GaussianEncoder(StoredModel):

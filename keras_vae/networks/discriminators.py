@@ -16,7 +16,7 @@ from keras_vae import arguments
 from keras_vae.layers.spectral import SpectralNormalization
 from keras_vae.networks.convolutional import convolution
 from keras_vae.storage.stored import StoredModel
-from keras_vae.typing import Tensor
+from keras_vae.type_aliases import Tensor
 
 
 class Discriminator(StoredModel):

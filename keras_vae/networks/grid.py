@@ -16,7 +16,7 @@ from keras_vae.networks.convolutional import (
     stage_options,
 )
 from keras_vae.storage.stored import StoredModel
-from keras_vae.typing import Tensor
+from keras_vae.type_aliases import Tensor
 
 
 @keras.saving.register_keras_serializable("keras_vae")

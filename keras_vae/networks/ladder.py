@@ -16,7 +16,7 @@ from keras_vae import arguments
 from keras_vae.distributions import Normal
 from keras_vae.networks.dense import DenseDecoder, dense_stack, split_condition
 from keras_vae.storage.stored import StoredModel
-from keras_vae.typing import Tensor
+from keras_vae.type_aliases import Tensor
 
 # Of a level's prior: a variance between 5e-5 and 2e4.
 PRIOR_LOG_VAR_RANGE = (-10.0, 10.0)

@@ -13,7 +13,7 @@ from keras import ops
 from keras_vae import arguments
 from keras_vae.networks import arithmetic
 from keras_vae.networks.sequences import ConditionByStep, one_hot
-from keras_vae.typing import Tensor
+from keras_vae.type_aliases import Tensor
 
 # Semitones: motions and leaps beyond these count as these; the classes of each feature, the last
 # for what has a rest or nothing at one of its ends.

@@ -45,7 +45,7 @@ from keras_vae.networks.sequences import (
     zeros,
 )
 from keras_vae.storage.stored import StoredModel
-from keras_vae.typing import Tensor
+from keras_vae.type_aliases import Tensor
 
 # Of the answers relative to a voice's last note.
 REACH = 15

@@ -10,7 +10,7 @@ from keras import ops
 
 from keras_vae import arguments
 from keras_vae.networks.sequences import SequenceDecoder
-from keras_vae.typing import Tensor
+from keras_vae.type_aliases import Tensor
 
 # Steps that share one vector of the plan: those of a quarter note.
 _PLANNED_TOGETHER = 4

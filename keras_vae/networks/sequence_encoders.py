@@ -16,7 +16,7 @@ from keras_vae.networks.sequences import (
     one_hots,
     shapes_of,
 )
-from keras_vae.typing import Tensor
+from keras_vae.type_aliases import Tensor
 
 
 @keras.saving.register_keras_serializable("keras_vae")

@@ -27,7 +27,7 @@ from keras_vae.networks import arithmetic
 from keras_vae.networks.dense import split_condition
 from keras_vae.networks.exact import MayBeExact, Wholes, refusal
 from keras_vae.storage.stored import StoredModel
-from keras_vae.typing import Tensor
+from keras_vae.type_aliases import Tensor
 
 
 def one_hot(tokens, num_tokens):

@@ -13,7 +13,7 @@ from keras_vae.column_distributions import layout
 from keras_vae.networks import exact as whole_numbers
 from keras_vae.networks.dense import GaussianEncoder, dense_stack, join_condition, split_condition
 from keras_vae.storage.stored import StoredModel
-from keras_vae.typing import Tensor
+from keras_vae.type_aliases import Tensor
 
 
 @keras.saving.register_keras_serializable("keras_vae")

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from keras_vae import portable_random, seeds
 from keras_vae.distributions import Distribution, Normal
-from keras_vae.typing import Shape, Tensor
+from keras_vae.type_aliases import Shape, Tensor
 
 _MOST_AT_ONCE = 4096
 

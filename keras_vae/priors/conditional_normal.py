@@ -15,7 +15,7 @@ from keras_vae.distributions import Normal
 from keras_vae.networks.dense import dense_stack
 from keras_vae.priors.base import Prior, build_layer, condition_size
 from keras_vae.priors.fitted import MOST_ROWS, FittedMixture, classes_of, row_vectors
-from keras_vae.typing import Shape, Tensor
+from keras_vae.type_aliases import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable("keras_vae")

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from keras_vae import arguments, portable_random
 from keras_vae.distributions import Distribution, Mixture, Normal
 from keras_vae.priors.base import Prior
-from keras_vae.typing import Tensor
+from keras_vae.type_aliases import Tensor
 
 KINDS = ("gaussian", "mixture", "kernel_density")
 DEFAULT_COMPONENTS = {"gaussian": 1, "mixture": 10, "kernel_density": 500}

@@ -13,7 +13,7 @@ from keras_vae import arguments, portable_random
 from keras_vae.distributions import Flow
 from keras_vae.networks.dense import dense_stack
 from keras_vae.priors.base import Prior, build_layer, condition_size
-from keras_vae.typing import Shape, Tensor
+from keras_vae.type_aliases import Shape, Tensor
 
 # exp(2) = 7.4 times wider or narrower by one layer is enough, and none overflows.
 _LOG_SCALE_RANGE = 2.0

@@ -9,7 +9,7 @@ from keras import ops
 
 from keras_vae import distributions, portable_random
 from keras_vae.priors.base import Prior
-from keras_vae.typing import Tensor
+from keras_vae.type_aliases import Tensor
 
 
 @keras.saving.register_keras_serializable("keras_vae")

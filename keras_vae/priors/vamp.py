@@ -13,7 +13,7 @@ from keras_vae import arguments, seeds
 from keras_vae.distributions import Distribution
 from keras_vae.priors.base import Prior, build_layer, condition_size
 from keras_vae.priors.fitted import FittedMixture, check_latent_dim, gaussians
-from keras_vae.typing import Shape, Tensor
+from keras_vae.type_aliases import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable("keras_vae")

@@ -15,7 +15,7 @@ from keras import ops
 
 from keras_vae import keras_internals
 from keras_vae.storage import saving
-from keras_vae.typing import PathLike
+from keras_vae.type_aliases import PathLike
 
 
 class StoredModel(keras.Model):

@@ -1,15 +1,19 @@
 """Callbacks that training itself needs, and adds."""
 
+from __future__ import annotations
+
 import math
 import time
+from typing import Any
 
 import keras
 
 from keras_vae import arguments, progress
+from keras_vae.schedules import Schedule
 from keras_vae.training.checkpoint import Checkpoint
 
 
-def looks_at_batches(callback):
+def looks_at_batches(callback: Any) -> bool:
     """Whether a callback wants to be called after every batch, as far as one can tell.
 
     Keras' bar and history, savers that save by epoch, and our own are content with every few.
@@ -36,15 +40,15 @@ class ProgressLines(keras.callbacks.Callback):
         seconds: Float, at least 0. Between two lines.
     """
 
-    def __init__(self, seconds=progress.SECONDS):
+    def __init__(self, seconds: float = progress.SECONDS) -> None:
         super().__init__()
         self.seconds = arguments.not_negative(seconds, "seconds")
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self.epoch = epoch
         self.last = time.monotonic()
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         now, steps = time.monotonic(), self.params.get("steps")
         if now - self.last < self.seconds or batch + 1 >= (steps or math.inf):
             return
@@ -70,25 +74,25 @@ class StopOnSkippedUpdates(keras.callbacks.Callback):
         FloatingPointError: In `fit`, after the run.
     """
 
-    def __init__(self, limit=20, interval=10):
+    def __init__(self, limit: int = 20, interval: int = 10) -> None:
         super().__init__()
         self.limit = arguments.whole(limit, "limit")
         self.interval = arguments.whole(interval, "interval")
         self.run = 0
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self.steps = 0
         # Not 0 in the rest of an epoch that was interrupted.
         skipped = self.model.skipped_updates.result()
         self.skipped = int(keras.ops.convert_to_numpy(skipped))
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         # After several steps at once Keras gives the number of the last that there could have been.
         done = min(batch + 1, self.params.get("steps") or batch + 1)
         if done - self.steps >= self.interval:
             self._look(done, logs)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._look(None, logs)
 
     def _look(self, steps, logs):
@@ -120,11 +124,11 @@ class ScheduledKLWeight(keras.callbacks.Callback):
         schedule: Object of `keras_vae.schedules`.
     """
 
-    def __init__(self, schedule):
+    def __init__(self, schedule: Schedule) -> None:
         super().__init__()
         self.schedule = schedule
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self.model.kl_weight.assign(self.schedule(_epochs_behind(self.model, epoch)))
 
 
@@ -134,7 +138,7 @@ class CountEpochs(keras.callbacks.Callback):
     `fit` adds this callback before all others, which may save what it counts.
     """
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if self.model.epochs_trained is not None:
             self.model.epochs_trained.assign(_epochs_behind(self.model, epoch) + 1)
 

@@ -1,10 +1,14 @@
 """A training that goes on to the last bit after it was interrupted."""
 
+from __future__ import annotations
+
 import contextlib
 import pathlib
 import signal
 import threading
 import weakref
+from collections.abc import Iterator
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,6 +17,7 @@ from keras_vae import arguments
 from keras_vae.storage import checkpoints
 from keras_vae.storage.files import locked, remove_if_empty
 from keras_vae.training import settings
+from keras_vae.type_aliases import PathLike
 
 
 class Interrupted(KeyboardInterrupt):
@@ -60,7 +65,7 @@ class Checkpoint(keras.callbacks.Callback):
         Interrupted: In `fit`, a `KeyboardInterrupt`, after Ctrl-C or SIGTERM.
     """
 
-    def __init__(self, folder, every=None, delete=True):
+    def __init__(self, folder: PathLike, every: int | None = None, delete: bool = True) -> None:
         super().__init__()
         self.folder = pathlib.Path(folder)
         self.every = None if every is None else arguments.whole(every, "every")
@@ -71,7 +76,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.signal = None
 
     @contextlib.contextmanager
-    def guarding(self, model, batches):
+    def guarding(self, model: Any, batches: Any) -> Iterator[tuple[int, int]]:
         """Hold the folder and listen for signals while `fit` runs; yield where it is to begin.
 
         Args:
@@ -130,11 +135,11 @@ class Checkpoint(keras.callbacks.Callback):
             )
         return {**now, **data, **steps, **first}
 
-    def reload(self):
+    def reload(self) -> None:
         """Go on from what was saved last: Keras may have put averages in the weights' place."""
         self._restore(checkpoints.newest(self.folder).arrays)
 
-    def complete(self, history):
+    def complete(self, history: Any) -> None:
         """Put the epochs before the interruption into the `History` of the rest."""
         history.history = self.history
         history.epoch = list(range(len(next(iter(self.history.values()), []))))
@@ -159,7 +164,7 @@ class Checkpoint(keras.callbacks.Callback):
             for number in heard:
                 signal.signal(number, before[number])
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         if self.state:
             self._restore(self.state.arrays)
 
@@ -182,7 +187,7 @@ class Checkpoint(keras.callbacks.Callback):
         both = [*model.variables, *model.metrics_variables, *model.optimizer.variables]
         return list({id(variable): variable for variable in both}.values())
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self.epoch = epoch
         self.behind = self.saved = 0
         # At the start of an epoch it stays what `on_train_begin` restored, but for what other
@@ -193,7 +198,7 @@ class Checkpoint(keras.callbacks.Callback):
             self._restore(self.state.arrays)
         self.state = None
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         # After several steps at once Keras gives the number of the last that there could have been.
         done = self.behind + batch + 1
         if done >= self.steps:  # the epoch's end saves
@@ -203,7 +208,7 @@ class Checkpoint(keras.callbacks.Callback):
             self.saved = done
         self._stop_if_asked()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(float(value))
         self._save(epoch + 1, 0)
@@ -228,7 +233,7 @@ class Checkpoint(keras.callbacks.Callback):
         state = checkpoints.State(epoch, step, self.history, arrays, self.first, last)
         checkpoints.write(self.folder, state)
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         self.ended = True
         if self.delete:
             checkpoints.delete(self.folder)

@@ -14,7 +14,7 @@ from keras import ops
 from keras_vae import replica
 from keras_vae.metrics import Averages, Count
 from keras_vae.training import Trainer, datasets, occurrence
-from keras_vae.typing import Tensor
+from keras_vae.type_aliases import Tensor
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,7 +5,7 @@ Keras has no types: to a type checker its layers and models are `Any`, and so is
 
 import os
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from numpy.typing import ArrayLike
 
@@ -17,7 +17,17 @@ PathLike: TypeAlias = str | os.PathLike[str]
 Shape: TypeAlias = tuple[int | None, ...]
 # Of random draws: an int, or a `keras.random.SeedGenerator`.
 Seed: TypeAlias = Any
+
+
+class Rows(Protocol):
+    """Examples that are read when rows of them are asked for, such as `data.ImageFiles`."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: Any, /) -> Any: ...
+
+
 # What is measured or encoded: `x`, `(n, *data_shape)`, or a dict of `"x"` and every condition.
-Examples: TypeAlias = ArrayLike | Mapping[str, ArrayLike]
+Examples: TypeAlias = ArrayLike | Rows | Mapping[str, ArrayLike | Rows]
 # From every condition's name to its values, or to one that is that of all samples.
 Conditions: TypeAlias = Mapping[str, Any]
