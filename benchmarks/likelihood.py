@@ -12,9 +12,9 @@ binarised once, with 5,000 importance samples each, in nats per image: its stand
 of the images, `monte_carlo_error` that of the draws. `--static` trains on pixels binarised once,
 which is another data set, whose figures are not compared with those of the first.
 
-The folder `--out`, by default `runs/likelihood/ROW`, keeps the model and the estimates of every 250
-images as they come: the same command goes on where it was interrupted, and is refused where the
-folder holds another.
+The folder `--out`, by default `runs/likelihood/ROW`, keeps the training after every epoch, then the
+model, and the estimates of every 250 images as they come: the same command goes on where it was
+interrupted, and is refused where the folder holds another.
 
 Bounds, of the first 1,000 images: `vae` at least -89.3 and `conditional_vae` at least -85.4, each
 within 10 minutes of one CPU core; `conditional_prior`, p(z | label) with learned means and
@@ -109,14 +109,29 @@ ROWS = {
 
 
 class Progress(keras.callbacks.Callback):
-    """Tell on standard error how far the training is."""
+    """Tell on standard error how far the training is, and keep in a file how long it took so far.
+
+    Attributes:
+        seconds: List of wall and CPU seconds, of all finished epochs.
+    """
+
+    def __init__(self, path):
+        super().__init__()
+        self.path = path
+        self.seconds = json.loads(path.read_text()) if path.exists() else [0.0, 0.0]
 
     def on_train_begin(self, logs=None):
-        self.start = time.perf_counter()
+        self.last = time.perf_counter(), time.process_time()
 
     def on_epoch_end(self, epoch, logs=None):
-        seconds = time.perf_counter() - self.start
-        report(f"epoch {epoch + 1} of {self.params['epochs']}: {logs['loss']:.2f}, {seconds:.0f} s")
+        now = time.perf_counter(), time.process_time()
+        spent = zip(self.seconds, now, self.last, strict=True)
+        self.seconds = [round(so_far + new - last, 1) for so_far, new, last in spent]
+        self.last = now
+        write_atomically(self.path, json.dumps(self.seconds).encode())
+        done = f"epoch {epoch + 1} of {self.params['epochs']}"
+        norm = logs.get("gradient_norm", 0.0)
+        report(f"{done}: {logs['loss']:.2f}, gradient {norm:.0f}, {self.seconds[1]:.0f} CPU s")
 
 
 def report(text):
@@ -197,7 +212,7 @@ def settings_of(args):
 
 
 def train(args, inputs):
-    """Train the model of a row, or load it from its folder.
+    """Train the model of a row, go on with its training, or load it from its folder.
 
     Returns:
         Tuple of the model, and wall and CPU seconds of its training.
@@ -209,22 +224,30 @@ def train(args, inputs):
             sys.exit(f"error: {args.out} holds another training. Choose --out, or --overwrite.")
         report(f"going on with {args.out}")
         vars(args).update(kept["found"])
-        return keras_vae.load_model(args.out / "model.keras"), *kept["seconds"]
-    args.out.mkdir(parents=True, exist_ok=True)
-    for old in args.out.glob("estimates*.npz"):
-        old.unlink()
-    fill_epochs(args, inputs)
+    else:
+        args.out.mkdir(parents=True, exist_ok=True)
+        for old in (*args.out.glob("*.npz"), *args.out.glob("*.json"), *args.out.glob("*.keras")):
+            old.unlink()
+        for old in args.out.glob("checkpoints/*"):
+            old.unlink()
+        fill_epochs(args, inputs)
+        found = {"epochs": args.epochs, "kl_warmup": args.kl_warmup}
+        kept = {"settings": settings, "found": found}
+        write_atomically(path, json.dumps(kept, indent=2).encode())
+    progress = Progress(args.out / "seconds.json")
+    if (args.out / "model.keras").exists():
+        return keras_vae.load_model(args.out / "model.keras"), *progress.seconds
     model = make_model(args)
-    start, cpu_start = time.perf_counter(), time.process_time()
+    checkpoint = keras_vae.callbacks.Checkpoint(args.out / "checkpoints")
     model.fit(
-        inputs, batch_size=args.batch_size, epochs=args.epochs, verbose=0, callbacks=[Progress()]
+        inputs,
+        batch_size=args.batch_size,
+        epochs=args.epochs,
+        verbose=0,
+        callbacks=[progress, checkpoint],
     )
-    seconds = time.perf_counter() - start, time.process_time() - cpu_start
     model.save(args.out / "model.keras")
-    found = {"epochs": args.epochs, "kl_warmup": args.kl_warmup}
-    kept = {"settings": settings, "found": found, "seconds": [round(each, 1) for each in seconds]}
-    write_atomically(path, json.dumps(kept, indent=2).encode())
-    return model, *kept["seconds"]
+    return model, *progress.seconds
 
 
 def estimate(model, inputs, args):
