@@ -26,8 +26,8 @@ BACKEND_OF = {
     "manifold": "torch",
     "own_images": "torch",
     "own_networks": "torch",
-    "sensor_anomaly": "tensorflow",
-    "tables": "tensorflow",
+    "sensor_anomaly": None,
+    "tables": None,
     "vae_by_hand": "jax",
     "vq_vae": "torch",
 }

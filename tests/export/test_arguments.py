@@ -24,7 +24,7 @@ def fails(capsys, arguments, words):
     assert words in said
 
 
-@ordinary_on("tensorflow")
+@pytest.mark.slow
 def test_every_format_exports_by_its_name_alone(tmp_path):
     model = exported("dense").model
     made = export.export(model, format=export.FORMATS, out=tmp_path)

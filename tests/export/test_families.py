@@ -95,7 +95,10 @@ FAMILIES = [
         GRAPHS,
         make_sequence_vae,
         exported_sequence_vae,
-        {graph: exported_with_other_graphs for graph in GRAPHS if graph not in DRAW},
+        {
+            graph: exported_sequence_vae if graph in DRAW else exported_with_other_graphs
+            for graph in GRAPHS
+        },
     ),
 ]
 HAVE = [

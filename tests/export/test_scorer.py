@@ -42,7 +42,12 @@ def examples(rows, seed):
 
 @pytest.mark.parametrize(
     ("score", "posterior"),
-    [*((score, None) for score in SCORES), (SCORES[1], "full_covariance")],
+    [
+        pytest.param(score, posterior, marks=pytest.mark.slow if posterior or k else ())
+        for k, (score, posterior) in enumerate(
+            [*((score, None) for score in SCORES), (SCORES[1], "full_covariance")]
+        )
+    ],
 )
 def test_a_file_gives_what_the_detector_gives(score, posterior, tmp_path):
     detector, inputs = detector_of(score, posterior=posterior), examples(16, 2)

@@ -190,7 +190,8 @@ def test_codes_are_right_or_wrong_but_for_one_tie():
 
 @converts_here
 @pytest.mark.usefixtures("one_signature")
-@pytest.mark.parametrize("format", [pytest.param("tflite", marks=pytest.mark.slow), "onnx"])
+@pytest.mark.slow
+@pytest.mark.parametrize("format", ["tflite", "onnx"])
 def test_guidance_is_fixed_in_a_sampler(format):
     model = make_model("codebook")
     kinds = {"label": keras_vae.Categorical(3, unknown_rate=0.1)}
