@@ -23,6 +23,18 @@ def kl_standard_normal(z_mean: Tensor, z_log_var: Tensor, by_dimension: bool = F
         Tensor `(batch,)`, nats per example, summed over the latent dimensions; or
         `(batch, latent)`, by dimension.
 
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> z_mean, z_log_var = np.zeros((4, 2), "float32"), np.zeros((4, 2), "float32")
+    >>> kl = keras_vae.divergences.kl_standard_normal(z_mean, z_log_var)
+    >>> tuple(kl.shape), float(kl[0])
+    ((4,), 0.0)
+
+    See also:
+        `kl_normal`, from any other Gaussian.
+
     References:
         - Kingma & Welling, 2014, appendix B. https://arxiv.org/abs/1312.6114
     """
@@ -47,6 +59,17 @@ def kl_normal(
 
     Returns:
         As `kl_standard_normal`.
+
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> zeros = np.zeros((4, 2), "float32")
+    >>> tuple(keras_vae.divergences.kl_normal(zeros, zeros, zeros, zeros, by_dimension=True).shape)
+    (4, 2)
+
+    See also:
+        `kl_standard_normal`.
     """
     other = Normal(*map(ops.convert_to_tensor, (prior_mean, prior_log_var)))
     return _kl(by_dimension, other, z_mean, z_log_var)

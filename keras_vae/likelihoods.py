@@ -61,6 +61,21 @@ class Likelihood:
             may come before.
         levels: Int, how many values in [0, 1] there are, or None for any.
         scale: "shared", a number or what else a density with a location has, or None.
+
+    Example:
+
+    >>> import keras_vae
+    >>> class HalfNormal(keras_vae.likelihoods.Likelihood):
+    ...     name, data_range = "half_normal_of_an_example", (0.0, float("inf"))
+    ...
+    ...     def distribution(self, parameters):
+    ...         return keras_vae.distributions.Normal(parameters, 0.0)
+    ...
+    >>> keras_vae.likelihoods.get("half_normal_of_an_example").parameters_shape((4, 4, 1))
+    (4, 4, 1)
+
+    See also:
+        `LocationScale`, for a density with a location and a scale.
     """
 
     name: str | None = None
@@ -167,6 +182,18 @@ class Bernoulli(Likelihood):
     Grey values between 0 and 1 are allowed, as in the seeds of this project: then `log_prob` is
     the negative binary cross-entropy, not a normalised density, and `sample` still draws 0 or 1.
 
+    Example:
+
+    >>> import keras_vae
+    >>> from keras import ops
+    >>> likelihood = keras_vae.likelihoods.Bernoulli()
+    >>> px = likelihood(ops.zeros((4, 28, 28, 1)))  # what a decoder gives: logits
+    >>> float(px.mean()[0, 0, 0, 0]), tuple(px.log_prob(ops.ones((4, 28, 28, 1))).shape)
+    (0.5, (4,))
+
+    See also:
+        `ContinuousBernoulli`, for greys.
+
     References:
         - Kingma & Welling, 2014, appendix C.1. https://arxiv.org/abs/1312.6114
     """
@@ -187,6 +214,17 @@ class Bernoulli(Likelihood):
 @keras.saving.register_keras_serializable("keras_vae")
 class ContinuousBernoulli(Likelihood):
     """A density on [0, 1], `p(x) ~ exp(logit * x)`: the Bernoulli of grey values, normalised.
+
+    Example:
+
+    >>> import keras_vae
+    >>> from keras import ops
+    >>> px = keras_vae.likelihoods.ContinuousBernoulli()(ops.zeros((4, 28, 28, 1)))
+    >>> tuple(px.log_prob(ops.ones((4, 28, 28, 1))).shape)
+    (4,)
+
+    See also:
+        `Bernoulli`, for black and white.
 
     References:
         - Loaiza-Ganem & Cunningham, 2019, eqs. 6 to 9. https://arxiv.org/abs/1907.06845
@@ -213,6 +251,17 @@ class LocationScale(Likelihood, keras.layers.Layer):
     A decoder gives the locations; with scales per pixel, also the log-scales `s`, of which
     `7 tanh(s / 7)` is taken. A subclass has a `name` and writes `of`; for the scale "optimal" also
     `deviation` and `log_best`.
+
+    Example:
+
+    >>> import keras_vae
+    >>> issubclass(keras_vae.likelihoods.Gaussian, keras_vae.likelihoods.LocationScale)
+    True
+    >>> float(keras_vae.likelihoods.Gaussian(scale=1).log_scale)
+    0.0
+
+    See also:
+        `Gaussian`, `Laplace`.
     """
 
     data_range = (-math.inf, math.inf)
@@ -351,6 +400,19 @@ class Gaussian(LocationScale):
     Raises:
         ValueError: If `scale` is none of these, or `channels` goes with another.
 
+    Example:
+
+    >>> import keras_vae
+    >>> from keras import ops
+    >>> likelihood = keras_vae.likelihoods.Gaussian("per_pixel")
+    >>> likelihood.parameters_shape((28, 28, 3))
+    (28, 28, 6)
+    >>> tuple(likelihood(ops.zeros((4, 28, 28, 6))).mean().shape)
+    (4, 28, 28, 3)
+
+    See also:
+        `Laplace`, for data with outliers.
+
     References:
         - Rybkin et al., 2021, section 3. https://arxiv.org/abs/2006.13202
     """
@@ -397,6 +459,17 @@ class Laplace(LocationScale):
 
     Raises:
         ValueError: If `scale` is none of these.
+
+    Example:
+
+    >>> import keras_vae
+    >>> from keras import ops
+    >>> px = keras_vae.likelihoods.Laplace(scale=0.1)(ops.zeros((4, 28, 28, 3)))
+    >>> tuple(px.log_prob(ops.ones((4, 28, 28, 3))).shape)
+    (4,)
+
+    See also:
+        `Gaussian`.
     """
 
     name = "laplace"
@@ -439,6 +512,16 @@ class DiscretizedLogisticMixture(_Levels):
 
     Raises:
         ValueError: If a number is too small.
+
+    Example:
+
+    >>> import keras_vae
+    >>> likelihood = keras_vae.likelihoods.DiscretizedLogisticMixture(components=5)
+    >>> likelihood.parameters_per_value, likelihood.parameters_shape((32, 32, 3))
+    (15, (32, 32, 45))
+
+    See also:
+        `Categorical`, for few levels.
 
     References:
         - Salimans et al., 2017, section 2.1. https://arxiv.org/abs/1701.05517
@@ -484,6 +567,16 @@ class Categorical(_Levels):
 
     Raises:
         ValueError: If `levels` is too small.
+
+    Example:
+
+    >>> import keras_vae
+    >>> likelihood = keras_vae.likelihoods.Categorical(levels=4)
+    >>> likelihood.parameters_shape((28, 28, 1))
+    (28, 28, 4)
+
+    See also:
+        `DiscretizedLogisticMixture`, for many levels.
     """
 
     name = "categorical"
@@ -517,6 +610,16 @@ class Table(Likelihood):
 
     Raises:
         ValueError: If a block is none of these, or `exact` with a count.
+
+    Example:
+
+    >>> import keras_vae
+    >>> likelihood = keras_vae.likelihoods.Table([("normal",), ("categorical", 3)])
+    >>> likelihood.parameters_shape((2,)), likelihood.takes_missing
+    ((5,), True)
+
+    See also:
+        `table_vae`, which makes it of a schema.
     """
 
     data_range = (-math.inf, math.inf)
@@ -604,6 +707,16 @@ class Autoregressive(Likelihood):
 
     Args:
         decoder: `networks.SequenceDecoder`.
+
+    Example:
+
+    >>> import keras_vae
+    >>> decoder = keras_vae.networks.CausalDecoder((8, 2), num_tokens=5, width=8)
+    >>> keras_vae.likelihoods.Autoregressive(decoder).data_range
+    (-1.0, 4.0)
+
+    See also:
+        `SequenceVAE`, which makes it of its decoder.
     """
 
     holds_tokens = True
@@ -637,6 +750,13 @@ def get(identifier: str | Likelihood) -> Likelihood:
 
     Raises:
         ValueError: If there is none of that name, or it is no likelihood.
+
+    Example:
+
+    >>> import keras_vae
+    >>> likelihood = keras_vae.likelihoods.get("gaussian_optimal")
+    >>> type(likelihood).__name__, likelihood.scale
+    ('Gaussian', 'optimal')
     """
     if isinstance(identifier, str) and identifier in LIKELIHOODS:
         return LIKELIHOODS[identifier]()

@@ -16,6 +16,18 @@ class Average(keras.metrics.Mean):
     """A weighted mean that is NaN, not 0, when nothing was counted.
 
     An epoch whose every update was skipped must not report a loss of 0.
+
+    Example:
+
+    >>> import keras_vae
+    >>> metric = keras_vae.metrics.Average("kl")
+    >>> metric.update_state(2.0)
+    >>> metric.update_state(4.0, weight=3.0)
+    >>> float(metric.result())
+    3.5
+
+    See also:
+        `Averages`, of several terms in one variable.
     """
 
     def update_state(self, value: Tensor, weight: Tensor = 1.0) -> None:
@@ -38,6 +50,17 @@ class Averages(keras.metrics.Metric):
 
     Args:
         names: Optional list of str. Defaults to those of the first update.
+
+    Example:
+
+    >>> import keras_vae
+    >>> metric = keras_vae.metrics.Averages()
+    >>> metric.update_state({"loss": 90.0, "kl_loss": 20.0})
+    >>> {name: float(value) for name, value in metric.result().items()}
+    {'loss': 90.0, 'kl_loss': 20.0}
+
+    See also:
+        `Average`.
     """
 
     def __init__(
@@ -104,7 +127,16 @@ class Averages(keras.metrics.Metric):
 
 @keras.saving.register_keras_serializable("keras_vae")
 class Count(keras.metrics.Metric):
-    """How often something happened that all replicas of a model see: each of them counts it."""
+    """How often something happened that all replicas of a model see: each of them counts it.
+
+    Example:
+
+    >>> import keras_vae
+    >>> metric = keras_vae.metrics.Count("skipped_updates")
+    >>> metric.update_state(1.0)
+    >>> float(metric.result())
+    1.0
+    """
 
     def __init__(self, name: str = "count", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
@@ -128,6 +160,18 @@ class Perplexity(keras.metrics.Metric):
     Args:
         num_codes: Int.
         name: String.
+
+    Example:
+
+    >>> import keras_vae
+    >>> from keras import ops
+    >>> metric = keras_vae.metrics.Perplexity(num_codes=4)
+    >>> metric.update_state(ops.array([0.5, 0.5, 0.0, 0.0]))
+    >>> round(float(metric.result()), 3)
+    2.0
+
+    See also:
+        `VQVAE`, which reports it.
     """
 
     def __init__(self, num_codes: int, name: str = "perplexity", **kwargs: Any) -> None:

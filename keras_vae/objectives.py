@@ -20,6 +20,13 @@ class Loss(NamedTuple):
     Attributes:
         total: Scalar, nats per example.
         terms: Dict of scalars by their names.
+
+    Example:
+
+    >>> import keras_vae
+    >>> loss = keras_vae.objectives.Loss(total=90.0, terms={"reconstruction_loss": 70.0})
+    >>> loss.total - loss.terms["reconstruction_loss"]
+    20.0
     """
 
     total: Tensor
@@ -27,7 +34,19 @@ class Loss(NamedTuple):
 
 
 def weighted_mean(values: Tensor, sample_weight: Tensor | None = None) -> Tensor:
-    """Mean of values `(batch,)`, or `(draws, batch)`, each times its example's weight."""
+    """Mean of values `(batch,)`, or `(draws, batch)`, each times its example's weight.
+
+    Example:
+
+    >>> import keras_vae
+    >>> from keras import ops
+    >>> weights = ops.array([2.0, 0.0, 1.0, 1.0])
+    >>> float(keras_vae.objectives.weighted_mean(ops.ones((4,)), weights))
+    1.0
+
+    See also:
+        `mean_over_rows`, over the rows of all devices.
+    """
     if sample_weight is not None:
         values = values * ops.cast(ops.reshape(sample_weight, (-1,)), values.dtype)
     return ops.mean(values)
@@ -37,6 +56,17 @@ def mean_over_rows(values: Tensor, sample_weight: Tensor | None = None) -> Tenso
     """The weighted mean of values `(batch,)` over all rows of a batch, those of other devices too.
 
     For statistics that no gradient passes. It is 0 where all weights are 0.
+
+    Example:
+
+    >>> import keras_vae
+    >>> from keras import ops
+    >>> values, weights = ops.array([1.0, 5.0]), ops.array([1.0, 0.0])
+    >>> float(keras_vae.objectives.mean_over_rows(values, weights))
+    1.0
+
+    See also:
+        `weighted_mean`.
     """
     weight = ops.ones_like(values)
     if sample_weight is not None:
@@ -63,6 +93,19 @@ class Objective:
 
     Raises:
         ValueError: If an argument is out of range.
+
+    Example:
+
+    >>> import keras_vae
+    >>> class Halved(keras_vae.objectives.Objective):
+    ...     def penalty(self, q, p, z, log_likelihood, average, prior_codes):
+    ...         return keras_vae.objectives.Loss(average(log_likelihood) / 2, {})
+    ...
+    >>> Halved(num_samples=2).get_config()
+    {'num_samples': 2}
+
+    See also:
+        `ELBO`, `IWAE`, `TotalCorrelation`, `MMD`.
     """
 
     adds_kl = True
@@ -162,6 +205,18 @@ class ELBO(Objective):
             `"leave_one_out"`, the mean loss of the example's other draws, or with `num_samples=1`
             of the batch's other examples; or None.
 
+    Example:
+
+    >>> import keras_vae
+    >>> encoder = keras_vae.networks.DenseEncoder(2, hidden_units=(8,))
+    >>> decoder = keras_vae.networks.DenseDecoder((4, 4, 1), hidden_units=(8,))
+    >>> objective = keras_vae.objectives.ELBO(num_samples=5)
+    >>> keras_vae.VAE(encoder, decoder, objective=objective).num_samples
+    5
+
+    See also:
+        `IWAE`, whose bound is tighter.
+
     References:
         - Kingma & Welling, 2014, eq. 7. https://arxiv.org/abs/1312.6114
         - Williams, 1992, for the score function. https://doi.org/10.1007/BF00992696
@@ -224,6 +279,18 @@ class IWAE(Objective):
         gradient: `"doubly_reparameterized"`, whose signal for the encoder does not drown in noise
             as K grows, or `"reparameterized"`, the bound's plain derivative. Both have the same
             expectation.
+
+    Example:
+
+    >>> import keras_vae
+    >>> encoder = keras_vae.networks.DenseEncoder(2, hidden_units=(8,))
+    >>> decoder = keras_vae.networks.DenseDecoder((4, 4, 1), hidden_units=(8,))
+    >>> model = keras_vae.VAE(encoder, decoder, objective="iwae", num_samples=10)
+    >>> type(model.objective).__name__, model.num_samples
+    ('IWAE', 10)
+
+    See also:
+        `ELBO`; `VAE.log_likelihood` measures by the same bound.
 
     References:
         - Burda et al., 2016, eq. 8. https://arxiv.org/abs/1509.00519
@@ -297,6 +364,15 @@ class TotalCorrelation(Objective):
             which alone the size enters. The gradient is the same then.
         num_samples: Int, at least 1. Codes drawn for each example.
 
+    Example:
+
+    >>> import keras_vae
+    >>> keras_vae.objectives.TotalCorrelation(beta=6.0, dataset_size=60_000).get_config()
+    {'num_samples': 1, 'beta': 6.0, 'dataset_size': 60000}
+
+    See also:
+        `ELBO`, with a `kl_weight` on all of the KL.
+
     References:
         - Chen et al., 2018, section 3 and appendix C. https://arxiv.org/abs/1802.04942
     """
@@ -367,6 +443,16 @@ class MMD(Objective):
             two draws of N(0, I) have k = 1/e or so.
         num_samples: Int, at least 1. Codes drawn for each example.
 
+    Example:
+
+    >>> import keras_vae
+    >>> objective = keras_vae.objectives.MMD(weight=500.0)
+    >>> objective.draws_prior, objective.get_config()
+    (True, {'num_samples': 1, 'weight': 500.0, 'bandwidth': None})
+
+    See also:
+        `ELBO`.
+
     References:
         - Zhao et al., 2019. https://arxiv.org/abs/1706.02262
         - Gretton et al., 2012, eq. 5. https://jmlr.org/papers/v13/gretton12a.html
@@ -422,6 +508,12 @@ def get(identifier: str | Objective, **options: Any) -> Objective:
 
     Raises:
         ValueError: If there is none of that name, or it does not take an option.
+
+    Example:
+
+    >>> import keras_vae
+    >>> keras_vae.objectives.get("iwae", num_samples=10).num_samples
+    10
     """
     options = {name: value for name, value in options.items() if value is not None}
     if isinstance(identifier, Objective):

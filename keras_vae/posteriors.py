@@ -37,6 +37,18 @@ class Posterior:
     """What a posterior does: `posterior(heads)` is a distribution of codes.
 
     A subclass has a `name`, by which models take it too, and writes `distribution`.
+
+    Example:
+
+    >>> import keras_vae
+    >>> from keras import ops
+    >>> posterior = keras_vae.posteriors.get("diagonal")
+    >>> q = posterior((ops.zeros((4, 2)), ops.zeros((4, 2))))
+    >>> tuple(q.kl(keras_vae.distributions.StandardNormal()).shape)
+    (4,)
+
+    See also:
+        `DiagonalNormal`, `FullCovarianceNormal`, `Ladder`.
     """
 
     name: str | None = None
@@ -103,6 +115,17 @@ class DiagonalNormal(Posterior):
 
     The encoder returns `z_mean` and `z_log_var`, each `(batch, latent)`.
 
+    Example:
+
+    >>> import keras_vae
+    >>> from keras import ops
+    >>> posterior = keras_vae.posteriors.DiagonalNormal()
+    >>> tuple(posterior((ops.zeros((4, 2)), ops.zeros((4, 2)))).mean().shape)
+    (4, 2)
+
+    See also:
+        `FullCovarianceNormal`.
+
     References:
         - Kingma & Welling, 2014, section 3. https://arxiv.org/abs/1312.6114
     """
@@ -129,6 +152,19 @@ class FullCovarianceNormal(Posterior):
     `exp(z_log_var / 2)`. `networks.DenseEncoder` and `networks.ConvEncoder` get the third head from
     the model. `encode` returns the mean and the log-variance of each entry by itself, the diagonal
     of `L L^T`; its KL divergence is exact wherever the prior's is.
+
+    Example:
+
+    >>> import keras_vae
+    >>> encoder = keras_vae.networks.DenseEncoder(3, hidden_units=(8,))
+    >>> decoder = keras_vae.networks.DenseDecoder((4, 4, 1), hidden_units=(8,))
+    >>> model = keras_vae.VAE(encoder, decoder, posterior="full_covariance")
+    >>> model.build()
+    >>> encoder.full_covariance
+    True
+
+    See also:
+        `DiagonalNormal`.
 
     References:
         - Kingma & Welling, 2019, section 2.5.1. https://arxiv.org/abs/1906.02691
@@ -192,6 +228,17 @@ class Ladder(Posterior):
     The encoder returns all levels' means and log-variances, each `(batch, latent)`, the top level
     first, as `networks.LadderEncoder` does.
 
+    Example:
+
+    >>> import keras_vae
+    >>> encoder = keras_vae.networks.LadderEncoder((3, 2), hidden_units=(8, 8))
+    >>> decoder = keras_vae.networks.LadderDecoder((4, 4, 1), (3, 2), hidden_units=(8, 8))
+    >>> keras_vae.VAE(encoder, decoder, posterior="ladder").sample(2, seed=0).shape
+    (2, 4, 4, 1)
+
+    See also:
+        `networks.LadderEncoder`, `networks.ConvLadderEncoder`.
+
     References:
         - Sønderby et al., 2016, section 2.2. https://arxiv.org/abs/1602.02282
     """
@@ -232,6 +279,20 @@ class LadderNormal(Distribution):
         loc, log_var: Float tensors `(batch, latent)`, what the encoder says of all levels.
         condition: Float tensor `(batch, size)`, or None.
         decoder: `networks.LadderDecoder`.
+
+    Example:
+
+    >>> import keras_vae
+    >>> from keras import ops
+    >>> decoder = keras_vae.networks.LadderDecoder((4, 4, 1), (3, 2), hidden_units=(8, 8))
+    >>> code = decoder(ops.zeros((6, 5)))
+    >>> heads = ops.zeros((6, 5)), ops.zeros((6, 5))
+    >>> q = keras_vae.posteriors.LadderNormal(*heads, condition=None, decoder=decoder)
+    >>> tuple(q.sample(seed=0).shape)
+    (6, 5)
+
+    See also:
+        `Ladder`, which makes it of an encoder's heads.
     """
 
     loc: Any
@@ -318,7 +379,14 @@ def _combined(mean, log_var, prior_mean, prior_log_var):
 
 
 def get(identifier: str | Posterior | None) -> Posterior:
-    """Return a posterior from its name, None for the diagonal one, or the posterior itself."""
+    """Return a posterior from its name, None for the diagonal one, or the posterior itself.
+
+    Example:
+
+    >>> import keras_vae
+    >>> type(keras_vae.posteriors.get("full_covariance")).__name__
+    'FullCovarianceNormal'
+    """
     if isinstance(identifier, Posterior):
         return identifier
     name = "diagonal" if identifier is None else identifier

@@ -25,6 +25,19 @@ class Schedule:
 
     Raises:
         ValueError: If an argument is out of range.
+
+    Example:
+
+    >>> import keras_vae
+    >>> class Squared(keras_vae.schedules.Schedule):
+    ...     def shape(self, part):
+    ...         return part**2
+    ...
+    >>> Squared(epochs=2)(0)
+    0.25
+
+    See also:
+        `LinearWarmup`, `CosineWarmup`, `Cyclical`.
     """
 
     def __init__(self, epochs: int, start: float = 0.0, end: float = 1.0) -> None:
@@ -65,6 +78,15 @@ class Constant(Schedule):
 
     Args:
         value: Float, at least 0.
+
+    Example:
+
+    >>> import keras_vae
+    >>> keras_vae.schedules.Constant(0.5)(epoch=7)
+    0.5
+
+    See also:
+        `LinearWarmup`.
     """
 
     def __init__(self, value: float) -> None:
@@ -84,6 +106,16 @@ class LinearWarmup(Schedule):
         start: Float, at least 0. The weight before the first epoch; never trained with.
         end: Float, at least 0. The weight from then on.
 
+    Example:
+
+    >>> import keras_vae
+    >>> warm_up = keras_vae.schedules.LinearWarmup(epochs=4)
+    >>> [warm_up(epoch) for epoch in range(6)]
+    [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
+
+    See also:
+        `CosineWarmup`, `Cyclical`; `VAE` takes it as `kl_weight`.
+
     References:
         - Bowman et al., 2016. https://arxiv.org/abs/1511.06349
         - Sønderby et al., 2016. https://arxiv.org/abs/1602.02282
@@ -96,6 +128,16 @@ class CosineWarmup(Schedule):
 
     Args:
         epochs, start, end: As for `LinearWarmup`.
+
+    Example:
+
+    >>> import keras_vae
+    >>> warm_up = keras_vae.schedules.CosineWarmup(epochs=4)
+    >>> [round(warm_up(epoch), 2) for epoch in range(6)]
+    [0.15, 0.5, 0.85, 1.0, 1.0, 1.0]
+
+    See also:
+        `LinearWarmup`.
     """
 
     def shape(self, part: float) -> float:
@@ -110,6 +152,16 @@ class Cyclical(Schedule):
         epochs: Int, at least 1. Length of a cycle; a training may end within a later one.
         ratio: Float in (0, 1]. The ramp's share of a cycle.
         start, end: As for `LinearWarmup`.
+
+    Example:
+
+    >>> import keras_vae
+    >>> cyclical = keras_vae.schedules.Cyclical(epochs=4, ratio=0.5)
+    >>> [cyclical(epoch) for epoch in range(6)]
+    [0.5, 1.0, 1.0, 1.0, 0.5, 1.0]
+
+    See also:
+        `LinearWarmup`, once.
 
     References:
         - Fu et al., 2019, by epochs rather than by steps. https://arxiv.org/abs/1903.10145

@@ -28,6 +28,17 @@ class Prior:
             in closed form.
         draws_in_training: Bool. Whether it can be drawn from while it is learned, so that
             gradients reach its weights.
+
+    Example:
+
+    >>> import keras_vae
+    >>> prior = keras_vae.priors.StandardNormal()
+    >>> isinstance(prior, keras_vae.priors.Prior), prior.kl_adds_up
+    (True, True)
+
+    See also:
+        `StandardNormal`, `ConditionalNormal`, `GaussianMixture`, `VampPrior`, `RealNVP`,
+        `FittedMixture`.
     """
 
     kl_adds_up = False

@@ -37,6 +37,21 @@ class ConditionalNormal(Prior, keras.layers.Layer):
     Returns:
         `distributions.Normal`.
 
+    Example:
+
+    >>> import keras_vae
+    >>> model = keras_vae.ConditionalVAE(
+    ...     keras_vae.networks.DenseEncoder(2, hidden_units=(8,)),
+    ...     keras_vae.networks.DenseDecoder((4, 4, 1), hidden_units=(8,)),
+    ...     condition={"label": keras_vae.Categorical(3)},
+    ...     prior=keras_vae.priors.ConditionalNormal(),
+    ... )
+    >>> model.sample({"label": [0, 1, 2]}, seed=0).shape
+    (3, 4, 4, 1)
+
+    See also:
+        `StandardNormal`; `FittedMixture`, fitted after training.
+
     References:
         - Sohn et al., 2015, the conditional prior p(z|x) of section 4.1.
           https://papers.nips.cc/paper/5775

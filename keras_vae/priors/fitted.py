@@ -44,6 +44,19 @@ class FittedMixture(Prior, keras.layers.Layer):
 
     Returns:
         `distributions.Mixture`; of a single component, `distributions.Normal`.
+
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> prior = keras_vae.priors.FittedMixture.of(
+    ...     means=np.zeros((1, 2, 3)), scales=np.ones((1, 2, 3)), weights=[[0.25, 0.75]]
+    ... )
+    >>> prior.num_components, prior.sample(count=5, latent_dim=3, seed=0).shape
+    (2, (5, 3))
+
+    See also:
+        `VAE.fit_prior`, which makes it of the codes of data.
     """
 
     draws_in_training = True

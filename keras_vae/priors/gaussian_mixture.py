@@ -27,6 +27,18 @@ class GaussianMixture(Prior, keras.layers.Layer):
     Returns:
         `distributions.Mixture`; of a single component, `distributions.Normal`.
 
+    Example:
+
+    >>> import keras_vae
+    >>> encoder = keras_vae.networks.DenseEncoder(2, hidden_units=(8,))
+    >>> decoder = keras_vae.networks.DenseDecoder((4, 4, 1), hidden_units=(8,))
+    >>> model = keras_vae.VAE(encoder, decoder, prior=keras_vae.priors.GaussianMixture(5))
+    >>> model.sample(2, seed=0).shape
+    (2, 4, 4, 1)
+
+    See also:
+        `VampPrior`; `FittedMixture`, fitted after training.
+
     References:
         - Tomczak & Welling, 2018, section 2, the mixture that VampPrior is compared with.
           https://arxiv.org/abs/1705.07120

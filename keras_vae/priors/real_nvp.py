@@ -39,6 +39,18 @@ class RealNVP(Prior, keras.layers.Layer):
     Returns:
         `distributions.Flow`.
 
+    Example:
+
+    >>> import keras_vae
+    >>> encoder = keras_vae.networks.DenseEncoder(2, hidden_units=(8,))
+    >>> decoder = keras_vae.networks.DenseDecoder((4, 4, 1), hidden_units=(8,))
+    >>> prior = keras_vae.priors.RealNVP(num_layers=2, hidden_units=(8,))
+    >>> keras_vae.VAE(encoder, decoder, prior=prior).sample(2, seed=0).shape
+    (2, 4, 4, 1)
+
+    See also:
+        `GaussianMixture`.
+
     References:
         - Dinh et al., 2017, eq. 3 to 8. https://arxiv.org/abs/1605.08803 (there a learned factor
           limits the log-scale, here a fixed one, [-2, 2] a layer)

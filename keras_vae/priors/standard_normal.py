@@ -14,7 +14,18 @@ from keras_vae.type_aliases import Tensor
 
 @keras.saving.register_keras_serializable("keras_vae")
 class StandardNormal(Prior):
-    """N(0, I): every latent dimension is an independent standard normal."""
+    """N(0, I): every latent dimension is an independent standard normal.
+
+    Example:
+
+    >>> import keras_vae
+    >>> prior = keras_vae.priors.StandardNormal()
+    >>> prior.sample(count=3, latent_dim=2, seed=42).shape
+    (3, 2)
+
+    See also:
+        `ConditionalNormal`, which knows the label.
+    """
 
     kl_adds_up = True
     draws_in_training = True

@@ -32,6 +32,18 @@ class VampPrior(Prior, keras.layers.Layer):
     Returns:
         `distributions.Mixture`, whatever the condition.
 
+    Example:
+
+    >>> import keras_vae
+    >>> encoder = keras_vae.networks.DenseEncoder(2, hidden_units=(8,))
+    >>> decoder = keras_vae.networks.DenseDecoder((4, 4, 1), hidden_units=(8,))
+    >>> prior = keras_vae.priors.VampPrior(num_components=5, seed=0)
+    >>> keras_vae.VAE(encoder, decoder, prior=prior).sample(2, seed=0).shape
+    (2, 4, 4, 1)
+
+    See also:
+        `GaussianMixture`.
+
     References:
         - Tomczak & Welling, 2018, eq. 9. https://arxiv.org/abs/1705.07120 (they keep images in
           range by a hard tanh, we by a sigmoid)
