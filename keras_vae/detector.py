@@ -56,6 +56,22 @@ class AnomalyDetector:
     Raises:
         ValueError: If the model does not score or is not trained, or an argument is wrong.
 
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> encoder = keras_vae.networks.DenseEncoder(2, hidden_units=(8,))
+    >>> decoder = keras_vae.networks.DenseDecoder((4, 4, 1), hidden_units=(8,))
+    >>> vae = keras_vae.VAE(encoder, decoder)
+    >>> vae.build()
+    >>> x = np.random.default_rng(0).random((200, 4, 4, 1), "float32")
+    >>> detector = keras_vae.AnomalyDetector(vae).calibrate(x, false_alarms=0.05)
+    >>> detector.is_anomaly(x[:3]).dtype, detector.contributions(x[:3]).shape
+    (dtype('bool'), (3, 4, 4, 1))
+
+    See also:
+        `evaluation.evaluate_alarms`, of series; `calibration.Calibration`.
+
     References:
         - Nalisnick et al., 2019. https://arxiv.org/abs/1906.02994
         - Ren et al., 2019. https://arxiv.org/abs/1906.02845

@@ -66,12 +66,12 @@ class Likelihood:
 
     >>> import keras_vae
     >>> class HalfNormal(keras_vae.likelihoods.Likelihood):
-    ...     name, data_range = "half_normal_of_an_example", (0.0, float("inf"))
+    ...     data_range = (0.0, float("inf"))
     ...
     ...     def distribution(self, parameters):
     ...         return keras_vae.distributions.Normal(parameters, 0.0)
     ...
-    >>> keras_vae.likelihoods.get("half_normal_of_an_example").parameters_shape((4, 4, 1))
+    >>> HalfNormal().parameters_shape((4, 4, 1))
     (4, 4, 1)
 
     See also:

@@ -44,6 +44,18 @@ class Categorical:
 
     Raises:
         ValueError: If an argument is out of range.
+
+    Example:
+
+    >>> import keras_vae
+    >>> label = keras_vae.Categorical(names=["cat", "dog", "owl"], unknown_rate=0.1)
+    >>> label.as_array(["owl", "cat", None])
+    array([2, 0, 3], dtype=int32)
+    >>> label.size, label.names[label.num_leaves - 1]
+    (3, 'owl')
+
+    See also:
+        `Ordinal`, `Hierarchical` and `MultiLabel`, for labels in an order, in groups, and several.
     """
 
     kind = "categorical"

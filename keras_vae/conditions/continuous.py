@@ -36,6 +36,16 @@ class Continuous:
 
     Raises:
         ValueError: If an argument is out of range.
+
+    Example:
+
+    >>> import keras_vae
+    >>> angle = keras_vae.Continuous(1, low=-60, high=60, unit="degrees", unknown_rate=0.1)
+    >>> angle.as_array([30.0, None]).shape, angle.described_range()
+    ((2, 1), '-60 to 60 degrees')
+
+    See also:
+        `Categorical`, `Ordinal`.
     """
 
     kind = "continuous"

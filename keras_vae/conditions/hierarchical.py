@@ -37,6 +37,18 @@ class Hierarchical(Categorical):
     Raises:
         ValueError: If a class is a group of others, too, or an argument is out of range.
 
+    Example:
+
+    >>> import keras_vae
+    >>> label = keras_vae.Hierarchical(["animal/cat", "animal/dog", "plant/oak"])
+    >>> label.leaf_names, label.num_classes
+    (('animal/cat', 'animal/dog', 'plant/oak'), 5)
+    >>> label.as_array(["animal", "plant/oak"])
+    array([3, 2], dtype=int32)
+
+    See also:
+        `Categorical`, without groups.
+
     References:
         - Vendrov et al., 2016, for labels as all that is above them.
           https://arxiv.org/abs/1511.06361

@@ -33,6 +33,17 @@ class MultiLabel:
 
     Raises:
         ValueError: If an argument is out of range.
+
+    Example:
+
+    >>> import keras_vae
+    >>> tags = keras_vae.MultiLabel(["glasses", "hat", "beard"])
+    >>> tags.as_array([["hat"], ["glasses", "beard"]])
+    array([[0, 1, 0],
+           [1, 0, 1]], dtype=int32)
+
+    See also:
+        `Categorical`, of which an example has one.
     """
 
     kind = "multi_label"

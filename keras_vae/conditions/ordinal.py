@@ -29,6 +29,19 @@ class Ordinal(Categorical):
     Raises:
         ValueError: If an argument is out of range.
 
+    Example:
+
+    >>> import keras_vae
+    >>> size = keras_vae.Ordinal(["small", "medium", "large"])
+    >>> size.vectors()
+    array([[1., 0., 0.],
+           [1., 1., 0.],
+           [1., 1., 1.],
+           [0., 0., 0.]], dtype=float32)
+
+    See also:
+        `Categorical`, whose classes have no order; `Continuous`.
+
     References:
         - Cheng et al., 2008, section 3, for the vector. https://arxiv.org/abs/0704.1028
     """

@@ -23,6 +23,16 @@ class Sequence:
     Args:
         steps: Int, at least 1. Length of the sequence.
         num_values: Int, at least 1.
+
+    Example:
+
+    >>> import keras_vae
+    >>> melody = keras_vae.Sequence(steps=4, num_values=12)
+    >>> melody.as_array([[0, 4, 7, 11]]).shape, melody.size
+    ((1, 4), 48)
+
+    See also:
+        `SequenceVAE`, which takes it as a condition of every step.
     """
 
     kind = "sequence"

@@ -30,6 +30,17 @@ class Conditioning(keras.layers.Layer):
 
     Returns:
         float32 tensor `(batch, size)`, the encodings side by side in the order of `condition`.
+
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> layer = keras_vae.layers.Conditioning({"label": keras_vae.Categorical(3)})
+    >>> tuple(tuple(layer({"label": np.array([0, 2])}).shape))
+    (2, 3)
+
+    See also:
+        `ConditionalVAE`, which has one.
     """
 
     def __init__(

@@ -31,6 +31,17 @@ class MaskedConv2D(keras.layers.Conv2D):
     Raises:
         ValueError: If an argument is none of these.
 
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> layer = keras_vae.layers.MaskedConv2D(4, 3, "vertical", sees_center=False)
+    >>> tuple(tuple(layer(np.zeros((2, 7, 7, 1), "float32")).shape))
+    (2, 7, 7, 4)
+
+    See also:
+        `PixelCNN`, which is made of them.
+
     References:
         - van den Oord et al., 2016, section 2.2. https://arxiv.org/abs/1606.05328
     """

@@ -27,6 +27,16 @@ class Quantizer(keras.layers.Layer):
 
     Attributes:
         commitment_weight: Float, of this distance in the loss.
+
+    Example:
+
+    >>> import keras_vae
+    >>> quantizer = keras_vae.layers.VectorQuantizer(num_codes=8, dim=4)
+    >>> isinstance(quantizer, keras_vae.layers.Quantizer), quantizer.num_codes
+    (True, 8)
+
+    See also:
+        `VectorQuantizer`, `FiniteScalarQuantizer`.
     """
 
     commitment_weight = 0.0
@@ -78,6 +88,18 @@ class VectorQuantizer(Quantizer):
 
     Raises:
         ValueError: If an argument is out of range, or the vectors have another length.
+
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> quantizer = keras_vae.layers.VectorQuantizer(num_codes=8, dim=4, seed=0)
+    >>> z, codes, distance = quantizer(np.zeros((2, 7, 7, 4), "float32"), training=False)
+    >>> tuple(tuple(z.shape)), tuple(tuple(codes.shape))
+    ((2, 7, 7, 4), (2, 7, 7))
+
+    See also:
+        `FiniteScalarQuantizer`, without a codebook to learn; `VQVAE`.
 
     References:
         - van den Oord et al., 2017, eq. 1 and 3, appendix A.1. https://arxiv.org/abs/1711.00937
@@ -194,6 +216,18 @@ class FiniteScalarQuantizer(Quantizer):
 
     Raises:
         ValueError: If a level is below 2, or the vectors have another length.
+
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> quantizer = keras_vae.layers.FiniteScalarQuantizer(levels=(5, 5, 3))
+    >>> z, codes, distance = quantizer(np.zeros((2, 7, 7, 3), "float32"))
+    >>> quantizer.num_codes, tuple(tuple(codes.shape))
+    (75, (2, 7, 7))
+
+    See also:
+        `VectorQuantizer`, whose codebook is learnt.
 
     References:
         - Mentzer et al., 2023, section 3.1. https://arxiv.org/abs/2309.15505

@@ -29,6 +29,17 @@ class RandomShift(keras.layers.Layer):
 
     Returns:
         Tensor of the same shape and dtype.
+
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> layer = keras_vae.layers.RandomShift(shift=0.1, seed=0)
+    >>> tuple(tuple(layer(np.zeros((2, 28, 28, 1), "float32"), training=True).shape))
+    (2, 28, 28, 1)
+
+    See also:
+        `networks.ConvClassifier`, which has one.
     """
 
     def __init__(self, shift: float, seed: int | None = None, **kwargs: Any) -> None:

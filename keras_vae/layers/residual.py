@@ -35,6 +35,17 @@ class ResidualBlock(keras.layers.Layer):
     Returns:
         Tensor of the same shape, in the layer's compute dtype.
 
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> block = keras_vae.layers.ResidualBlock(filters=4)
+    >>> tuple(tuple(block(np.zeros((2, 8, 8, 4), "float32")).shape))
+    (2, 8, 8, 4)
+
+    See also:
+        `networks.ConvEncoder`, which has them by `residual_blocks`.
+
     References:
         - He et al., 2016, figure 2. https://arxiv.org/abs/1512.03385
         - Goyal et al., 2017, section 5.1, for a small gain. https://arxiv.org/abs/1706.02677

@@ -33,6 +33,17 @@ class Sampling(keras.layers.Layer):
     Raises:
         ValueError: If the two inputs differ in shape.
 
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> sampling = keras_vae.layers.Sampling(seed=0)
+    >>> tuple(tuple(sampling(np.zeros((4, 2), "float32"), np.zeros((4, 2), "float32")).shape))
+    (4, 2)
+
+    See also:
+        `VAE`, which draws through it; `distributions.Normal`.
+
     References:
         - Kingma & Welling, 2014, eq. 10. https://arxiv.org/abs/1312.6114
     """

@@ -37,6 +37,20 @@ class SpectralNormalization(keras.layers.Wrapper):
         ValueError: If the layer has no kernel, or a bias or an activation, or `power_iterations` is
             below 1.
 
+    Example:
+
+    >>> import keras_vae
+    >>> import keras
+    >>> import numpy as np
+    >>> layer = keras_vae.layers.SpectralNormalization(
+    ...     keras.layers.Dense(3, use_bias=False)
+    ... )
+    >>> tuple(tuple(layer(np.zeros((2, 4), "float32")).shape))
+    (2, 3)
+
+    See also:
+        `networks.ConvDiscriminator`, which has it by `spectral_normalization`.
+
     References:
         - Miyato et al., 2018, algorithm 1. https://arxiv.org/abs/1802.05957
     """

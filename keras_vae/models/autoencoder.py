@@ -32,6 +32,19 @@ class Autoencoder(LatentVariableModel, Scores):
     Returns:
         Dict of `"parameters"` `(batch, *data_shape)` and `"z"` `(batch, latent)`.
 
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> encoder = keras_vae.networks.DenseEncoder(2, hidden_units=(8,))
+    >>> decoder = keras_vae.networks.DenseDecoder((4, 4, 1), hidden_units=(8,))
+    >>> model = keras_vae.Autoencoder(encoder, decoder)
+    >>> model.encode(np.zeros((3, 4, 4, 1), "float32")).shape
+    (3, 2)
+
+    See also:
+        `VAE`, which can be sampled from.
+
     References:
         - Hinton & Salakhutdinov, 2006. https://doi.org/10.1126/science.1127647
     """

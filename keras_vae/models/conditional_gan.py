@@ -48,6 +48,21 @@ class ConditionalGAN(GAN):
     Call arguments:
         inputs, training: As for `GAN`.
 
+    Example:
+
+    >>> import keras_vae
+    >>> gan = keras_vae.ConditionalGAN(
+    ...     keras_vae.networks.DenseDecoder((4, 4, 1), hidden_units=(8,)),
+    ...     keras_vae.networks.DenseDiscriminator(hidden_units=(8,), num_classes=3),
+    ...     condition={"label": keras_vae.Categorical(3)},
+    ...     latent_dim=2,
+    ... )
+    >>> gan.sample({"label": [0, 1, 2]}, seed=0).shape
+    (3, 4, 4, 1)
+
+    See also:
+        `GAN`; `ConditionalVAE`.
+
     References:
         - Odena et al., 2017, eq. 2 and 3, with the generator's non-saturating loss and the
           discriminator's labels of real images only.

@@ -44,6 +44,22 @@ class ConditionalVAE(LabelInference, VAE):
             `(batch,)` or float `(batch, dim)`.
         sample_weight, draw, training: As for `VAE`.
 
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> encoder = keras_vae.networks.DenseEncoder(2, hidden_units=(8,))
+    >>> decoder = keras_vae.networks.DenseDecoder((4, 4, 1), hidden_units=(8,))
+    >>> cvae = keras_vae.ConditionalVAE(encoder, decoder, {"label": keras_vae.Categorical(3)})
+    >>> cvae.compile("adam")
+    >>> x, y = np.zeros((15, 4, 4, 1), "float32"), np.arange(15) % 3
+    >>> history = cvae.fit({"x": x, "label": y}, verbose=0)
+    >>> cvae.sample({"label": [2] * 4}, seed=42).shape
+    (4, 4, 4, 1)
+
+    See also:
+        `VAE`; `Categorical`, `Continuous` and other conditions.
+
     References:
         - Sohn et al., 2015. https://papers.nips.cc/paper/5775
         - Kingma et al., 2014, for few labels. https://arxiv.org/abs/1406.5298

@@ -50,6 +50,23 @@ class GAN(GenerativeModel, Samples, Adversarial):
     Returns:
         The generator's output, `(batch, *data_shape)`.
 
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> gan = keras_vae.GAN(
+    ...     keras_vae.networks.DenseDecoder((4, 4, 1), hidden_units=(8,)),
+    ...     keras_vae.networks.DenseDiscriminator(hidden_units=(8,)),
+    ...     latent_dim=2,
+    ... )
+    >>> gan.compile("adam")
+    >>> history = gan.fit(np.zeros((16, 4, 4, 1), "float32"), verbose=0)
+    >>> gan.sample(3, seed=0).shape
+    (3, 4, 4, 1)
+
+    See also:
+        `ConditionalGAN`; `VAE`, which has a bound of the likelihood.
+
     References:
         - Goodfellow et al., 2014, algorithm 1 with one step of each. https://arxiv.org/abs/1406.2661
         - Salimans et al., 2016, section 3.4, for the smoothing. https://arxiv.org/abs/1606.03498

@@ -60,6 +60,16 @@ class MaskGIT(CodePrior):
     Raises:
         ValueError: If an argument is out of range.
 
+    Example:
+
+    >>> import keras_vae
+    >>> prior = keras_vae.MaskGIT((2, 2), num_codes=8, hidden_units=8, num_layers=1, num_steps=2)
+    >>> prior.sample(count=3, seed=0).shape
+    (3, 2, 2)
+
+    See also:
+        `VQVAE.fit_prior`, which trains one; `PixelCNN`.
+
     References:
         - Chang et al., 2022. https://arxiv.org/abs/2202.04200
         - Besnier et al., 2025, for the order. https://arxiv.org/abs/2503.17076

@@ -47,6 +47,16 @@ class PixelCNN(CodePrior):
     Raises:
         ValueError: If an argument is out of range.
 
+    Example:
+
+    >>> import keras_vae
+    >>> prior = keras_vae.PixelCNN((2, 2), num_codes=8, hidden_units=8, num_layers=1)
+    >>> prior.sample(count=3, seed=0).shape
+    (3, 2, 2)
+
+    See also:
+        `MaskGIT`, which is drawn in fewer steps.
+
     References:
         - van den Oord et al., 2016, section 2. https://arxiv.org/abs/1606.05328
     """

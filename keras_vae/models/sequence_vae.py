@@ -55,6 +55,18 @@ class SequenceVAE(VAE, DrawsTokens):
     Returns:
         As `VAE`; `"parameters"` is the decoder's plan `(draws * batch, steps, width)`.
 
+    Example:
+
+    >>> import keras_vae
+    >>> encoder = keras_vae.networks.SequenceEncoder(4, num_tokens=5, width=8, blocks=1)
+    >>> decoder = keras_vae.networks.GRUDecoder((8, 2), num_tokens=5, width=8, units=8)
+    >>> model = keras_vae.SequenceVAE(encoder, decoder)
+    >>> model.sample(count=3, seed=0).shape
+    (3, 8, 2)
+
+    See also:
+        `data.sequences`, which makes tokens of music.
+
     References:
         - Roberts et al., 2018, MusicVAE. https://arxiv.org/abs/1803.05428
         - Bowman et al., 2016. https://arxiv.org/abs/1511.06349

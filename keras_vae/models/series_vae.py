@@ -37,12 +37,15 @@ def series_vae(
 
     Example:
 
+    >>> import keras_vae
     >>> import numpy as np
-    >>> from keras_vae import data
-    >>> made = data.series(np.sin(np.arange(400) / 5)[:, None], window=16, stride=4)
-    >>> model = series_vae(made.schema, latent_dim=2, hidden_units=(8,))
+    >>> made = keras_vae.data.series(np.sin(np.arange(400) / 5)[:, None], window=16, stride=4)
+    >>> model = keras_vae.series_vae(made.schema, latent_dim=2, hidden_units=(8,))
     >>> made.schema.decode(model.sample(3, seed=1)).shape
     (3, 16, 1)
+
+    See also:
+        `data.series`; `AnomalyDetector`.
     """
     options = {"kernel_size": kernel_size, "causal": causal}
     encoder = Conv1DEncoder(latent_dim, hidden_units, **options)

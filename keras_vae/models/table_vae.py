@@ -31,12 +31,16 @@ def table_vae(
 
     Example:
 
-    >>> from keras_vae import data
-    >>> made = data.table({"age": [39, 50, 38, 53, 28], "sex": ["m", "m", "f", None, "f"]}, "sex")
-    >>> model = table_vae(made.schema, latent_dim=2, hidden_units=(8,))
-    >>> rows = model.sample({"sex": "f"}, count=3, seed=1)
-    >>> list(made.schema.decode(rows, {"sex": 0})["sex"])
+    >>> import keras_vae
+    >>> rows = {"age": [39, 50, 38, 53, 28], "sex": ["m", "m", "f", None, "f"]}
+    >>> made = keras_vae.data.table(rows, conditions=["sex"])
+    >>> model = keras_vae.table_vae(made.schema, latent_dim=2, hidden_units=(8,))
+    >>> drawn = model.sample({"sex": "f"}, count=3, seed=1)
+    >>> list(made.schema.decode(drawn, {"sex": 0})["sex"])
     ['f', 'f', 'f']
+
+    See also:
+        `data.table`; `evaluation.evaluate_rows`.
     """
     encoder = TableEncoder(schema.blocks, latent_dim, hidden_units)
     decoder = TableDecoder(schema.blocks, hidden_units)

@@ -97,6 +97,21 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores, DrawsExactly):
         before it), `"kl"` (`(batch,)`, nats), `"z"` (`(draws * batch, latent)`, the batch once for
         each draw) and, in a conditional model, `"condition"` (`(batch, size)`).
 
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> encoder = keras_vae.networks.DenseEncoder(2, hidden_units=(8,))
+    >>> decoder = keras_vae.networks.DenseDecoder((4, 4, 1), hidden_units=(8,))
+    >>> vae = keras_vae.VAE(encoder, decoder)
+    >>> vae.compile("adam")
+    >>> history = vae.fit(np.zeros((16, 4, 4, 1), "float32"), verbose=0)
+    >>> vae.sample(3, seed=0).shape
+    (3, 4, 4, 1)
+
+    See also:
+        `ConditionalVAE`; `Autoencoder`; `VQVAE`.
+
     References:
         - Kingma & Welling, 2014. https://arxiv.org/abs/1312.6114
         - Higgins et al., 2017, for `kl_weight`. https://openreview.net/forum?id=Sy2fzU9gl

@@ -67,6 +67,21 @@ class VQVAE(LatentVariableModel, Samples, DiscreteCodes):
         `(batch, height, width)`), `"z"` (their vectors) and `"commitment"` (`(batch,)`, the squared
         distance of the encoder's vectors from them).
 
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> vqvae = keras_vae.VQVAE(
+    ...     keras_vae.networks.ConvGridEncoder(latent_dim=4, hidden_units=(4, 8)),
+    ...     keras_vae.networks.ConvGridDecoder((8, 8, 1), hidden_units=(8, 4)),
+    ...     keras_vae.layers.VectorQuantizer(num_codes=8, dim=4),
+    ... )
+    >>> vqvae.encode(np.zeros((3, 8, 8, 1), "float32")).shape
+    (3, 2, 2)
+
+    See also:
+        `MaskGIT` and `PixelCNN`, the priors over its codes; `VAE`.
+
     References:
         - van den Oord et al., 2017. https://arxiv.org/abs/1711.00937
         - Mentzer et al., 2023, for `FiniteScalarQuantizer`. https://arxiv.org/abs/2309.15505

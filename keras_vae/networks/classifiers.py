@@ -86,6 +86,17 @@ class DenseClassifier(Classifier):
 
     Returns:
         float32 tensor `(batch, num_classes)`.
+
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> classifier = keras_vae.networks.DenseClassifier(3, hidden_units=(8,))
+    >>> tuple(tuple(classifier(np.zeros((2, 4, 4, 1), "float32")).shape))
+    (2, 3)
+
+    See also:
+        `ConvClassifier`, `TableClassifier`; `ConditionalVAE`, whose `classifier` it can be.
     """
 
     def __init__(
@@ -129,6 +140,18 @@ class TableClassifier(DenseClassifier):
 
     Returns:
         float32 tensor `(batch, num_classes)`.
+
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> blocks = [("normal",), ("categorical", 3)]
+    >>> classifier = keras_vae.networks.TableClassifier(blocks, num_classes=2, hidden_units=(8,))
+    >>> tuple(tuple(classifier(np.zeros((4, 2), "float32")).shape))
+    (4, 2)
+
+    See also:
+        `TableEncoder`; `DenseClassifier`.
     """
 
     def __init__(self, blocks: Sequence[Sequence[Any]], num_classes: int, **kwargs: Any) -> None:
@@ -160,6 +183,17 @@ class ConvClassifier(Classifier):
 
     Returns:
         float32 tensor `(batch, num_classes)`.
+
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> classifier = keras_vae.networks.ConvClassifier(3, hidden_units=(4, 8))
+    >>> tuple(tuple(classifier(np.zeros((2, 8, 8, 1), "float32")).shape))
+    (2, 3)
+
+    See also:
+        `DenseClassifier`; `ConditionalVAE`, whose `classifier` it can be.
     """
 
     def __init__(

@@ -61,6 +61,18 @@ class ConvLadderEncoder(StoredModel):
     Raises:
         ValueError: If there is not one width for each stage.
 
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> encoder = keras_vae.networks.ConvLadderEncoder((8, 8, 1), (2, 3), (4, 8), levels=2)
+    >>> z_mean, z_log_var = encoder(np.zeros((2, 8, 8, 1), "float32"))
+    >>> tuple(tuple(z_mean.shape)) == (2, encoder.latent_dim)
+    True
+
+    See also:
+        `ConvLadderDecoder`; `posteriors.Ladder`.
+
     References:
         - Sønderby et al., 2016, eq. 6 to 8. https://arxiv.org/abs/1602.02282
         - Child, 2021, for many levels on a stage. https://arxiv.org/abs/2011.10650
@@ -145,6 +157,18 @@ class ConvLadderDecoder(ImageDecoder):
 
     Raises:
         ValueError: If there is not one width for each stage.
+
+    Example:
+
+    >>> import keras_vae
+    >>> sizes = {"latent_channels": (2, 3), "hidden_units": (4, 8), "levels": 2}
+    >>> encoder = keras_vae.networks.ConvLadderEncoder((8, 8, 1), **sizes)
+    >>> decoder = keras_vae.networks.ConvLadderDecoder((8, 8, 1), **sizes)
+    >>> keras_vae.VAE(encoder, decoder, posterior="ladder").sample(2, seed=0).shape
+    (2, 8, 8, 1)
+
+    See also:
+        `ConvLadderEncoder`; `LadderDecoder`, of dense levels.
 
     References:
         - Sønderby et al., 2016, eq. 2 and 3. https://arxiv.org/abs/1602.02282

@@ -46,6 +46,18 @@ class ConvEncoder(GaussianEncoder):
     Returns:
         As `DenseEncoder`.
 
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> encoder = keras_vae.networks.ConvEncoder(5, hidden_units=(4, 8))
+    >>> z_mean, z_log_var = encoder(np.zeros((2, 8, 8, 3), "float32"))
+    >>> tuple(tuple(z_mean.shape))
+    (2, 5)
+
+    See also:
+        `ConvDecoder`; `DenseEncoder`, for small pictures.
+
     References:
         - Radford et al., 2016, for the stages. https://arxiv.org/abs/1511.06434
     """
@@ -148,6 +160,17 @@ class ConvDecoder(ImageDecoder):
 
     Returns:
         float32 tensor `(batch, *output_shape)`, with `parameters_per_value` times its channels.
+
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> decoder = keras_vae.networks.ConvDecoder((8, 8, 3), hidden_units=(8, 4))
+    >>> tuple(tuple(decoder(np.zeros((2, 5), "float32")).shape))
+    (2, 8, 8, 3)
+
+    See also:
+        `ConvEncoder`; `DenseDecoder`, for small pictures.
 
     References:
         - Odena et al., 2016, for resizing before convolving. https://doi.org/10.23915/distill.00003

@@ -23,6 +23,27 @@ class GaussianEncoder(StoredModel):
     """What encoders end with: heads for the parameters of the code's Gaussian.
 
     A subclass calls `add_heads` at the end of its `__init__` and `heads` at that of its `call`.
+
+    Example:
+
+    >>> import keras_vae
+    >>> import keras
+    >>> class MyEncoder(keras_vae.networks.GaussianEncoder):
+    ...     def __init__(self, latent_dim, **kwargs):
+    ...         super().__init__(**kwargs)
+    ...         self.hidden = keras.layers.Dense(8, activation="relu")
+    ...         self.add_heads(latent_dim)
+    ...
+    ...     def call(self, inputs):
+    ...         x, condition = keras_vae.networks.split_condition(inputs)
+    ...         return self.heads(self.hidden(keras.ops.reshape(x, (-1, 16))))
+    ...
+    >>> decoder = keras_vae.networks.DenseDecoder((4, 4, 1), hidden_units=(8,))
+    >>> keras_vae.VAE(MyEncoder(2), decoder).sample(3, seed=0).shape
+    (3, 4, 4, 1)
+
+    See also:
+        `DenseEncoder`, `ConvEncoder`.
     """
 
     def add_heads(self, latent_dim: int, full_covariance: bool | None = None) -> None:
@@ -82,6 +103,18 @@ class DenseEncoder(GaussianEncoder):
         Tuple `(z_mean, z_log_var)` of float32 tensors `(batch, latent_dim)`, and with a full
         covariance its triangle `(batch, latent_dim * (latent_dim - 1) / 2)`.
 
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> encoder = keras_vae.networks.DenseEncoder(latent_dim=20, hidden_units=(400,))
+    >>> z_mean, z_log_var = encoder(np.zeros((2, 28, 28, 1), "float32"))
+    >>> tuple(tuple(z_mean.shape)), tuple(tuple(z_log_var.shape))
+    ((2, 20), (2, 20))
+
+    See also:
+        `DenseDecoder`; `ConvEncoder`.
+
     References:
         - Kingma & Welling, 2014, appendix C.2. https://arxiv.org/abs/1312.6114
     """
@@ -135,6 +168,17 @@ class DenseDecoder(StoredModel):
 
     Returns:
         float32 tensor `(batch, *output_shape)`, with `parameters_per_value` times its channels.
+
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> decoder = keras_vae.networks.DenseDecoder(output_shape=(28, 28, 1), hidden_units=(400,))
+    >>> tuple(tuple(decoder(np.zeros((2, 20), "float32")).shape))
+    (2, 28, 28, 1)
+
+    See also:
+        `DenseEncoder`; `ConvDecoder`.
     """
 
     def __init__(
@@ -197,7 +241,19 @@ def dense_stack(units, activation, **kwargs):
 
 
 def split_condition(inputs: Any) -> tuple[Tensor, Tensor | None]:
-    """Return `(tensor, condition or None)` from `tensor` or `[tensor, condition]`."""
+    """Return `(tensor, condition or None)` from `tensor` or `[tensor, condition]`.
+
+    Example:
+
+    >>> import keras_vae
+    >>> from keras import ops
+    >>> x, condition = keras_vae.networks.split_condition([ops.zeros((2, 4)), ops.ones((2, 3))])
+    >>> tuple(tuple(x.shape)), tuple(tuple(condition.shape))
+    ((2, 4), (2, 3))
+
+    See also:
+        `join_condition`.
+    """
     if isinstance(inputs, list | tuple):
         tensor, condition = inputs
         return tensor, condition
@@ -205,6 +261,18 @@ def split_condition(inputs: Any) -> tuple[Tensor, Tensor | None]:
 
 
 def join_condition(inputs: Any) -> Tensor:
-    """Return `[tensor, condition]` side by side, or the tensor alone."""
+    """Return `[tensor, condition]` side by side, or the tensor alone.
+
+    Example:
+
+    >>> import keras_vae
+    >>> from keras import ops
+    >>> inputs = [ops.zeros((2, 4)), ops.ones((2, 3))]
+    >>> tuple(tuple(keras_vae.networks.join_condition(inputs).shape))
+    (2, 7)
+
+    See also:
+        `split_condition`.
+    """
     tensor, condition = split_condition(inputs)
     return tensor if condition is None else ops.concatenate([tensor, condition], axis=-1)

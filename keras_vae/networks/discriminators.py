@@ -90,6 +90,17 @@ class DenseDiscriminator(Discriminator):
         float32 tensor `(batch, 1)`, positive for *real*; with `num_classes`, a tuple of it and the
         logits of the classes `(batch, num_classes)`.
 
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> discriminator = keras_vae.networks.DenseDiscriminator(hidden_units=(8,))
+    >>> tuple(tuple(discriminator(np.zeros((2, 4, 4, 1), "float32")).shape))
+    (2, 1)
+
+    See also:
+        `GAN`; `ConvDiscriminator`.
+
     References:
         - Goodfellow et al., 2014. https://arxiv.org/abs/1406.2661
         - Miyato et al., 2018, for `spectral_normalization`. https://arxiv.org/abs/1802.05957
@@ -129,6 +140,17 @@ class ConvDiscriminator(Discriminator):
 
     Returns:
         As `DenseDiscriminator`.
+
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> discriminator = keras_vae.networks.ConvDiscriminator(hidden_units=(4, 8))
+    >>> tuple(tuple(discriminator(np.zeros((2, 8, 8, 1), "float32")).shape))
+    (2, 1)
+
+    See also:
+        `GAN`; `DenseDiscriminator`.
 
     References:
         - Radford et al., 2016, for the stages. https://arxiv.org/abs/1511.06434

@@ -40,6 +40,17 @@ class ConvGridEncoder(StoredModel):
     Returns:
         float32 tensor `(batch, grid height, grid width, latent_dim)`.
 
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> encoder = keras_vae.networks.ConvGridEncoder(latent_dim=6, hidden_units=(4, 8))
+    >>> tuple(tuple(encoder(np.zeros((2, 8, 8, 1), "float32")).shape))
+    (2, 2, 2, 6)
+
+    See also:
+        `ConvGridDecoder`; `VQVAE`.
+
     References:
         - van den Oord et al., 2017, section 4.1, without its residual blocks.
           https://arxiv.org/abs/1711.00937
@@ -94,6 +105,17 @@ class ConvGridDecoder(ConvDecoder):
 
     Returns:
         float32 tensor `(batch, *output_shape)`.
+
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> decoder = keras_vae.networks.ConvGridDecoder((8, 8, 1), hidden_units=(8, 4))
+    >>> tuple(tuple(decoder(np.zeros((2, 2, 2, 6), "float32")).shape))
+    (2, 8, 8, 1)
+
+    See also:
+        `ConvGridEncoder`; `VQVAE`.
     """
 
     def _project(self, smallest):

@@ -46,6 +46,18 @@ class LadderEncoder(StoredModel):
     Raises:
         ValueError: If there is not one width for each level.
 
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> encoder = keras_vae.networks.LadderEncoder(latent_dims=(3, 2), hidden_units=(8, 8))
+    >>> z_mean, z_log_var = encoder(np.zeros((6, 4, 4, 1), "float32"))
+    >>> tuple(tuple(z_mean.shape))
+    (6, 5)
+
+    See also:
+        `LadderDecoder`; `posteriors.Ladder`.
+
     References:
         - Sønderby et al., 2016, eq. 6 to 8. https://arxiv.org/abs/1602.02282
     """
@@ -113,6 +125,17 @@ class LadderDecoder(DenseDecoder):
 
     Raises:
         ValueError: If there is not one width for each level.
+
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> decoder = keras_vae.networks.LadderDecoder((4, 4, 1), (3, 2), hidden_units=(8, 8))
+    >>> tuple(tuple(decoder(np.zeros((6, 5), "float32")).shape))
+    (6, 4, 4, 1)
+
+    See also:
+        `LadderEncoder`; `posteriors.Ladder`.
 
     References:
         - Sønderby et al., 2016, eq. 2 and 3. https://arxiv.org/abs/1602.02282

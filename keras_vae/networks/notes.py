@@ -75,6 +75,18 @@ class NotesEncoder(StoredModel, NoteFeatures, GivenVoices, Dropout):
 
     Returns:
         Tuple `(z_mean, z_log_var)` of float32 tensors `(batch, latent_dim)`.
+
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> encoder = keras_vae.networks.NotesEncoder(4, num_tokens=13, low=60, steps=8, width=8)
+    >>> z_mean, z_log_var = encoder(np.zeros((3, 8, 2), "int32"))
+    >>> tuple(tuple(z_mean.shape))
+    (3, 4)
+
+    See also:
+        `NotesDecoder`; `SequenceEncoder`, of any tokens.
     """
 
     def __init__(
@@ -235,6 +247,19 @@ class NotesDecoder(CausalDecoder, NoteFeatures, GivenVoices):
     Returns:
         Float tensor `(batch, steps, plan_width + 3 given)`: the plan, and the given notes of each
         step and of the two before it.
+
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> decoder = keras_vae.networks.NotesDecoder(
+    ...     (8, 2), num_tokens=13, low=60, width=8, plan_width=8, voice_units=8
+    ... )
+    >>> tuple(tuple(decoder(np.zeros((3, 4), "float32")).shape))
+    (3, 8, 8)
+
+    See also:
+        `NotesEncoder`; `CausalDecoder`, of any tokens.
 
     References:
         - Bengio et al., 2015, scheduled sampling, for why: there the wrong past is drawn from the

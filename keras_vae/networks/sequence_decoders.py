@@ -26,6 +26,18 @@ class CausalDecoder(SequenceDecoder):
         dilations: Tuple of ints, of the blocks over the past. With (1, 2, 4, 8) a step sees the
             31 before it.
 
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> decoder = keras_vae.networks.CausalDecoder((8, 2), num_tokens=5, width=8)
+    >>> plan = decoder(np.zeros((3, 4), "float32"))
+    >>> tuple(tuple(decoder.logits(plan, np.zeros((3, 8, 2), "int32")).shape))
+    (3, 8, 2, 5)
+
+    See also:
+        `GRUDecoder`, `ConductorDecoder`; `NotesDecoder`, which knows what notes are.
+
     References:
         - van den Oord et al., 2016. https://arxiv.org/abs/1609.03499
     """
@@ -100,6 +112,17 @@ class GRUDecoder(SequenceDecoder):
         past_dropout, dropout, seed, step_conditions: Likewise.
         units: Int, of the GRU.
 
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> decoder = keras_vae.networks.GRUDecoder((8, 2), num_tokens=5, width=8, units=8)
+    >>> tuple(tuple(decoder(np.zeros((3, 4), "float32")).shape))
+    (3, 8, 8)
+
+    See also:
+        `ConductorDecoder`, of two levels; `CausalDecoder`.
+
     References:
         - Roberts et al., 2018, the flat decoder. https://arxiv.org/abs/1803.05428
     """
@@ -163,6 +186,17 @@ class ConductorDecoder(GRUDecoder):
         output_shape, num_tokens, width, units, voice_units: As of `GRUDecoder`.
         past_dropout, dropout, seed, step_conditions: Likewise.
         segment: Int, steps of a segment. It divides the steps of the sequence.
+
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> decoder = keras_vae.networks.ConductorDecoder((8, 2), 5, width=8, units=8, segment=4)
+    >>> tuple(tuple(decoder(np.zeros((3, 4), "float32")).shape))
+    (3, 8, 8)
+
+    See also:
+        `GRUDecoder`, of one level.
 
     References:
         - Roberts et al., 2018, section 3.2. https://arxiv.org/abs/1803.05428

@@ -231,6 +231,16 @@ class SequenceDecoder(StoredModel, ConditionByStep, Dropout, MayBeExact):
 
     Returns:
         Float tensor `(batch, steps, width)`, the plan.
+
+    Example:
+
+    >>> import keras_vae
+    >>> decoder = keras_vae.networks.GRUDecoder((8, 2), num_tokens=5, width=8, units=8)
+    >>> isinstance(decoder, keras_vae.networks.SequenceDecoder), decoder.data_shape
+    (True, (8, 2))
+
+    See also:
+        `CausalDecoder`, `GRUDecoder`, `ConductorDecoder`, `NotesDecoder`.
     """
 
     can_be_exact = False

@@ -44,6 +44,18 @@ class Conv1DEncoder(GaussianEncoder):
 
     Returns:
         As `DenseEncoder`.
+
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> encoder = keras_vae.networks.Conv1DEncoder(5, hidden_units=(4, 8))
+    >>> z_mean, z_log_var = encoder(np.zeros((2, 16, 3), "float32"))
+    >>> tuple(tuple(z_mean.shape))
+    (2, 5)
+
+    See also:
+        `Conv1DDecoder`; `series_vae`, which makes both.
     """
 
     def __init__(
@@ -111,6 +123,17 @@ class Conv1DDecoder(StoredModel):
 
     Returns:
         float32 tensor `(batch, *output_shape)`, with `parameters_per_value` times its channels.
+
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> decoder = keras_vae.networks.Conv1DDecoder((16, 3), hidden_units=(8, 4))
+    >>> tuple(tuple(decoder(np.zeros((2, 5), "float32")).shape))
+    (2, 16, 3)
+
+    See also:
+        `Conv1DEncoder`; `series_vae`, which makes both.
     """
 
     def __init__(

@@ -34,6 +34,18 @@ class TableEncoder(GaussianEncoder):
 
     Returns:
         As `DenseEncoder`.
+
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> encoder = keras_vae.networks.TableEncoder([("normal",), ("categorical", 3)], latent_dim=2)
+    >>> z_mean, z_log_var = encoder(np.array([[0.5, 2.0], [np.nan, 1.0]], "float32"))
+    >>> tuple(tuple(z_mean.shape))
+    (2, 2)
+
+    See also:
+        `TableDecoder`; `table_vae`, which makes both.
     """
 
     def __init__(
@@ -111,6 +123,17 @@ class TableDecoder(StoredModel, whole_numbers.MayBeExact):
 
     Raises:
         ValueError: If `exact` with another activation than "relu".
+
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> decoder = keras_vae.networks.TableDecoder([("normal",), ("categorical", 3)], (8,))
+    >>> tuple(tuple(decoder(np.zeros((4, 2), "float32")).shape))
+    (4, 5)
+
+    See also:
+        `TableEncoder`; `table_vae`, which makes both.
     """
 
     def __init__(

@@ -203,6 +203,20 @@ def load_model(path: PathLike, custom_objects: Mapping[str, Any] | None = None) 
         FileNotFoundError: If there is no such file.
         ValueError: If the file is not a model of this package, is damaged or may be unsafe; or if
             `keras.config.enable_unsafe_deserialization` was called in this process.
+
+    Example:
+
+    >>> import keras_vae
+    >>> encoder = keras_vae.networks.DenseEncoder(2, hidden_units=(8,))
+    >>> decoder = keras_vae.networks.DenseDecoder((4, 4, 1), hidden_units=(8,))
+    >>> vae = keras_vae.VAE(encoder, decoder)
+    >>> vae.build()
+    >>> vae.save("model.keras")
+    >>> type(keras_vae.load_model("model.keras")).__name__
+    'VAE'
+
+    See also:
+        `export.export`, which makes files for devices.
     """
     path = pathlib.Path(os.fspath(path))
     if path.is_dir():
