@@ -318,6 +318,7 @@ def freeze_a_weight(model):
     model.encoder.z_mean.kernel.trainable = False
 
 
+SELDOM = "part with normalization"
 FREEZE = {
     "part": (freeze_part, False),
     "part with normalization": (freeze_part, True),
@@ -330,10 +331,7 @@ FREEZE = {
 
 @pytest.mark.parametrize(
     "name",
-    [
-        n if n == "part with normalization" else pytest.param(n, marks=ordinary_on("torch"))
-        for n in FREEZE
-    ],
+    [pytest.param(n, marks=ordinary_on("torch", *["tensorflow"] * (n == SELDOM))) for n in FREEZE],
 )
 def test_what_is_frozen_stays_frozen(images, tmp_path, name):
     freeze, conv = FREEZE[name]

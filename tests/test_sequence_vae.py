@@ -73,6 +73,7 @@ def plan_of(model, rows=16):
     return model.decoder(z if vector is None else [z, ops.convert_to_tensor(vector)])
 
 
+@ordinary_on("tensorflow", "torch")
 @each_decoder
 def test_one_step_after_the_other_is_all_steps_at_once(kind):
     model = built(kind, CONDITION)
@@ -185,6 +186,7 @@ def notes_model(**options):
     return model
 
 
+@ordinary_on("torch")
 def test_a_harmoniser_hears_the_melody_alike_in_both_faces():
     model = notes_model()
     model.build()

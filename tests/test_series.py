@@ -176,6 +176,7 @@ def test_what_is_no_series_is_refused_in_a_line(columns, options, match):
     assert "\n" not in str(error.value)
 
 
+@ordinary_on("tensorflow", "torch")
 def test_a_model_of_series_learns_and_is_saved(tmp_path):
     made = data.series(waves(2000), window=24, stride=4)
     keras.utils.set_random_seed(0)

@@ -444,6 +444,7 @@ def test_compile_refuses_what_it_would_ignore(make):
             make(compile_model=False).compile("adam", **arguments)
 
 
+@ordinary_on("tensorflow", "torch")
 def test_metrics_are_of_the_reconstruction(make, images):
     x, label = images
     inputs = {"x": x, "label": label}

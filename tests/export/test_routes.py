@@ -49,6 +49,7 @@ def compare(graph, paths, quantize="none"):
         np.testing.assert_allclose(a, b, rtol=0, atol=BOUNDS[quantize] * scale)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["dense", "conv"])
 def test_the_decoder_is_the_same(kind, tmp_path):
     made = exported(kind)
