@@ -139,6 +139,20 @@ def export(
         ModuleNotFoundError: If a package for the format is missing.
         OSError: If the file cannot be written.
         ExportError: If the conversion fails, or the file disagrees with the model.
+
+    Example:
+
+    >>> import export
+    >>> import keras_vae
+    >>> encoder = keras_vae.networks.DenseEncoder(2, hidden_units=(8,))
+    >>> decoder = keras_vae.networks.DenseDecoder((4, 4, 1), hidden_units=(8,))
+    >>> vae = keras_vae.VAE(encoder, decoder)
+    >>> vae.build()
+    >>> export.export(vae, format="tflite", quantize="int8").name
+    'decoder.int8.tflite'
+
+    See also:
+        `export_files`, which also says what was measured.
     """
     formats, graphs, asked = names_in(format), names_in(graph), names_in(quantize)
     if graphs == ["all"]:
@@ -225,6 +239,21 @@ def export_files(
 
     Returns:
         List of tuples of the `pathlib.Path` and a `parity.Report`, one for each file.
+
+    Example:
+
+    >>> import export
+    >>> import keras_vae
+    >>> encoder = keras_vae.networks.DenseEncoder(2, hidden_units=(8,))
+    >>> decoder = keras_vae.networks.DenseDecoder((4, 4, 1), hidden_units=(8,))
+    >>> vae = keras_vae.VAE(encoder, decoder)
+    >>> vae.build()
+    >>> [(path, report)] = export.export_files(vae, [("tflite", "none")], ["decoder"])
+    >>> path.name
+    'decoder.tflite'
+
+    See also:
+        `export`.
     """
     model = _model_of(model_or_path)
     if inputs is not None and data is not None:

@@ -2,4 +2,14 @@
 
 
 class ExportError(RuntimeError):
-    """A graph could not be converted, or its file failed the check. No file was left."""
+    """A graph could not be converted, or its file failed the check. No file was left.
+
+    Example:
+
+    >>> import export
+    >>> issubclass(export.ExportError, Exception)
+    True
+
+    See also:
+        `export`, which raises it.
+    """

@@ -101,5 +101,11 @@ def bounds(low: float, high: float) -> tuple[float, float]:
 
     Args:
         low, high: Floats, infinite or not.
+
+    Example:
+
+    >>> import keras_vae
+    >>> keras_vae.data.bounds(0.0, 1.0)
+    (-1e-06, 1.000001)
     """
     return low - ROUNDING * max(1.0, abs(low)), high + ROUNDING * max(1.0, abs(high))

@@ -107,6 +107,24 @@ class SampleGif(_Watch):
     Raises:
         ValueError: If not just one of `conditions` and `inputs` is given.
         ImportError: Without Pillow.
+
+    Example:
+
+    >>> import keras_vae
+    >>> import pathlib
+    >>> import numpy as np
+    >>> encoder = keras_vae.networks.DenseEncoder(2, hidden_units=(8,))
+    >>> decoder = keras_vae.networks.DenseDecoder((4, 4, 1), hidden_units=(8,))
+    >>> vae = keras_vae.VAE(encoder, decoder)
+    >>> vae.compile("adam")
+    >>> gif = keras_vae.callbacks.SampleGif("training.gif", conditions=4)
+    >>> x = np.zeros((16, 4, 4, 1), "float32")
+    >>> history = vae.fit(x, callbacks=[gif], verbose=0)
+    >>> pathlib.Path("training.gif").read_bytes()[:3]
+    b'GIF'
+
+    See also:
+        `TensorBoardLog`.
     """
 
     def __init__(
@@ -171,6 +189,22 @@ class TensorBoardLog(_Watch):
     Raises:
         ValueError: If not just one of `conditions` and `inputs` is given.
         ImportError: Without Pillow.
+
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> encoder = keras_vae.networks.DenseEncoder(2, hidden_units=(8,))
+    >>> decoder = keras_vae.networks.DenseDecoder((4, 4, 1), hidden_units=(8,))
+    >>> vae = keras_vae.VAE(encoder, decoder)
+    >>> vae.compile("adam")
+    >>> log = keras_vae.callbacks.TensorBoardLog("logs", conditions=4)
+    >>> x = np.zeros((16, 4, 4, 1), "float32")
+    >>> vae.fit(x, callbacks=[log], verbose=0).epoch
+    [0]
+
+    See also:
+        `SampleGif`.
     """
 
     def __init__(
@@ -230,7 +264,21 @@ class Doctor(keras.callbacks.Callback):
 
     Example:
 
-        model.fit(x, epochs=50, callbacks=[keras_vae.callbacks.Doctor(x, x_test)])
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> encoder = keras_vae.networks.DenseEncoder(2, hidden_units=(8,))
+    >>> decoder = keras_vae.networks.DenseDecoder((4, 4, 1), hidden_units=(8,))
+    >>> vae = keras_vae.VAE(encoder, decoder)
+    >>> vae.compile("adam")
+    >>> x = np.random.default_rng(0).random((64, 4, 4, 1), "float32")
+    >>> said = []
+    >>> watch = keras_vae.callbacks.Doctor(x[:48], x[48:], say=said.append)
+    >>> history = vae.fit(x[:48], callbacks=[watch], verbose=0)
+    >>> len(said) == len(watch.findings)
+    True
+
+    See also:
+        `doctor.examine`, after training.
     """
 
     def __init__(

@@ -150,9 +150,13 @@ def load(
 
     Example:
 
-    >>> digits = load("digits")
+    >>> import keras_vae
+    >>> digits = keras_vae.data.load("digits")
     >>> digits.x_train.shape, digits.x_test.shape, digits.class_names[7]
     ((1438, 8, 8, 1), (359, 8, 8, 1), '7')
+
+    See also:
+        `table`, `series`, `sequences`, for what is no picture.
     """
     source = os.fspath(data)
     is_named = source in _CLASS_NAMES
@@ -190,13 +194,27 @@ def load(
 
 
 def options_of(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a dict of arguments those by which `load` reads a folder of images."""
+    """Of a dict of arguments those by which `load` reads a folder of images.
+
+    Example:
+
+    >>> import keras_vae
+    >>> keras_vae.data.options_of({"image_size": 32, "epochs": 10})
+    {'image_size': 32}
+    """
     names = ("image_size", "fit", "background", "skip_broken")
     return {name: arguments[name] for name in names if arguments.get(name)}
 
 
 def needs_keras(source: str | os.PathLike[str]) -> bool:
-    """Whether `load` leaves a set to `keras.datasets`, which downloads it the first time."""
+    """Whether `load` leaves a set to `keras.datasets`, which downloads it the first time.
+
+    Example:
+
+    >>> import keras_vae
+    >>> keras_vae.data.needs_keras("mnist_small")
+    False
+    """
     is_here = source in ("digits", "mnist_small") or source not in _CLASS_NAMES
     return not is_here and _kept(source) is None
 

@@ -75,6 +75,16 @@ class Numeric(Column):
 
     Raises:
         ValueError: If an argument is out of range.
+
+    Example:
+
+    >>> import keras_vae
+    >>> column = keras_vae.data.Numeric("standard", unit="km/h").fit([10.0, 20.0, 30.0])
+    >>> column.encode([20.0]).tolist(), column.decode([0.0]).tolist()
+    ([0.0], [20])
+
+    See also:
+        `Count`; `table`, which finds out what a column is.
     """
 
     block = ("normal",)
@@ -216,6 +226,16 @@ class Count(Column):
 
     Raises:
         ValueError: If `most` is out of range.
+
+    Example:
+
+    >>> import keras_vae
+    >>> column = keras_vae.data.Count(unit="errors").fit([0, 3, 1, 0, 2])
+    >>> column.block, column.describe()
+    (('negative_binomial', 10), '0 to 10 errors')
+
+    See also:
+        `Numeric`, for larger numbers.
     """
 
     def __init__(self, most: int | None = None, unit: str | None = None) -> None:
@@ -291,6 +311,16 @@ class Category(Column):
 
     Raises:
         ValueError: If an argument is out of range.
+
+    Example:
+
+    >>> import keras_vae
+    >>> column = keras_vae.data.Category().fit(["red", "blue", "red", None])
+    >>> column.names, column.encode(["blue", "red"]).tolist()
+    (('red', 'blue'), [1.0, 0.0])
+
+    See also:
+        `Binary`, of two values; `table`, which finds out what a column is.
     """
 
     def __init__(
@@ -388,6 +418,16 @@ class Binary(Column):
 
     Raises:
         ValueError: If these are no two names.
+
+    Example:
+
+    >>> import keras_vae
+    >>> column = keras_vae.data.Binary().fit(["yes", "no", None, "yes"])
+    >>> column.names, column.encode(["no", "yes"]).tolist()
+    (('no', 'yes'), [0.0, 1.0])
+
+    See also:
+        `Category`, of more names.
     """
 
     block = ("bernoulli",)

@@ -56,6 +56,18 @@ class Dataset:
         has_labels: Whether the source says of which class an image is; else all are of class 0.
         conditions: Dict from a name to a `Condition`, what images have besides a label.
         has_groups: Whether classes are in groups: `animal/dog` in `animal`.
+
+    Example:
+
+    >>> import keras_vae
+    >>> digits = keras_vae.data.load("mnist_small")
+    >>> digits.x_train.shape, digits.class_names[7]
+    ((8000, 28, 28, 1), '7')
+    >>> {name: values.shape for name, values in digits.inputs("test", ["label"]).items()}
+    {'x': (1000, 28, 28, 1), 'label': (1000,)}
+
+    See also:
+        `load`, which makes it.
     """
 
     name: str

@@ -4,7 +4,18 @@ import contextlib
 
 
 class DataError(ValueError):
-    """Data that cannot be used. The message is one line: what holds, what came in, what to do."""
+    """Data that cannot be used. The message is one line: what holds, what came in, what to do.
+
+    Example:
+
+    >>> import keras_vae
+    >>> try:
+    ...     keras_vae.data.Count().fit([2, -1])
+    ... except keras_vae.data.DataError as error:
+    ...     print(str(error).partition(",")[0])
+    ...
+    Column 'values' must be counts
+    """
 
 
 @contextlib.contextmanager

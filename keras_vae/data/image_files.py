@@ -89,6 +89,22 @@ class ImageFiles:
         shape: Tuple `(n, height, width, channels)`.
         dtype: uint8 from 0 to 255; or float32 from 0 to 1, where some of the images have more than
             8 bits of grey.
+
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> import os, PIL.Image
+    >>> os.makedirs("photos/all")
+    >>> for name in ("one", "two"):
+    ...     PIL.Image.fromarray(np.zeros((8, 8), "uint8")).save(f"photos/all/{name}.png")
+    ...
+    >>> images = keras_vae.data.load("photos", in_memory=False).x_train
+    >>> type(images).__name__, images.shape, images[:1].dtype
+    ('ImageFiles', (1, 8, 8, 1), dtype('uint8'))
+
+    See also:
+        `load`, which makes it of a folder.
     """
 
     def __init__(

@@ -15,6 +15,13 @@ def as_float(images: ArrayLike) -> NDArray[np.float32]:
 
     uint8 is an 8-bit picture: 0 to 255 become 0 to 1, whatever the values. Bools become 0 and 1;
     floats and other integers are what they are.
+
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> keras_vae.data.as_float(np.array([0, 255], "uint8")).tolist()
+    [0.0, 1.0]
     """
     images = np.asarray(images[:])
     if images.dtype == np.uint8:
@@ -23,7 +30,14 @@ def as_float(images: ArrayLike) -> NDArray[np.float32]:
 
 
 def looks_channels_first(shape: Sequence[int]) -> bool:
-    """Whether images `(n, ...)` of a shape seem to have their one or three channels in front."""
+    """Whether images `(n, ...)` of a shape seem to have their one or three channels in front.
+
+    Example:
+
+    >>> import keras_vae
+    >>> keras_vae.data.looks_channels_first((100, 3, 32, 32))
+    True
+    """
     return len(shape) == 4 and shape[1] in (1, 3) and min(shape[2:]) > 4
 
 
@@ -37,6 +51,16 @@ def binarize(images: ArrayLike, seed: int | np.random.Generator | None) -> NDArr
 
     Returns:
         float32 array of the same shape.
+
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> keras_vae.data.binarize(np.array([0, 255], "uint8"), seed=0).tolist()
+    [0.0, 1.0]
+
+    See also:
+        `VAE`, whose `dynamic_binarization` draws anew in every step.
 
     References:
         - Burda et al., 2016, section 5. https://arxiv.org/abs/1509.00519

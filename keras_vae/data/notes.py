@@ -39,6 +39,17 @@ class Notes:
 
     Raises:
         ValueError: If an argument is out of range.
+
+    Example:
+
+    >>> import keras_vae
+    >>> notes = keras_vae.data.Notes(low=60, high=72, voices=["soprano", "alto"])
+    >>> tokens = notes.tokens([[72, 64], [72, 65], [-1, 64]])
+    >>> tokens.shape, notes.pitches(tokens)[2].tolist()
+    ((3, 2), [-1, 64])
+
+    See also:
+        `sequences`, which makes it.
     """
 
     def __init__(

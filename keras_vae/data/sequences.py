@@ -76,10 +76,16 @@ def sequences(
 
     Example:
 
+    >>> import keras_vae
+    >>> import numpy as np
     >>> scale = np.arange(60, 76)[:, None] - [0, 4, 12, 24]
-    >>> made = sequences({"train": [scale], "test": [scale[::-1]]}, conditions=["key"])
+    >>> pieces = {"train": [scale], "test": [scale[::-1]]}
+    >>> made = keras_vae.data.sequences(pieces, conditions=["key"])
     >>> made.train["x"].shape, made.test["x"].dtype, made.schema.num_tokens
     ((1, 16, 4), dtype('int8'), 41)
+
+    See also:
+        `SequenceVAE`.
     """
     arguments.one_of(split, "split", ("tune", "source"))
     conditions = _conditions(conditions)
@@ -108,7 +114,17 @@ def sequences(
 
 
 def is_music(source: Any) -> bool:
-    """Whether a name or path is one of what `sequences` reads, by its name and a folder's files."""
+    """Whether a name or path is one of what `sequences` reads, by its name and a folder's files.
+
+    Example:
+
+    >>> import keras_vae
+    >>> keras_vae.data.is_music("jsb"), keras_vae.data.is_music("mnist")
+    (True, False)
+
+    See also:
+        `is_table`.
+    """
     path = os.fspath(source)
     if path in pieces.NAMED or path.lower().endswith(".json"):
         return True
@@ -128,6 +144,18 @@ class Sequences:
         set_aside: List of names of the pieces whose tune is in an earlier split.
         new_melody: Bools `(n,)`, for each test window: whether no training window has its melody,
             in whatever key.
+
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> scale = np.arange(60, 76)[:, None] - [0, 4, 12, 24]
+    >>> made = keras_vae.data.sequences({"train": [scale], "test": [scale[::-1]]})
+    >>> made.train.shape, made.pitches("test").shape
+    ((1, 16, 4), (1, 16, 4))
+
+    See also:
+        `sequences`, which makes it; `SequenceVAE`.
     """
 
     def __init__(

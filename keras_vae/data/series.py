@@ -76,10 +76,14 @@ def series(
 
     Example:
 
+    >>> import keras_vae
     >>> import numpy as np
-    >>> made = series(np.sin(np.arange(400) / 5)[:, None], window=16, stride=4)
+    >>> made = keras_vae.data.series(np.sin(np.arange(400) / 5)[:, None], window=16, stride=4)
     >>> made.train.shape, made.calibration.shape, made.test.shape
     ((57, 16, 1), (17, 16, 1), (17, 16, 1))
+
+    See also:
+        `series_vae`; `AnomalyDetector`.
     """
     if schema is not None:
         window, stride = schema.window, schema.stride
@@ -142,6 +146,17 @@ class Series:
         schema: `SeriesSchema`, which says what the channels are.
         train, calibration, test: What `fit` takes of each part: float32 `(n, window, channels)`,
             or with conditions a dict of it and of theirs.
+
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> made = keras_vae.data.series(np.sin(np.arange(400) / 5)[:, None], window=16, stride=4)
+    >>> made.windows("test").shape, made.starts("test")[:2].tolist()
+    ((17, 16, 1), [320, 324])
+
+    See also:
+        `series`, which makes it; `series_vae`.
     """
 
     train: Any

@@ -30,6 +30,18 @@ class SeriesSchema:
 
     Raises:
         ValueError: If a kind is another one or not fitted, or a number is out of range.
+
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> made = keras_vae.data.series(np.sin(np.arange(400) / 5)[:, None], window=16, stride=4)
+    >>> windows = made.schema.windows(np.zeros((20, 1)))
+    >>> windows.shape, made.schema.encode(windows).dtype
+    ((2, 16, 1), dtype('float32'))
+
+    See also:
+        `series`, which makes it.
     """
 
     def __init__(

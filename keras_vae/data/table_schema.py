@@ -48,6 +48,18 @@ class TableSchema:
     Raises:
         ValueError: If a kind is not fitted, a condition is no column, or no column is left for
             `x`.
+
+    Example:
+
+    >>> import keras_vae
+    >>> rows = {"age": [39, 50, 38, 53, 28], "sex": ["m", "m", "f", None, "f"]}
+    >>> schema = keras_vae.data.table(rows).schema
+    >>> x = schema.encode({"age": [50], "sex": ["f"]})
+    >>> {name: values.tolist() for name, values in schema.decode(x).items()}
+    {'age': [50], 'sex': ['f']}
+
+    See also:
+        `table`, which makes it.
     """
 
     def __init__(self, columns: Mapping[str, Any], conditions: Sequence[str] = ()) -> None:

@@ -53,10 +53,14 @@ def table(
 
     Example:
 
+    >>> import keras_vae
     >>> rows = {"age": [39, 50, 38, 53, 28], "sex": ["m", "m", "f", None, "f"]}
-    >>> made = table(rows, conditions=["sex"])
+    >>> made = keras_vae.data.table(rows, conditions=["sex"])
     >>> made.train["x"].shape, made.train["sex"].dtype, made.schema.columns["sex"]
     ((4, 1), dtype('int32'), Binary(names=['f', 'm']))
+
+    See also:
+        `table_vae`.
     """
     conditions = (conditions,) if isinstance(conditions, str) else tuple(conditions)
     drop = (drop,) if isinstance(drop, str) else tuple(drop)
@@ -86,6 +90,17 @@ class Table:
     Attributes:
         name: Str.
         schema: `TableSchema`, which says what the columns are.
+
+    Example:
+
+    >>> import keras_vae
+    >>> rows = {"age": [39, 50, 38, 53, 28], "sex": ["m", "m", "f", None, "f"]}
+    >>> made = keras_vae.data.table(rows)
+    >>> made.train.shape, made.missing
+    ((4, 2), {'age': 0.0, 'sex': 0.2})
+
+    See also:
+        `table`, which makes it; `table_vae`.
     """
 
     def __init__(self, name: str, parts: Any, schema: TableSchema) -> None:

@@ -109,6 +109,23 @@ def examine(
     Returns:
         Tuple of the list of `Finding`s, causes before what they cause, and a dict from each
         diagnosis that could not be made to the reason.
+
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> encoder = keras_vae.networks.DenseEncoder(2, hidden_units=(8,))
+    >>> decoder = keras_vae.networks.DenseDecoder((4, 4, 1), hidden_units=(8,))
+    >>> vae = keras_vae.VAE(encoder, decoder)
+    >>> vae.compile("adam")
+    >>> x = np.random.default_rng(0).random((64, 4, 4, 1), "float32")
+    >>> history = vae.fit(x[:48], verbose=0)
+    >>> findings, left_out = keras_vae.doctor.examine(vae, x[:48], x[48:])
+    >>> all(finding.change for finding in findings)
+    True
+
+    See also:
+        `callbacks.Doctor`, during training; `examine_before`.
     """
     numbers, left_out = measure(model, train, test, epochs, examples, **options)
     return diagnose(numbers), left_out
@@ -128,6 +145,22 @@ def examine_during(
 
     Returns:
         List of `Finding`s.
+
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> encoder = keras_vae.networks.DenseEncoder(2, hidden_units=(8,))
+    >>> decoder = keras_vae.networks.DenseDecoder((4, 4, 1), hidden_units=(8,))
+    >>> vae = keras_vae.VAE(encoder, decoder)
+    >>> vae.compile("adam")
+    >>> x = np.random.default_rng(0).random((64, 4, 4, 1), "float32")
+    >>> history = vae.fit(x, verbose=0)
+    >>> type(keras_vae.doctor.examine_during(vae, x)).__name__
+    'list'
+
+    See also:
+        `callbacks.Doctor`, which calls it.
     """
     numbers, _ = measure(model, train, test, epochs, examples, scorecard=False)
     return diagnose({name: of for name, of in numbers.items() if name not in PASSING})
@@ -144,12 +177,37 @@ def examine_before(
 
     Returns:
         List of `Finding`s.
+
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> encoder = keras_vae.networks.DenseEncoder(2, hidden_units=(8,))
+    >>> decoder = keras_vae.networks.DenseDecoder((4, 4, 1), hidden_units=(8,))
+    >>> vae = keras_vae.VAE(encoder, decoder, kl_weight=0.01)
+    >>> x = np.random.default_rng(0).random((64, 4, 4, 1), "float32")
+    >>> [finding.name for finding in keras_vae.doctor.examine_before(vae, x)]
+    ['rescaled_kl']
+
+    See also:
+        `examine`.
     """
     return diagnose(settings.of_settings(model, _first(inputs, examples), epochs))
 
 
 def diagnose(numbers: Mapping[str, Mapping[str, Any]]) -> list[Finding]:
-    """The `Finding`s in what `measure` measured: a dict from diagnosis to its arguments."""
+    """The `Finding`s in what `measure` measured: a dict from diagnosis to its arguments.
+
+    Example:
+
+    >>> import keras_vae
+    >>> numbers = {"ignored_labels": {"label_nats": 0.0}}
+    >>> [finding.name for finding in keras_vae.doctor.diagnose(numbers)]
+    ['ignored_labels']
+
+    See also:
+        `measure`, whose numbers it takes; `examine` does both.
+    """
     found = [DIAGNOSES[name](**numbers[name]) for name in DIAGNOSES if name in numbers]
     return [finding for finding in found if finding is not None]
 
@@ -179,6 +237,22 @@ def measure(
     Returns:
         Tuple of a dict from the name of a diagnosis to its arguments, and a dict from each that
         could not be made to the reason.
+
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> encoder = keras_vae.networks.DenseEncoder(2, hidden_units=(8,))
+    >>> decoder = keras_vae.networks.DenseDecoder((4, 4, 1), hidden_units=(8,))
+    >>> vae = keras_vae.VAE(encoder, decoder)
+    >>> vae.build()
+    >>> x = np.random.default_rng(0).random((64, 4, 4, 1), "float32")
+    >>> numbers, left_out = keras_vae.doctor.measure(vae, x, scorecard=False)
+    >>> sorted(numbers["rescaled_kl"])
+    ['kl_weight', 'num_values']
+
+    See also:
+        `diagnose`, which says what they mean.
     """
     splits = train, test
     train, test = (None if inputs is None else _first(inputs, examples) for inputs in splits)

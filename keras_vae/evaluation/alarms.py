@@ -22,6 +22,19 @@ class Windows:
     Args:
         starts, ends: Arrays `(n,)` of datetimes, seconds or rows: the first and the last step.
         scores, p_values: Float arrays `(n,)`.
+
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> windows = keras_vae.evaluation.Windows(
+    ...     starts=np.arange(3), ends=np.arange(3) + 15, scores=np.zeros(3), p_values=np.ones(3)
+    ... )
+    >>> keras_vae.evaluation.evaluate_alarms(windows, false_alarms=0.05)["in_alarm"]
+    0.0
+
+    See also:
+        `windows_of`, which makes it.
     """
 
     starts: np.ndarray
@@ -42,6 +55,20 @@ def windows_of(
 
     Returns:
         `Windows`.
+
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> made = keras_vae.data.series(np.sin(np.arange(800) / 5)[:, None], window=16, stride=4)
+    >>> model = keras_vae.series_vae(made.schema, latent_dim=2, hidden_units=(8,))
+    >>> model.build()
+    >>> detector = keras_vae.AnomalyDetector(model).calibrate(made.calibration, false_alarms=0.1)
+    >>> keras_vae.evaluation.windows_of(detector, made).p_values.shape
+    (37,)
+
+    See also:
+        `evaluate_alarms`, which measures them.
     """
     columns = []
     for part in parts:
@@ -62,6 +89,19 @@ def read_anomalies(path: PathLike) -> list[tuple[Any, Any]]:
     Raises:
         ValueError: If it holds no pairs.
         OSError: If it cannot be read.
+
+    Example:
+
+    >>> import keras_vae
+    >>> import json
+    >>> with open("anomalies.json", "w") as file:
+    ...     json.dump([[100, 140], [300, 310]], file)
+    ...
+    >>> keras_vae.evaluation.read_anomalies("anomalies.json")
+    [[100, 140], [300, 310]]
+
+    See also:
+        `evaluate_alarms`, which takes them.
     """
     try:
         found = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
@@ -95,6 +135,18 @@ def evaluate_alarms(
         with datetimes alone; `found`, how many of the `anomalies` have an alarm; and `delays`, from
         the start of each to the end of its first window in alarm, in seconds or rows, None where
         there is none.
+
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> rows = np.arange(4)
+    >>> windows = keras_vae.evaluation.Windows(rows, rows, scores=rows, p_values=1 / (1 + rows))
+    >>> keras_vae.evaluation.evaluate_alarms(windows, 0.3, anomalies=[(3, 3)])["recall"]
+    1.0
+
+    See also:
+        `windows_of`, `read_anomalies`.
     """
     in_alarm = windows.p_values <= false_alarms
     found = {"windows": len(in_alarm), "in_alarm": float(in_alarm.mean())}

@@ -82,6 +82,22 @@ def annealed_log_likelihood(
         ValueError: If the model has no prior to anneal from, or an argument is out of range.
         RuntimeError: If the other process ends without an answer.
 
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> encoder = keras_vae.networks.DenseEncoder(2, hidden_units=(8,))
+    >>> decoder = keras_vae.networks.DenseDecoder((4, 4, 1), hidden_units=(8,))
+    >>> vae = keras_vae.VAE(encoder, decoder)
+    >>> vae.build()
+    >>> x = np.zeros((4, 4, 4, 1), "float32")
+    >>> found = keras_vae.evaluation.annealed_log_likelihood(vae, x, num_steps=20, num_chains=2)
+    >>> found["num_steps"], found["examples"]
+    (20, 4)
+
+    See also:
+        `log_likelihoods`, by importance sampling.
+
     References:
         - Neal, 2001. https://arxiv.org/abs/physics/9803008
         - Grosse et al., 2015, for the upper bound. https://arxiv.org/abs/1511.02543

@@ -26,6 +26,17 @@ def train_classifier(dataset: Dataset, epochs: int = EPOCHS, verbose: int = 0) -
     Returns:
         Keras model from images `(n, *data_shape)` to class probabilities. On MNIST it names 98.5 %
         of the test images rightly.
+
+    Example:
+
+    >>> import keras_vae
+    >>> digits = keras_vae.data.load("digits")
+    >>> classifier = keras_vae.evaluation.train_classifier(digits, epochs=1)
+    >>> classifier.output_shape
+    (None, 10)
+
+    See also:
+        `scorecard`, which judges by it.
     """
     classifier = small_network(dataset.x_train.shape[1:], len(dataset.class_names), "softmax")
     classifier.compile(

@@ -33,6 +33,21 @@ def evaluate_reconstructions(
         of that mean in decibels, None for a perfect reconstruction; and `ssim`, the structural
         similarity, averaged over the examples, None for data that are no images. The range that
         both need is that of the likelihood or, where it has none, 1.
+
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> encoder = keras_vae.networks.DenseEncoder(2, hidden_units=(8,))
+    >>> decoder = keras_vae.networks.DenseDecoder((4, 4, 1), hidden_units=(8,))
+    >>> vae = keras_vae.VAE(encoder, decoder)
+    >>> vae.build()
+    >>> x = np.zeros((8, 4, 4, 1), "float32")
+    >>> sorted(keras_vae.evaluation.evaluate_reconstructions(vae, x))
+    ['mean_squared_error', 'psnr', 'ssim']
+
+    See also:
+        `ssim`.
     """
     inputs = model.as_observed(check_examples(model, inputs), seed=0)
     x, conditions = model.named_inputs(inputs)
@@ -85,6 +100,17 @@ def ssim(first: ArrayLike, second: ArrayLike, data_range: float = 1.0) -> NDArra
 
     Returns:
         float64 array `(n,)`, 1 for equal images.
+
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> x = np.random.default_rng(0).random((2, 16, 16, 1))
+    >>> keras_vae.evaluation.ssim(x, x).tolist()
+    [1.0, 1.0]
+
+    See also:
+        `evaluate_reconstructions`.
 
     References:
         - Wang et al., 2004, eqs. 13 to 17. https://doi.org/10.1109/TIP.2003.819861

@@ -61,6 +61,21 @@ def evaluate_latents(
         `code_std_per_latent`, of the codes, in units of the prior's draws: 0 and 1 where they are
         alike.
 
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> encoder = keras_vae.networks.DenseEncoder(2, hidden_units=(8,))
+    >>> decoder = keras_vae.networks.DenseDecoder((4, 4, 1), hidden_units=(8,))
+    >>> vae = keras_vae.VAE(encoder, decoder)
+    >>> vae.build()
+    >>> found = keras_vae.evaluation.evaluate_latents(vae, np.zeros((8, 4, 4, 1), "float32"))
+    >>> found["latent_dim"], found["active_units"]
+    (2, 0)
+
+    See also:
+        `evaluate`.
+
     References:
         - Burda et al., 2016, section 5.2, for active units. https://arxiv.org/abs/1509.00519
         - Hoffman & Johnson, 2016, ELBO surgery.

@@ -46,6 +46,22 @@ def log_likelihoods(
     Raises:
         ValueError: If the model has no likelihood to estimate, or a number is below 1.
 
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> encoder = keras_vae.networks.DenseEncoder(2, hidden_units=(8,))
+    >>> decoder = keras_vae.networks.DenseDecoder((4, 4, 1), hidden_units=(8,))
+    >>> vae = keras_vae.VAE(encoder, decoder)
+    >>> vae.build()
+    >>> x = np.zeros((8, 4, 4, 1), "float32")
+    >>> found = keras_vae.evaluation.log_likelihoods(vae, x, num_samples=[1, 10])
+    >>> [one["num_samples"] for one in found]
+    [1, 10]
+
+    See also:
+        `VAE.log_likelihood`, of each example; `annealed_log_likelihood`.
+
     References:
         - Burda et al., 2016, eq. 8. https://arxiv.org/abs/1509.00519
     """
@@ -88,6 +104,21 @@ def bits_per_dimension(model: Any, x: ArrayLike, nats: float) -> float | None:
 
     Returns:
         Float, at least 0, or None where it has no meaning.
+
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> encoder = keras_vae.networks.DenseEncoder(2, hidden_units=(8,))
+    >>> decoder = keras_vae.networks.DenseDecoder((4, 4, 1), hidden_units=(8,))
+    >>> vae = keras_vae.VAE(encoder, decoder, likelihood="discretized_logistic_mixture")
+    >>> vae.build()
+    >>> x = np.zeros((4, 4, 4, 1), "uint8")
+    >>> round(keras_vae.evaluation.bits_per_dimension(vae, x, nats=-16 * np.log(2)), 3)
+    1.0
+
+    See also:
+        `log_likelihoods`.
     """
     if not is_discrete(model, x):
         return None

@@ -63,6 +63,23 @@ def choose_prior(
     Raises:
         ValueError: If there are too few images of a class.
         ImportError: Without scikit-learn.
+
+    Example:
+
+    >>> import keras_vae
+    >>> digits = keras_vae.data.load("digits")
+    >>> vae = keras_vae.VAE(
+    ...     keras_vae.networks.DenseEncoder(2, hidden_units=(8,)),
+    ...     keras_vae.networks.DenseDecoder((8, 8, 1), hidden_units=(8,)),
+    ... )
+    >>> vae.compile("adam")
+    >>> history = vae.fit(digits.x_train, verbose=0)
+    >>> found = keras_vae.evaluation.choose_prior(vae, digits)
+    >>> found["kept"] in found["priors"]
+    True
+
+    See also:
+        `VAE.fit_prior`, of one kind.
     """
     say = say or (lambda line: None)
     inputs = dataset.inputs("train", model.condition)

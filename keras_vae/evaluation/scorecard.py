@@ -91,6 +91,23 @@ def scorecard(
 
     Raises:
         ValueError: If the model has no label to ask for, or there is one class only.
+
+    Example:
+
+    >>> import keras_vae
+    >>> digits = keras_vae.data.load("digits")
+    >>> cvae = keras_vae.ConditionalVAE(
+    ...     keras_vae.networks.DenseEncoder(2, hidden_units=(8,)),
+    ...     keras_vae.networks.DenseDecoder((8, 8, 1), hidden_units=(8,)),
+    ...     condition={"label": keras_vae.Categorical(10)},
+    ... )
+    >>> cvae.build()
+    >>> found = keras_vae.evaluation.scorecard(cvae, digits, per_class=20)
+    >>> 0 <= found["sample_accuracy"] <= 1
+    True
+
+    See also:
+        `obedience`, of several conditions; `train_classifier`.
     """
     name, kind = label_of(model)
     count = len(dataset.class_names)
@@ -163,6 +180,17 @@ def diversity(samples: ArrayLike, labels: ArrayLike, dataset: Dataset) -> dict[s
     Returns:
         Dict from the class' name to a float, without the classes that have no two different test
         images.
+
+    Example:
+
+    >>> import keras_vae
+    >>> digits = keras_vae.data.load("digits")
+    >>> x, y = keras_vae.data.as_float(digits.x_test), digits.y_test
+    >>> sorted(keras_vae.evaluation.diversity(x, y, digits))[:3]
+    ['0', '1', '2']
+
+    See also:
+        `scorecard`, which has it.
     """
     ratios = {}
     for index, name in enumerate(dataset.class_names):

@@ -41,6 +41,19 @@ def judge_rows(
     Returns:
         Dict of what `learnt_from` and `copies` give, and `samples`, how many rows were drawn: one
         for each training row. What needs scikit-learn, and it is not there, is in `left_out`.
+
+    Example:
+
+    >>> import keras_vae
+    >>> rows = {"age": [39, 50, 38, 53, 28] * 8, "sex": ["m", "m", "f", "f", "f"] * 8}
+    >>> made = keras_vae.data.table(rows)
+    >>> model = keras_vae.table_vae(made.schema, latent_dim=2, hidden_units=(8,))
+    >>> model.build()
+    >>> keras_vae.evaluation.judge_rows(model, made.train, made.test)["samples"]
+    32
+
+    See also:
+        `evaluate_rows`.
     """
     say = say or (lambda line: None)
     say("drawing as many rows as there are to train with")

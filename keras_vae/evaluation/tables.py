@@ -23,6 +23,19 @@ def evaluate_rows(model: Any, inputs: Examples, seed: int = 0) -> dict[str, Any]
 
     Returns:
         As `compare`.
+
+    Example:
+
+    >>> import keras_vae
+    >>> rows = {"age": [39, 50, 38, 53, 28] * 8, "sex": ["m", "m", "f", "f", "f"] * 8}
+    >>> made = keras_vae.data.table(rows)
+    >>> model = keras_vae.table_vae(made.schema, latent_dim=2, hidden_units=(8,))
+    >>> model.build()
+    >>> sorted(keras_vae.evaluation.evaluate_rows(model, made.test))[:2]
+    ['association_distance', 'column_distances']
+
+    See also:
+        `judge_rows`.
     """
     drawn = draw_rows(model, inputs, seed)
     return compare(model.schema, *(matrix(model.schema, rows) for rows in (drawn, inputs)))

@@ -37,6 +37,21 @@ def evaluate(
         unweighted KL, and `elbo_at_mean`, the same with the posterior mean in the draw's place, no
         bound. Of a GAN, which has no likelihood, the losses of its players as `model.evaluate` has
         them; for a `VQVAE`, see `evaluate_codes`.
+
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> encoder = keras_vae.networks.DenseEncoder(2, hidden_units=(8,))
+    >>> decoder = keras_vae.networks.DenseDecoder((4, 4, 1), hidden_units=(8,))
+    >>> vae = keras_vae.VAE(encoder, decoder)
+    >>> vae.compile("adam")
+    >>> found = keras_vae.evaluation.evaluate(vae, np.zeros((8, 4, 4, 1), "float32"))
+    >>> sorted(found)[:3]
+    ['elbo', 'elbo_at_mean', 'kl_loss']
+
+    See also:
+        `log_likelihoods`, `evaluate_latents`, `evaluate_reconstructions`.
     """
     if not isinstance(model, Encodes):
         return model.evaluate(inputs, batch_size=batch_size, verbose=0, return_dict=True)
@@ -87,6 +102,23 @@ def evaluate_codes(
         Dict of floats: `loss`, `reconstruction_loss` and `commitment_loss` in nats per example;
         `mean_squared_error`, the mean over all pixels of the squared error of the reconstruction;
         `perplexity` of the codes; and `codes_used`, the share of the codebook that occurs.
+
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> vqvae = keras_vae.VQVAE(
+    ...     keras_vae.networks.ConvGridEncoder(latent_dim=4, hidden_units=(4, 8)),
+    ...     keras_vae.networks.ConvGridDecoder((8, 8, 1), hidden_units=(8, 4)),
+    ...     keras_vae.layers.VectorQuantizer(num_codes=8, dim=4),
+    ... )
+    >>> vqvae.compile("adam")
+    >>> found = keras_vae.evaluation.evaluate_codes(vqvae, np.zeros((4, 8, 8, 1), "float32"))
+    >>> 0 < found["codes_used"] <= 1
+    True
+
+    See also:
+        `evaluate`.
     """
 
     def measure(batch):

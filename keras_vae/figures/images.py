@@ -36,6 +36,17 @@ def reconstructions(
 
     Returns:
         A `matplotlib.figure.Figure`.
+
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> x = np.zeros((4, 8, 8, 1))
+    >>> type(keras_vae.figures.reconstructions(x, x, "Digits")).__name__
+    'Figure'
+
+    See also:
+        `samples`.
     """
     images = np.concatenate([x, reconstructed])
     return labelled_grid(images, ("original", "reconstructed"), title, data_range)
@@ -57,6 +68,17 @@ def samples(
 
     Returns:
         A `matplotlib.figure.Figure`.
+
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> images = np.zeros((6, 8, 8, 1))
+    >>> type(keras_vae.figures.samples(images, ["cat", "dog"], "Samples")).__name__
+    'Figure'
+
+    See also:
+        `labelled_grid`; `image_grid`, which needs no matplotlib.
     """
     return labelled_grid(images, row_names, title, data_range)
 
@@ -79,6 +101,18 @@ def labelled_grid(
 
     Returns:
         A `matplotlib.figure.Figure`.
+
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> images = np.zeros((4, 8, 8, 1))
+    >>> figure = keras_vae.figures.labelled_grid(images, ["real", "drawn"], "Digits")
+    >>> type(figure).__name__
+    'Figure'
+
+    See also:
+        `samples`, one row a class.
     """
     rows, columns = len(row_names), len(images) // len(row_names)
     grid = image_grid(images, columns, data_range)
@@ -124,6 +158,15 @@ def manifold(
 
     Returns:
         A `matplotlib.figure.Figure`.
+
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> panels, quantiles = [np.zeros((9, 8, 8, 1))], [-1.0, 0.0, 1.0]
+    >>> figure = keras_vae.figures.manifold(panels, ["all"], "What codes make", quantiles)
+    >>> type(figure).__name__
+    'Figure'
     """
     side = len(quantiles)
     columns = min(5, len(panels))
@@ -174,6 +217,16 @@ def image_grid(
 
     Raises:
         ValueError: If they are no images.
+
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> keras_vae.figures.image_grid(np.zeros((6, 28, 28, 1)), columns=3, smallest=28).dtype
+    dtype('uint8')
+
+    See also:
+        `png`, which makes a file of it; `named_grid`.
     """
     images = np.asarray(images)
     if not is_images(images.shape):
@@ -223,6 +276,17 @@ def animation(
     Raises:
         ImportError: Without Pillow.
         ValueError: Without frames.
+
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> frames = [np.full((8, 8), grey, "uint8") for grey in (0, 128, 255)]
+    >>> keras_vae.figures.animation(frames)[:3]
+    b'GIF'
+
+    See also:
+        `png`, of one picture.
     """
     if not len(frames):
         raise ValueError("An animation needs at least one frame. Received: none.")
@@ -246,6 +310,16 @@ def png(picture: NDArray[np.uint8]) -> bytes:
 
     Raises:
         ImportError: Without Pillow.
+
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> keras_vae.figures.png(np.zeros((8, 8), "uint8"))[1:4]
+    b'PNG'
+
+    See also:
+        `image_grid`; `animation`.
     """
     buffer = io.BytesIO()
     _pillow("Image").fromarray(picture).save(buffer, "png")
@@ -262,6 +336,16 @@ def captioned(picture: NDArray[np.uint8], text: str, size: int = 16) -> NDArray[
 
     Returns:
         uint8 array, higher by twice `size` for one line, and by 1.25 times `size` for each more.
+
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> keras_vae.figures.captioned(np.zeros((32, 64), "uint8"), "epoch 1", size=16).shape
+    (64, 64)
+
+    See also:
+        `animation`, whose frames it makes.
     """
     width = picture.shape[1]
     font, lines = _fitted(text, width - 2 * GAP, size)
@@ -293,6 +377,17 @@ def named_grid(
 
     Returns:
         uint8 array `(height, width)` or `(height, width, 3)`.
+
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> grid = keras_vae.figures.named_grid(np.zeros((2, 28, 28, 1)), ["cat", "dog"], columns=2)
+    >>> grid.dtype
+    dtype('uint8')
+
+    See also:
+        `image_grid`, without names.
     """
     tiles = [image_grid(image[None], 1, data_range, smallest) for image in images]
     if any(names):

@@ -47,6 +47,18 @@ def piano_rolls(
 
     Raises:
         ValueError: If a row is no such array.
+
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> notes = keras_vae.data.Notes(low=60, high=72, voices=["soprano", "alto"])
+    >>> rows = {"drawn": notes.tokens(np.full((1, 8, 2), 64))}
+    >>> type(keras_vae.figures.piano_rolls(rows, notes, "Pieces")).__name__
+    'Figure'
+
+    See also:
+        `data.Notes`.
     """
     rows = {name: np.asarray(pieces) for name, pieces in rows.items()}
     voices = len(schema.all_voices)

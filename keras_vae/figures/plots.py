@@ -56,6 +56,14 @@ def learning_curves(history: Mapping[str, Sequence[float]], title: str) -> Figur
 
     Returns:
         A `matplotlib.figure.Figure`, one panel per term, but for one that is all of the loss.
+
+    Example:
+
+    >>> import keras_vae
+    >>> history = {"loss": [90.0, 80.0], "kl_loss": [20.0, 15.0]}
+    >>> figure = keras_vae.figures.learning_curves(history, "Training")
+    >>> len(figure.axes)
+    2
     """
     loss = history.get("loss")
     terms = {
@@ -106,6 +114,13 @@ def bars(
 
     Returns:
         A `matplotlib.figure.Figure`.
+
+    Example:
+
+    >>> import keras_vae
+    >>> figure = keras_vae.figures.bars([0.1, 2.0, 0.5], "KL", "dimension", "nats")
+    >>> type(figure).__name__
+    'Figure'
     """
     values = np.asarray(values, "float64")
     order = np.argsort(-values, kind="stable")
@@ -151,6 +166,17 @@ def latent_scatter(
 
     Raises:
         ValueError: If the codes have more dimensions; see `projections`.
+
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> figure = keras_vae.figures.latent_scatter(np.eye(2), [0, 1], ["cat", "dog"], "Codes")
+    >>> type(figure).__name__
+    'Figure'
+
+    See also:
+        `projections`, of more dimensions; `latent_spaces`.
     """
     groups = _groups(labels, class_names)
     rows = _rows(groups, 7.0) if np.shape(z)[1] == 2 else 0
@@ -175,6 +201,18 @@ def latent_spaces(
 
     Returns:
         A `matplotlib.figure.Figure`, each panel with its own scale: it is a part of what differs.
+
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> codes = {"VAE": np.eye(2), "Autoencoder": 5 * np.eye(2)}
+    >>> figure = keras_vae.figures.latent_spaces(codes, [0, 1], ["cat", "dog"], "Codes")
+    >>> type(figure).__name__
+    'Figure'
+
+    See also:
+        `latent_scatter`, of one model.
     """
     groups = _groups(labels, class_names)
     side = min(5.0, WIDEST / len(codes))
@@ -207,6 +245,18 @@ def projections(
     Raises:
         ImportError: Without scikit-learn.
         ValueError: With fewer than 5 codes, fewer than 2 dimensions, or codes that are all one.
+
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> z = np.random.default_rng(0).normal(size=(30, 5))
+    >>> figure = keras_vae.figures.projections(z, np.arange(30) % 2, ["cat", "dog"], "Codes")
+    >>> type(figure).__name__
+    'Figure'
+
+    See also:
+        `latent_scatter`, of two dimensions.
 
     References:
         - van der Maaten & Hinton, 2008. https://jmlr.org/papers/v9/vandermaaten08a.html

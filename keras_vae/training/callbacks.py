@@ -17,6 +17,14 @@ def looks_at_batches(callback: Any) -> bool:
     """Whether a callback wants to be called after every batch, as far as one can tell.
 
     Keras' bar and history, savers that save by epoch, and our own are content with every few.
+
+    Example:
+
+    >>> import keras_vae
+    >>> import keras
+    >>> callback = keras.callbacks.LambdaCallback(on_train_batch_end=print)
+    >>> keras_vae.callbacks.looks_at_batches(callback)
+    True
     """
     kinds = keras.callbacks.History | keras.callbacks.ProgbarLogger
     if isinstance(callback, Checkpoint | ProgressLines | StopOnSkippedUpdates | kinds):
@@ -38,6 +46,19 @@ class ProgressLines(keras.callbacks.Callback):
 
     Args:
         seconds: Float, at least 0. Between two lines.
+
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> encoder = keras_vae.networks.DenseEncoder(2, hidden_units=(8,))
+    >>> decoder = keras_vae.networks.DenseDecoder((4, 4, 1), hidden_units=(8,))
+    >>> vae = keras_vae.VAE(encoder, decoder)
+    >>> vae.compile("adam")
+    >>> lines = keras_vae.callbacks.ProgressLines(seconds=10)
+    >>> x = np.zeros((16, 4, 4, 1), "float32")
+    >>> vae.fit(x, callbacks=[lines], verbose=0).epoch
+    [0]
     """
 
     def __init__(self, seconds: float = progress.SECONDS) -> None:
@@ -72,6 +93,12 @@ class StopOnSkippedUpdates(keras.callbacks.Callback):
 
     Raises:
         FloatingPointError: In `fit`, after the run.
+
+    Example:
+
+    >>> import keras_vae
+    >>> keras_vae.callbacks.StopOnSkippedUpdates(limit=100).limit
+    100
     """
 
     def __init__(self, limit: int = 20, interval: int = 10) -> None:
@@ -122,6 +149,16 @@ class ScheduledKLWeight(keras.callbacks.Callback):
 
     Args:
         schedule: Object of `keras_vae.schedules`.
+
+    Example:
+
+    >>> import keras_vae
+    >>> warm_up = keras_vae.schedules.LinearWarmup(epochs=5)
+    >>> keras_vae.callbacks.ScheduledKLWeight(warm_up).schedule(4)
+    1.0
+
+    See also:
+        `VAE`, whose `kl_weight` may be a schedule: then `fit` adds it.
     """
 
     def __init__(self, schedule: Schedule) -> None:
@@ -136,6 +173,16 @@ class CountEpochs(keras.callbacks.Callback):
     """Count in a VAE with a schedule how many epochs it has been trained for.
 
     `fit` adds this callback before all others, which may save what it counts.
+
+    Example:
+
+    >>> import keras_vae
+    >>> import keras
+    >>> isinstance(keras_vae.callbacks.CountEpochs(), keras.callbacks.Callback)
+    True
+
+    See also:
+        `ScheduledKLWeight`; `fit` adds both.
     """
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:

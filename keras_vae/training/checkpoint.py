@@ -21,7 +21,20 @@ from keras_vae.type_aliases import PathLike
 
 
 class Interrupted(KeyboardInterrupt):
-    """Raised by `fit` when it was asked to stop and has saved what is needed to go on."""
+    """Raised by `fit` when it was asked to stop and has saved what is needed to go on.
+
+    Example:
+
+    >>> import keras_vae
+    >>> try:
+    ...     raise keras_vae.callbacks.Interrupted("asked to stop after epoch 3")
+    ... except keras_vae.callbacks.Interrupted as reason:
+    ...     print(reason)
+    asked to stop after epoch 3
+
+    See also:
+        `Checkpoint`.
+    """
 
 
 # The settings of models when their last `fit` ended: nobody has asked for these anew.
@@ -63,6 +76,22 @@ class Checkpoint(keras.callbacks.Callback):
         BlockingIOError: In `fit`, if another process trains with the folder.
         FloatingPointError: In `fit`, instead of saving weights that are not finite.
         Interrupted: In `fit`, a `KeyboardInterrupt`, after Ctrl-C or SIGTERM.
+
+    Example:
+
+    >>> import keras_vae
+    >>> import numpy as np
+    >>> encoder = keras_vae.networks.DenseEncoder(2, hidden_units=(8,))
+    >>> decoder = keras_vae.networks.DenseDecoder((4, 4, 1), hidden_units=(8,))
+    >>> vae = keras_vae.VAE(encoder, decoder)
+    >>> vae.compile("adam")
+    >>> checkpoint = keras_vae.callbacks.Checkpoint("checkpoints")
+    >>> x = np.zeros((16, 4, 4, 1), "float32")
+    >>> vae.fit(x, epochs=2, callbacks=[checkpoint], verbose=0).epoch
+    [0, 1]
+
+    See also:
+        `Interrupted`, which `fit` raises when it is asked to stop.
     """
 
     def __init__(self, folder: PathLike, every: int | None = None, delete: bool = True) -> None:
