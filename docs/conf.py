@@ -14,6 +14,8 @@ DOCS = pathlib.Path(__file__).resolve().parent
 ROOT = DOCS.parent
 sys.path.insert(0, str(ROOT))
 
+from sphinx import addnodes  # noqa: E402
+
 import keras_vae  # noqa: E402
 
 project = html_title = "keras-vae"
@@ -130,12 +132,47 @@ def as_restructured_text(app, what, name, obj, options, lines):
     lines[:] = made
 
 
+class _Written(str):
+    """Text that a signature shows as it is."""
+
+    __repr__ = str.__str__
+
+
 def signature(app, what, name, obj, options, given, returns):
-    """The arguments of a class of Keras' are those of its constructor, which Keras wraps."""
-    if what == "class" and "__init__" in vars(obj):
-        parameters = list(inspect.signature(obj.__init__).parameters.values())[1:]
-        return str(inspect.Signature(parameters)), returns
-    return given, returns
+    """Arguments and types as the source has them, short: `ArrayLike`, not what it stands for.
+
+    Those of a class of Keras' are its constructor's, which Keras wraps.
+    """
+    function = vars(obj).get("__init__") if what == "class" else obj
+    if what not in ("class", "function", "method") or function is None:
+        return given, returns
+    found = inspect.signature(function)
+    parameters = list(found.parameters.values())
+    if what == "class" or (what == "method" and parameters[0].name in ("self", "cls")):
+        parameters = parameters[1:]
+    parameters = [
+        parameter.replace(
+            annotation=_as_written(parameter.annotation),
+            default=_Written(parameter.default.__name__)
+            if inspect.ismodule(parameter.default)
+            else parameter.default,
+        )
+        for parameter in parameters
+    ]
+    returns = None if what == "class" else found.return_annotation
+    shown = returns if isinstance(returns, str) else None
+    return str(inspect.Signature(parameters)), shown
+
+
+def _as_written(annotation):
+    return _Written(annotation) if isinstance(annotation, str) else annotation
+
+
+def unlink_sequences(app, doctree):
+    """In a signature `Sequence` is Python's, no condition of that name."""
+    for node in list(doctree.findall(addnodes.pending_xref)):
+        if node["reftarget"] == "Sequence" and node["reftype"] == "class":
+            node.replace_self(node.children)
 
 
 def _literal(match):
@@ -163,5 +200,6 @@ def setup(app):
     app.connect("builder-inited", copy_pages)
     app.connect("source-read", follow_links)
     app.connect("autodoc-process-signature", signature)
+    app.connect("doctree-read", unlink_sequences)
     app.connect("autodoc-process-docstring", as_restructured_text, priority=100)
     app.connect("build-finished", write_llms_txt)

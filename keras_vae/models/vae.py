@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Self, overload
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import keras
 import numpy as np
@@ -630,29 +630,6 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores, DrawsExactly):
         if self.compiled and len(self.trainable_variables) != trainable:
             self.compile_from_config(self.get_compile_config())
 
-    @overload
-    def log_likelihood(
-        self,
-        inputs: Examples,
-        num_samples: int | Sequence[int] = ...,
-        batch_size: int = ...,
-        seed: int | None = ...,
-        with_error: Literal[False] = ...,
-        progress: Callable[..., Any] | None = ...,
-    ) -> NDArray[np.float32]: ...
-
-    @overload
-    def log_likelihood(
-        self,
-        inputs: Examples,
-        num_samples: int | Sequence[int] = ...,
-        batch_size: int = ...,
-        seed: int | None = ...,
-        *,
-        with_error: Literal[True],
-        progress: Callable[..., Any] | None = ...,
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]: ...
-
     def log_likelihood(
         self,
         inputs: Examples,
@@ -661,7 +638,7 @@ class VAE(LatentVariableModel, Samples, Bounds, Scores, DrawsExactly):
         seed: int | None = None,
         with_error: bool = False,
         progress: Callable[..., Any] | None = None,
-    ) -> Any:
+    ) -> NDArray[np.float32] | Any:
         """Estimate `log p(x)` by importance sampling from the posterior.
 
         Computes `logsumexp_k(log p(x|z_k) + log p(z_k) - log q(z_k|x)) - log K`, a lower bound in
