@@ -236,6 +236,8 @@ def export_files(
         graphs: List of names.
         say: Function that is called with a line about each step, and with `done=True` and what
             was measured for each file.
+        model_or_path, out, inputs, calibration_data, data, converter, opset, guidance: As for
+            `export`.
 
     Returns:
         List of tuples of the `pathlib.Path` and a `parity.Report`, one for each file.

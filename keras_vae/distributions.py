@@ -139,6 +139,13 @@ class Distribution:
 def by_draw(tensor: Tensor, draws: Any) -> Tensor:
     """Split `(draws * batch, ...)` into `(draws, batch, ...)`; of one draw nothing.
 
+    Args:
+        tensor: Tensor `(draws * batch, ...)`.
+        draws: Int, or a scalar tensor.
+
+    Returns:
+        Tensor `(draws, batch, ...)`.
+
     Example:
 
     >>> import keras_vae
@@ -153,6 +160,13 @@ def by_draw(tensor: Tensor, draws: Any) -> Tensor:
 
 def over_draws(values: Tensor, axes: int) -> Tensor:
     """The mean over the draws of values `(batch, ...)` or `(draws, batch, ...)`.
+
+    Args:
+        values: Float tensor.
+        axes: Int, how many axes it has without draws.
+
+    Returns:
+        Tensor `(batch, ...)`.
 
     Example:
 
@@ -310,6 +324,13 @@ def kl_from_standard_normal(q: Normal, p: StandardNormal | None) -> Tensor:
 
     The textbook's `-(1 + log_var - loc^2 - exp(log_var)) / 2` loses all its digits, and its sign,
     near N(0, I); with `expm1` the relative error in float32 stays within 3e-4.
+
+    Args:
+        q: `Normal` of codes `(batch, size)`.
+        p: `StandardNormal`, which is not looked at.
+
+    Returns:
+        Tensor `(batch, size)`, nats: what each value adds.
 
     Example:
 
@@ -514,6 +535,13 @@ class Flow(Distribution):
 def repeat(tensor: Tensor, count: Any) -> Tensor:
     """Return a batch `count` times, one copy after the other; None as it is.
 
+    Args:
+        tensor: Tensor `(batch, ...)`, or None.
+        count: Int, or a scalar tensor.
+
+    Returns:
+        Tensor `(count * batch, ...)`.
+
     Example:
 
     >>> import keras_vae
@@ -528,6 +556,13 @@ def repeat(tensor: Tensor, count: Any) -> Tensor:
 
 def standard_noise(sampling: Callable[..., Tensor], like: Tensor) -> Tensor:
     """Draws of N(0, I) by a sampling layer, of a tensor's shape.
+
+    Args:
+        sampling: Function from means and log-variances to draws, such as `layers.Sampling`.
+        like: Float tensor.
+
+    Returns:
+        Tensor of its shape and dtype.
 
     Example:
 
@@ -955,6 +990,13 @@ def flat(x: Tensor, axes: int | None = None) -> Tensor:
     """Join the last `axes` of a tensor, or all but the first: to `(batch, size)`.
 
     XLA reduces an axis of length 1, as of grey images, slowly.
+
+    Args:
+        x: Tensor `(batch, ...)`.
+        axes: Optional int.
+
+    Returns:
+        Tensor with one axis in the place of those.
 
     Example:
 

@@ -252,6 +252,10 @@ class LocationScale(Likelihood, keras.layers.Layer):
     `7 tanh(s / 7)` is taken. A subclass has a `name` and writes `of`; for the scale "optimal" also
     `deviation` and `log_best`.
 
+    Args:
+        scale: A number, `"shared"`, `"optimal"` or `"per_pixel"`, as of a `Gaussian`.
+        channels: Optional int, the size of the data's last axis, as of a `Gaussian`.
+
     Example:
 
     >>> import keras_vae
@@ -747,6 +751,12 @@ def get(identifier: str | Likelihood) -> Likelihood:
     """Return a likelihood from its name, such as `"bernoulli"`, or the likelihood itself.
 
     `"gaussian_optimal"` is `Gaussian("optimal")`.
+
+    Args:
+        identifier: Str or `Likelihood`.
+
+    Returns:
+        A `Likelihood`.
 
     Raises:
         ValueError: If there is none of that name, or it is no likelihood.

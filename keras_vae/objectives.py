@@ -36,6 +36,13 @@ class Loss(NamedTuple):
 def weighted_mean(values: Tensor, sample_weight: Tensor | None = None) -> Tensor:
     """Mean of values `(batch,)`, or `(draws, batch)`, each times its example's weight.
 
+    Args:
+        values: Float tensor.
+        sample_weight: Optional float tensor `(batch,)`. Default: 1 of each.
+
+    Returns:
+        Scalar, the sum of the products over the number of values.
+
     Example:
 
     >>> import keras_vae
@@ -56,6 +63,13 @@ def mean_over_rows(values: Tensor, sample_weight: Tensor | None = None) -> Tenso
     """The weighted mean of values `(batch,)` over all rows of a batch, those of other devices too.
 
     For statistics that no gradient passes. It is 0 where all weights are 0.
+
+    Args:
+        values: Float tensor `(batch,)`.
+        sample_weight: Optional float tensor `(batch,)`. Default: 1 of each.
+
+    Returns:
+        Scalar, the sum of the products over the sum of the weights.
 
     Example:
 
@@ -505,6 +519,9 @@ def get(identifier: str | Objective, **options: Any) -> Objective:
     Args:
         identifier: `"elbo"`, `"iwae"`, `"total_correlation"`, `"mmd"` or an `Objective`.
         **options: Arguments for a name; those that are None are left out.
+
+    Returns:
+        An `Objective`.
 
     Raises:
         ValueError: If there is none of that name, or it does not take an option.

@@ -381,6 +381,15 @@ def _combined(mean, log_var, prior_mean, prior_log_var):
 def get(identifier: str | Posterior | None) -> Posterior:
     """Return a posterior from its name, None for the diagonal one, or the posterior itself.
 
+    Args:
+        identifier: `"diagonal"`, `"full_covariance"`, `"ladder"`, None or a `Posterior`.
+
+    Returns:
+        A `Posterior`.
+
+    Raises:
+        ValueError: If there is none of that name.
+
     Example:
 
     >>> import keras_vae

@@ -209,6 +209,12 @@ def options_of(arguments: Mapping[str, Any]) -> dict[str, Any]:
 def needs_keras(source: str | os.PathLike[str]) -> bool:
     """Whether `load` leaves a set to `keras.datasets`, which downloads it the first time.
 
+    Args:
+        source: Str or path.
+
+    Returns:
+        Bool.
+
     Example:
 
     >>> import keras_vae

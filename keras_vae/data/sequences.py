@@ -116,6 +116,12 @@ def sequences(
 def is_music(source: Any) -> bool:
     """Whether a name or path is one of what `sequences` reads, by its name and a folder's files.
 
+    Args:
+        source: Str or path.
+
+    Returns:
+        Bool.
+
     Example:
 
     >>> import keras_vae

@@ -26,6 +26,12 @@ _LINES = 20
 def is_table(source: Any) -> bool:
     """Whether a path is that of a table, by its ending alone.
 
+    Args:
+        source: Str or path.
+
+    Returns:
+        Bool.
+
     Example:
 
     >>> import keras_vae

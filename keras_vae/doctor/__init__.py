@@ -198,6 +198,12 @@ def examine_before(
 def diagnose(numbers: Mapping[str, Mapping[str, Any]]) -> list[Finding]:
     """The `Finding`s in what `measure` measured: a dict from diagnosis to its arguments.
 
+    Args:
+        numbers: Dict from a diagnosis to a dict of its arguments.
+
+    Returns:
+        List of `Finding`s, causes before what they cause.
+
     Example:
 
     >>> import keras_vae

@@ -86,6 +86,12 @@ def windows_of(
 def read_anomalies(path: PathLike) -> list[tuple[Any, Any]]:
     """Pairs of times from a JSON file: a list of pairs, or a dict of one such list.
 
+    Args:
+        path: Path of the file.
+
+    Returns:
+        List of pairs, for `evaluate_alarms`.
+
     Raises:
         ValueError: If it holds no pairs.
         OSError: If it cannot be read.

@@ -36,7 +36,7 @@ class Conditioning(keras.layers.Layer):
     >>> import keras_vae
     >>> import numpy as np
     >>> layer = keras_vae.layers.Conditioning({"label": keras_vae.Categorical(3)})
-    >>> tuple(tuple(layer({"label": np.array([0, 2])}).shape))
+    >>> tuple(layer({"label": np.array([0, 2])}).shape)
     (2, 3)
 
     See also:

@@ -36,7 +36,7 @@ class MaskedConv2D(keras.layers.Conv2D):
     >>> import keras_vae
     >>> import numpy as np
     >>> layer = keras_vae.layers.MaskedConv2D(4, 3, "vertical", sees_center=False)
-    >>> tuple(tuple(layer(np.zeros((2, 7, 7, 1), "float32")).shape))
+    >>> tuple(layer(np.zeros((2, 7, 7, 1), "float32")).shape)
     (2, 7, 7, 4)
 
     See also:

@@ -95,7 +95,7 @@ class VectorQuantizer(Quantizer):
     >>> import numpy as np
     >>> quantizer = keras_vae.layers.VectorQuantizer(num_codes=8, dim=4, seed=0)
     >>> z, codes, distance = quantizer(np.zeros((2, 7, 7, 4), "float32"), training=False)
-    >>> tuple(tuple(z.shape)), tuple(tuple(codes.shape))
+    >>> tuple(z.shape), tuple(codes.shape)
     ((2, 7, 7, 4), (2, 7, 7))
 
     See also:
@@ -223,7 +223,7 @@ class FiniteScalarQuantizer(Quantizer):
     >>> import numpy as np
     >>> quantizer = keras_vae.layers.FiniteScalarQuantizer(levels=(5, 5, 3))
     >>> z, codes, distance = quantizer(np.zeros((2, 7, 7, 3), "float32"))
-    >>> quantizer.num_codes, tuple(tuple(codes.shape))
+    >>> quantizer.num_codes, tuple(codes.shape)
     (75, (2, 7, 7))
 
     See also:

@@ -35,7 +35,7 @@ class RandomShift(keras.layers.Layer):
     >>> import keras_vae
     >>> import numpy as np
     >>> layer = keras_vae.layers.RandomShift(shift=0.1, seed=0)
-    >>> tuple(tuple(layer(np.zeros((2, 28, 28, 1), "float32"), training=True).shape))
+    >>> tuple(layer(np.zeros((2, 28, 28, 1), "float32"), training=True).shape)
     (2, 28, 28, 1)
 
     See also:

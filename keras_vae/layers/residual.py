@@ -40,7 +40,7 @@ class ResidualBlock(keras.layers.Layer):
     >>> import keras_vae
     >>> import numpy as np
     >>> block = keras_vae.layers.ResidualBlock(filters=4)
-    >>> tuple(tuple(block(np.zeros((2, 8, 8, 4), "float32")).shape))
+    >>> tuple(block(np.zeros((2, 8, 8, 4), "float32")).shape)
     (2, 8, 8, 4)
 
     See also:

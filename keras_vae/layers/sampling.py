@@ -38,7 +38,7 @@ class Sampling(keras.layers.Layer):
     >>> import keras_vae
     >>> import numpy as np
     >>> sampling = keras_vae.layers.Sampling(seed=0)
-    >>> tuple(tuple(sampling(np.zeros((4, 2), "float32"), np.zeros((4, 2), "float32")).shape))
+    >>> tuple(sampling(np.zeros((4, 2), "float32"), np.zeros((4, 2), "float32")).shape)
     (4, 2)
 
     See also:

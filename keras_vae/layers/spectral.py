@@ -45,7 +45,7 @@ class SpectralNormalization(keras.layers.Wrapper):
     >>> layer = keras_vae.layers.SpectralNormalization(
     ...     keras.layers.Dense(3, use_bias=False)
     ... )
-    >>> tuple(tuple(layer(np.zeros((2, 4), "float32")).shape))
+    >>> tuple(layer(np.zeros((2, 4), "float32")).shape)
     (2, 3)
 
     See also:

@@ -92,7 +92,7 @@ class DenseClassifier(Classifier):
     >>> import keras_vae
     >>> import numpy as np
     >>> classifier = keras_vae.networks.DenseClassifier(3, hidden_units=(8,))
-    >>> tuple(tuple(classifier(np.zeros((2, 4, 4, 1), "float32")).shape))
+    >>> tuple(classifier(np.zeros((2, 4, 4, 1), "float32")).shape)
     (2, 3)
 
     See also:
@@ -147,7 +147,7 @@ class TableClassifier(DenseClassifier):
     >>> import numpy as np
     >>> blocks = [("normal",), ("categorical", 3)]
     >>> classifier = keras_vae.networks.TableClassifier(blocks, num_classes=2, hidden_units=(8,))
-    >>> tuple(tuple(classifier(np.zeros((4, 2), "float32")).shape))
+    >>> tuple(classifier(np.zeros((4, 2), "float32")).shape)
     (4, 2)
 
     See also:
@@ -189,7 +189,7 @@ class ConvClassifier(Classifier):
     >>> import keras_vae
     >>> import numpy as np
     >>> classifier = keras_vae.networks.ConvClassifier(3, hidden_units=(4, 8))
-    >>> tuple(tuple(classifier(np.zeros((2, 8, 8, 1), "float32")).shape))
+    >>> tuple(classifier(np.zeros((2, 8, 8, 1), "float32")).shape)
     (2, 3)
 
     See also:

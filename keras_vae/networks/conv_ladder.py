@@ -67,7 +67,7 @@ class ConvLadderEncoder(StoredModel):
     >>> import numpy as np
     >>> encoder = keras_vae.networks.ConvLadderEncoder((8, 8, 1), (2, 3), (4, 8), levels=2)
     >>> z_mean, z_log_var = encoder(np.zeros((2, 8, 8, 1), "float32"))
-    >>> tuple(tuple(z_mean.shape)) == (2, encoder.latent_dim)
+    >>> tuple(z_mean.shape) == (2, encoder.latent_dim)
     True
 
     See also:

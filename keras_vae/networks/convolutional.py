@@ -52,7 +52,7 @@ class ConvEncoder(GaussianEncoder):
     >>> import numpy as np
     >>> encoder = keras_vae.networks.ConvEncoder(5, hidden_units=(4, 8))
     >>> z_mean, z_log_var = encoder(np.zeros((2, 8, 8, 3), "float32"))
-    >>> tuple(tuple(z_mean.shape))
+    >>> tuple(z_mean.shape)
     (2, 5)
 
     See also:
@@ -166,7 +166,7 @@ class ConvDecoder(ImageDecoder):
     >>> import keras_vae
     >>> import numpy as np
     >>> decoder = keras_vae.networks.ConvDecoder((8, 8, 3), hidden_units=(8, 4))
-    >>> tuple(tuple(decoder(np.zeros((2, 5), "float32")).shape))
+    >>> tuple(decoder(np.zeros((2, 5), "float32")).shape)
     (2, 8, 8, 3)
 
     See also:

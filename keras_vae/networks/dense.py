@@ -109,7 +109,7 @@ class DenseEncoder(GaussianEncoder):
     >>> import numpy as np
     >>> encoder = keras_vae.networks.DenseEncoder(latent_dim=20, hidden_units=(400,))
     >>> z_mean, z_log_var = encoder(np.zeros((2, 28, 28, 1), "float32"))
-    >>> tuple(tuple(z_mean.shape)), tuple(tuple(z_log_var.shape))
+    >>> tuple(z_mean.shape), tuple(z_log_var.shape)
     ((2, 20), (2, 20))
 
     See also:
@@ -174,7 +174,7 @@ class DenseDecoder(StoredModel):
     >>> import keras_vae
     >>> import numpy as np
     >>> decoder = keras_vae.networks.DenseDecoder(output_shape=(28, 28, 1), hidden_units=(400,))
-    >>> tuple(tuple(decoder(np.zeros((2, 20), "float32")).shape))
+    >>> tuple(decoder(np.zeros((2, 20), "float32")).shape)
     (2, 28, 28, 1)
 
     See also:
@@ -243,12 +243,19 @@ def dense_stack(units, activation, **kwargs):
 def split_condition(inputs: Any) -> tuple[Tensor, Tensor | None]:
     """Return `(tensor, condition or None)` from `tensor` or `[tensor, condition]`.
 
+    Args:
+        inputs: What a network is called with: a tensor, or a list of it and the condition's vectors
+            `(batch, size)`.
+
+    Returns:
+        Tuple of both, None without a condition.
+
     Example:
 
     >>> import keras_vae
     >>> from keras import ops
     >>> x, condition = keras_vae.networks.split_condition([ops.zeros((2, 4)), ops.ones((2, 3))])
-    >>> tuple(tuple(x.shape)), tuple(tuple(condition.shape))
+    >>> tuple(x.shape), tuple(condition.shape)
     ((2, 4), (2, 3))
 
     See also:
@@ -263,12 +270,18 @@ def split_condition(inputs: Any) -> tuple[Tensor, Tensor | None]:
 def join_condition(inputs: Any) -> Tensor:
     """Return `[tensor, condition]` side by side, or the tensor alone.
 
+    Args:
+        inputs: As for `split_condition`, the tensor `(batch, features)`.
+
+    Returns:
+        Tensor `(batch, features + size)`.
+
     Example:
 
     >>> import keras_vae
     >>> from keras import ops
     >>> inputs = [ops.zeros((2, 4)), ops.ones((2, 3))]
-    >>> tuple(tuple(keras_vae.networks.join_condition(inputs).shape))
+    >>> tuple(keras_vae.networks.join_condition(inputs).shape)
     (2, 7)
 
     See also:

@@ -95,7 +95,7 @@ class DenseDiscriminator(Discriminator):
     >>> import keras_vae
     >>> import numpy as np
     >>> discriminator = keras_vae.networks.DenseDiscriminator(hidden_units=(8,))
-    >>> tuple(tuple(discriminator(np.zeros((2, 4, 4, 1), "float32")).shape))
+    >>> tuple(discriminator(np.zeros((2, 4, 4, 1), "float32")).shape)
     (2, 1)
 
     See also:
@@ -146,7 +146,7 @@ class ConvDiscriminator(Discriminator):
     >>> import keras_vae
     >>> import numpy as np
     >>> discriminator = keras_vae.networks.ConvDiscriminator(hidden_units=(4, 8))
-    >>> tuple(tuple(discriminator(np.zeros((2, 8, 8, 1), "float32")).shape))
+    >>> tuple(discriminator(np.zeros((2, 8, 8, 1), "float32")).shape)
     (2, 1)
 
     See also:

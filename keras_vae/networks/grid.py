@@ -45,7 +45,7 @@ class ConvGridEncoder(StoredModel):
     >>> import keras_vae
     >>> import numpy as np
     >>> encoder = keras_vae.networks.ConvGridEncoder(latent_dim=6, hidden_units=(4, 8))
-    >>> tuple(tuple(encoder(np.zeros((2, 8, 8, 1), "float32")).shape))
+    >>> tuple(encoder(np.zeros((2, 8, 8, 1), "float32")).shape)
     (2, 2, 2, 6)
 
     See also:
@@ -111,7 +111,7 @@ class ConvGridDecoder(ConvDecoder):
     >>> import keras_vae
     >>> import numpy as np
     >>> decoder = keras_vae.networks.ConvGridDecoder((8, 8, 1), hidden_units=(8, 4))
-    >>> tuple(tuple(decoder(np.zeros((2, 2, 2, 6), "float32")).shape))
+    >>> tuple(decoder(np.zeros((2, 2, 2, 6), "float32")).shape)
     (2, 8, 8, 1)
 
     See also:

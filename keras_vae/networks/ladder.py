@@ -52,7 +52,7 @@ class LadderEncoder(StoredModel):
     >>> import numpy as np
     >>> encoder = keras_vae.networks.LadderEncoder(latent_dims=(3, 2), hidden_units=(8, 8))
     >>> z_mean, z_log_var = encoder(np.zeros((6, 4, 4, 1), "float32"))
-    >>> tuple(tuple(z_mean.shape))
+    >>> tuple(z_mean.shape)
     (6, 5)
 
     See also:
@@ -131,7 +131,7 @@ class LadderDecoder(DenseDecoder):
     >>> import keras_vae
     >>> import numpy as np
     >>> decoder = keras_vae.networks.LadderDecoder((4, 4, 1), (3, 2), hidden_units=(8, 8))
-    >>> tuple(tuple(decoder(np.zeros((6, 5), "float32")).shape))
+    >>> tuple(decoder(np.zeros((6, 5), "float32")).shape)
     (6, 4, 4, 1)
 
     See also:

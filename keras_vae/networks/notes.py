@@ -82,7 +82,7 @@ class NotesEncoder(StoredModel, NoteFeatures, GivenVoices, Dropout):
     >>> import numpy as np
     >>> encoder = keras_vae.networks.NotesEncoder(4, num_tokens=13, low=60, steps=8, width=8)
     >>> z_mean, z_log_var = encoder(np.zeros((3, 8, 2), "int32"))
-    >>> tuple(tuple(z_mean.shape))
+    >>> tuple(z_mean.shape)
     (3, 4)
 
     See also:
@@ -255,7 +255,7 @@ class NotesDecoder(CausalDecoder, NoteFeatures, GivenVoices):
     >>> decoder = keras_vae.networks.NotesDecoder(
     ...     (8, 2), num_tokens=13, low=60, width=8, plan_width=8, voice_units=8
     ... )
-    >>> tuple(tuple(decoder(np.zeros((3, 4), "float32")).shape))
+    >>> tuple(decoder(np.zeros((3, 4), "float32")).shape)
     (3, 8, 8)
 
     See also:

@@ -32,7 +32,7 @@ class CausalDecoder(SequenceDecoder):
     >>> import numpy as np
     >>> decoder = keras_vae.networks.CausalDecoder((8, 2), num_tokens=5, width=8)
     >>> plan = decoder(np.zeros((3, 4), "float32"))
-    >>> tuple(tuple(decoder.logits(plan, np.zeros((3, 8, 2), "int32")).shape))
+    >>> tuple(decoder.logits(plan, np.zeros((3, 8, 2), "int32")).shape)
     (3, 8, 2, 5)
 
     See also:
@@ -117,7 +117,7 @@ class GRUDecoder(SequenceDecoder):
     >>> import keras_vae
     >>> import numpy as np
     >>> decoder = keras_vae.networks.GRUDecoder((8, 2), num_tokens=5, width=8, units=8)
-    >>> tuple(tuple(decoder(np.zeros((3, 4), "float32")).shape))
+    >>> tuple(decoder(np.zeros((3, 4), "float32")).shape)
     (3, 8, 8)
 
     See also:
@@ -192,7 +192,7 @@ class ConductorDecoder(GRUDecoder):
     >>> import keras_vae
     >>> import numpy as np
     >>> decoder = keras_vae.networks.ConductorDecoder((8, 2), 5, width=8, units=8, segment=4)
-    >>> tuple(tuple(decoder(np.zeros((3, 4), "float32")).shape))
+    >>> tuple(decoder(np.zeros((3, 4), "float32")).shape)
     (3, 8, 8)
 
     See also:

@@ -47,7 +47,7 @@ class SequenceEncoder(GaussianEncoder, ConditionByStep, Dropout):
     >>> import numpy as np
     >>> encoder = keras_vae.networks.SequenceEncoder(4, num_tokens=5, width=8, blocks=2)
     >>> z_mean, z_log_var = encoder(np.zeros((3, 8, 2), "int32"))
-    >>> tuple(tuple(z_mean.shape))
+    >>> tuple(z_mean.shape)
     (3, 4)
 
     See also:

@@ -51,7 +51,7 @@ class Conv1DEncoder(GaussianEncoder):
     >>> import numpy as np
     >>> encoder = keras_vae.networks.Conv1DEncoder(5, hidden_units=(4, 8))
     >>> z_mean, z_log_var = encoder(np.zeros((2, 16, 3), "float32"))
-    >>> tuple(tuple(z_mean.shape))
+    >>> tuple(z_mean.shape)
     (2, 5)
 
     See also:
@@ -129,7 +129,7 @@ class Conv1DDecoder(StoredModel):
     >>> import keras_vae
     >>> import numpy as np
     >>> decoder = keras_vae.networks.Conv1DDecoder((16, 3), hidden_units=(8, 4))
-    >>> tuple(tuple(decoder(np.zeros((2, 5), "float32")).shape))
+    >>> tuple(decoder(np.zeros((2, 5), "float32")).shape)
     (2, 16, 3)
 
     See also:

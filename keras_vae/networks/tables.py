@@ -41,7 +41,7 @@ class TableEncoder(GaussianEncoder):
     >>> import numpy as np
     >>> encoder = keras_vae.networks.TableEncoder([("normal",), ("categorical", 3)], latent_dim=2)
     >>> z_mean, z_log_var = encoder(np.array([[0.5, 2.0], [np.nan, 1.0]], "float32"))
-    >>> tuple(tuple(z_mean.shape))
+    >>> tuple(z_mean.shape)
     (2, 2)
 
     See also:
@@ -129,7 +129,7 @@ class TableDecoder(StoredModel, whole_numbers.MayBeExact):
     >>> import keras_vae
     >>> import numpy as np
     >>> decoder = keras_vae.networks.TableDecoder([("normal",), ("categorical", 3)], (8,))
-    >>> tuple(tuple(decoder(np.zeros((4, 2), "float32")).shape))
+    >>> tuple(decoder(np.zeros((4, 2), "float32")).shape)
     (4, 5)
 
     See also:
