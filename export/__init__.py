@@ -306,11 +306,9 @@ def check_arguments(format, graph, quantize, converter="auto"):
         )
     if quantize == "exact" and graph in NOT_EXACT:
         raise ValueError(f"The {graph} cannot be exact: {NOT_EXACT[graph]}")
-    if converters.chosen(format, converter) == "stablehlo" and quantize == "int8-full":
-        raise ValueError(
-            "An int8-full file must be made by TensorFlow's converter. Received: the converter "
-            'stablehlo. Install it with: pip install "keras-vae[export]".'
-        )
+    chosen = converters.chosen(format, converter)
+    if chosen == "stablehlo" and quantize == "int8-full":
+        converters.require(module.ALL_INTEGER_PACKAGES, format, chosen)
 
 
 def check_opset(opset, formats):

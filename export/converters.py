@@ -46,12 +46,17 @@ def chosen(format, converter="auto"):
             f"The {format} format has the converters {', '.join(packages)}. Received: "
             f"{converter!r}."
         )
-    for package in _missing(packages[converter]):
+    require(packages[converter], format, converter)
+    return converter
+
+
+def require(packages, format, converter):
+    """Raise a ModuleNotFoundError that says which extra installs what is missing."""
+    for package in _missing(packages):
         raise ModuleNotFoundError(
             f'Exporting to "{format}" needs the `{package}` package. Install it with: '
             f'pip install "keras-vae[{_EXTRAS[converter]}]".'
         )
-    return converter
 
 
 def _missing(packages):

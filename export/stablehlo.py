@@ -4,6 +4,7 @@ A graph is traced for a known number of examples, for the converter makes the be
 known sizes; what takes any number is made of two such traces (`any_batch`).
 """
 
+import contextlib
 import importlib.metadata
 import re
 
@@ -29,12 +30,13 @@ def converter():
     return f"litert-converter {importlib.metadata.version('litert-converter')}"
 
 
-def convert(graph, sizes):
+def convert(graph, sizes, all_integer=False):
     """Convert a graph to the content of a TFLite file.
 
     Args:
         graph: The `Graph`, on JAX.
         sizes: Dict from the name of a signature to its batch size, or None for any.
+        all_integer: Whether it becomes an all-integer file, which looks labels up in a table.
 
     Returns:
         Tuple of bytes and a list of edits that are due, functions of a `ModelT` and the schema.
@@ -58,7 +60,7 @@ def convert(graph, sizes):
     with context:
         modules = []
         for name, size in static.items():
-            modules += _converted(graph, name, *lowered(graph, size))
+            modules += _converted(graph, name, *lowered(graph, size, all_integer))
         module = api.merge_modules(modules) if len(modules) > 1 else modules[0]
         try:
             content = api.export_flatbuffer_to_bytes(module.operation)
@@ -108,8 +110,8 @@ def _converted(graph, name, content, names, loops):
     return modules
 
 
-def lowered(graph, batch_size):
-    """A graph as StableHLO for a batch size.
+def lowered(graph, batch_size, all_integer=False):
+    """A graph as StableHLO for a batch size, of an all-integer file with labels from a table.
 
     Returns:
         Tuple of bytes of MLIR, the names of inputs and outputs, and a list of
@@ -124,11 +126,13 @@ def lowered(graph, batch_size):
     from keras_vae.networks import doubling
 
     names = [spec.name for spec in graph.inputs]
+    labels = tracing.labels_from_table if all_integer else contextlib.nullcontext
 
     def function(*tensors):
         with (
             doubling.transposed(False),  # LiteRT is slower with it, and rounds it worse
             tracing.unrolled(graph.model),
+            labels(),
         ):
             made = graph.function(dict(zip(names, tensors, strict=True)))
         return [made[spec.name] for spec in graph.outputs]

@@ -11,7 +11,16 @@ import warnings
 
 import numpy as np
 
-from export import flatbuffer, graphs, manifest, quantization, stablehlo, tflite_edits, tracing
+from export import (
+    all_integer,
+    flatbuffer,
+    graphs,
+    manifest,
+    quantization,
+    stablehlo,
+    tflite_edits,
+    tracing,
+)
 from export.errors import ExportError
 from keras_vae import processes
 from keras_vae.exceptions import one_line
@@ -23,6 +32,8 @@ PACKAGES = {
     "tensorflow": ("tensorflow", "ai_edge_litert"),
     "stablehlo": ("jax", "litert_converter", "ai_edge_litert"),
 }
+# And for int8-full files, without TensorFlow.
+ALL_INTEGER_PACKAGES = ("ai_edge_quantizer",)
 
 # What keeps the weights outside the graph, or draws: each makes a file that converts without an
 # error and is wrong on a device.
@@ -88,7 +99,14 @@ def convert(graph, quantize="none", calibration=None):
             f'NaN. Received: {names[0]}, which may be unknown. Take quantize="int8".'
         )
     if _on_jax():
-        converted, edits = stablehlo.convert(graph, signatures(graph, quantize))
+        is_full = quantize == "int8-full"
+        converted, edits = stablehlo.convert(graph, signatures(graph, quantize), is_full)
+        if is_full:
+            whole = _edited(converted, *edits, tflite_edits.fix_shapes, all_integer.prepare)
+            batch = quantization.for_ranges(graph, calibration)
+            converted = all_integer.quantized(graph, whole, batch)
+            check = functools.partial(all_integer.check, graph)
+            edits = [all_integer.hold(converted), all_integer.join, check]
     else:
         converted, edits = _convert(graph, quantize, calibration), []
     if quantize == "int8-full":

@@ -27,8 +27,8 @@ def compact(model, schema):
     """Drop what says nothing: half of a sampler's own size.
 
     That is the names of what is neither an input nor an output, descriptions of no quantization,
-    copies of constants, names of operators that no longer occur, and zeros, which a loop begins
-    with: FILL makes them.
+    copies of constants, tensors and names of operators that no longer occur, and zeros, which a
+    loop begins with: FILL makes them. TFLite Micro would plan memory for unused tensors.
     """
     for subgraph in model.subgraphs:
         ports = {*subgraph.inputs, *subgraph.outputs}
@@ -39,6 +39,7 @@ def compact(model, schema):
                 tensor.quantization = None
     _fill_zeros(model, schema)
     _drop_unused_codes(model)
+    _drop_unused_tensors(model)
     kept, places = model.buffers[:1], {b"": 0}  # the first is that of what is no constant
     tensors = (tensor for subgraph in model.subgraphs for tensor in subgraph.tensors)
     for holder in (*tensors, *(model.metadata or ())):
@@ -57,7 +58,7 @@ def fix_shapes(model, schema):
     A tensor whose shape is computed gets its memory anew in every run, and the kernels of XNNPACK
     may go on to read the old one: LiteRT 2.3 then gives wrong numbers from the second run on.
     RESHAPE infers one size by itself, and a constant that is spread over another tensor's shape is
-    that tensor, limited to the constant.
+    that tensor, limited to the constant. SLICE computes where it ends, STRIDED_SLICE is told.
     """
     for subgraph, operator in list(operators_of(model, schema, "RESHAPE")):
         _say_sizes(model, schema, subgraph, operator)
@@ -67,8 +68,25 @@ def fix_shapes(model, schema):
     for subgraph, operator in list(operators_of(model, schema, "FILL")):
         shape, value = operator.inputs
         _spread_by_limits(model, schema, subgraph, operator, int(value), int(shape))
+    for subgraph, operator in list(operators_of(model, schema, "SLICE")):
+        _slice_by_ends(model, schema, subgraph, operator)
     for subgraph in model.subgraphs:
         _drop_unread(subgraph)
+
+
+def _slice_by_ends(model, schema, subgraph, operator):
+    """Put STRIDED_SLICE in the place of a SLICE that takes all of an axis, such as the batch."""
+    start, size = (_constant(model, schema, subgraph, int(i)) for i in operator.inputs[1:])
+    if start is None or size is None or not np.any(size < 0):
+        return
+    ends = np.where(size < 0, 0, start + size).astype(np.int32)
+    steps = np.ones(len(size), np.int32)
+    constants = [add_constant(model, schema, subgraph, array) for array in (ends, steps)]
+    operator.opcodeIndex = code_index(model, schema, "STRIDED_SLICE")
+    operator.inputs = [*operator.inputs[:2], *constants]
+    operator.builtinOptionsType = schema.BuiltinOptions.StridedSliceOptions
+    operator.builtinOptions = schema.StridedSliceOptionsT()
+    operator.builtinOptions.endMask = sum(1 << axis for axis in np.flatnonzero(size < 0).tolist())
 
 
 def _say_sizes(model, schema, subgraph, operator):
@@ -163,6 +181,30 @@ def _drop_unused_codes(model):
     for operator in every:
         operator.opcodeIndex = places[operator.opcodeIndex]
     model.operatorCodes = [model.operatorCodes[old] for old in used]
+
+
+def _drop_unused_tensors(model):
+    """Keep those tensors of each subgraph that an operator or a port is of."""
+    for at, subgraph in enumerate(model.subgraphs):
+        lists = ("inputs", "outputs", "intermediates")
+        holders = [(subgraph, name) for name in lists[:2]]
+        holders += [(operator, name) for operator in subgraph.operators for name in lists]
+        holders = [(each, name) for each, name in holders if getattr(each, name) is not None]
+        # A negative one stands for an input that is left out.
+        used = {int(i) for each, name in holders for i in getattr(each, name) if i >= 0}
+        ports = [
+            port
+            for signature in model.signatureDefs or ()
+            if signature.subgraphIndex == at
+            for port in (*(signature.inputs or ()), *(signature.outputs or ()))
+        ]
+        used |= {port.tensorIndex for port in ports}
+        places = {old: new for new, old in enumerate(sorted(used))}
+        for each, name in holders:
+            setattr(each, name, [places.get(int(i), -1) for i in getattr(each, name)])
+        for port in ports:
+            port.tensorIndex = places[port.tensorIndex]
+        subgraph.tensors = [subgraph.tensors[old] for old in sorted(used)]
 
 
 def _constant(model, schema, subgraph, index):
@@ -327,6 +369,7 @@ def add_constant(model, schema, subgraph, array):
         "int32": schema.TensorType.INT32,
         "int64": schema.TensorType.INT64,
         "float32": schema.TensorType.FLOAT32,
+        "int8": schema.TensorType.INT8,
         "bool": schema.TensorType.BOOL,
     }
     tensor.name, tensor.shape, tensor.hasRank = b"", list(array.shape), True

@@ -127,27 +127,40 @@ def labels_from_table():
     makes ONE_HOT of a label that is compared with the classes (TensorFlow 2.21); quantized, that
     operator gives wrong values, and the microcontroller runtime lacks it.
     """
-    import tensorflow as tf
+    import keras
 
     from keras_vae.conditions import Categorical, MultiLabel
 
-    def encode(kind, label, table=None):
-        if table is None:
-            vectors = kind.vectors()
-        else:
-            with tf.init_scope():  # its values, not the variable
-                vectors = np.pad(table.numpy(), ((0, 1), (0, 0)))
-        return tf.gather(vectors, label)
+    look_up = _look_up_on_jax if keras.backend.backend() == "jax" else _look_up_on_tensorflow
 
     kinds = [Categorical, *Categorical.__subclasses__(), MultiLabel]
     originals = {kind: vars(kind)["encode"] for kind in kinds if "encode" in vars(kind)}
     try:
         for kind in originals:
-            kind.encode = encode
+            kind.encode = lambda kind, label, table=None: look_up(kind, label, table)
         yield
     finally:
         for kind, original in originals.items():
             kind.encode = original
+
+
+def _look_up_on_tensorflow(kind, label, table):
+    import tensorflow as tf
+
+    with tf.init_scope():  # its values, not the variable
+        vectors = kind.vectors() if table is None else _with_unknown(table)
+    return tf.gather(vectors, label)
+
+
+def _look_up_on_jax(kind, label, table):
+    from jax import numpy as jnp
+
+    vectors = jnp.asarray(kind.vectors() if table is None else _with_unknown(table))
+    return vectors.at[label].get(mode="promise_in_bounds", wrap_negative_indices=False)
+
+
+def _with_unknown(table):
+    return np.pad(table.numpy(), ((0, 1), (0, 0)))
 
 
 def learned_vectors(model):
