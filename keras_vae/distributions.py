@@ -242,8 +242,8 @@ class Normal(Distribution):
         `MultivariateNormal` has any covariance.
     """
 
-    loc: Any
-    log_var: Any
+    loc: Tensor
+    log_var: Tensor
 
     def log_prob_by_value(self, x: Tensor) -> Tensor:
         return log_normal(x, self.loc, self.log_var)
@@ -298,8 +298,8 @@ class StandardNormal(Normal):
         `priors.StandardNormal`, which makes it for a model.
     """
 
-    loc: Any = dataclasses.field(default=0.0, init=False)
-    log_var: Any = dataclasses.field(default=0.0, init=False)
+    loc: Tensor = dataclasses.field(default=0.0, init=False)
+    log_var: Tensor = dataclasses.field(default=0.0, init=False)
     size: int | None = None
 
     def _known_size(self):
@@ -605,7 +605,7 @@ class Bernoulli(Distribution):
         `ContinuousBernoulli`, a normalised density of greys.
     """
 
-    logits: Any
+    logits: Tensor
 
     def log_prob_by_value(self, x: Tensor) -> Tensor:
         # Never infinite, unlike the logarithm of a sigmoid; and with the right derivative at a
@@ -699,8 +699,8 @@ class Laplace(Distribution):
         `Normal`, for which outliers count more.
     """
 
-    loc: Any
-    log_scale: Any
+    loc: Tensor
+    log_scale: Tensor
 
     def log_prob_by_value(self, x: Tensor) -> Tensor:
         return -ops.abs((x - self.loc) * ops.exp(-self.log_scale)) - math.log(2) - self.log_scale
@@ -743,9 +743,9 @@ class DiscretizedLogisticMixture(Distribution):
         - Salimans et al., 2017, section 2.1. https://arxiv.org/abs/1701.05517
     """
 
-    logits: Any
-    locs: Any
-    log_scales: Any
+    logits: Tensor
+    locs: Tensor
+    log_scales: Tensor
     levels: int
 
     def log_prob_by_value(self, x: Tensor) -> Tensor:
@@ -864,7 +864,7 @@ class TokenSequence(Distribution):
     """
 
     decoder: Any
-    plan: Any
+    plan: Tensor
     training: bool = False
 
     def log_prob_by_value(self, x: Tensor) -> Tensor:
@@ -949,8 +949,8 @@ class Shaped(Distribution):
         `likelihoods.Likelihood`, which makes it of what a decoder gives.
     """
 
-    make: Callable
-    parameters: Any
+    make: Callable[..., Distribution]
+    parameters: Tensor
     count: int = 1
 
     def log_prob_by_value(self, x: Tensor) -> Tensor:

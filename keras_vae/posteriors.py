@@ -295,9 +295,9 @@ class LadderNormal(Distribution):
         `Ladder`, which makes it of an encoder's heads.
     """
 
-    loc: Any
-    log_var: Any
-    condition: Any
+    loc: Tensor
+    log_var: Tensor
+    condition: Tensor | None
     decoder: Any
 
     def draw(self, sampling: Callable[..., Tensor] | None, draws: int = 1) -> tuple[Tensor, Normal]:
