@@ -45,6 +45,7 @@ from keras_vae.storage.runs import write_atomically
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 LATENT_DIM, UNITS, ACTIVATION = 50, (200, 200), "gelu"
+WIDE_LATENT_DIM, WIDE_UNITS = 40, (512, 512)
 SHAPE = (28, 28, 1)
 # Of ladders, from the data up.
 LEVELS = {"latent_dims": (50, 25, 12), "hidden_units": (512, 256, 128), "activation": ACTIVATION}
@@ -57,6 +58,17 @@ def dense():
         networks.DenseEncoder(LATENT_DIM, UNITS, ACTIVATION),
         networks.DenseDecoder(SHAPE, UNITS[::-1], ACTIVATION),
     )
+
+
+def wide():
+    return (
+        networks.DenseEncoder(WIDE_LATENT_DIM, WIDE_UNITS, ACTIVATION),
+        networks.DenseDecoder(SHAPE, WIDE_UNITS[::-1], ACTIVATION),
+    )
+
+
+def flow():
+    return keras_vae.priors.RealNVP(num_layers=8, hidden_units=(128, 128))
 
 
 def convolutional():
@@ -100,6 +112,18 @@ ROWS = {
     "iwae": row(dense, 10, 4, objective=lambda args: iwae(args.iwae_samples)),
     "conditional_iwae": row(
         dense, 10, 4, labels=True, objective=lambda args: iwae(args.iwae_samples)
+    ),
+    "wide": row(wide, 60, 12),
+    "conditional_wide": row(wide, 60, 12, labels=True),
+    "flow": row(wide, 60, 12, prior=lambda args: flow()),
+    "conditional_flow": row(wide, 60, 12, labels=True, prior=lambda args: flow()),
+    "conditional_flow_iwae": row(
+        wide,
+        60,
+        12,
+        labels=True,
+        prior=lambda args: flow(),
+        objective=lambda args: iwae(args.iwae_samples),
     ),
     "full_covariance": row(dense, 25, 10, posterior="full_covariance"),
     "ladder": row(ladder, 25, 10, posterior="ladder"),
