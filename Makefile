@@ -1,17 +1,19 @@
 # `make demo` and `make test` need Python 3.11, pip and make; nothing else.
 PYTHON ?= python3
 VENV ?= .venv
-BIN = $(VENV)/bin
+BIN = $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 BACKENDS = tensorflow jax torch
 # What is imported is compiled then; the rest of TensorFlow never is.
-PIP = $(BIN)/pip install -qq --no-compile -c constraints.txt
+# CONSTRAINTS= takes the newest of everything.
+CONSTRAINTS ?= constraints.txt
+PIP = $(BIN)/python -m pip install -qq --no-compile $(addprefix -c ,$(CONSTRAINTS))
 RUN ?= runs/demo
 # What says most about other versions of what we stand on: the step and the formulas against the
 # oracles; training, saving and loading; files of earlier versions.
 OLDEST = .venv-oldest
 OLDEST_TESTS = $(addprefix tests/,test_loss.py test_formulas.py test_models.py golden)
 
-.PHONY: demo docs mobile test $(BACKENDS:%=test-%) test-oldest test-slow test-web coverage lint wheel clean
+.PHONY: demo docs mobile test $(BACKENDS:%=test-%) test-oldest test-slow test-web coverage lint wheel release-check clean
 
 demo: $(VENV)/demo
 	@$(BIN)/python examples/demo.py $(if $(filter runs/demo,$(RUN)),--overwrite) $(RUN)
@@ -86,6 +88,10 @@ lint: $(VENV)/dev
 wheel: $(VENV)/dev
 	@$(BIN)/python -m build --wheel --no-isolation
 
+# Source archive and wheel in dist/: the same bytes twice, checked, installed and tried.
+release-check: $(VENV)/dev
+	@$(BIN)/python -m tests.release $(if $(TAG),--tag "$(TAG)")
+
 # One environment; `dev` holds all that `demo` needs and more.
 $(VENV)/demo: pyproject.toml constraints.txt
 	@[ -d $(VENV) ] || { $(PYTHON) -m venv $(VENV) && touch $(VENV)/made_by_make; }
@@ -93,19 +99,25 @@ $(VENV)/demo: pyproject.toml constraints.txt
 	@$(PIP) -e ".[tensorflow,cli,export]"
 	@touch $@
 
-$(VENV)/dev: pyproject.toml constraints.txt
+# All extras with dependency groups, which pip knows from 25.1 on. One call, for one pip settles what
+# several need of a third; torch before, so that it is the build that constraints.txt names.
+EXTRAS = tensorflow,jax,torch,cli,export,export-lite,export-onnx,music,tfp
+define install_groups
 	@[ -d $(VENV) ] || { $(PYTHON) -m venv $(VENV) && touch $(VENV)/made_by_make; }
-	@echo "Installing keras-vae with all backends and test tools (minutes, once) ..."
+	@echo "Installing keras-vae with all backends and $(1) (minutes, once) ..."
+	@$(PIP) --upgrade "pip>=25.1"
 	@$(PIP) torch
-	@$(PIP) -e ".[dev]"
+	@$(PIP) -e ".[$(EXTRAS)]" $(2)
 	@$(PIP) "tflite-micro>=0.dev0" pyyaml bitarray || echo "No TFLite Micro here: its tests are skipped."
+endef
+
+$(VENV)/dev: pyproject.toml constraints.txt
+	$(call install_groups,test tools,--group dev)
 	@touch $@ $(VENV)/demo
 
-# Together, for one pip settles what both need of a third.
-$(VENV)/docs: $(VENV)/dev
-	@echo "Installing what the documentation site needs (a minute, once) ..."
-	@$(PIP) -e ".[dev,docs]"
-	@touch $@
+$(VENV)/docs: pyproject.toml constraints.txt
+	$(call install_groups,what tests and documentation need,--group dev --group docs)
+	@touch $@ $(VENV)/dev $(VENV)/demo
 
 $(OLDEST)/installed: pyproject.toml constraints-oldest.txt
 	@[ -d $(OLDEST) ] || { $(PYTHON) -m venv $(OLDEST) && touch $(OLDEST)/made_by_make; }

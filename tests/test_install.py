@@ -18,12 +18,10 @@ from tests.conftest import BACKEND
 
 ROOT = shown.ROOT
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-# `make` installs it, and all else here is a part of it.
-NOT_ALONE = {"dev"}
 COMMANDS = sorted(
     {
         *shown.installs(),
-        *(f'pip install ".[{extra}]"' for extra in EXTRAS if extra not in NOT_ALONE),
+        *(f'pip install ".[{extra}]"' for extra in EXTRAS),
     }
 )
 TRAIN = ["train", "--data", "digits", "--epochs", "1", "--out", "run"]

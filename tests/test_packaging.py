@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 import runpy
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import zipfile
 
 import pytest
 
+import keras_vae
 from export.__main__ import main
 from tests.conftest import BACKEND, ordinary_on
 
@@ -55,6 +57,30 @@ def test_the_oldest_versions_are_the_lower_bounds():
     for name, bound in (bound.split(">=") for bound in bounds if ">=" in bound):
         assert pinned[name] == bound
     assert {"keras", "numpy", "jax"} <= set(pinned)
+
+
+def test_the_citation_is_of_this_version():
+    text = (ROOT / "CITATION.cff").read_text()
+    assert f"version: {keras_vae.__version__}\n" in text
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for words in (project["description"], project["authors"][0]["name"]):
+        assert words in text
+
+
+def test_actions_are_pinned_by_hash_and_jobs_may_do_nothing_unasked():
+    paths = list((ROOT / ".github" / "workflows").glob("*.yml"))
+    assert {path.stem for path in paths} == {"ci", "documentation", "release"}
+    for path in paths:
+        text = path.read_text()
+        assert "\npermissions: {}\n" in text
+        used = re.findall(r"uses: (.*)", text)
+        assert used
+        for action in used:
+            assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action), action
+        # What they run is what the Makefile, or `.ci/run`, has.
+        makefile = (ROOT / "Makefile").read_text()
+        for target in re.findall(r"run: make ([\w-]+)", text):
+            assert re.search(rf"^([\w-]+ )*{target}( [\w-]+)*:", makefile, re.MULTILINE), target
 
 
 @pytest.fixture(scope="module")

@@ -33,6 +33,7 @@ NOT_HERE = {
     r"python3 -m venv \.venv|(\.|source) \.venv/.*": "tests/test_install.py makes environments",
     r"make demo": "tests/test_packaging.py runs what it runs",
     r"make (test|test-oldest|test-slow|test-web|coverage)": "they run these tests, or the page's",
+    r"make release-check .*": "minutes, and empty environments",
     r"make docs": "minutes; .ci/run builds the site",
     r"KERAS_BACKEND=torch \.venv/bin/python -m pytest .*": "it runs these tests",
     r"KERAS_BACKEND=jax python -m tests\.kills .*": "an hour; tests/test_faults.py kills, too",
