@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import itertools
 import json
 import os
 import pathlib
@@ -146,20 +147,13 @@ def _export(options):
         if graphs == ["all"]:
             graphs = exporter.graphs_of(model_path)
             groups = _groups(options, formats, graphs, asked)
-        exported = []
+        exported, left_out = [], []
         for variants, members in groups.items():
-            exported += exporter.export_files(
-                model_path,
-                variants,
-                members,
-                options.out,
-                say=say,
-                calibration_data=options.calibration,
-                data=options.data,
-                converter=options.converter,
-                opset=options.opset,
-                guidance=options.guidance,
-            )
+            made, failed = _export_group(model_path, variants, members, options, say)
+            exported += made
+            left_out += failed
+        if not exported:
+            raise exporter.ExportError(left_out[0])
         tables = []
         if options.report or set(asked) - {"none"}:
             tables = _report(model_path, graphs, [path for path, _ in exported], say, options.data)
@@ -168,9 +162,43 @@ def _export(options):
     width = max(len(path.name) for path, _ in exported)
     for written, report in exported:
         print(f"  {written.name.ljust(width)}  {report}")
+    for line in left_out:
+        print(f"  left out: {line}")
     for table in tables:
         print("\n" + "\n".join(table))
     print(f"\nNext:\n{_next_command(path)}")
+
+
+def _export_group(model_path, variants, graphs, options, say):
+    """Export a group: what was made, and a line for each file of a report that could not be."""
+
+    def export_files(variants, graphs):
+        return exporter.export_files(
+            model_path,
+            variants,
+            graphs,
+            options.out,
+            say=say,
+            calibration_data=options.calibration,
+            data=options.data,
+            converter=options.converter,
+            opset=options.opset,
+            guidance=options.guidance,
+        )
+
+    try:
+        return export_files(variants, graphs), []
+    except exporter.ExportError:
+        if not options.report:
+            raise
+    # One by one: a report is of all that can be made.
+    made, left_out = [], []
+    for graph, variant in itertools.product(graphs, variants):
+        try:
+            made += export_files([variant], [graph])
+        except exporter.ExportError as err:
+            left_out.append(str(err))
+    return made, left_out
 
 
 def _groups(options, formats, graphs, asked):

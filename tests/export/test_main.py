@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import export
-from export.__main__ import _newest_run, _next_command, main
+from export.__main__ import _export_group, _newest_run, _next_command, _parser, main
 from tests.conftest import ordinary_on
 from tests.export.exported import FORMATS, GRAPHS, exported
 
@@ -43,6 +43,27 @@ def test_a_line_for_each_file_and_the_next_command():
     table = lines[lines.index(f"Written to {found.run / 'export'}:") + 1 :]
     assert [line.split()[0] for line in table[: len(names)]] == names
     assert sorted(os.listdir(found.run / "export")) == sorted(names)
+
+
+@pytest.mark.parametrize("is_report", [True, False])
+def test_a_report_leaves_out_what_cannot_be_made_and_names_it(is_report, monkeypatch):
+    variants = [("tflite", "none"), ("tflite", "int8-full")]
+
+    def export_files(model, variants, graphs, *rest, **options):
+        if ("tflite", "int8-full") in variants:
+            raise export.ExportError("decoder.int8-full.tflite is far off")
+        return [(f"{graph}.{format}", None) for graph in graphs for format, _ in variants]
+
+    monkeypatch.setattr(export, "export_files", export_files)
+    options = _parser("export").parse_args(["--report"] * is_report)
+    arguments = "model", variants, ["decoder"], options, print
+    if not is_report:
+        with pytest.raises(export.ExportError, match="is far off"):
+            _export_group(*arguments)
+        return
+    made, left_out = _export_group(*arguments)
+    assert made == [("decoder.tflite", None)]
+    assert left_out == ["decoder.int8-full.tflite is far off"]
 
 
 def test_the_next_command_names_a_class_and_continuous_conditions(format):
