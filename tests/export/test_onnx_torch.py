@@ -12,6 +12,8 @@ from tests.conftest import ordinary_on
 from tests.export.exported import NAMES, make_model, new_folder
 from tests.export.own_networks import NETWORKS, varied
 from tests.export.test_families import FAMILIES, HAVE
+from tests.export.test_tables import TABLE, make_table_vae
+from tests.export.varieties import VARIETIES
 from tests.export.without_tensorflow import export_sampler
 
 on_torch = pytest.mark.skipif(
@@ -101,6 +103,7 @@ def test_files_of_a_later_opset_compute_the_same(opset, tmp_path):
     np.testing.assert_allclose(made["x"], model.sample(count=4, seed=3), rtol=0, atol=1e-6)
 
 
+ROUTES = ("tensorflow", "torch")
 # The two routes check each other: every family and graph, which each made of the same model
 
 
@@ -109,13 +112,24 @@ def by_both(of):
     """The folders of the files of a family's graphs, by route."""
     [family] = [family for family in FAMILIES if family.of is of]
     model, folders = family.make(), {}
-    for route in ("tensorflow", "torch"):
+    for route in ROUTES:
         folders[route] = new_folder()
         for quantize in ("none", "int8"):
             export.export(
                 model, "onnx", list(family.graphs), quantize, folders[route], converter=route
             )
     return folders
+
+
+def compare(paths, drawn, bound, same=()):
+    """Compare what the files of both routes give. Integers are equal, and the outputs `same`."""
+    assert ports(paths["tensorflow"]) == ports(paths["torch"])
+    made = {route: onnx.load(path)(drawn) for route, path in paths.items()}
+    for output, expected in made["tensorflow"].items():
+        found = made["torch"][output]
+        is_same = expected.dtype == np.int32 or output in same
+        scale = 0 if is_same else max(1.0, np.abs(expected).max())
+        np.testing.assert_allclose(found, expected, rtol=0, atol=bound * scale, err_msg=output)
 
 
 def ports(path):
@@ -132,14 +146,33 @@ def ports(path):
 def test_both_routes_make_files_that_compute_the_same(family, graph, quantize):
     name = f"{graph}.onnx" if quantize == "none" else f"{graph}.{quantize}.onnx"
     paths = {route: folder / name for route, folder in by_both(family.of).items()}
-    assert ports(paths["tensorflow"]) == ports(paths["torch"])
     drawn = export.build_graph(family.make(), graph).draw(7, np.random.default_rng(6))
-    made = {route: onnx.load(path)(drawn) for route, path in paths.items()}
-    for output, expected in made["tensorflow"].items():
-        found = made["torch"][output]
-        if expected.dtype == np.int32 or output == "z":  # the portable generator's, too
-            np.testing.assert_array_equal(found, expected, err_msg=output)
-            continue
-        scale = max(1.0, np.abs(expected).max())
-        bound = 1e-5 if quantize == "none" else 1e-2
-        np.testing.assert_allclose(found, expected, rtol=0, atol=bound * scale, err_msg=output)
+    # The portable generator's codes are equal, too.
+    compare(paths, drawn, 1e-5 if quantize == "none" else 1e-2, same=("z",))
+
+
+@pytest.mark.slow
+@on_torch
+# Some of them, for each takes a minute.
+@pytest.mark.parametrize("name", ["normal of greys", "conv1d", "ladder"])
+def test_every_prior_likelihood_and_posterior_is_the_same_by_both(name, tmp_path):
+    make, names = VARIETIES[name]
+    model = make()
+    for route in ROUTES:
+        export.export(model, "onnx", list(names), out=tmp_path / route, converter=route)
+    for each in names:
+        paths = {route: tmp_path / route / f"{each}.onnx" for route in ROUTES}
+        drawn = export.build_graph(model, each).draw(7, np.random.default_rng(6))
+        compare(paths, drawn, 1e-5)
+
+
+@pytest.mark.slow
+@on_torch
+def test_exact_rows_are_the_same_by_both(tmp_path):
+    model = make_table_vae(columns=[name for name in TABLE if name != "calls"])
+    drawn = export.build_graph(model, "sampler").draw(64, np.random.default_rng(7))
+    paths = {
+        route: export.export(model, "onnx", "sampler", "exact", tmp_path / route, converter=route)
+        for route in ROUTES
+    }
+    compare(paths, drawn, 0)

@@ -28,9 +28,8 @@ POSTERIORS = (
 STAGES = {"latent_channels": (1, 2), "hidden_units": (4, 6), "levels": 2}
 
 
-@functools.cache
-def made(posterior):
-    """A model with a posterior, and the folder of its exported files."""
+def make(posterior):
+    """An untrained model with a posterior."""
     parts = {
         "full_covariance": lambda: (
             networks.DenseEncoder(3, (8,)),
@@ -53,6 +52,13 @@ def made(posterior):
     rng, spread = np.random.default_rng(1), 0.2 if posterior == "conv_ladder" else 0.4
     for weight in (*model.encoder.weights, *model.decoder.weights):
         weight.assign(rng.normal(size=weight.shape) * spread)
+    return model
+
+
+@functools.cache
+def made(posterior):
+    """As `make`, and the folder of the model's exported files."""
+    model = make(posterior)
     folder = tempfile.TemporaryDirectory()
     variants = [(format, "none") for format in FORMATS]
     export.export_files(model, variants, GRAPHS, folder.name)

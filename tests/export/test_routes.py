@@ -10,7 +10,8 @@ from tests.export.exported import GRAPHS, exported
 from tests.export.test_classifier import make_model as make_classified
 from tests.export.test_families import FAMILIES
 from tests.export.test_label_kinds import make as make_labelled
-from tests.export.test_tables import make_table_vae
+from tests.export.test_tables import TABLE, make_table_vae
+from tests.export.varieties import VARIETIES
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "jax", reason="one of the two runs on JAX, in this process"
@@ -22,6 +23,7 @@ MODELS = {
     "labels": (make_labelled, ("decoder", "sampler", "encoder", "scorer")),
     "table": (make_table_vae, GRAPHS),
 }
+CONVERTERS = ("stablehlo", "tensorflow")
 QUANTIZATIONS = ("none", "float16", "int8")
 # Of files that are not quantized 1e-5, which each of them keeps from its model, and of others as
 # much as one may be off: each rounds for itself what no layer holds.
@@ -71,7 +73,7 @@ def test_every_graph_and_quantization_is_the_same(name, tmp_path):
     model = make()
     variants = [("tflite", quantize) for quantize in QUANTIZATIONS]
     folders = {}
-    for converter in ("stablehlo", "tensorflow"):
+    for converter in CONVERTERS:
         folders[converter] = tmp_path / converter
         export.export_files(model, variants, names, folders[converter], converter=converter)
     for each in names:
@@ -82,3 +84,31 @@ def test_every_graph_and_quantization_is_the_same(name, tmp_path):
                 for folder in folders.values()
             ]
             compare(graph, paths, quantize)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("one_signature")
+@pytest.mark.parametrize("name", VARIETIES)
+def test_every_prior_likelihood_and_posterior_is_the_same(name, tmp_path):
+    make, names = VARIETIES[name]
+    model = make()
+    for converter in CONVERTERS:
+        folder = tmp_path / converter
+        export.export_files(model, [("tflite", "none")], names, folder, converter=converter)
+    for each in names:
+        paths = [tmp_path / converter / f"{each}.tflite" for converter in CONVERTERS]
+        compare(export.build_graph(model, each), paths)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("one_signature")
+def test_exact_rows_are_the_same(tmp_path):
+    model = make_table_vae(columns=[name for name in TABLE if name != "calls"])
+    inputs = export.build_graph(model, "sampler").draw(64, np.random.default_rng(7))
+    rows = []
+    for converter in CONVERTERS:
+        folder = tmp_path / converter
+        path = export.export(model, "tflite", "sampler", "exact", folder, converter=converter)
+        rows.append(tflite.load(path)(inputs))
+    for name, values in rows[0].items():
+        np.testing.assert_array_equal(values, rows[1][name], err_msg=name)
