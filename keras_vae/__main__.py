@@ -1,4 +1,4 @@
-"""`python -m keras_vae`: train, evaluate, sample, figures, export, env."""
+"""`python -m keras_vae`: train, evaluate, sample, figures, card, export, env."""
 
 import sys
 

@@ -6,7 +6,7 @@ import warnings
 
 from keras_vae import backends, exporting
 from keras_vae.backends import BACKENDS
-from keras_vae.commands import env, evaluate, figures, impute, sample, train
+from keras_vae.commands import card, env, evaluate, figures, impute, sample, train
 from keras_vae.commands.output import exit_status
 from keras_vae.commands.train_arguments import flag, no_interrupted_run, run_folder
 from keras_vae.exceptions import one_line
@@ -18,6 +18,7 @@ COMMANDS = {
     "sample": sample,
     "impute": impute,
     "figures": figures,
+    "card": card,
     "env": env,
 }
 
