@@ -350,7 +350,7 @@ def _export_here(
     origin=None,
     custom_objects=None,
 ):
-    from export import examples, file_calibration, manifest, parity, quantization, tracing
+    from export import examples, file_calibration, manifest, parity, quantization, tflite, tracing
 
     model, run, training, held_out = model_or_path, None, None, None
     if _is_path(model_or_path):
@@ -375,6 +375,8 @@ def _export_here(
             for quantize in dict.fromkeys(job.quantize for job in jobs if _form(job) == form):
                 chosen = [job for job in jobs if (job.graph, job.quantize) == (name, quantize)]
                 calibration, rounded, scored = None, contextlib.nullcontext(), None
+                if quantize == "int8-full":
+                    tflite.check_all_integer(built)
                 if quantize.startswith("int8"):
                     say(f"{name}: rounding the weights for {quantize}")
                     given = examples.calibration_of(built, calibration_data, run, data, quantize)

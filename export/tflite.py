@@ -57,6 +57,30 @@ def converter():
     return f"tensorflow.lite {importlib.metadata.version('tensorflow')}"
 
 
+def check_all_integer(graph):
+    """Raise an ExportError if a graph cannot be all-integer, before its weights are rounded."""
+    if graph.loops:
+        raise ExportError(
+            f"An all-integer file must be a graph without a loop. Received: the `{graph.name}` of "
+            f'a {type(graph.model).__name__}, which draws tokens. Take quantize="int8".'
+        )
+    if graph.draws_codes:
+        raise ExportError(
+            f"An all-integer file must be a graph that draws nothing. Received: the `{graph.name}` "
+            f'of a {type(graph.model).__name__}, which draws codes. Take quantize="int8".'
+        )
+    if graph.in_units:
+        raise ExportError(
+            f"An all-integer file must be of data near 0. Received: the `{graph.name}` of a "
+            f'{type(graph.model).__name__} of a table, in units. Take quantize="int8".'
+        )
+    if names := [s.name for s in graph.inputs if s.unknown]:
+        raise ExportError(
+            "An all-integer file must be of conditions without unknown numbers, for 8 bits hold no "
+            f'NaN. Received: {names[0]}, which may be unknown. Take quantize="int8".'
+        )
+
+
 def convert(graph, quantize="none", calibration=None):
     """Convert a graph to the content of a TFLite file.
 
@@ -78,26 +102,8 @@ def convert(graph, quantize="none", calibration=None):
     Raises:
         ExportError: If the converter refuses the graph.
     """
-    if graph.loops and quantize == "int8-full":
-        raise ExportError(
-            f"An all-integer file must be a graph without a loop. Received: the `{graph.name}` of "
-            f'a {type(graph.model).__name__}, which draws tokens. Take quantize="int8".'
-        )
-    if graph.draws_codes and quantize == "int8-full":
-        raise ExportError(
-            f"An all-integer file must be a graph that draws nothing. Received: the `{graph.name}` "
-            f'of a {type(graph.model).__name__}, which draws codes. Take quantize="int8".'
-        )
-    if graph.in_units and quantize == "int8-full":
-        raise ExportError(
-            f"An all-integer file must be of data near 0. Received: the `{graph.name}` of a "
-            f'{type(graph.model).__name__} of a table, in units. Take quantize="int8".'
-        )
-    if quantize == "int8-full" and (names := [s.name for s in graph.inputs if s.unknown]):
-        raise ExportError(
-            "An all-integer file must be of conditions without unknown numbers, for 8 bits hold no "
-            f'NaN. Received: {names[0]}, which may be unknown. Take quantize="int8".'
-        )
+    if quantize == "int8-full":
+        check_all_integer(graph)
     if _on_jax():
         is_full = quantize == "int8-full"
         converted, edits = stablehlo.convert(graph, signatures(graph, quantize), is_full)

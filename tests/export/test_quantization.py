@@ -13,6 +13,8 @@ from export import graphs, quantization, report
 from export.__main__ import main
 from keras_vae.priors import fitted
 from keras_vae.storage.runs import Run
+from tests.conftest import ordinary_on
+from tests.export.test_families import make_sequence_vae
 from tests.export.test_parity import converts_here
 
 RNG = np.random.default_rng(0)
@@ -403,3 +405,17 @@ def test_the_elbo_of_the_report_is_that_of_the_evaluation(run, model):
         reporter = report.Reporter(model, graph, Run(run))
         # Probabilities beyond 1/512 are few here.
         assert reporter.baseline["elbo"] == pytest.approx(at_mean, rel=2e-3)
+
+
+@ordinary_on("torch")
+def test_what_no_integers_can_hold_is_refused_before_it_is_rounded(monkeypatch):
+    def rounded(*arguments):
+        raise AssertionError("rounded before it was refused")
+
+    monkeypatch.setattr(quantization, "rounded", rounded)
+    monkeypatch.setattr(export.converters, "runs_here", lambda backend: True)
+    model = make_sequence_vae()
+    words = "An all-integer file must be a graph without a loop. Received: the `decoder` of a Sequ"
+    with pytest.raises(export.ExportError, match=words) as error:
+        export.export(model, format="tflite", quantize="int8-full")
+    assert "\n" not in str(error.value)
