@@ -1,7 +1,10 @@
 """The card of a run names its files by hashes, and a folder is compared with them."""
 
 import hashlib
+import json
 import pathlib
+import re
+import shlex
 import shutil
 
 import pytest
@@ -29,6 +32,40 @@ def test_a_card_holds_arguments_measures_and_hashes(folder):
     files = [folder / "model.keras", *(p for p in folder.glob("export/*") if p.is_file())]
     for path in files:
         assert hashlib.sha256(path.read_bytes()).hexdigest() in card
+
+
+def test_a_card_says_how_to_sample_the_model_by_what_was_exported(folder):
+    card = (folder / "card.md").read_text()
+    assert 'samples = model.sample({"label": "0"}, count=16, seed=42)' in card
+    assert "python sample.py --model export/sampler.tflite --label 0 --count 16" in card
+    assert 'create("export/sampler.onnx")' in card
+    assert '#include "export/sampler.int8.h"' in card
+    assert "license: other" in card
+    assert "## Quantization" not in card
+    rows = [{"file": "decoder.int8.tflite", "largest_error": 0.02, "elbo_change": -0.01}]
+    report = {"files": [{**rows[0], "accuracy": None}]}
+    (folder / "export" / "decoder.report.json").write_text(json.dumps(report))
+    assert main(["card", str(folder)]) == 0
+    card = (folder / "card.md").read_text()
+    assert "| decoder.int8.tflite | 0.02 | -0.01 |  |" in card
+    assert "license" not in card
+
+
+def test_words_of_a_run_are_no_markdown_and_no_commands(folder):
+    """A run folder may be of anybody: nothing in it becomes a link, HTML or a command."""
+    config = json.loads((folder / "config.json").read_text())
+    bad = "$(rm x) | <script> [x](y)\n```\n# H"
+    config["class_names"] = [bad, "b"]
+    config["versions"] = {bad: bad}
+    config["arguments"]["data"] = bad
+    (folder / "config.json").write_text(json.dumps(config))
+    assert main(["card", str(folder)]) == 0
+    card = (folder / "card.md").read_text()
+    outside = re.sub(r"^```.*?^```$", "", card, flags=re.MULTILINE | re.DOTALL)
+    assert not re.search(r"(?<!\\)(<script|\[x\]|```)", outside)
+    assert "\n# H" not in card
+    [command] = re.findall(r"python sample.py .*", card)
+    assert shlex.split(command)[5] == "$(rm x) | <script> [x](y)  # H"
 
 
 def test_verify_finds_what_was_changed_or_lost(folder, capsys):

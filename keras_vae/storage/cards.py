@@ -4,13 +4,20 @@ import hashlib
 import json
 import pathlib
 import re
+import shlex
 
 from keras_vae.storage.files import write_atomically
 
 NAME = "card.md"
-MAX_CARD_BYTES = 2**20
+MAX_CARD_BYTES, MAX_WORDS = 2**20, 300
+WITHOUT_SAMPLES = {"Autoencoder"}
 # What a reader of the card cannot use, or what tells of the machine.
 NOT_SHOWN = ("backend", "data", "out", "resume", "overwrite", "gif", "save_every")
+LIMITS = (
+    "What it draws is like the data it was trained on, with their gaps and prejudices, and may be "
+    "close to one of them. A score tells how unlike these data something is, not what is wrong "
+    "with it. The figures above are of held-out data of the same origin."
+)
 HASHED_FILE = re.compile(r"^\| `([^`]+)` \| [\d,]+ \| `([0-9a-f]{64})` \|$", re.MULTILINE)
 
 
@@ -37,19 +44,22 @@ def text(run, licence=None):
     """The card as Markdown, after the block of metadata that hubs read."""
     kind, config = run.model_class(), run.config()
     arguments = config["arguments"]
-    source = pathlib.PurePath(str(arguments["data"])).stem
+    source = _plain(pathlib.PurePath(str(arguments["data"])).stem)
+    shape, parameters = _plain(config.get("data_shape")), _plain(config.get("parameters"))
+    classes = ", ".join(map(_plain, config.get("class_names") or [])) or "none"
     parts = [
-        f"---\nlibrary_name: keras-vae\ntags:\n- keras\n- {json.dumps(kind)}\n---",
-        f"# {kind} of {source}",
-        f"Makes examples of shape {config.get('data_shape')}, has {config.get('parameters')} "
-        f"parameters. Classes: {config.get('class_names') or 'none'}.",
-        f"## Data\n\n{source}. Licence: {licence or 'not stated'}.",
+        _metadata(kind, licence),
+        f"# {_plain(kind)} of {source}",
+        f"Makes examples of shape {shape}, has {parameters} parameters. Classes: {classes}.",
+        f"## Data\n\n{source}. Licence: {_plain(licence or 'not stated')}.",
         "## Training\n\n" + _table(("argument", "value"), _arguments(arguments)),
         _table(("with", "version"), config.get("versions", {})),
         "## Evaluation\n\nLosses are nats per example.\n\n"
-        + _table(("measure", "value"), dict(_numbers(_evaluation(run)))),
+        + _table(("measure", "value"), dict(_numbers(_json(run.evaluation_path)))),
         *(f"![{path.stem}](figures/{path.name})" for path in sorted(run.figures.glob("*.png"))),
-        '## Use\n\n    model = keras_vae.load_model("model.keras")',
+        *_quantized(run),
+        "## Limits\n\n" + LIMITS,
+        "## Use\n\n" + "\n\n".join(_uses(run, config.get("class_names"))),
         "## Files\n\nCompare with `python -m keras_vae card --verify FOLDER`.\n\n" + _files(run),
     ]
     return "\n\n".join(parts) + "\n"
@@ -116,13 +126,78 @@ def _arguments(arguments):
     }
 
 
-def _evaluation(run):
+def _json(path):
     try:
-        return json.loads(run.evaluation_path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except ValueError as err:
-        raise ValueError(f"{run.evaluation_path} is damaged: {err}") from err
+        raise ValueError(f"{path} is damaged: {err}") from err
+
+
+def _metadata(kind, licence):
+    """The block that hubs read."""
+    lines = ["library_name: keras-vae", "tags:", "- keras", f"- {json.dumps(kind)}"]
+    if licence:
+        lines += ["license: other", f"license_name: {json.dumps(licence)}"]
+    return "\n".join(["---", *lines, "---"])
+
+
+def _quantized(run):
+    """What files lose, by the reports that `export` left beside them: a section, or nothing."""
+    rows = []
+    for path in sorted((run.folder / "export").glob("*.report.json")):
+        for row in _json(path).get("files", []):
+            measures = (row.get(name) for name in ("largest_error", "elbo_change", "accuracy"))
+            shown = ("" if m is None else f"{m:.3g}" for m in measures)
+            rows.append(f"| {_plain(row.get('file'))} | {' | '.join(shown)} |")
+    if not rows:
+        return []
+    head = ["| file | largest error | ELBO lost, nats | right class |", "|---|---|---|---|"]
+    return ["## Quantization\n\n" + "\n".join([*head, *rows])]
+
+
+def _uses(run, class_names):
+    """How to sample it in Python and, as far as its files go, on a device, in a page and in C."""
+    asked = f'{{"label": {json.dumps(class_names[0])}}}, ' if class_names else ""
+    yield _block(
+        "python",
+        "import keras_vae\n\n"
+        'model = keras_vae.load_model("model.keras")\n'
+        f"samples = model.sample({asked}count=16, seed=42)"
+        if run.model_class() not in WITHOUT_SAMPLES
+        else 'import keras_vae\n\nmodel = keras_vae.load_model("model.keras")',
+    )
+    folder = run.folder / "export"
+    device = next((n for n in ("sampler", "decoder") if (folder / f"{n}.tflite").exists()), None)
+    if device:
+        label = (
+            f" --label {shlex.quote(' '.join(str(class_names[0]).split()))}" if class_names else ""
+        )
+        yield _block(
+            "sh",
+            f"python sample.py --model export/{device}.tflite{label} --count 16 --seed 42 "
+            "--out samples.png",
+        )
+    if (folder / "sampler.onnx").exists():
+        yield _block(
+            "js",
+            'const session = await ort.InferenceSession.create("export/sampler.onnx");\n'
+            "// Its inputs by name: session.inputNames, as in the manifest inside the file.",
+        )
+    for path in sorted(folder.glob("sampler*.c")):
+        yield _block("c", f'#include "export/{path.stem}.h" /* which says how to call it */')
+
+
+def _block(language, text):
+    return f"```{language}\n{text.replace('```', '')}\n```"
+
+
+def _plain(value):
+    """A value as text that Markdown takes for nothing but text, of one line."""
+    words = " ".join(str(value).split())
+    words = words if len(words) <= MAX_WORDS else f"{words[:MAX_WORDS]} ..."
+    return re.sub(r"([\\`*|<>\[\]])", r"\\\1", words)
 
 
 def _numbers(measures, prefix=""):
@@ -136,4 +211,5 @@ def _numbers(measures, prefix=""):
 
 def _table(head, rows):
     lines = [f"| {head[0]} | {head[1]} |", "|---|---|"]
-    return "\n".join([*lines, *(f"| {name} | {value} |" for name, value in rows.items())])
+    shown = (f"| {_plain(name)} | {_plain(value)} |" for name, value in rows.items())
+    return "\n".join([*lines, *shown])
