@@ -23,6 +23,8 @@ import keras_vae
 from keras_vae.__main__ import main
 
 BACKEND = keras.backend.backend()
+# Read by mypy, not run.
+collect_ignore = ["typing"]
 # A program takes about eight memory mappings, of which Linux gives a process 65,530.
 MOST_PROGRAMS = 4000
 # Arguments of a training on the `archive`.
