@@ -84,6 +84,7 @@ lint: $(VENV)/dev
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/zizmor --offline --quiet .github/workflows
 
 wheel: $(VENV)/dev
 	@$(BIN)/python -m build --wheel --no-isolation

@@ -125,7 +125,7 @@ def check_names(found, name, whole):
 def run_quickstart(path, folder):
     """Install an archive with JAX in an empty environment, and run the README's script there."""
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
+    python = folder / "bin" / "python"
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "KERAS"))}
 
     def run(*words):
