@@ -42,7 +42,7 @@ import receipts
 import keras_vae
 from keras_vae import data, networks
 from keras_vae.evaluation.likelihood import mean_and_errors
-from keras_vae.storage.runs import write_atomically
+from keras_vae.storage.runs import Run, write_atomically
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 LATENT_DIM, UNITS, ACTIVATION = 50, (200, 200), "gelu"
@@ -118,14 +118,6 @@ ROWS = {
     "conditional_wide": row(wide, 60, 12, labels=True),
     "flow": row(wide, 60, 12, prior=lambda args: flow()),
     "conditional_flow": row(wide, 60, 12, labels=True, prior=lambda args: flow()),
-    "conditional_flow_iwae": row(
-        wide,
-        60,
-        12,
-        labels=True,
-        prior=lambda args: flow(),
-        objective=lambda args: iwae(args.iwae_samples),
-    ),
     "full_covariance": row(dense, 25, 10, posterior="full_covariance"),
     "ladder": row(ladder, 25, 10, posterior="ladder"),
     "ladder2": row(lambda: ladder(2), 25, 10, posterior="ladder"),
@@ -240,6 +232,14 @@ def settings_of(args):
     return {**settings, "backend": keras.backend.backend()}
 
 
+def forget(folder):
+    """Delete what this benchmark wrote into a folder before, and nothing else."""
+    Run(folder).delete_checkpoints()
+    for name in ("settings.json", "seconds.json", "model.keras", "config.json", "estimates-*.npz"):
+        for old in folder.glob(name):
+            old.unlink()
+
+
 def train(args, inputs):
     """Train the model of a row, go on with its training, or load it from its folder.
 
@@ -255,10 +255,7 @@ def train(args, inputs):
         vars(args).update(kept["found"])
     else:
         args.out.mkdir(parents=True, exist_ok=True)
-        for old in (*args.out.glob("*.npz"), *args.out.glob("*.json"), *args.out.glob("*.keras")):
-            old.unlink()
-        for old in args.out.glob("checkpoints/*"):
-            old.unlink()
+        forget(args.out)
         fill_epochs(args, inputs)
         found = {"epochs": args.epochs, "kl_warmup": args.kl_warmup}
         kept = {"settings": settings, "found": found}

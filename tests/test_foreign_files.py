@@ -9,6 +9,7 @@ import subprocess
 import pytest
 
 import keras_vae
+from benchmarks import likelihood
 from export import parts
 from keras_vae import callbacks
 from keras_vae.__main__ import main
@@ -51,6 +52,15 @@ def test_a_checkpoint_deletes_its_own_files_only(model_and_inputs, tmp_path):
         model.fit(x, verbose=0, callbacks=[callbacks.Checkpoint(tmp_path / name)])
     assert (tmp_path / "empty").is_dir()
     assert not (tmp_path / "new").exists()
+
+
+@ordinary_on("torch")
+def test_a_benchmark_deletes_its_own_files_only(tmp_path):
+    before = put(tmp_path, [*FOREIGN, "mine.json", "data.npz", "checkpoints/notes.txt"])
+    written = ["settings.json", "seconds.json", "model.keras", "config.json", "estimates-0.npz"]
+    put(tmp_path, written)
+    likelihood.forget(tmp_path)
+    assert contents(tmp_path) == before
 
 
 @ordinary_on("torch")
