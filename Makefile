@@ -9,9 +9,10 @@ CONSTRAINTS ?= constraints.txt
 PIP = $(BIN)/python -m pip install -qq --no-compile $(addprefix -c ,$(CONSTRAINTS))
 RUN ?= runs/demo
 # What says most about other versions of what we stand on: the step and the formulas against the
-# oracles; training, saving and loading; files of earlier versions.
+# oracles; training, saving and loading; files of earlier versions. Data frames, too: where pandas is
+# installed Keras imports it, which costs each of the many processes that other tests start.
 OLDEST = .venv-oldest
-OLDEST_TESTS = $(addprefix tests/,test_loss.py test_formulas.py test_models.py golden)
+OLDEST_TESTS = $(addprefix tests/,test_loss.py test_formulas.py test_models.py test_frames.py golden)
 
 .PHONY: demo docs mobile test $(BACKENDS:%=test-%) test-oldest test-slow test-web coverage lint wheel release-check clean
 
@@ -124,7 +125,7 @@ $(OLDEST)/installed: pyproject.toml constraints-oldest.txt
 	@[ -d $(OLDEST) ] || { $(PYTHON) -m venv $(OLDEST) && touch $(OLDEST)/made_by_make; }
 	@echo "Installing the oldest versions that keras-vae works with (a minute, once) ..."
 	@$(OLDEST)/bin/pip install --quiet --no-compile -c constraints-oldest.txt -e ".[jax,cli]" \
-		hypothesis pytest
+		hypothesis pandas polars pytest
 	@touch $@
 
 # What make made: never runs, nor an environment that was there before.

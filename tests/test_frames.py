@@ -11,7 +11,7 @@ from keras_vae import networks
 from tests.conftest import ordinary_on
 
 # Frames become arrays before a backend sees them.
-pytestmark = ordinary_on("torch")
+once = ordinary_on("torch")
 
 
 def refused(words, call, *args):
@@ -95,6 +95,7 @@ def table():
     return np.random.default_rng(0).normal(size=(48, 3)).astype("float32")
 
 
+@once
 def test_a_frame_is_the_array_of_its_columns(table):
     columns = dict(zip("abc", table.T, strict=True))
     array = table.astype("float64")
@@ -109,6 +110,7 @@ def test_a_frame_is_the_array_of_its_columns(table):
         assert history == again
 
 
+@once
 def test_series_are_labels_and_weights(table):
     names = np.array(["left", "right"])
     kind = {"side": keras_vae.Categorical(2, list(names))}
@@ -122,6 +124,7 @@ def test_series_are_labels_and_weights(table):
         np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
+@once
 def test_frames_that_are_no_numbers_are_one_line(table):
     columns = {name: Series(values) for name, values in zip("abc", table.T, strict=True)}
     text = Series(np.array(["x"] * 48, dtype=object))
@@ -138,7 +141,9 @@ def test_frames_that_are_no_numbers_are_one_line(table):
             refused(words, method, frame)
 
 
-@pytest.mark.skipif(not importlib.util.find_spec("pandas"), reason="pandas is not installed")
+@pytest.mark.skipif(
+    not importlib.util.find_spec("pandas"), reason="needs pandas: make test-oldest has it"
+)
 def test_frames_of_pandas(table):
     import pandas
 
@@ -153,7 +158,9 @@ def test_frames_of_pandas(table):
         np.testing.assert_allclose(make_table().evaluate(given, verbose=0), expected, rtol=1e-6)
 
 
-@pytest.mark.skipif(not importlib.util.find_spec("polars"), reason="polars is not installed")
+@pytest.mark.skipif(
+    not importlib.util.find_spec("polars"), reason="needs polars: make test-oldest has it"
+)
 def test_frames_of_polars(table):
     import polars
 
